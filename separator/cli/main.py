@@ -1,0 +1,65 @@
+"""`separator COMMAND`: prepare corpora, train, convert, evaluate."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from importlib import import_module
+
+from separator import __version__
+from separator.errors import UserError
+
+# Each command is a module of this package with `add_arguments(parser)` and `run(arguments) -> exit status`, and a
+# `PARSER` class where argparse's is not enough; only the one asked for is imported, so that `--help` does not pay for the
+# training stack.
+COMMANDS = {
+    "prepare": "read a corpus into Kaldi data folders",
+    "mix": "make mixtures from lists, by the WSJ0-2mix protocol",
+    "train": "train the ANN",
+    "convert": "convert a trained ANN to spikes by progressive tandem learning",
+    "evaluate": "score models or estimate files over a list of mixtures",
+    "examples": "write audio examples and pictures",
+}
+
+
+def report_errors(program: str, main: Callable[[], int]) -> int:
+    """Run `main`; turn a `UserError` or Ctrl-C into one line on stderr and an exit status."""
+    try:
+        return main()
+    except UserError as error:
+        print(f"{program}: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point of `separator`; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    width = max(map(len, COMMANDS))
+    parser = argparse.ArgumentParser(
+        prog="separator",
+        description="Train, convert and score talker separation with spiking neural networks.",
+        epilog="commands:\n"
+        + "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+        + "\n\n`separator COMMAND --help` tells more; `separate mix.wav` separates a file.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"separator {__version__}")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
+    chosen = parser.parse_args(arguments[:1]).command
+    module = import_module(f"separator.cli.{chosen}")
+    parser_class = getattr(module, "PARSER", argparse.ArgumentParser)
+    command = parser_class(
+        prog=f"separator {chosen}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    module.add_arguments(command)
+    parsed = command.parse_args(arguments[1:])
+    return report_errors(command.prog, lambda: module.run(parsed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
