@@ -1,0 +1,1 @@
+"""Spiking networks: neurons, conversion, progressive tandem learning. Knows nothing of speech."""

@@ -1,0 +1,147 @@
+"""How active a network is: density of analog activations, spikes, synaptic operations, MACs."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from separator.snn.spiking import AffineMap, affine_map
+from separator.snn.stack import Stack, StageStep
+from separator.snn.stage import Affine, Stage
+
+
+@dataclass
+class LayerActivity:
+    """What one layer of a stack did while it was observed, summed over the batch."""
+
+    name: str
+    spikes: int = 0  # fired by its neurons
+    neurons: int = 0  # neurons simulated, frames and batch included
+    window: int = 0  # time steps N_s; 0 for an analog layer
+    synaptic_operations: int = 0  # additions that incoming spikes cause; 0 where the input is analog
+    macs: int = 0  # multiply-accumulates of the analog layer on the same input
+
+    @property
+    def rate(self) -> float:
+        """Mean spikes per neuron and time step."""
+        return self.spikes / (self.neurons * self.window) if self.neurons and self.window else 0.0
+
+
+@dataclass
+class Activity:
+    """What a network did while it was observed."""
+
+    layers: list[LayerActivity] = field(default_factory=list)  # of the stack, front to back
+    float_macs: dict[str, int] = field(default_factory=dict)  # multiply-accumulates on analog input, by module
+
+    @property
+    def spikes(self) -> int:
+        """Spikes of all layers."""
+        return sum(layer.spikes for layer in self.layers)
+
+    @property
+    def synaptic_operations(self) -> int:
+        """Synaptic operations of all layers."""
+        return sum(layer.synaptic_operations for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        """MACs that the analog network spends on the layers that spikes drive here: all of the stack but the first."""
+        return sum(layer.macs for layer in self.layers[1:])
+
+
+def fan_out(apply: AffineMap, weight: Tensor, x: Tensor) -> Tensor:
+    """Synapses that leave each input element, borders exact. Shape: (B, ...) -> (1, ...), float64.
+
+    Nothing but the gradient of the sum of all outputs of the map with weights of one.
+    """
+    with torch.enable_grad():
+        probe = torch.zeros_like(x[:1], dtype=torch.float64).requires_grad_()
+        outputs = apply(probe, torch.ones_like(weight, dtype=torch.float64), None)
+        (synapses,) = torch.autograd.grad(outputs.sum(), probe)
+    return synapses
+
+
+@contextmanager
+def record_activity(network: nn.Module) -> Iterator[Activity]:
+    """Count what `network` does within the block, on everything it is fed.
+
+    Raises:
+        ValueError: the network has no stack, or more than one.
+    """
+    stacks = [(name, module) for name, module in network.named_modules() if isinstance(module, Stack)]
+    if len(stacks) != 1:
+        raise ValueError(f"activity is recorded of networks with one stack; this one has {len(stacks)}")
+    name, stack = stacks[0]
+    activity = Activity([LayerActivity(f"stages.{i}") for i in range(len(stack.stages))])
+    with ExitStack() as hooks:
+        for path, module in network.named_modules():
+            if isinstance(module, Affine) and not path.startswith(f"{name}."):
+                handle = module.register_forward_hook(partial(_count_float, activity, path))
+                hooks.callback(handle.remove)
+        for i, stage in enumerate(stack.stages):
+            if isinstance(stage, Stage):
+                handle = stage.affine.register_forward_hook(partial(_count_analog, activity.layers[i]))
+                hooks.callback(handle.remove)
+        stack.observer = partial(_count_spiking, activity, {})
+        hooks.callback(setattr, stack, "observer", None)
+        yield activity
+
+
+def _macs(apply: AffineMap, weight: Tensor, x: Tensor) -> int:
+    return len(x) * int(fan_out(apply, weight, x).sum())
+
+
+def _count_float(activity: Activity, path: str, module: Affine, inputs: tuple[Tensor], output: Tensor) -> None:
+    apply, x = affine_map(module), inputs[0]
+    if isinstance(module, nn.Linear):
+        x = x.flatten(0, -2)
+    activity.float_macs[path] = activity.float_macs.get(path, 0) + _macs(apply, module.weight, x)
+
+
+def _count_analog(layer: LayerActivity, module: Affine, inputs: tuple[Tensor], output: Tensor) -> None:
+    layer.macs += _macs(affine_map(module), module.weight, inputs[0])
+    layer.neurons += output.numel()
+
+
+def _count_spiking(activity: Activity, synapses: dict[int, Tensor], step: StageStep) -> None:
+    stage, incoming, layer = step.stage, step.incoming, activity.layers[step.position]
+    if step.time == 0:
+        synapses[step.position] = fan_out(stage.apply_affine, stage.weight, incoming)
+        macs = len(incoming) * int(synapses[step.position].sum())
+        layer.window = stage.window
+        layer.macs += macs
+        layer.neurons += step.outputs.numel()
+        if stage.role == "encode":
+            activity.float_macs["charge"] = activity.float_macs.get("charge", 0) + macs
+    if stage.role != "encode":
+        layer.synaptic_operations += int((incoming.sum(0, dtype=torch.float64) * synapses[step.position][0]).sum())
+    if stage.role != "readout":
+        layer.spikes += int(step.outputs.sum(dtype=torch.float64))
+
+
+def density(activation: Tensor) -> Tensor:
+    """Density (mean a)^2 / mean a^2 of an activation, a scalar; 0 for an activation that is zero everywhere."""
+    return activation.mean() ** 2 / (activation.square().mean() + 1e-12)
+
+
+class ActivationSparsity:
+    """Mean density of the activations of a stack's analog stages, between 0 (one neuron) and 1 (all alike).
+
+    It does not change when a stage is scaled, as the spike counts of a converted network do not (thresholds follow the
+    activations), so that a penalty on it cannot be met by shrinking activations. After Hoyer 2004.
+    """
+
+    def __init__(self, stack: nn.Module) -> None:
+        self.densities: list[Tensor] = []
+        for stage in stack.modules():
+            if isinstance(stage, Stage):
+                stage.register_forward_hook(lambda module, inputs, output: self.densities.append(density(output)))
+
+    def pop(self) -> Tensor:
+        """Mean over the stages since the last call."""
+        densities, self.densities = self.densities, []
+        return sum(densities[1:], densities[0]) / len(densities)

@@ -1,0 +1,81 @@
+"""Integrate-and-fire neurons as pure functions (Wu et al. 2021, Eq. 3-6).
+
+Spike trains have time in front: (N_s, B, ...). Parameters broadcast against (B, ...).
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class IFParameters(NamedTuple):
+    """Firing threshold and start potential of the neurons, in units of the membrane potential."""
+
+    threshold: Tensor
+    start: Tensor  # 0 as published; half a threshold makes a first-step charge round, as Eq. 10 says, where 0 floors
+
+
+class IFState(NamedTuple):
+    """Membrane potential `v` before the next current arrives. Shape: (B, ...)."""
+
+    v: Tensor
+
+
+def start_state(p: IFParameters, like: Tensor) -> IFState:
+    """Every neuron at its start potential. Shape: as `like`, (B, ...)."""
+    return IFState(p.start.expand_as(like))
+
+
+def if_step(current: Tensor, state: IFState, p: IFParameters) -> tuple[Tensor, IFState]:
+    """One step of an integrate-and-fire neuron with reset by subtraction (Eq. 4 and 5).
+
+    Eq. 4 subtracts the threshold of a spike together with the next current; subtracting it at once gives the same spikes.
+
+    Returns:
+        spikes, 0 or 1 (B, ...), and the state after the reset.
+    """
+    v = state.v + current
+    spikes = (v >= p.threshold).to(v.dtype)
+    return spikes, IFState(v - spikes * p.threshold)
+
+
+def integrate_and_fire(currents: Tensor, p: IFParameters) -> Tensor:
+    """Spike trains of neurons fed `currents`. Shape: (N_s, B, ...) -> (N_s, B, ...)."""
+    state = start_state(p, currents[0])
+    trains = torch.empty_like(currents)
+    for t, current in enumerate(currents):
+        trains[t], state = if_step(current, state, p)
+    return trains
+
+
+def fire_charge(charge: Tensor, p: IFParameters, window: int) -> Tensor:
+    """Spike trains of neurons charged once, at the first step (section 3.4). Shape: (B, ...) -> (N_s, B, ...).
+
+    The count is clip(floor((charge + start) / threshold), 0, N_s); the spikes come first, one a step.
+    """
+    silence = torch.zeros_like(charge)
+    state = start_state(p, charge)
+    trains = charge.new_empty((window, *charge.shape))
+    for t in range(window):
+        trains[t], state = if_step(charge if t == 0 else silence, state, p)
+    return trains
+
+
+def pack(trains: Tensor) -> Tensor:
+    """Spike trains of at most 32 steps as bits of 32-bit words, step t in bit t. Shape: (N_s, B, ...) -> (B, ...), int32.
+
+    Raises:
+        ValueError: the window is over 32 steps.
+    """
+    if len(trains) > 32:
+        raise ValueError(f"a 32-bit word holds 32 time steps, not {len(trains)}")
+    words = torch.zeros_like(trains[0], dtype=torch.int32)
+    for t, spikes in enumerate(trains):
+        words |= spikes.to(torch.int32) << t
+    return words
+
+
+def unpack(words: Tensor, window: int) -> Tensor:
+    """Spike trains from packed words. Shape: (B, ...) -> (N_s, B, ...), float32."""
+    return torch.stack([((words >> t) & 1).float() for t in range(window)])

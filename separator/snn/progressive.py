@@ -1,0 +1,298 @@
+"""Progressive tandem learning (Wu et al. 2021, section 4): a stack converted stage by stage, each tuned with all later ones."""
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from separator.atomic import atomic_path, write_text
+from separator.errors import UserError
+from separator.snn.neuron import pack, unpack
+from separator.snn.report import StageReport, agreement
+from separator.snn.spiking import SpikingStage
+from separator.snn.stack import Readout, Stack, fire, spiking_role
+from separator.snn.stage import Stage
+from separator.snn.tandem import TandemStage
+from separator.snn.thresholds import activation_bound
+
+STATE = "conversion.json"  # in the folder of a conversion: how far it is
+
+Loss = Callable[[nn.Module, Any], Tensor]  # (network, batch) -> scalar
+
+
+@dataclass(frozen=True)
+class ConversionSettings:
+    """How a stack is converted; the defaults are the paper's for speech separation."""
+
+    window: int = 32  # time steps N_s
+    start: float = 0.0  # start potential in thresholds; 0.5 rounds where 0 floors
+    percentile: float = 99.0  # of the activations, their upper bound a_u
+    channelwise: bool = False  # a threshold per channel instead of one per layer
+    readout: Readout = "rectified"
+    patience: int = 3  # T_p: epochs of a stage without improvement after which it ends
+    max_epochs: int = 100  # of a stage; 0 converts without tuning
+    lr: float = 1e-4
+    clip: float = 5.0  # norm of the gradient
+    calibration_batches: int = 8  # for thresholds and the report
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.window <= 32:
+            raise UserError(f"the time window is 1 to 32 steps, not {self.window}")
+        if not 0 <= self.start < 1:
+            raise UserError(f"the start potential is 0 to below 1 threshold, not {self.start}")
+        if not 0 < self.percentile <= 100:
+            raise UserError(f"the percentile is above 0 and at most 100, not {self.percentile}")
+
+
+@dataclass
+class Patience:
+    """The adaptive training scheduler (section 4.2): counts epochs without improvement."""
+
+    limit: int
+    best: float = math.inf
+    bad_epochs: int = 0
+
+    def improved(self, loss: float) -> bool:
+        """Take note of a validation loss; whether it is the best so far."""
+        better = loss < self.best
+        self.best, self.bad_epochs = (loss, 0) if better else (self.best, self.bad_epochs + 1)
+        return better
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the stage has had its patience."""
+        return self.bad_epochs >= self.limit
+
+
+def check_convertible(stack: Stack) -> None:
+    """Say beforehand what cannot be converted.
+
+    Raises:
+        UserError: a stage is not supported; the message names it and what is.
+    """
+    for i, stage in enumerate(stack.stages):
+        if isinstance(stage, SpikingStage):
+            continue
+        problem = None
+        if not isinstance(stage, Stage):
+            problem = f"is a {type(stage).__name__}"
+        elif not isinstance(stage.affine, nn.Linear | nn.Conv1d | nn.Conv2d):
+            problem = f"has a {type(stage.affine).__name__}"
+        elif stage.norm is not None and getattr(stage.norm, "running_mean", None) is None:
+            problem = f"has a {type(stage.norm).__name__} without running statistics"
+        elif not isinstance(stage.affine, nn.Linear) and stage.affine.padding_mode != "zeros":
+            problem = f"pads with '{stage.affine.padding_mode}'"
+        if problem:
+            raise UserError(
+                f"stage {i} of the stack {problem} and cannot be converted; supported are Linear, Conv1d and Conv2d with zero "
+                "padding, each with or without batch norm that keeps running statistics, then ReLU"
+            )
+
+
+class ProgressiveTandemLearning:
+    """Converts the stack of a network in place, one stage at a time.
+
+    What lies before the stack is not trained, so that a frozen prefix fires the same trains for the same batch at every epoch:
+    they are kept, packed, and each stage of conversion simulates one layer only. Batches must therefore come in the same order
+    with the same content each time they are iterated over.
+
+    Args:
+        network: any network that calls `stack` once per forward pass.
+        stack: its stack, analog or already converted in part.
+        upstream: modules whose output reaches the stack.
+        loss: of the network on a batch.
+        train_batches, dev_batches: re-iterable, of fixed content and order.
+        settings: how to convert.
+        folder: for the state after each stage, from which an interrupted conversion goes on; None to keep none.
+        log: called with one line of text at each event.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        stack: Stack,
+        upstream: Sequence[nn.Module],
+        loss: Loss,
+        train_batches: Iterable[Any],
+        dev_batches: Iterable[Any],
+        settings: ConversionSettings,
+        folder: Path | None = None,
+        log: Callable[[str], None] = print,
+    ) -> None:
+        check_convertible(stack)
+        self.network, self.stack, self.loss, self.settings = network, stack, loss, settings
+        self.train_batches, self.dev_batches = train_batches, dev_batches
+        self.folder, self.log = folder, log
+        self.reports: list[StageReport] = []
+        self.prefixes: dict[tuple[str, int], Tensor] = {}
+        self.device = next(network.parameters()).device
+        stack.readout = settings.readout
+        for module in upstream:
+            module.requires_grad_(False)
+
+    def run(self) -> list[StageReport]:
+        """Convert all stages; returns a report of each. Goes on from `folder` where it holds a state."""
+        for _ in self.stages():
+            pass
+        return self.reports
+
+    def stages(self) -> Iterator[list[StageReport]]:
+        """Convert stage by stage; yields the reports so far after each, and once at the start of a resumed conversion."""
+        if self._restore():
+            yield self.reports
+        for index in range(self.stack.converted, len(self.stack.stages)):
+            self.reports.append(self._convert_stage(index))
+            self._save()
+            yield self.reports
+        self.prefixes.clear()
+
+    def _convert_stage(self, index: int) -> StageReport:
+        settings, stages = self.settings, self.stack.stages
+        started = time.monotonic()
+        role = spiking_role(index, len(stages))
+        before = self._dev_loss()
+        threshold = self._threshold(index) if role != "readout" else torch.ones(1)
+        unit = self.stack.spiking_stages()[-1].threshold if index else torch.ones(1)
+        analog = stages[index]
+        assert isinstance(analog, Stage)  # check_convertible has seen to it
+        tandem = TandemStage(analog, role, unit.to(self.device), threshold.to(self.device), settings.start, settings.window)
+        stages[index] = tandem
+        converted = self._dev_loss()
+        self.log(f"stage {index}: dev loss {before:.4f}, converted {converted:.4f}")
+        tuned, epochs = self._tune(index, converted)
+        report = StageReport(
+            index, role, before, converted, tuned, epochs, threshold.tolist(), agreement(tandem, self._signals(index))
+        )
+        frozen = tandem.spiking()
+        stages[index] = frozen
+        if role == "fire":
+            self._advance_prefixes(frozen)
+        return replace(report, seconds=time.monotonic() - started)
+
+    def _tune(self, index: int, loss: float) -> tuple[float, int]:
+        """Train the stage in tandem and the analog ones after it; the best parameters are in place afterwards."""
+        patience = Patience(self.settings.patience)
+        patience.improved(loss)
+        best = copy.deepcopy(self.network.state_dict())
+        parameters = [p for p in self.network.parameters() if p.requires_grad]
+        optimiser = torch.optim.Adam(parameters, self.settings.lr)
+        epoch = 0
+        while epoch < self.settings.max_epochs and not patience.exhausted:
+            epoch += 1
+            self.network.train()
+            for batch, prefix in self._batches("train", index):
+                with self.stack.given_prefix(prefix):
+                    value = self.loss(self.network, batch)
+                optimiser.zero_grad()
+                value.backward()  # type: ignore[no-untyped-call]
+                nn.utils.clip_grad_norm_(parameters, self.settings.clip)
+                optimiser.step()
+            loss = self._dev_loss()
+            if patience.improved(loss):
+                best = copy.deepcopy(self.network.state_dict())
+            self.log(f"stage {index}, epoch {epoch}: dev loss {loss:.4f} (best {patience.best:.4f})")
+        self.network.load_state_dict(best)
+        return patience.best, epoch
+
+    @torch.no_grad()
+    def _dev_loss(self) -> float:
+        """Mean loss over the dev batches, in evaluation mode."""
+        self.network.eval()
+        losses = []
+        for batch, prefix in self._batches("dev", self.stack.converted):
+            with self.stack.given_prefix(prefix):
+                losses.append(self.loss(self.network, batch))
+        return float(torch.stack(losses).mean())
+
+    @torch.no_grad()
+    def _threshold(self, index: int) -> Tensor:
+        """a_u / N_s of an analog stage behind the spiking ones (Threshold LayerNorm), from train batches."""
+        stage = self.stack.stages[index]
+        activations = [stage(signal).cpu() for signal in self._signals(index)]
+        bound = activation_bound(activations, self.settings.percentile, self.settings.channelwise)
+        return bound / self.settings.window
+
+    @torch.no_grad()
+    def _signals(self, index: int) -> Iterator[Tensor]:
+        """Inputs of stage `index` on the calibration batches: spike trains if it is in tandem, else what they stand for."""
+        self.network.eval()
+        captured: list[Tensor] = []
+        handle = self.stack.stages[index].register_forward_pre_hook(lambda module, inputs: captured.append(inputs[0]))
+        try:
+            for _, (batch, prefix) in zip(
+                range(self.settings.calibration_batches), self._batches("train", index), strict=False
+            ):
+                with self.stack.given_prefix(prefix):
+                    self.loss(self.network, batch)
+                yield captured.pop()
+        finally:
+            handle.remove()
+
+    def _batches(self, subset: str, converted: int) -> Iterator[tuple[Any, Tensor | None]]:
+        """Batches with the packed trains of the spiking prefix, which are simulated when they are first needed."""
+        for i, batch in enumerate(self.train_batches if subset == "train" else self.dev_batches):
+            if converted and (subset, i) not in self.prefixes:
+                self.prefixes[subset, i] = pack(fire(self.stack.spiking_stages(), self._stack_input(batch))).cpu()
+            words = self.prefixes.get((subset, i))
+            yield batch, words if words is None else words.to(self.device)
+
+    @torch.no_grad()
+    def _stack_input(self, batch: Any) -> Tensor:
+        captured: list[Tensor] = []
+        handle = self.stack.register_forward_pre_hook(lambda module, inputs: captured.append(inputs[0]))
+        training = self.network.training
+        try:
+            self.network.eval()
+            self.loss(self.network, batch)
+        finally:
+            handle.remove()
+            self.network.train(training)
+        return captured[0]
+
+    @torch.no_grad()
+    def _advance_prefixes(self, stage: SpikingStage) -> None:
+        """Run the kept trains through a stage that has just been frozen."""
+        for key, words in self.prefixes.items():
+            self.prefixes[key] = pack(stage.trains(unpack(words.to(self.device), stage.window))).cpu()
+
+    def _save(self) -> None:
+        """Write the state after a stage; the weights first, so that the index never names weights that are not there."""
+        if self.folder is None:
+            return
+        weights = f"stage-{self.stack.converted:02d}.safetensors"
+        with atomic_path(self.folder / weights) as temporary:
+            save_file({name: t.contiguous() for name, t in self.network.state_dict().items()}, temporary)
+        state = {
+            "weights": weights,
+            "converted": self.stack.converted,
+            "settings": asdict(self.settings),
+            "stages": [asdict(report) for report in self.reports],
+        }
+        write_text(self.folder / STATE, json.dumps(state, indent=1))
+
+    def _restore(self) -> bool:
+        """Go on from `folder`; whether it held a conversion."""
+        if self.folder is None or not (self.folder / STATE).exists():
+            return False
+        try:
+            state = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
+            tensors = load_file(self.folder / state["weights"])
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise UserError(f"{self.folder} holds a damaged conversion ({error}); remove it to start anew") from error
+        if state["settings"] != asdict(self.settings):
+            raise UserError(f"{self.folder} holds a conversion with other settings; choose another folder, or remove it")
+        prefix = next(name for name, module in self.network.named_modules() if module is self.stack)
+        self.stack.restore(state["converted"], self.settings.window, tensors, f"{prefix}.")
+        self.network.load_state_dict(tensors)
+        self.reports = [StageReport(**report) for report in state["stages"]]
+        self.log(f"goes on after {state['converted']} of {len(self.stack.stages)} stages")
+        return True

@@ -1,0 +1,158 @@
+"""A stack of stages, wholly analog, wholly spiking, or spiking up to some stage while it is being converted."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from separator.snn.neuron import IFParameters, IFState, if_step, start_state, unpack
+from separator.snn.spiking import Role, SpikingStage, affine_map
+from separator.snn.stage import Stage
+from separator.snn.tandem import TandemStage
+
+Readout = Literal["potential", "rectified"]
+
+
+def spiking_role(index: int, stages: int) -> Role:
+    """Role of stage `index` of a stack of `stages`."""
+    return "encode" if index == 0 else "readout" if index == stages - 1 else "fire"
+
+
+class StageStep(NamedTuple):
+    """One stage at one time step of a simulation, for observers."""
+
+    time: int
+    position: int  # of the stage in the stack
+    stage: SpikingStage
+    incoming: Tensor  # spikes (B, ...), or the analog input of the encoding stage
+    outputs: Tensor  # spikes fired (B, ...), or the current of the readout
+
+
+Observer = Callable[[StageStep], None]
+
+
+class Stack(nn.Module):
+    """Ordered stages; the front ones are spiking, at most one after them is in tandem, the rest are analog.
+
+    The last stage never fires: the network behind it sees its free aggregate membrane potential (section 3.4).
+
+    Args:
+        stages: at least two analog stages.
+        readout: the membrane potential as it is, or rectified as the analog network's activation is.
+    """
+
+    def __init__(self, stages: Sequence[Stage], readout: Readout = "rectified") -> None:
+        super().__init__()
+        if len(stages) < 2:
+            raise ValueError("a stack has at least two stages: one that encodes and one that is read out")
+        self.stages = nn.ModuleList(stages)
+        self.readout: Readout = readout
+        self.observer: Observer | None = None
+        self._prefix: Tensor | None = None
+
+    @property
+    def converted(self) -> int:
+        """Number of stages that are spiking."""
+        return sum(isinstance(stage, SpikingStage) for stage in self.stages)
+
+    @property
+    def window(self) -> int | None:
+        """Time steps N_s of the spiking stages, None while there are none."""
+        first = self.stages[0]
+        return first.window if isinstance(first, SpikingStage) else None
+
+    def spiking_stages(self) -> list[SpikingStage]:
+        """The spiking stages at the front."""
+        return [stage for stage in self.stages if isinstance(stage, SpikingStage)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Activation of the last stage, or its membrane potential once it is spiking or in tandem. Shape: (B, ...)."""
+        spiking = self.spiking_stages()
+        if len(spiking) == len(self.stages):
+            return self._read(simulate(spiking, x, self.observer))
+        rest = list(self.stages[len(spiking) :])
+        signal = x
+        if spiking:
+            signal = fire(spiking, x) if self._prefix is None else unpack(self._prefix, spiking[-1].window)
+        if isinstance(rest[0], TandemStage):
+            tandem = rest.pop(0)
+            signal = tandem(signal)
+            if not rest:
+                return self._read(signal)
+        elif spiking:
+            signal = spiking[-1].activation(signal)
+        for stage in rest:
+            signal = stage(signal)
+        return signal
+
+    def _read(self, potential: Tensor) -> Tensor:
+        return potential.relu() if self.readout == "rectified" else potential
+
+    def restore(self, converted: int, window: int, tensors: Mapping[str, Tensor], prefix: str = "") -> None:
+        """Make the first `converted` stages spiking, their numbers taken from the state dict `tensors`.
+
+        Raises:
+            KeyError: a tensor is missing.
+        """
+        for i in range(converted):
+            stage = self.stages[i]
+            assert isinstance(stage, Stage)
+            weight, bias, threshold, start = (
+                tensors[f"{prefix}stages.{i}.{name}"] for name in ("weight", "bias", "threshold", "start")
+            )
+            role = spiking_role(i, len(self.stages))
+            self.stages[i] = SpikingStage(affine_map(stage.affine), role, weight, bias, IFParameters(threshold, start), window)
+
+    def set_window(self, window: int) -> None:
+        """Give a wholly spiking stack another time window, the upper bounds of its activations staying as they are."""
+        for i, stage in enumerate(self.spiking_stages()):
+            self.stages[i] = stage.with_window(window)
+
+    @contextmanager
+    def given_prefix(self, words: Tensor | None) -> Iterator[None]:
+        """Take the packed trains of the last spiking stage from `words` instead of simulating the spiking stages."""
+        self._prefix = words
+        try:
+            yield
+        finally:
+            self._prefix = None
+
+
+@torch.no_grad()
+def fire(stages: Sequence[SpikingStage], x: Tensor) -> Tensor:
+    """Spike trains of the last of `stages`, stage by stage, time folded into the batch. Shape: (B, ...) -> (N_s, B, ...)."""
+    signal = x
+    for stage in stages:
+        signal = stage.trains(signal)
+    return signal
+
+
+@torch.no_grad()
+def simulate(stages: Sequence[SpikingStage], x: Tensor, observe: Observer | None = None) -> Tensor:
+    """Free aggregate membrane potential of the last stage, step by step (pipelined). Shape: (B, ...) -> (B, ...).
+
+    At each time step every stage fires on the spikes that the stage before fires at that step, so that the state is one
+    membrane potential per neuron, whatever the window, and the result is there after N_s steps. Equal to `fire`, to the bit.
+    """
+    *firing, last = stages
+    charge = firing[0].charge(x)
+    silence = torch.zeros_like(charge)
+    states: list[IFState | None] = [None] * len(firing)
+    potential: Tensor | None = None
+    for t in range(last.window):
+        signal = x
+        for i, stage in enumerate(firing):
+            current = stage.current(signal) if i else silence if t else charge
+            neurons = stage.neurons(current)
+            spikes, states[i] = if_step(current, states[i] or start_state(neurons, current), neurons)
+            if observe is not None:
+                observe(StageStep(t, i, stage, signal, spikes))
+            signal = spikes
+        current = last.current(signal)
+        if observe is not None:
+            observe(StageStep(t, len(firing), last, signal, current))
+        potential = current if potential is None else potential + current
+    assert potential is not None  # a window has at least one step
+    return potential

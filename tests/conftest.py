@@ -1,0 +1,28 @@
+"""Settings and fixtures of the whole suite."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+from separator.corpora.fake_wsj0 import FakeWsj0, make_fake_wsj0
+from separator.corpora.synthetic import make_corpus
+
+settings.register_profile("separator", deadline=None, max_examples=40)  # machines differ in speed
+settings.load_profile("separator")
+torch.set_num_threads(1)  # the networks here are tiny; threads would only wait for each other
+
+
+@pytest.fixture(scope="session")
+def fake_wsj0(tmp_path_factory: pytest.TempPathFactory) -> FakeWsj0:
+    """A tiny imitation of WSJ0; read only."""
+    return make_fake_wsj0(tmp_path_factory.mktemp("wsj0"))
+
+
+@pytest.fixture(scope="session")
+def synthetic_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Kaldi data folders train, dev and test of synthetic voices, 8 kHz; read only."""
+    folder = tmp_path_factory.mktemp("corpus")
+    make_corpus(folder)
+    return folder

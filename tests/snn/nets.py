@@ -1,0 +1,65 @@
+"""Small networks for the tests of this folder."""
+
+import torch
+from torch import nn
+
+from separator.snn.spiking import SpikingStage
+from separator.snn.stack import Stack, spiking_role
+from separator.snn.stage import Stage
+from separator.snn.thresholds import activation_bound
+
+
+def randomised(stage: Stage) -> Stage:
+    """Batch norm with statistics, gain and bias that are not the trivial ones."""
+    if stage.norm is not None:
+        with torch.no_grad():
+            stage.norm.running_mean.uniform_(-0.5, 0.5)
+            stage.norm.running_var.uniform_(0.5, 2.0)
+            stage.norm.weight.uniform_(0.5, 1.5)
+            stage.norm.bias.uniform_(-0.3, 0.5)
+    return stage
+
+
+def linear_stack(seed: int = 0, widths: tuple[int, ...] = (6, 8, 7, 5)) -> Stack:
+    torch.manual_seed(seed)
+    pairs = zip(widths, widths[1:], strict=False)
+    return Stack([randomised(Stage(nn.Linear(a, b), nn.BatchNorm1d(b))) for a, b in pairs]).eval()
+
+
+def conv1d_stack(seed: int = 0, channels: int = 5) -> Stack:
+    torch.manual_seed(seed)
+    stages = [Stage(nn.Conv1d(3, channels, 1, bias=False), nn.BatchNorm1d(channels))]
+    for d in (1, 2, 4):
+        stages.append(Stage(nn.Conv1d(channels, channels, 3, padding=d, dilation=d, bias=False), nn.BatchNorm1d(channels)))
+    return Stack([randomised(stage) for stage in stages]).eval()
+
+
+def conv2d_stack(seed: int = 0, channels: int = 4) -> Stack:
+    torch.manual_seed(seed)
+    stages = [
+        Stage(nn.Conv2d(2, channels, 3, padding=1), nn.BatchNorm2d(channels)),
+        Stage(nn.Conv2d(channels, channels, 3, stride=2, padding=1), nn.BatchNorm2d(channels)),
+        Stage(nn.Conv2d(channels, 3, (1, 3), dilation=(1, 2), padding=(0, 2))),
+    ]
+    return Stack([randomised(stage) for stage in stages]).eval()
+
+
+STACKS = {
+    "linear": (linear_stack, (6,)),
+    "conv1d": (conv1d_stack, (3, 11)),
+    "conv2d": (conv2d_stack, (2, 6, 5)),
+}
+
+
+@torch.no_grad()
+def converted(stack: Stack, x: torch.Tensor, window: int, start: float, channelwise: bool = False) -> Stack:
+    """Convert in place without tuning, thresholds from the analog activations on `x`."""
+    unit = torch.ones(1)
+    signal = x
+    for i, stage in enumerate(list(stack.stages)):
+        signal = stage(signal)
+        role = spiking_role(i, len(stack.stages))
+        threshold = torch.ones(1) if role == "readout" else activation_bound([signal], 99.0, channelwise) / window
+        stack.stages[i] = SpikingStage.convert(stage, role, unit, threshold, start, window)
+        unit = stack.stages[i].threshold
+    return stack

@@ -1,0 +1,110 @@
+import torch
+from torch import nn
+
+from separator.snn.activity import ActivationSparsity, density, fan_out, record_activity
+from separator.snn.spiking import affine_map
+from separator.snn.stack import fire
+from tests.snn.nets import conv1d_stack, conv2d_stack, converted, linear_stack
+
+
+class Network(nn.Module):
+    """A stack with something before and after it."""
+
+    def __init__(self, stack):
+        super().__init__()
+        self.before, self.stack = nn.Linear(11, 11, bias=False), stack
+        self.after = nn.Linear(11, 2)
+
+    def forward(self, x):
+        return self.after(self.stack(self.before(x)))
+
+
+def brute_force_fan_out(convolution, length):
+    """Count, for each input frame, the (output channel, output frame, tap) triples that read it."""
+    (kernel,), (d,), (p,), (s,) = convolution.kernel_size, convolution.dilation, convolution.padding, convolution.stride
+    frames = (length + 2 * p - d * (kernel - 1) - 1) // s + 1
+    counts = [0] * length
+    for out in range(frames):
+        for tap in range(kernel):
+            position = out * s + tap * d - p
+            if 0 <= position < length:
+                counts[position] += convolution.out_channels
+    return counts
+
+
+def test_fan_out_is_exact_at_the_borders():
+    for d, p, s in ((1, 1, 1), (4, 4, 1), (3, 0, 1), (2, 2, 3)):
+        convolution = nn.Conv1d(2, 5, 3, dilation=d, padding=p, stride=s)
+        synapses = fan_out(affine_map(convolution), convolution.weight, torch.randn(2, 2, 17))
+        assert synapses[0, 0].tolist() == synapses[0, 1].tolist() == brute_force_fan_out(convolution, 17)
+
+
+def test_synaptic_operations_of_a_spiking_network():
+    x = torch.randn(3, 3, 11)
+    network = Network(converted(conv1d_stack(0), x, 6, 0.5)).eval()
+    with record_activity(network) as activity:
+        network(x)
+    stages = network.stack.spiking_stages()
+    signal = network.before(x)
+    convolutions = [stage.affine for stage in conv1d_stack(0).stages]
+    for i, layer in enumerate(activity.layers):
+        fan = torch.tensor(brute_force_fan_out(convolutions[i], 11)).float()
+        if i:  # every spike of the layer before reaches its synapses
+            trains = fire(stages[:i], signal)
+            assert layer.synaptic_operations == int((trains.sum((0, 1, 2)) * fan).sum())
+        if i < len(stages) - 1:
+            trains = fire(stages[: i + 1], signal)
+            assert layer.spikes == int(trains.sum())
+            assert layer.rate == float(trains.double().mean())
+        assert layer.macs == 3 * convolutions[i].in_channels * int(fan.sum())
+        assert layer.neurons == 3 * 5 * 11
+    assert activity.synaptic_operations == sum(layer.synaptic_operations for layer in activity.layers)
+    assert activity.float_macs == {"before": 3 * 3 * 11 * 11, "charge": activity.layers[0].macs, "after": 3 * 5 * 11 * 2}
+
+
+def test_analog_and_spiking_networks_count_the_same_macs():
+    x = torch.randn(2, 2, 6, 5)
+    for build, data in ((conv2d_stack, x), (linear_stack, torch.randn(2, 6))):
+        analog, spiking = build(0), converted(build(0), data, 4, 0.0)
+        counts = []
+        for stack in (analog, spiking):
+            holder = nn.Sequential(stack)
+            with record_activity(holder) as activity:
+                holder(data)
+            counts.append([layer.macs for layer in activity.layers])
+        assert counts[0] == counts[1]
+        assert activity.macs == sum(counts[0][1:])
+
+
+def test_nothing_is_recorded_after_the_block():
+    x = torch.randn(1, 3, 11)
+    network = Network(converted(conv1d_stack(0), x, 4, 0.0))
+    with record_activity(network) as activity:
+        network(x)
+    spikes = activity.spikes
+    network(x)
+    assert activity.spikes == spikes > 0
+    assert not network.before._forward_hooks
+
+
+def test_density_does_not_depend_on_scale():
+    a = torch.rand(4, 5)
+    assert torch.isclose(density(a), density(100 * a))
+    assert torch.isclose(density(torch.ones(7)), torch.tensor(1.0))
+    one = torch.zeros(8)
+    one[3] = 2.0
+    assert torch.isclose(density(one), torch.tensor(1 / 8))
+
+
+def test_sparsity_is_the_mean_over_stages():
+    stack = linear_stack(0)
+    sparsity = ActivationSparsity(stack)
+    x = torch.randn(4, 6)
+    stack(x)
+    expected, signal = [], x
+    value = sparsity.pop()
+    for stage in stack.stages:
+        signal = stage(signal)
+        expected.append(density(signal))
+    sparsity.pop()
+    assert torch.isclose(value, torch.stack(expected).mean())

@@ -1,0 +1,51 @@
+import pytest
+import torch
+from torch import nn
+
+from separator.snn.fold import folded
+from separator.snn.spiking import affine_map
+from separator.snn.stage import Stage, stages_of
+from tests.snn.nets import STACKS, randomised
+
+
+@pytest.mark.parametrize("kind", sorted(STACKS))
+def test_folded_map_equals_the_preactivation(kind):
+    build, shape = STACKS[kind]
+    stage = build(5).stages[0].double()
+    x = torch.randn(3, *shape, dtype=torch.float64)
+    weight, bias = folded(stage)
+    assert torch.allclose(affine_map(stage.affine)(x, weight, bias), stage.preactivation(x), atol=1e-12)
+
+
+def test_eps_is_folded_in():
+    norm = nn.BatchNorm1d(2, eps=1.0)
+    stage = Stage(nn.Linear(2, 2), norm).eval()
+    norm.running_var.fill_(3.0)
+    weight, _ = folded(stage)
+    assert torch.allclose(weight, stage.affine.weight / 2)
+
+
+def test_batch_norm_without_gain_or_statistics():
+    stage = randomised(Stage(nn.Linear(3, 2), nn.BatchNorm1d(2)))
+    bare = nn.BatchNorm1d(2, affine=False)
+    bare.running_mean.fill_(1.0)
+    plain = Stage(stage.affine, bare).eval()
+    x = torch.randn(4, 3)
+    assert torch.allclose(nn.functional.linear(x, *folded(plain)), plain.preactivation(x), atol=1e-6)
+    with pytest.raises(ValueError, match="running statistics"):
+        folded(Stage(nn.Linear(3, 2), nn.BatchNorm1d(2, track_running_stats=False)))
+
+
+def test_layers_group_into_stages():
+    layers = [nn.Linear(2, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 4), nn.ReLU()]
+    stages = stages_of(layers)
+    assert [(s.affine, s.norm) for s in stages] == [(layers[0], layers[1]), (layers[3], None)]
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [[nn.Linear(2, 2), nn.Tanh()], [nn.ReLU()], [nn.Linear(2, 2)], [nn.Linear(2, 2), nn.MaxPool1d(2), nn.ReLU()]],
+)
+def test_what_cannot_be_grouped_is_named(layers):
+    with pytest.raises(ValueError, match="ReLU"):
+        stages_of(layers)

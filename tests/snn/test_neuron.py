@@ -1,0 +1,66 @@
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from separator.snn.neuron import IFParameters, fire_charge, integrate_and_fire, pack, unpack
+
+# Multiples of 1/64 well below 2^24 of them: exact in float32, so that equality can be asked for.
+grid = st.integers(-2000, 2000).map(lambda n: n / 64)
+thresholds = st.integers(1, 500).map(lambda n: n / 64)
+
+
+def published_spikes(currents, threshold, start):
+    """Eq. 4 and 5 as printed, in rational arithmetic: the threshold of the last spike is subtracted with the next current."""
+    v, s, spikes = Fraction(start), 0, []
+    for z in currents:
+        v = v + Fraction(z) - Fraction(threshold) * s
+        s = int(v - Fraction(threshold) >= 0)
+        spikes.append(s)
+    return spikes
+
+
+@given(st.lists(grid, min_size=1, max_size=40), thresholds, st.sampled_from([0.0, 0.5]))
+def test_spikes_are_those_of_the_published_equations(currents, threshold, start):
+    neurons = IFParameters(torch.tensor([threshold]), torch.tensor([threshold * start]))
+    trains = integrate_and_fire(torch.tensor(currents)[:, None], neurons)
+    assert trains[:, 0].tolist() == published_spikes(currents, threshold, threshold * start)
+
+
+@given(grid, thresholds, st.sampled_from([0.0, 0.5]), st.integers(1, 32))
+def test_charge_fires_its_floor_first(charge, threshold, start, window):
+    neurons = IFParameters(torch.tensor([threshold]), torch.tensor([threshold * start]))
+    train = fire_charge(torch.tensor([charge]), neurons, window)[:, 0].tolist()
+    count = max(0, min(window, (Fraction(charge) + Fraction(threshold * start)) // Fraction(threshold)))
+    assert train == [1.0] * count + [0.0] * (window - count)
+
+
+@given(st.integers(-800, 800), st.integers(-60, 60), st.integers(1, 100), st.integers(1, 32))
+def test_count_of_a_charge_with_constant_current(charge, current, threshold, window):
+    """Closed form: clip(floor((V + bT) / theta), 0, T) for 0 <= b <= theta, clip(floor(V / (theta - b)), 0, T) for b < 0."""
+    if current > threshold:
+        current = threshold
+    currents = torch.full((window, 1), float(current))
+    currents[0] += charge - (current if current < 0 else 0)  # for b < 0 the closed form charges V and leaks from step 2 on
+    neurons = IFParameters(torch.tensor([float(threshold)]), torch.zeros(1))
+    count = int(integrate_and_fire(currents, neurons).sum())
+    if current >= 0:
+        expected = max(0, min(window, (charge + current * window) // threshold))
+        assert count == expected
+    else:
+        assert count == sum(published_spikes(currents[:, 0].tolist(), threshold, 0))
+
+
+@given(st.integers(1, 32), st.integers(0, 2**32 - 1))
+def test_packing_is_lossless(window, seed):
+    trains = torch.randint(0, 2, (window, 2, 3), generator=torch.Generator().manual_seed(seed)).float()
+    words = pack(trains)
+    assert words.dtype == torch.int32
+    assert torch.equal(unpack(words, window), trains)
+
+
+def test_packing_refuses_long_windows():
+    with pytest.raises(ValueError, match="33"):
+        pack(torch.zeros(33, 1))

@@ -1,0 +1,179 @@
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from separator.errors import UserError
+from separator.snn.progressive import STATE, ConversionSettings, Patience, ProgressiveTandemLearning, check_convertible
+from separator.snn.report import plot, to_markdown
+from separator.snn.spiking import SpikingStage
+from separator.snn.stack import Stack
+from separator.snn.stage import Stage
+
+LINES: list[str] = []
+
+
+class Autoencoder(nn.Module):
+    """Something without any speech in it."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        widths = (8, 16, 12, 16)
+        self.scale = nn.Linear(8, 8)
+        self.stack = Stack([Stage(nn.Linear(a, b), nn.BatchNorm1d(b)) for a, b in zip(widths, widths[1:], strict=False)])
+        self.out = nn.Linear(16, 8)
+
+    def forward(self, x):
+        return self.out(self.stack(self.scale(x)))
+
+
+def loss(network, x):
+    return (network(x) - x).square().mean()
+
+
+def batches(seed, count=6):
+    generator = torch.Generator().manual_seed(seed)
+    basis = torch.randn(3, 8, generator=torch.Generator().manual_seed(7))
+    return [torch.rand(32, 3, generator=generator) @ basis for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def trained():
+    network = Autoencoder()
+    optimiser = torch.optim.Adam(network.parameters(), 1e-2)
+    for _ in range(30):
+        for x in batches(1):
+            optimiser.zero_grad()
+            loss(network, x).backward()
+            optimiser.step()
+    return network.eval().state_dict()
+
+
+def engine(trained, folder=None, **settings):
+    network = Autoencoder()
+    network.load_state_dict(trained)
+    return ProgressiveTandemLearning(
+        network,
+        network.stack,
+        [network.scale],
+        loss,
+        batches(1),
+        batches(2, 2),
+        ConversionSettings(**({"window": 8, "lr": 1e-3, "max_epochs": 4, "calibration_batches": 3} | settings)),
+        folder,
+        LINES.append,
+    )
+
+
+def dev_loss(network):
+    network.eval()
+    with torch.no_grad():
+        return float(torch.stack([loss(network, x) for x in batches(2, 2)]).mean())
+
+
+def test_every_stage_becomes_spiking_and_tuning_mends_the_loss(trained):
+    tuned, plain = engine(trained), engine(trained, max_epochs=0)
+    reports = tuned.run()
+    untuned = plain.run()
+    assert all(isinstance(stage, SpikingStage) for stage in tuned.stack.stages)
+    assert [r.role for r in reports] == ["encode", "fire", "readout"]
+    assert reports[-1].loss_tuned == pytest.approx(dev_loss(tuned.network), rel=1e-5)
+    assert untuned[-1].loss_tuned == pytest.approx(dev_loss(plain.network), rel=1e-5)
+    assert reports[-1].loss_tuned < untuned[-1].loss_tuned
+    assert all(r.loss_tuned <= r.loss_converted for r in reports)
+    for earlier, later in zip(reports, reports[1:], strict=False):
+        assert later.loss_before == pytest.approx(earlier.loss_tuned, rel=1e-4)
+
+
+def test_upstream_and_finished_stages_do_not_learn(trained):
+    run = engine(trained)
+    before = run.network.scale.weight.clone()
+    frozen = []
+    for _ in run.stages():
+        stage = run.stack.stages[len(frozen)]
+        frozen.append({name: value.clone() for name, value in stage.state_dict().items()})
+        assert not list(stage.parameters())
+    assert torch.equal(run.network.scale.weight, before)
+    for stage, state in zip(run.stack.stages, frozen, strict=True):
+        assert all(torch.equal(value, state[name]) for name, value in stage.state_dict().items())
+
+
+def test_kept_trains_change_nothing(trained):
+    kept, simulated = engine(trained), engine(trained)
+    simulated._batches = lambda subset, converted: (
+        (batch, None) for batch in (simulated.train_batches if subset == "train" else simulated.dev_batches)
+    )
+    assert [r.loss_tuned for r in kept.run()] == [r.loss_tuned for r in simulated.run()]
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_interrupted_conversion_goes_on_to_the_same_network(trained, tmp_path, stages):
+    whole = engine(trained)
+    whole.run()
+    first = engine(trained, tmp_path).stages()
+    for _ in range(stages):
+        next(first)
+    resumed = engine(trained, tmp_path)
+    reports = resumed.run()
+    assert len(reports) == 3
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(resumed.network.state_dict()[name], value), name
+
+
+def test_conversion_with_other_settings_is_not_gone_on_with(trained, tmp_path):
+    next(engine(trained, tmp_path).stages())
+    with pytest.raises(UserError, match="other settings"):
+        engine(trained, tmp_path, window=4).run()
+
+
+def test_damaged_state_is_refused(trained, tmp_path):
+    next(engine(trained, tmp_path).stages())
+    weights = tmp_path / json.loads((tmp_path / STATE).read_text())["weights"]
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(UserError, match="damaged"):
+        engine(trained, tmp_path).run()
+
+
+def test_patience_counts_epochs_without_improvement():
+    patience = Patience(3)
+    states = [(patience.improved(value), patience.exhausted) for value in (5.0, 4.0, 4.5, 4.0, 3.9, 6, 6, 6)]
+    assert [improved for improved, _ in states] == [True, True, False, False, True, False, False, False]
+    assert [exhausted for _, exhausted in states] == [False] * 7 + [True]
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [
+        (nn.Tanh(), "stage 1 .* is a Tanh"),
+        (Stage(nn.ConvTranspose1d(2, 2, 3)), "stage 1 .* has a ConvTranspose1d"),
+        (Stage(nn.Linear(2, 2), nn.BatchNorm1d(2, track_running_stats=False)), "stage 1 .* without running statistics"),
+        (Stage(nn.Conv1d(2, 2, 3, padding=1, padding_mode="reflect")), "stage 1 .* pads with 'reflect'"),
+    ],
+)
+def test_what_cannot_be_converted_is_named_with_what_can(stage, words):
+    with pytest.raises(UserError, match=words) as error:
+        check_convertible(Stack([Stage(nn.Linear(2, 2)), stage]))
+    assert "supported are Linear, Conv1d and Conv2d" in str(error.value)
+
+
+@pytest.mark.parametrize("settings", [{"window": 0}, {"window": 33}, {"start": 1.0}, {"percentile": 0}])
+def test_impossible_settings_are_refused(settings):
+    with pytest.raises(UserError):
+        ConversionSettings(**settings)
+
+
+def test_report_tells_silence_and_saturation(trained, tmp_path):
+    run = engine(trained, max_epochs=0, percentile=50.0)
+    reports = run.run()
+    firing = [r.agreement for r in reports if r.agreement]
+    assert len(firing) == 2
+    spiking = run.stack.spiking_stages()
+    counts = torch.cat([spiking[0].trains(run.network.scale(x)).sum(0) for x in batches(1)[:3]])
+    assert firing[0]["saturated"] == pytest.approx(float((counts == 8).float().mean()))
+    assert firing[0]["silent"] == pytest.approx(float((counts == 0).float().mean()))
+    assert firing[0]["rate"] == pytest.approx(float(counts.mean() / 8), rel=1e-5)
+    assert len(to_markdown(reports).splitlines()) == 2 + 3
+    plot(reports, tmp_path / "report.png")
+    assert (tmp_path / "report.png").stat().st_size > 1000

@@ -1,0 +1,139 @@
+import copy
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from separator.snn.neuron import IFParameters, pack
+from separator.snn.spiking import SpikingStage
+from separator.snn.stack import Stack, fire, simulate
+from separator.snn.stage import Stage
+from tests.snn.nets import STACKS, conv1d_stack, converted, linear_stack
+
+
+def make(kind, seed, window, start, channelwise=False, batch=3):
+    build, shape = STACKS[kind]
+    x = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(seed + 1))
+    return converted(build(seed), x, window, start, channelwise), x
+
+
+def readout(stack, trains):
+    return sum(stack.spiking_stages()[-1].current(spikes) for spikes in trains)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(sorted(STACKS)), st.integers(0, 10**6), st.integers(1, 32), st.sampled_from([0.0, 0.5]), st.booleans())
+def test_every_execution_gives_the_same_bits(kind, seed, window, start, channelwise):
+    stack, x = make(kind, seed, window, start, channelwise)
+    stages = stack.spiking_stages()
+    potential = simulate(stages, x)
+    assert torch.equal(readout(stack, fire(stages[:-1], x)), potential)
+    double = copy.deepcopy(stages)
+    for stage in double:
+        stage.double()
+    charge = stages[0].charge(x)
+    for one in range(len(x)):  # in double precision, and one by one, but for the float charge before the first spike
+        double[0].charge = lambda _, one=one: charge[one : one + 1].double()
+        assert torch.equal(simulate(double, x[one : one + 1].double()).float(), potential[one : one + 1])
+
+
+def python_potential(stack, charge):
+    """The spiking network neuron by neuron in rational arithmetic, by Eq. 3-5 and 9; linear layers only."""
+    exact = [[Fraction(float(v)) for v in row] for row in charge]
+    *firing, last = stack.spiking_stages()
+    potentials = []
+    for sample in exact:
+        v = [[Fraction(float(s)) for s in stage.start.expand(len(stage.bias))] for stage in firing]
+        potential = [Fraction(0)] * len(last.bias)
+        for t in range(last.window):
+            spikes = None
+            for i, stage in enumerate(firing):
+                threshold = [Fraction(float(th)) for th in stage.threshold.expand(len(stage.bias))]
+                for n in range(len(stage.bias)):
+                    if i == 0:
+                        v[i][n] += sample[n] if t == 0 else 0
+                    else:
+                        row = stage.weight[n]
+                        v[i][n] += Fraction(float(stage.bias[n])) + sum(
+                            Fraction(float(w)) for w, s in zip(row, spikes, strict=True) if s
+                        )
+                fired = [int(v[i][n] >= threshold[n]) for n in range(len(stage.bias))]
+                v[i] = [v[i][n] - threshold[n] * s for n, s in enumerate(fired)]
+                spikes = fired
+            for n, row in enumerate(last.weight):
+                potential[n] += Fraction(float(last.bias[n])) + sum(
+                    Fraction(float(w)) for w, s in zip(row, spikes, strict=True) if s
+                )
+        potentials.append([float(p) for p in potential])
+    return torch.tensor(potentials)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.5])
+@pytest.mark.parametrize("window", [1, 4, 32])
+def test_simulation_equals_rational_arithmetic(window, start):
+    stack, x = make("linear", 3, window, start)
+    assert torch.equal(simulate(stack.spiking_stages(), x), python_potential(stack, stack.stages[0].charge(x)))
+
+
+@pytest.mark.parametrize("kind", sorted(STACKS))
+def test_long_windows_approach_the_analog_network(kind):
+    build, shape = STACKS[kind]
+    x = torch.randn(4, *shape)
+    analog = build(0)
+    expected = analog(x).detach()
+    errors = {}
+    for window in (4, 32):
+        stack = converted(build(0), x, window, 0.5)
+        errors[window] = float((stack(x) - expected).norm() / expected.norm())
+    assert errors[32] < 0.15
+    assert errors[32] < errors[4]
+
+
+def test_another_window_is_the_conversion_for_that_window():
+    x = torch.randn(4, 3, 11)
+    stack = converted(conv1d_stack(1), x, 8, 0.5)
+    direct = converted(conv1d_stack(1), x, 32, 0.5)
+    stack.set_window(32)
+    assert stack.window == 32
+    for ours, theirs in zip(stack.stages, direct.stages, strict=True):
+        for name, value in theirs.state_dict().items():
+            if ours.role == "readout" and name in ("threshold", "start"):
+                continue  # it never fires
+            assert torch.allclose(ours.state_dict()[name], value, rtol=1e-3, atol=1e-5)
+    assert torch.allclose(stack(x), direct(x), atol=0.3)
+
+
+def test_half_converted_stack_takes_a_given_prefix():
+    x = torch.randn(2, 6)
+    whole = converted(linear_stack(2), x, 8, 0.0)
+    half = linear_stack(2)
+    half.stages[0] = whole.stages[0]
+    words = pack(fire([whole.stages[0]], x))
+    plain = half(x)
+    with half.given_prefix(words):
+        assert torch.equal(half(torch.full_like(x, np.nan)), plain)
+    assert torch.equal(half(x), plain)
+
+
+def test_restored_stack_equals_the_saved_one():
+    x = torch.randn(2, 3, 11)
+    saved = converted(conv1d_stack(4), x, 5, 0.5, channelwise=True)
+    fresh = conv1d_stack(9)
+    fresh.restore(len(saved.stages), 5, saved.state_dict())
+    fresh.load_state_dict(saved.state_dict())
+    assert torch.equal(fresh(x), saved(x))
+
+
+def test_stack_needs_an_encoder_and_a_readout():
+    with pytest.raises(ValueError, match="two stages"):
+        Stack([Stage(nn.Linear(2, 2))])
+
+
+def test_window_has_a_step():
+    neurons = IFParameters(torch.ones(1), torch.zeros(1))
+    with pytest.raises(ValueError, match="at least 1 step"):
+        SpikingStage(nn.functional.linear, "fire", torch.ones(2, 2), torch.zeros(2), neurons, 0)
