@@ -1,0 +1,117 @@
+"""What a model file says about itself: JSON in the header of a safetensors file, read without loading torch."""
+
+import json
+import struct
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from separator import __version__
+from separator.errors import UserError
+
+FORMAT = 1  # of the metadata; a file with a higher one was written by a later version
+KEY = "separator"  # of our JSON in the safetensors metadata
+SHIPPED = Path(__file__).parent / "shipped"
+DEFAULT_MODEL = "small-snn"
+MAX_HEADER = 100_000_000  # bytes, as safetensors itself allows
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Architecture, conversion, provenance and scores of a model."""
+
+    name: str
+    config: dict[str, Any]  # sizes of the network, see TasNetConfig
+    conversion: dict[str, Any] | None = None  # window, start, readout, ... of a spiking network; None for an analog one
+    description: str = ""  # one line
+    training_data: str = ""
+    licence: str = ""
+    scores: dict[str, Any] = field(default_factory=dict)
+    architecture: str = "tasnet"
+    version: str = __version__  # of the program that wrote it
+    format: int = FORMAT
+
+    @property
+    def kind(self) -> Literal["ann", "snn"]:
+        """Whether the network is analog or spiking."""
+        return "ann" if self.conversion is None else "snn"
+
+    @property
+    def sample_rate(self) -> int:
+        """Sample rate in Hz of what the network separates."""
+        return int(self.config["sample_rate"])
+
+    @property
+    def n_src(self) -> int:
+        """Talkers that it separates."""
+        return int(self.config["n_src"])
+
+    @property
+    def time_steps(self) -> int | None:
+        """Time window N_s of a spiking network."""
+        return None if self.conversion is None else int(self.conversion["window"])
+
+    def to_metadata(self) -> dict[str, str]:
+        """Metadata of a safetensors file."""
+        return {KEY: json.dumps(asdict(self))}
+
+
+def read_card(path: Path) -> ModelCard:
+    """Card of a model file, from its header alone.
+
+    Raises:
+        UserError: the file is missing, damaged, not a model of this program, or of a later version of it.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > min(size - 8, MAX_HEADER):
+                raise ValueError("its header is cut short")
+            header = json.loads(file.read(length))
+        end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
+        if 8 + length + end != size:
+            raise ValueError(f"it has {size} bytes where its header says {8 + length + end}")
+    except OSError as error:
+        raise UserError(f"cannot read the model {path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        raise UserError(f"{path} is not a model file, or a damaged one ({error}); get it again") from error
+    try:
+        values = json.loads(header["__metadata__"][KEY])
+        found = values["format"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is a safetensors file, but not a model of this program") from error
+    if found > FORMAT:
+        raise UserError(f"{path} was written by version {values.get('version')} in format {found}; update this program")
+    try:
+        card = ModelCard(**values)
+        _ = card.sample_rate, card.n_src, card.time_steps
+    except (TypeError, KeyError, ValueError) as error:
+        raise UserError(f"{path} has damaged metadata ({error}); get it again") from error
+    return card
+
+
+def shipped_path(name: str) -> Path:
+    """File of a shipped model."""
+    return SHIPPED / f"{name}.safetensors"
+
+
+def list_models() -> list[ModelCard]:
+    """Cards of the shipped models, the default one first."""
+    cards = [read_card(path) for path in sorted(SHIPPED.glob("*.safetensors"))]
+    return sorted(cards, key=lambda card: (card.name != DEFAULT_MODEL, card.name))
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """File of a shipped model by name, or the file itself.
+
+    Raises:
+        UserError: there is no such model; the message lists the shipped ones.
+    """
+    shipped = shipped_path(str(name_or_path))
+    if shipped.parent == SHIPPED and shipped.is_file():
+        return shipped
+    if Path(name_or_path).is_file():
+        return Path(name_or_path)
+    names = ", ".join(card.name for card in list_models())
+    raise UserError(f"no model '{name_or_path}': give the path of a model file or one of the shipped models ({names})")

@@ -1,0 +1,152 @@
+import json
+import struct
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from separator.errors import UserError
+from separator.models import ModelCard, list_models, load_model, save_model
+from separator.models.card import DEFAULT_MODEL, FORMAT, KEY, read_card
+from separator.models.tasnet import TasNet, TasNetConfig
+from tests.snn.nets import converted
+
+CONFIG = TasNetConfig(filters=16, filter_length=8, channels=6, dilations=(1, 2))
+CONVERSION = {"window": 4, "start": 0.5, "percentile": 99.0, "channelwise": False, "readout": "rectified"}
+
+
+def network(spiking=False):
+    torch.manual_seed(1)
+    net = TasNet(CONFIG).eval()
+    if spiking:
+        mixture = torch.randn(2, 200)
+        converted(net.stack, net.stack_input(net.encode(mixture)), 4, 0.5)
+    return net.requires_grad_(False)
+
+
+@pytest.fixture(params=["ann", "snn"])
+def saved(request, tmp_path):
+    spiking = request.param == "snn"
+    net = network(spiking)
+    card = ModelCard("tiny", CONFIG.to_dict(), CONVERSION if spiking else None, licence="CC0", scores={"si_sdr": 1.5})
+    path = tmp_path / "tiny.safetensors"
+    save_model(path, net, card)
+    return path, net, card
+
+
+def test_a_model_comes_back_the_same(saved):
+    path, net, card = saved
+    model = load_model(path)
+    assert model.card == card == read_card(path)
+    mixture = torch.randn(2, 300)
+    assert torch.equal(model.network(mixture), net(mixture))
+    assert not model.network.training
+
+
+def test_time_steps_can_be_changed_in_a_spiking_model_only(saved):
+    path, net, card = saved
+    if card.kind == "ann":
+        with pytest.raises(UserError, match="analog"):
+            load_model(path, time_steps=8)
+        return
+    model = load_model(path, time_steps=8)
+    assert model.card.time_steps == model.network.stack.window == 8
+    with pytest.raises(UserError, match="1 to 32"):
+        load_model(path, time_steps=33)
+
+
+def test_unknown_name_lists_the_shipped_models():
+    with pytest.raises(UserError, match=f"no model 'nonsense'.*{DEFAULT_MODEL}"):
+        load_model("nonsense")
+
+
+@pytest.mark.parametrize("size", [0, 4, 60, -1])
+def test_truncated_file(saved, size):
+    path, _, _ = saved
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(UserError, match="damaged"):
+        load_model(path)
+
+
+def test_file_of_another_kind(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("these are notes, not a model, however long they may be")
+    with pytest.raises(UserError, match="not a model file"):
+        load_model(path)
+
+
+def test_foreign_safetensors(tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_file({"x": torch.zeros(2)}, path)
+    with pytest.raises(UserError, match="not a model of this program"):
+        load_model(path)
+
+
+def rewritten(path, change):
+    """The same file with its card changed."""
+    raw = path.read_bytes()
+    (length,) = struct.unpack("<Q", raw[:8])
+    header = json.loads(raw[8 : 8 + length])
+    values = json.loads(header["__metadata__"][KEY])
+    change(values)
+    header["__metadata__"][KEY] = json.dumps(values)
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + raw[8 + length :])
+
+
+def test_newer_format(saved):
+    rewritten(saved[0], lambda values: values.update(format=FORMAT + 1, version="99.0"))
+    with pytest.raises(UserError, match=r"version 99\.0.*update"):
+        load_model(saved[0])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda values: values["config"].update(channels=7),
+        lambda values: values["config"].update(filter_length=7),
+        lambda values: values["config"].update(unheard_of=1),
+        lambda values: values.update(architecture="other"),
+        lambda values: values["config"].pop("sample_rate"),
+        lambda values: values.update(surplus=1),
+    ],
+)
+def test_card_that_does_not_fit_the_weights(saved, change):
+    rewritten(saved[0], change)
+    with pytest.raises(UserError):
+        load_model(saved[0])
+
+
+def test_missing_tensor(saved):
+    path, _, card = saved
+    tensors = load_file(path)
+    del tensors["mask.bias"]
+    save_file(tensors, path, card.to_metadata())
+    with pytest.raises(UserError, match="get it again"):
+        load_model(path)
+
+
+def test_card_and_network_agree(tmp_path):
+    card = ModelCard("tiny", CONFIG.to_dict())
+    with pytest.raises(ValueError, match="spiking stages"):
+        save_model(tmp_path / "x.safetensors", network(spiking=True), card)
+    with pytest.raises(ValueError, match="spiking stages"):
+        save_model(tmp_path / "x.safetensors", network(), replace(card, conversion=CONVERSION))
+    assert not list(tmp_path.iterdir())
+
+
+def test_shipped_models_are_what_their_cards_say():
+    cards = {card.name: card for card in list_models()}
+    assert cards["small-ann"].kind == "ann" and cards[DEFAULT_MODEL].kind == "snn"
+    for name, card in cards.items():
+        model = load_model(name)
+        assert model.network(torch.randn(1, 800)).shape == (1, card.n_src, 800)
+        assert card.licence and card.training_data and card.description and card.scores
+
+
+def test_listing_models_does_not_load_torch():
+    code = "import sys, separator.models; separator.models.list_models(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
