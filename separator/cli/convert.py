@@ -1,0 +1,50 @@
+r"""Convert a trained network to spikes by progressive tandem learning.
+
+  separator convert --config recipes/open-2mix/conf/ptl.yaml --model exp/small/ann.safetensors --data.train DIR \
+      --data.dev DIR --out exp/small/ptl
+  separator convert --model small-ann --conversion.window 4 --conversion.start 0.5 --data.train DIR --data.dev DIR --out exp/ns4
+
+Every value of the configuration can be given on the command line. A folder that already holds a conversion is gone on with.
+"""
+
+import sys
+from pathlib import Path
+
+import jsonargparse
+
+from separator.cli.configured import ConfiguredParser
+
+PARSER = ConfiguredParser
+
+
+def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
+    """Options of `separator convert`."""
+    from separator.snn.progressive import ConversionSettings
+    from separator.tasks.training import CardSettings, DataSettings
+
+    parser.add_argument("--config", action="config", help="YAML file with any of the values below")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the model, its report and the state to resume from")
+    parser.add_argument("--model", required=True, help="analog model to convert: a shipped name or a file")
+    parser.add_argument("--seed", type=int, default=1, help="of the mixtures, other ones than in training")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for all")
+    parser.add_class_arguments(DataSettings, "data")
+    parser.add_class_arguments(ConversionSettings, "conversion")
+    parser.add_class_arguments(CardSettings, "card")
+
+
+def run(arguments: jsonargparse.Namespace) -> int:
+    """Convert, resuming where the folder holds a conversion."""
+    from separator.tasks.conversion import ConversionRun, convert
+
+    settings = ConversionRun(
+        model=arguments.model,
+        data=arguments.data,
+        conversion=arguments.conversion,
+        card=arguments.card,
+        seed=arguments.seed,
+        device=arguments.device,
+        threads=arguments.threads,
+    )
+    print(convert(settings, arguments.out, log=lambda line: print(line, file=sys.stderr, flush=True)))
+    return 0

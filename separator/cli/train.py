@@ -1,0 +1,53 @@
+"""Train the analog network.
+
+  separator train --config recipes/open-2mix/conf/small.yaml --data.train DIR --data.dev DIR --out exp/small
+  separator train --config conf/paper.yaml --data.train mixtures/tr --data.dev mixtures/cv --out exp/paper --machine.devices 4
+
+Every value of the configuration can be given on the command line. A folder that already holds `last.ckpt` is gone on with.
+"""
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+
+import jsonargparse
+
+from separator.cli.configured import ConfiguredParser
+
+PARSER = ConfiguredParser
+
+
+def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
+    """Options of `separator train`."""
+    from separator.models.tasnet import TasNetConfig
+    from separator.tasks.training import CardSettings, DataSettings, MachineSettings, OptimiserSettings
+
+    parser.add_argument("--config", action="config", help="YAML file with any of the values below")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, logs and the configuration")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and mixtures")
+    parser.add_class_arguments(DataSettings, "data")
+    parser.add_class_arguments(TasNetConfig, "model")
+    parser.add_class_arguments(OptimiserSettings, "optimiser")
+    parser.add_class_arguments(MachineSettings, "machine")
+    parser.add_class_arguments(CardSettings, "card")
+
+
+def run(arguments: jsonargparse.Namespace) -> int:
+    """Train, resuming where the folder holds a checkpoint."""
+    from separator.tasks.training import TrainingSettings, train
+
+    # Lightning's tips are for its developers' users, not for ours.
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
+    settings = TrainingSettings(
+        data=arguments.data,
+        model=arguments.model,
+        optimiser=arguments.optimiser,
+        machine=arguments.machine,
+        card=arguments.card,
+        seed=arguments.seed,
+    )
+    print(train(settings, arguments.out, progress=sys.stderr.isatty()))
+    return 0

@@ -1,0 +1,1 @@
+"""Speech corpora: reading them, listing mixtures, mixing."""

@@ -1,0 +1,81 @@
+"""Conversion of a trained separation network by progressive tandem learning."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from separator.atomic import atomic_path, write_text
+from separator.models import load_model, save_model
+from separator.snn import report
+from separator.snn.progressive import ConversionSettings, ProgressiveTandemLearning
+from separator.snn.report import StageReport
+from separator.tasks.training import DEV_SEED, CardSettings, DataSettings, MixtureData, pit_loss
+
+
+@dataclass(frozen=True)
+class ConversionRun:
+    """Everything a conversion depends on."""
+
+    model: str  # name or file of the analog model
+    data: DataSettings
+    conversion: ConversionSettings = field(default_factory=ConversionSettings)
+    card: CardSettings = field(default_factory=lambda: CardSettings(name="snn"))
+    seed: int = 1  # of the mixtures, other ones than in training
+    device: str = "cpu"
+    threads: int = 0  # CPU threads, 0 for all
+
+
+def convert(run: ConversionRun, folder: Path, log: Callable[[str], None] = print) -> Path:
+    """Convert an analog model, or go on with a conversion interrupted in `folder`; returns the spiking model's file.
+
+    `folder` receives `snn.safetensors` (the model), `report.json`, `report.md` and `report.png`, written anew after each
+    stage, and the network as it was then.
+
+    Raises:
+        UserError: the model or the data cannot be used, or `folder` holds a conversion with other settings.
+    """
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    torch.manual_seed(run.seed)
+    # Currents on their grid need all 24 bits of a float32; see separator.snn.grid.
+    torch.backends.cudnn.allow_tf32 = False
+    model = load_model(run.model, run.device)
+    network = model.network.requires_grad_(True)
+    data = MixtureData(run.data, network.config, run.seed)
+    pit = pit_loss()
+
+    def loss(network: nn.Module, sources: Tensor) -> Tensor:
+        sources = sources.to(run.device)
+        value: Tensor = pit(network(sources.sum(1)), sources)
+        return value
+
+    engine = ProgressiveTandemLearning(
+        network,
+        network.stack,
+        upstream=[network.encoder, network.norm],
+        loss=loss,
+        train_batches=data.fixed_loader(run.data.train, run.data.epoch_mixtures, run.seed),
+        dev_batches=data.fixed_loader(run.data.dev, run.data.dev_mixtures, DEV_SEED),
+        settings=run.conversion,
+        folder=folder,
+        log=log,
+    )
+    stages: list[StageReport] = []
+    for stages in engine.stages():
+        write_reports(stages, folder)
+    path = folder / "snn.safetensors"
+    conversion = asdict(run.conversion) | {"dev_losses": [stage.loss_tuned for stage in stages]}
+    save_model(path, network, replace(model.card, conversion=conversion, scores={}, **asdict(run.card)))
+    return path
+
+
+def write_reports(stages: Sequence[StageReport], folder: Path) -> None:
+    """Write the report of a conversion, finished or not, as JSON, Markdown and a plot."""
+    write_text(folder / "report.json", json.dumps([asdict(stage) for stage in stages], indent=1))
+    write_text(folder / "report.md", report.to_markdown(stages))
+    with atomic_path(folder / "report.png") as temporary:
+        report.plot(stages, temporary)

@@ -1,0 +1,86 @@
+"""The Muon optimiser for convolution weights, with Adam for everything else."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# Coefficients of the quintic iteration X <- aX + (bA + cAA)X with A = XX^T that drives all singular values towards one
+# (Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks").
+QUINTIC = (3.4445, -4.7750, 2.0315)
+ITERATIONS = 5
+
+
+def orthogonalised(matrix: Tensor) -> Tensor:
+    """Nearest matrix with singular values about one, by a Newton-Schulz iteration. Shape: (M, N) -> (M, N)."""
+    a, b, c = QUINTIC
+    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    x = x / (x.norm() + 1e-7)
+    for _ in range(ITERATIONS):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    orthogonal: Tensor = x.T if matrix.shape[0] > matrix.shape[1] else x
+    return orthogonal
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum, orthogonalised over (output, everything else) for weights of two or more dimensions; Adam for the others.
+
+    torch.optim.Muon takes two-dimensional weights only, and convolutions are what this project trains. Updates are scaled by
+    0.2 sqrt(max(M, N)) to the size of Adam's, so that one learning rate serves both (Liu et al. 2025, section 2.2).
+
+    Args:
+        matrices: weights to orthogonalise the updates of.
+        others: parameters for Adam.
+        lr: learning rate of both.
+        momentum: of Muon.
+        betas: of Adam.
+    """
+
+    def __init__(
+        self,
+        matrices: Iterable[nn.Parameter],
+        others: Iterable[nn.Parameter],
+        lr: float = 1e-3,
+        momentum: float = 0.95,
+        betas: tuple[float, float] = (0.9, 0.999),
+    ) -> None:
+        groups = [{"params": list(matrices), "muon": True}, {"params": list(others), "muon": False}]
+        super().__init__(groups, {"lr": lr, "momentum": momentum, "betas": betas})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Update all parameters that have a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            update = _muon_update if group["muon"] else _adam_update
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    update(parameter, parameter.grad, self.state[parameter], group)
+        return loss
+
+
+def _muon_update(parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+    if not state:
+        state["momentum"] = torch.zeros_like(parameter)
+    momentum: Tensor = state["momentum"]
+    momentum.mul_(group["momentum"]).add_(gradient)
+    nesterov = gradient.add(momentum, alpha=group["momentum"]).flatten(1)
+    scale = 0.2 * max(nesterov.shape) ** 0.5
+    parameter.add_(orthogonalised(nesterov).view(parameter.shape), alpha=-group["lr"] * scale)
+
+
+def _adam_update(parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+    if not state:
+        state.update(step=0, mean=torch.zeros_like(parameter), square=torch.zeros_like(parameter))
+    first, second = group["betas"]
+    state["step"] += 1
+    state["mean"].lerp_(gradient, 1 - first)
+    state["square"].lerp_(gradient.square(), 1 - second)
+    mean = state["mean"] / (1 - first ** state["step"])
+    root = (state["square"] / (1 - second ** state["step"])).sqrt()
+    parameter.addcdiv_(mean, root + 1e-8, value=-group["lr"])

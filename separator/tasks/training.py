@@ -1,0 +1,260 @@
+"""Training of the analog network: negative SI-SDR, permutation invariant, by Lightning."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
+from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from separator.corpora.datasets import MixturesFromDisk, MixturesOnTheFly, SpeechBank, load_bank
+from separator.corpora.mixtures import read_mixtures
+from separator.errors import UserError
+from separator.models.card import ModelCard
+from separator.models.files import save_model
+from separator.models.tasnet import TasNet, TasNetConfig
+from separator.snn.activity import ActivationSparsity
+from separator.tasks.muon import Muon
+
+DEV_SEED = 1_000_003  # mixtures made on the fly for the dev loss; the same in every epoch
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What to train on."""
+
+    train: Path  # Kaldi data folder (mixed on the fly) or folder of mixtures
+    dev: Path  # likewise
+    segment: float = 4.0  # s
+    epoch_mixtures: int = 20_000  # mixtures in an epoch when mixed on the fly
+    dev_mixtures: int = 3_000  # at most so many for the dev loss
+    batch: int = 8
+    workers: int = 0
+    cache: Path | None = None  # folder for decoded speech
+
+
+@dataclass(frozen=True)
+class OptimiserSettings:
+    """How to train."""
+
+    name: Literal["adam", "muon"] = "adam"
+    lr: float = 1e-3
+    # plateau: halve after `patience` bad epochs; trapezoid: constant, then linearly to zero over `decay` of all epochs
+    schedule: Literal["plateau", "trapezoid"] = "plateau"
+    patience: int = 3  # epochs
+    stop_patience: int = 10  # epochs without improvement after which training stops
+    warmup: int = 0  # steps, trapezoid only
+    decay: float = 0.3  # share of all steps, trapezoid only
+    max_epochs: int = 100
+    clip: float = 5.0  # norm of the gradient
+    activity_penalty: float = 0.0  # weight of the activations' density, see ActivationSparsity
+
+
+@dataclass(frozen=True)
+class MachineSettings:
+    """Where to train; passed to Lightning."""
+
+    accelerator: str = "auto"
+    devices: int | str = "auto"
+    nodes: int = 1
+    strategy: str = "auto"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    threads: int = 0  # CPU threads, 0 for all
+
+
+@dataclass(frozen=True)
+class CardSettings:
+    """What the model file says about where the model comes from."""
+
+    name: str = "ann"
+    description: str = ""
+    training_data: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Everything a training run depends on."""
+
+    data: DataSettings
+    card: CardSettings = field(default_factory=CardSettings)
+    model: TasNetConfig = field(default_factory=TasNetConfig)
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    machine: MachineSettings = field(default_factory=MachineSettings)
+    seed: int = 0
+
+
+class MixtureData(pl.LightningDataModule):
+    """Loaders over mixtures; on the fly, each epoch has its own."""
+
+    def __init__(self, settings: DataSettings, model: TasNetConfig, seed: int) -> None:
+        super().__init__()
+        self.settings, self.model, self.seed = settings, model, seed
+        self.samples = round(settings.segment * model.sample_rate)
+        self.banks: dict[Path, SpeechBank] = {}
+
+    def mixtures(self, folder: Path, count: int, seed: int, epoch: int) -> Dataset[Tensor]:
+        """Mixtures on the fly where `folder` is a Kaldi data folder, else the ones on disk there."""
+        if not (folder / "wav.scp").exists():
+            sources = [mixture.sources for mixture in read_mixtures(folder)]
+            return MixturesFromDisk(sources, self.samples, self.model.sample_rate)
+        if folder not in self.banks:
+            self.banks[folder] = load_bank(folder, self.model.sample_rate, self.settings.cache)
+        return MixturesOnTheFly(self.banks[folder], count, self.samples, self.model.n_src, seed, epoch)
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        """Mixtures of the trainer's current epoch."""
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        dataset = self.mixtures(self.settings.train, self.settings.epoch_mixtures, self.seed, epoch)
+        generator = torch.Generator().manual_seed(self.seed + epoch)
+        return self._loader(dataset, shuffle=isinstance(dataset, MixturesFromDisk), drop_last=True, generator=generator)
+
+    def val_dataloader(self) -> DataLoader[Tensor]:
+        """The same dev mixtures every time."""
+        return self.fixed_loader(self.settings.dev, self.settings.dev_mixtures, DEV_SEED)
+
+    def fixed_loader(self, folder: Path, count: int, seed: int) -> DataLoader[Tensor]:
+        """At most `count` mixtures, the same in the same order every time."""
+        dataset = self.mixtures(folder, count, seed, 0)
+        size = len(dataset)  # type: ignore[arg-type]
+        if size > count:
+            dataset = Subset(dataset, [i * size // count for i in range(count)])
+        return self._loader(dataset)
+
+    def _loader(self, dataset: Dataset[Tensor], **options: Any) -> DataLoader[Tensor]:
+        return DataLoader(dataset, batch_size=self.settings.batch, num_workers=self.settings.workers, **options)
+
+
+def pit_loss() -> PITLossWrapper:
+    """Negative SI-SDR in dB of the best permutation, zero mean; call with (B, C, T) estimates and sources."""
+    return PITLossWrapper(pairwise_neg_sisdr, pit_from="pw_mtx")
+
+
+def improvement(loss: Tensor, mixture: Tensor, sources: Tensor) -> Tensor:
+    """SI-SDRi in dB of a PIT loss (scalar) over the unprocessed mixture as every estimate. Shapes: (B, T), (B, C, T)."""
+    unprocessed = pairwise_neg_sisdr(mixture[:, None].expand_as(sources), sources)  # (B, C, C), all estimates alike
+    gain: Tensor = unprocessed.mean() - loss
+    return gain
+
+
+class SeparationTraining(pl.LightningModule):
+    """Training steps of a `TasNet`; batches are sources, (B, C, T)."""
+
+    def __init__(self, model: TasNetConfig, optimiser: OptimiserSettings) -> None:
+        super().__init__()
+        self.save_hyperparameters({"model": model.to_dict()})
+        self.network = TasNet(model)
+        self.loss = pit_loss()
+        self.settings = optimiser
+        self.sparsity = ActivationSparsity(self.network.stack) if optimiser.activity_penalty else None
+
+    def training_step(self, sources: Tensor, index: int) -> Tensor:
+        """Loss of one batch."""
+        loss, gain = self._loss(sources)
+        self.log("train_loss", loss, on_epoch=True, on_step=False, sync_dist=True)
+        self.log("SI-SDRi", gain, prog_bar=True, on_epoch=True, on_step=True, sync_dist=True)
+        if self.sparsity is not None:
+            density = self.sparsity.pop()
+            self.log("density", density, on_epoch=True, on_step=False, sync_dist=True)
+            loss = loss + self.settings.activity_penalty * density
+        return loss
+
+    def validation_step(self, sources: Tensor, index: int) -> None:
+        """Loss on dev mixtures."""
+        loss, gain = self._loss(sources)
+        if self.sparsity is not None:
+            self.sparsity.pop()
+        self.log("dev_loss", loss, sync_dist=True)
+        self.log("dev_SI-SDRi", gain, prog_bar=True, sync_dist=True)
+
+    def _loss(self, sources: Tensor) -> tuple[Tensor, Tensor]:
+        mixture = sources.sum(1)
+        loss: Tensor = self.loss(self.network(mixture).float(), sources)
+        return loss, improvement(loss.detach(), mixture, sources)
+
+    def configure_optimizers(self) -> Any:
+        """Optimiser and learning-rate schedule."""
+        settings = self.settings
+        parameters = dict(self.network.named_parameters())
+        if settings.name == "adam":
+            optimiser: torch.optim.Optimizer = torch.optim.Adam(parameters.values(), settings.lr)
+        else:
+            matrices = [p for name, p in parameters.items() if p.ndim >= 2 and name.startswith(("stack.", "mask."))]
+            chosen = {id(p) for p in matrices}
+            optimiser = Muon(matrices, [p for p in parameters.values() if id(p) not in chosen], settings.lr)
+        if settings.schedule == "plateau":
+            halving = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=settings.patience - 1)
+            return {"optimizer": optimiser, "lr_scheduler": {"scheduler": halving, "monitor": "dev_loss"}}
+        total = int(self.trainer.estimated_stepping_batches)
+        decay = max(1, round(settings.decay * total))
+
+        def trapezoid(step: int) -> float:
+            return max(0.0, min(1.0, (step + 1) / max(1, settings.warmup), (total - step) / decay))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, trapezoid)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def train(settings: TrainingSettings, folder: Path, progress: bool = True) -> Path:
+    """Train, or go on with a training interrupted in `folder`; returns the model file of the lowest dev loss.
+
+    `folder` receives `ann.safetensors` (the model), `last.ckpt` and `best.ckpt` (Lightning checkpoints), and CSV and
+    TensorBoard logs.
+
+    Raises:
+        UserError: the data cannot be used, or training diverged.
+    """
+    pl.seed_everything(settings.seed, workers=True, verbose=False)
+    if settings.machine.threads:
+        torch.set_num_threads(settings.machine.threads)
+    folder.mkdir(parents=True, exist_ok=True)
+    best = ModelCheckpoint(folder, "best", monitor="dev_loss", save_last=True, enable_version_counter=False)
+    last = folder / "last.ckpt"
+    trainer = pl.Trainer(
+        accelerator=settings.machine.accelerator,
+        devices=settings.machine.devices,
+        num_nodes=settings.machine.nodes,
+        strategy=settings.machine.strategy,
+        precision=settings.machine.precision,
+        max_epochs=settings.optimiser.max_epochs,
+        gradient_clip_val=settings.optimiser.clip,
+        callbacks=[best, EarlyStopping("dev_loss", patience=settings.optimiser.stop_patience), LearningRateMonitor()],
+        logger=[CSVLogger(folder, name="csv"), TensorBoardLogger(str(folder), name="tensorboard")],
+        reload_dataloaders_every_n_epochs=1,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=folder,
+    )
+    training = SeparationTraining(settings.model, settings.optimiser)
+    data = MixtureData(settings.data, settings.model, settings.seed)
+    trainer.fit(training, data, ckpt_path=last if last.exists() else None)
+    model = folder / "ann.safetensors"
+    if trainer.is_global_zero:
+        export(Path(best.best_model_path), model, settings)
+    return model
+
+
+def export(checkpoint: Path, path: Path, settings: TrainingSettings) -> None:
+    """Write the network of a Lightning checkpoint as a model file.
+
+    Raises:
+        UserError: there is no such checkpoint, since the dev loss was never finite.
+    """
+    if not checkpoint.is_file():
+        raise UserError("training left no checkpoint: the dev loss was never a number; try a lower --optimiser.lr")
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    network = TasNet(settings.model)
+    prefix = "network."
+    network.load_state_dict({k.removeprefix(prefix): v for k, v in state["state_dict"].items() if k.startswith(prefix)})
+    card = ModelCard(
+        config=settings.model.to_dict(),
+        scores={"steps": state["global_step"], "epochs": state["epoch"] + 1},
+        **asdict(settings.card),
+    )
+    save_model(path, network, card)
