@@ -9,6 +9,18 @@ from pathlib import Path
 from separator.errors import UserError
 
 
+def make_folder(folder: str | Path) -> None:
+    """Make a folder and its parents, unless it is there.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it there when the block succeeds, remove it when it fails.

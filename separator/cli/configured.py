@@ -4,10 +4,16 @@ from typing import Any
 
 import jsonargparse
 
+from separator.errors import UserError
+
 
 class ConfiguredParser(jsonargparse.ArgumentParser):
     """jsonargparse's parser; groups of arguments added for a class come back as objects of that class."""
 
     def parse_args(self, *args: Any, **kwargs: Any) -> jsonargparse.Namespace:  # type: ignore[override]
-        """Parse, then build the objects."""
-        return self.instantiate_classes(super().parse_args(*args, **kwargs))
+        """Parse, then build the objects; values that an object refuses are errors like any wrong argument."""
+        parsed = super().parse_args(*args, **kwargs)
+        try:
+            return self.instantiate_classes(parsed)
+        except (ValueError, UserError) as error:
+            self.error(str(error))

@@ -43,6 +43,7 @@ class ConversionSettings:
     lr: float = 1e-4
     clip: float = 5.0  # norm of the gradient
     calibration_batches: int = 8  # for thresholds and the report
+    keep_mb: int = 4000  # memory for the trains of frozen stages; what does not fit is simulated again when it is needed
 
     def __post_init__(self) -> None:
         if not 1 <= self.window <= 32:
@@ -102,7 +103,7 @@ class ProgressiveTandemLearning:
     """Converts the stack of a network in place, one stage at a time.
 
     What lies before the stack is not trained, so that a frozen prefix fires the same trains for the same batch at every epoch:
-    they are kept, packed, and each stage of conversion simulates one layer only. Batches must therefore come in the same order
+    they are kept, packed, and a stage of conversion simulates one layer only. Batches must therefore come in the same order
     with the same content each time they are iterated over.
 
     Args:
@@ -240,9 +241,12 @@ class ProgressiveTandemLearning:
     def _batches(self, subset: str, converted: int) -> Iterator[tuple[Any, Tensor | None]]:
         """Batches with the packed trains of the spiking prefix, which are simulated when they are first needed."""
         for i, batch in enumerate(self.train_batches if subset == "train" else self.dev_batches):
-            if converted and (subset, i) not in self.prefixes:
-                self.prefixes[subset, i] = pack(fire(self.stack.spiking_stages(), self._stack_input(batch))).cpu()
             words = self.prefixes.get((subset, i))
+            if words is None and converted:
+                words = pack(fire(self.stack.spiking_stages(), self._stack_input(batch))).cpu()
+                kept = sum(other.nbytes for other in self.prefixes.values())
+                if kept + words.nbytes <= self.settings.keep_mb * 1_000_000:
+                    self.prefixes[subset, i] = words
             yield batch, words if words is None else words.to(self.device)
 
     @torch.no_grad()

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from separator.atomic import atomic_path, write_text
+from separator.atomic import atomic_path, make_folder, write_text
+from separator.errors import UserError
 from separator.models import load_model, save_model
 from separator.snn import report
 from separator.snn.progressive import ConversionSettings, ProgressiveTandemLearning
@@ -38,12 +39,15 @@ def convert(run: ConversionRun, folder: Path, log: Callable[[str], None] = print
     Raises:
         UserError: the model or the data cannot be used, or `folder` holds a conversion with other settings.
     """
+    make_folder(folder)
     if run.threads:
         torch.set_num_threads(run.threads)
     torch.manual_seed(run.seed)
     # Currents on their grid need all 24 bits of a float32; see separator.snn.grid.
     torch.backends.cudnn.allow_tf32 = False
     model = load_model(run.model, run.device)
+    if model.card.kind == "snn":
+        raise UserError(f"{run.model} is spiking already; convert an analog model")
     network = model.network.requires_grad_(True)
     data = MixtureData(run.data, network.config, run.seed)
     pit = pit_loss()

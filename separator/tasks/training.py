@@ -12,6 +12,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from separator.atomic import make_folder
 from separator.corpora.datasets import MixturesFromDisk, MixturesOnTheFly, SpeechBank, load_bank
 from separator.corpora.mixtures import read_mixtures
 from separator.errors import UserError
@@ -212,7 +213,7 @@ def train(settings: TrainingSettings, folder: Path, progress: bool = True) -> Pa
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     if settings.machine.threads:
         torch.set_num_threads(settings.machine.threads)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     best = ModelCheckpoint(folder, "best", monitor="dev_loss", save_last=True, enable_version_counter=False)
     last = folder / "last.ckpt"
     trainer = pl.Trainer(
@@ -233,7 +234,12 @@ def train(settings: TrainingSettings, folder: Path, progress: bool = True) -> Pa
     )
     training = SeparationTraining(settings.model, settings.optimiser)
     data = MixtureData(settings.data, settings.model, settings.seed)
-    trainer.fit(training, data, ckpt_path=last if last.exists() else None)
+    try:
+        trainer.fit(training, data, ckpt_path=last if last.exists() else None)
+    except SystemExit:
+        if trainer.interrupted:  # Lightning ends the process on Ctrl-C; the caller shall see what it was
+            raise KeyboardInterrupt from None
+        raise
     model = folder / "ann.safetensors"
     if trainer.is_global_zero:
         export(Path(best.best_model_path), model, settings)

@@ -47,7 +47,7 @@ def test_a_model_comes_back_the_same(saved):
 
 
 def test_time_steps_can_be_changed_in_a_spiking_model_only(saved):
-    path, net, card = saved
+    path, _, card = saved
     if card.kind == "ann":
         with pytest.raises(UserError, match="analog"):
             load_model(path, time_steps=8)

@@ -1,5 +1,7 @@
 """Small networks for the tests of this folder."""
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 
@@ -22,8 +24,7 @@ def randomised(stage: Stage) -> Stage:
 
 def linear_stack(seed: int = 0, widths: tuple[int, ...] = (6, 8, 7, 5)) -> Stack:
     torch.manual_seed(seed)
-    pairs = zip(widths, widths[1:], strict=False)
-    return Stack([randomised(Stage(nn.Linear(a, b), nn.BatchNorm1d(b))) for a, b in pairs]).eval()
+    return Stack([randomised(Stage(nn.Linear(a, b), nn.BatchNorm1d(b))) for a, b in pairwise(widths)]).eval()
 
 
 def conv1d_stack(seed: int = 0, channels: int = 5) -> Stack:

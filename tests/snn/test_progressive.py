@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ class Autoencoder(nn.Module):
         torch.manual_seed(0)
         widths = (8, 16, 12, 16)
         self.scale = nn.Linear(8, 8)
-        self.stack = Stack([Stage(nn.Linear(a, b), nn.BatchNorm1d(b)) for a, b in zip(widths, widths[1:], strict=False)])
+        self.stack = Stack([Stage(nn.Linear(a, b), nn.BatchNorm1d(b)) for a, b in pairwise(widths)])
         self.out = nn.Linear(16, 8)
 
     def forward(self, x):
@@ -83,7 +84,7 @@ def test_every_stage_becomes_spiking_and_tuning_mends_the_loss(trained):
     assert untuned[-1].loss_tuned == pytest.approx(dev_loss(plain.network), rel=1e-5)
     assert reports[-1].loss_tuned < untuned[-1].loss_tuned
     assert all(r.loss_tuned <= r.loss_converted for r in reports)
-    for earlier, later in zip(reports, reports[1:], strict=False):
+    for earlier, later in pairwise(reports):
         assert later.loss_before == pytest.approx(earlier.loss_tuned, rel=1e-4)
 
 
@@ -100,12 +101,12 @@ def test_upstream_and_finished_stages_do_not_learn(trained):
         assert all(torch.equal(value, state[name]) for name, value in stage.state_dict().items())
 
 
-def test_kept_trains_change_nothing(trained):
-    kept, simulated = engine(trained), engine(trained)
-    simulated._batches = lambda subset, converted: (
-        (batch, None) for batch in (simulated.train_batches if subset == "train" else simulated.dev_batches)
-    )
+@pytest.mark.parametrize("keep_mb", [0, 0.01])
+def test_kept_trains_change_nothing(trained, keep_mb):
+    """Keep none, or those of some batches only."""
+    kept, simulated = engine(trained), engine(trained, keep_mb=keep_mb)
     assert [r.loss_tuned for r in kept.run()] == [r.loss_tuned for r in simulated.run()]
+    assert not simulated.prefixes
 
 
 @pytest.mark.parametrize("stages", [1, 2])

@@ -22,7 +22,7 @@ def test_forward_is_the_spiking_layer():
 
 
 def test_gradient_is_the_analog_twins():
-    tandem, trains, spiking = tandem_of()
+    tandem, trains, _ = tandem_of()
     twin = copy.deepcopy(tandem.stage)
     seen = trains.sum(0) * spiking_unit(tandem)
     direction = torch.randn(4, 5, 11)

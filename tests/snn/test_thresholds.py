@@ -30,5 +30,5 @@ def test_very_sparse_layer_is_bounded_by_its_maximum():
 
 
 def test_dead_layer_is_refused():
-    with pytest.raises(ValueError, match="never active|ever active"):
+    with pytest.raises(ValueError, match="ever active"):
         activation_bound([torch.zeros(2, 2)], 99.0, False)

@@ -1,0 +1,118 @@
+"""Speed and memory of separating, each case in a process of its own, side by side in one run."""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from separator.errors import UserError
+
+ASTEROID = "asteroid-convtasnet"  # not a model of ours: Asteroid's Conv-TasNet with random weights, for comparison
+ROUNDS = 3  # the fastest counts, since another process can only slow one down
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One system on one length of sound."""
+
+    system: str
+    seconds: float  # of sound
+    elapsed: float  # s, to separate it; loading the model not counted
+    memory: float  # MB, the most that the process held, torch and the model included
+
+    @property
+    def real_time_factor(self) -> float:
+        """Time taken over the length of the sound."""
+        return self.elapsed / self.seconds
+
+
+def benchmark(systems: Sequence[str], lengths: Sequence[float], threads: int) -> list[Measurement]:
+    """Measure every system on every length, one after another.
+
+    Args:
+        systems: shipped models, model files (`NAME@4` for 4 time steps), or `ASTEROID`.
+        lengths: seconds of sound.
+        threads: CPU threads.
+
+    Raises:
+        UserError: a system cannot be loaded.
+    """
+    results = []
+    for seconds in lengths:
+        for system in systems:
+            command = [sys.executable, "-m", "separator.tasks.benchmark", system, str(seconds), str(threads)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                lines = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
+                raise UserError(f"{system} cannot be measured: {lines[-1]}")
+            results.append(Measurement(**json.loads(done.stdout)))
+    return results
+
+
+def to_markdown(results: Sequence[Measurement]) -> str:
+    """A table, times also as ratios to the first system on the same length."""
+    lines = [
+        "| system | sound (s) | time (s) | real-time factor | times the first | memory (MB) |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    first: dict[float, float] = {}
+    for result in results:
+        ratio = result.elapsed / first.setdefault(result.seconds, result.elapsed)
+        lines.append(
+            f"| {result.system} | {result.seconds:g} | {result.elapsed:.2f} | {result.real_time_factor:.4f} | "
+            f"{ratio:.2f} | {result.memory:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def measure(system: str, seconds: float, threads: int) -> Measurement:
+    """Separate `seconds` seconds of noise in this process."""
+    import torch
+
+    torch.set_num_threads(threads)
+    separate, rate = _separator(system)
+    mixture = np.random.default_rng(0).normal(0, 0.1, round(seconds * rate)).astype(np.float32)
+    rounds = ROUNDS if seconds <= 60 else 1
+    times = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        separate(mixture)
+        times.append(time.perf_counter() - started)
+    unit = 1e6 if sys.platform == "darwin" else 1e3  # ru_maxrss is in bytes there, in KiB elsewhere
+    return Measurement(system, seconds, min(times), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
+
+
+def _separator(system: str) -> tuple[Callable[[NDArray[np.float32]], object], int]:
+    """What separates a mixture (T,), and its sample rate; all of them through the same chunking."""
+    from separator.audio.chunks import overlap_add
+    from separator.tasks.separation import OVERLAP, SEGMENT, Separator
+
+    if system != ASTEROID:
+        name, _, steps = system.partition("@")
+        separator = Separator.from_pretrained(name, time_steps=int(steps) if steps else None)
+        return lambda mixture: separator.separate(mixture, separator.sample_rate), separator.sample_rate
+    import torch
+    from asteroid.models import ConvTasNet
+
+    rate = 8000
+    network = ConvTasNet(n_src=2, sample_rate=rate).eval()
+
+    def estimate(chunk: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            estimates: NDArray[np.float32] = network(torch.from_numpy(np.array(chunk))).numpy()
+        return estimates
+
+    return lambda mixture: list(overlap_add(estimate, [mixture[None]], round(SEGMENT * rate), round(OVERLAP * rate))), rate
+
+
+if __name__ == "__main__":
+    try:
+        print(json.dumps(asdict(measure(sys.argv[1], float(sys.argv[2]), int(sys.argv[3])))))
+    except UserError as error:
+        sys.exit(str(error))

@@ -1,0 +1,70 @@
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from separator.cli.main import main
+
+TINY = ["--model.filters", "32", "--model.filter_length", "16", "--model.channels", "8", "--model.dilations", "[1,2]"]
+
+
+def arguments(corpus, out, *more):
+    data = ["--data.train", str(corpus / "train"), "--data.dev", str(corpus / "dev"), "--data.segment", "0.5"]
+    machine = ["--machine.accelerator", "cpu", "--machine.devices", "1", "--machine.threads", "1"]
+    return ["train", "--out", str(out), *data, *TINY, *machine, *more]
+
+
+def test_config_file_and_command_line(synthetic_corpus, tmp_path, capsys):
+    config = tmp_path / "tiny.yaml"
+    config.write_text("data: {epoch_mixtures: 8, dev_mixtures: 4, batch: 4}\noptimiser: {max_epochs: 7}\ncard: {name: mine}\n")
+    out = tmp_path / "out"
+    status = main(arguments(synthetic_corpus, out, "--config", str(config), "--optimiser.max_epochs", "1"))
+    assert status == 0
+    assert capsys.readouterr().out.strip() == str(out / "ann.safetensors")
+    assert b'"mine' in (out / "ann.safetensors").read_bytes() or b'\\"mine' in (out / "ann.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--model.filter_length", "7"], "filter_length must be even"),
+        (["--optimiser.speed", "9"], "speed"),
+        (["--optimiser.name", "sgd"], "sgd"),
+        (["--model.channels", "many"], "many"),
+    ],
+)
+def test_wrong_values_are_named(synthetic_corpus, tmp_path, capsys, more, words):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments(synthetic_corpus, tmp_path, *more))
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["absent", "."])
+def test_folder_without_a_corpus(synthetic_corpus, tmp_path, capsys, name):
+    assert main([*arguments(synthetic_corpus, tmp_path / "out"), "--data.train", str(tmp_path / name)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("separator train: error: ") and str(tmp_path) in error
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_output_folder_that_cannot_be_made(synthetic_corpus, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(arguments(synthetic_corpus, tmp_path / "file" / "out")) == 1
+    assert "cannot make the folder" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_training_with_one_line_and_it_goes_on(synthetic_corpus, tmp_path):
+    options = arguments(synthetic_corpus, tmp_path, "--data.epoch_mixtures", "16", "--data.dev_mixtures", "4")
+    command = [sys.executable, "-m", "separator.cli.main", *options]
+    process = subprocess.Popen([*command, "--optimiser.max_epochs", "100000"], stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "last.ckpt").exists() and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert error.strip().endswith("separator train: interrupted")
+    assert "Traceback" not in error
+    assert main([*options, "--optimiser.max_epochs", "1"]) == 0

@@ -1,0 +1,51 @@
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from separator.errors import UserError
+from separator.models import ModelCard, load_model, save_model
+from separator.models.tasnet import TasNet, TasNetConfig
+from separator.snn.progressive import ConversionSettings
+from separator.tasks.conversion import ConversionRun, convert
+from separator.tasks.training import CardSettings, DataSettings
+
+
+@pytest.fixture
+def run(synthetic_corpus, tmp_path):
+    torch.manual_seed(0)
+    config = TasNetConfig(filters=32, filter_length=16, channels=8, dilations=(1, 2))
+    save_model(tmp_path / "ann.safetensors", TasNet(config).eval(), ModelCard("ann", config.to_dict(), training_data="none"))
+    data = DataSettings(
+        synthetic_corpus / "train", synthetic_corpus / "dev", segment=0.5, epoch_mixtures=16, dev_mixtures=8, batch=4
+    )
+    return ConversionRun(
+        str(tmp_path / "ann.safetensors"),
+        data,
+        ConversionSettings(window=8, start=0.5, max_epochs=1, calibration_batches=2),
+        CardSettings("snn", training_data="synthetic"),
+        threads=1,
+    )
+
+
+def test_spiking_model_reports_and_resume(run, tmp_path):
+    path = convert(run, tmp_path / "whole", log=lambda line: None)
+    model = load_model(path)
+    assert model.card.kind == "snn" and model.card.time_steps == 8 and model.card.training_data == "synthetic"
+    stages = json.loads((tmp_path / "whole" / "report.json").read_text())
+    assert [stage["role"] for stage in stages] == ["encode", "fire", "readout"]
+    assert all(math.isfinite(stage["loss_tuned"]) for stage in stages)
+    assert {path.name for path in (tmp_path / "whole").iterdir()} >= {"report.md", "report.png", "snn.safetensors"}
+    lines = []
+    again = convert(run, tmp_path / "whole", log=lines.append)  # all stages are there already
+    assert lines == ["goes on after 3 of 3 stages"]
+    mixture = torch.randn(1, 800)
+    assert torch.equal(load_model(again).network(mixture), model.network(mixture))
+
+
+def test_spiking_models_cannot_be_converted(run, tmp_path):
+    path = convert(run, tmp_path / "snn", log=lambda line: None)
+    with pytest.raises(UserError, match="spiking already"):
+        convert(replace(run, model=str(path)), tmp_path / "twice", log=lambda line: None)
