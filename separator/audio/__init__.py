@@ -1,0 +1,1 @@
+"""Waves as arrays and files: reading, writing, resampling, levels, chunks."""
