@@ -1,0 +1,182 @@
+"""Sets of mixtures on disk: `mix/`, `s1/`, `s2/` with one wav file each per mixture, and the index `mixtures.tsv`."""
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from separator.atomic import write_text
+from separator.audio.active_level import active_speech_level
+from separator.audio.files import write_wavs
+from separator.corpora.kaldi import Corpus
+from separator.corpora.lists import ListEntry, MixtureList
+from separator.corpora.mixing import Mode, mix, resample_source
+from separator.corpora.parallel import parallel_map
+from separator.corpora.recordings import read_recording
+from separator.errors import UserError
+
+INDEX = "mixtures.tsv"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A recording that mixtures are made of."""
+
+    path: Path
+    speaker: str
+    gender: str | None = None  # "m" or "f"
+    level: float | None = None  # active speech level (mean square); measured where it is None
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A mixture on disk with its reference sources."""
+
+    id: str
+    mixture: Path
+    sources: tuple[Path, ...]
+    speakers: tuple[str, ...] | None  # None in sets made by other programs, without an index
+    genders: tuple[str, ...] | None  # "m" or "f" of each source; None if one is unknown
+
+
+@dataclass(frozen=True)
+class _Task:
+    """All that a worker process needs to make one mixture."""
+
+    entry: ListEntry
+    sources: tuple[Source, ...]
+    paths: tuple[Path, ...]  # of the mixture, then of each source
+    mode: Mode
+    sample_rate: int
+
+
+def corpus_sources(corpus: Corpus) -> dict[str, Source]:
+    """Map the paths that mixture lists use, relative to the parent of the data folder, to the recordings of a corpus."""
+    root = corpus.folder.parent
+    return {
+        str(utterance.path.relative_to(root) if utterance.path.is_relative_to(root) else utterance.path): Source(
+            utterance.path, utterance.speaker, corpus.gender.get(utterance.speaker)
+        )
+        for utterance in corpus.utterances
+    }
+
+
+def _read_levelled(source: Source, sample_rate: int) -> tuple[NDArray[np.float64], float]:
+    """Wave at `sample_rate`, and the active level of the recording as it is."""
+    wave, rate = read_recording(source.path)
+    try:
+        level = active_speech_level(wave, rate) if source.level is None else source.level
+    except UserError as error:
+        raise UserError(f"{source.path}: {error}") from None
+    return resample_source(wave, rate, sample_rate), level
+
+
+def _make_mixture(task: _Task) -> None:
+    waves, levels = zip(*(_read_levelled(source, task.sample_rate) for source in task.sources), strict=True)
+    mixture, sources = mix(waves, levels, task.entry.gains_db, task.mode)
+    block: NDArray[Any] = np.vstack([mixture, sources])
+    write_wavs(task.paths, [block], task.sample_rate, block.shape[1])
+
+
+def _folders(n_src: int) -> list[str]:
+    return ["mix", *(f"s{i}" for i in range(1, n_src + 1))]
+
+
+def _tasks(mixtures: MixtureList, sources: Mapping[str, Source], folder: Path, mode: Mode, sample_rate: int) -> Iterable[_Task]:
+    wanted = {path for entry in mixtures.entries for path in entry.paths}
+    if missing := sorted(wanted - sources.keys()):
+        raise UserError(f"{len(missing)} of {len(wanted)} listed recordings are not in the corpus, the first is {missing[0]}")
+    for entry in mixtures.entries:
+        paths = tuple(folder / name / f"{entry.id}.wav" for name in _folders(len(entry.paths)))
+        yield _Task(entry, tuple(sources[path] for path in entry.paths), paths, mode, sample_rate)
+
+
+def _index_row(task: _Task, folder: Path) -> dict[str, object]:
+    row: dict[str, object] = {"id": task.entry.id, "mixture": task.paths[0].relative_to(folder)}
+    columns = zip(task.paths[1:], task.sources, task.entry.gains_db, strict=True)
+    for i, (path, source, gain) in enumerate(columns, 1):
+        row |= {f"source_{i}": path.relative_to(folder), f"speaker_{i}": source.speaker}
+        row |= {f"gender_{i}": source.gender or "", f"gain_db_{i}": gain}
+    return row
+
+
+def write_mixtures(
+    mixtures: MixtureList, sources: Mapping[str, Source], folder: Path, mode: Mode, sample_rate: int, workers: int
+) -> int:
+    """Make all mixtures of a list that `folder` lacks, then its index; an interrupted call can be repeated.
+
+    Args:
+        mixtures: the list.
+        sources: recordings by their path in the list.
+        folder: of the set; gets `mix/`, `s1/`, `s2/`, ... with 16-bit wav files and `mixtures.tsv`.
+        mode: `min` cuts the sources of a mixture to the shortest, `max` pads them to the longest.
+        sample_rate: of the mixtures, Hz.
+        workers: processes.
+
+    Returns:
+        The number of mixtures made.
+
+    Raises:
+        UserError: recordings are missing or unusable, or a file cannot be written.
+    """
+    tasks = list(_tasks(mixtures, sources, folder, mode, sample_rate))
+    lacking = [task for task in tasks if not all(path.exists() for path in task.paths)]
+    parallel_map(_make_mixture, lacking, workers, f"mixing {folder.name}")
+    rows = [_index_row(task, folder) for task in tasks]
+    text = StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), delimiter="\t", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(folder / INDEX, text.getvalue())
+    return len(lacking)
+
+
+def _numbered(row: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """Values of the columns `name_1`, `name_2`, ..."""
+    return tuple(value for key, value in row.items() if key.startswith(f"{name}_"))
+
+
+def _read_index(folder: Path) -> Iterable[Mixture]:
+    with (folder / INDEX).open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            genders = _numbered(row, "gender")
+            yield Mixture(
+                row["id"],
+                folder / row["mixture"],
+                tuple(folder / path for path in _numbered(row, "source")),
+                _numbered(row, "speaker"),
+                genders if all(genders) else None,
+            )
+
+
+def _scan_folders(folder: Path) -> Iterable[Mixture]:
+    """Mixtures of a set that another program made."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] == "s" and path.name[1:].isdigit())
+    for path in sorted((folder / "mix").glob("*.wav")):
+        yield Mixture(path.stem, path, tuple(folder / name / path.name for name in names), None, None)
+
+
+def read_mixtures(folder: str | Path) -> tuple[Mixture, ...]:
+    """Read a set of mixtures: from its index, or without one from the file names in `mix/`, `s1/`, `s2/`, ...
+
+    Raises:
+        UserError: there is no such set, its index is damaged, or files are missing.
+    """
+    folder = Path(folder)
+    if not (folder / "mix").is_dir():
+        raise UserError(f"{folder} holds no mixtures: it has no folder mix/; make them with `separator mix`")
+    try:
+        mixtures = tuple(_read_index(folder) if (folder / INDEX).exists() else _scan_folders(folder))
+    except (KeyError, TypeError, UnicodeDecodeError):
+        raise UserError(f"{folder / INDEX} is damaged; remove it and run `separator mix` again") from None
+    if not mixtures or any(len(mixture.sources) < 2 for mixture in mixtures):
+        raise UserError(f"{folder} holds no mixtures with two or more sources")
+    missing = [path for mixture in mixtures for path in (mixture.mixture, *mixture.sources) if not path.is_file()]
+    if missing:
+        raise UserError(f"{folder}: {len(missing)} wav files are missing, the first is {missing[0]}; run `separator mix` again")
+    return mixtures
