@@ -1,0 +1,1 @@
+"""How well talkers were separated."""

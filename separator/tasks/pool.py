@@ -1,0 +1,92 @@
+"""Work spread over processes, some of which may die."""
+
+import os
+import signal
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from itertools import islice
+from multiprocessing import get_all_start_methods, get_context
+from typing import TypeVar
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+QUEUED = 3  # jobs in flight for each process: enough that none waits, few enough that their signals fit in memory
+THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def map_unordered(work: Callable[[Job], Result], jobs: Iterable[Job], processes: int) -> Iterator[tuple[Job, Result | None]]:
+    """Run `work` on each job in other processes; yield results as they come, each with its job.
+
+    Jobs are taken from the iterable a few ahead of the workers. A process that dies (a crash in a library, or no memory left)
+    takes the others' unfinished work with it: those jobs are run again, one at a time. The result of a job whose own process
+    dies then is None. Exceptions of `work` are raised here.
+
+    Args:
+        work: a function of a module, since other processes find it by its name.
+        jobs: picklable.
+        processes: how many of them work at a time.
+    """
+    remaining = iter(jobs)
+    while lost := (yield from _run(work, remaining, processes)):
+        for job in lost:
+            if (yield from _run(work, iter([job]), 1)):
+                yield job, None
+
+
+def _run(
+    work: Callable[[Job], Result], jobs: Iterator[Job], processes: int
+) -> Generator[tuple[Job, Result | None], None, list[Job]]:
+    """Run jobs until there are none or a process dies; returns the jobs that were under way then."""
+    pending: dict[Future[Result], Job] = {}
+    with _executor(processes) as executor:
+        try:
+            while True:
+                for job in islice(jobs, QUEUED * processes - len(pending)):
+                    submitted = _submit(executor, work, job)
+                    if submitted is None:
+                        return [*pending.values(), job]
+                    pending[submitted] = job
+                if not pending:
+                    return []
+                for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                    result = future.result()
+                    yield pending.pop(future), result
+        except BrokenProcessPool:
+            return list(pending.values())
+        finally:
+            executor.shutdown(cancel_futures=True)
+
+
+def _submit(executor: ProcessPoolExecutor, work: Callable[[Job], Result], job: Job) -> Future[Result] | None:
+    """None where the pool is already known to be broken."""
+    try:
+        return executor.submit(work, job)
+    except BrokenProcessPool:
+        return None
+
+
+@contextmanager
+def _executor(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes of one thread each, which leave Ctrl-C to their parent.
+
+    They are not forked from this process, whose networks' threads would not survive that.
+    """
+    method = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
+    before = {name: os.environ.get(name) for name in THREAD_LIMITS}
+    os.environ.update(dict.fromkeys(THREAD_LIMITS, "1"))
+    try:
+        with ProcessPoolExecutor(processes, get_context(method), initializer=_ignore_interrupts) as executor:
+            yield executor
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

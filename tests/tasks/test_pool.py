@@ -1,0 +1,59 @@
+import os
+import signal
+from itertools import count, islice
+
+import pytest
+
+from separator.tasks.pool import QUEUED, THREAD_LIMITS, map_unordered
+
+
+def square(number):
+    return number * number
+
+
+def die_at_three(number):
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number * number
+
+
+def fail(number):
+    raise ValueError(f"bad number {number}")
+
+
+def environment(name):
+    return os.environ.get(name)
+
+
+def test_every_job_gets_its_result():
+    assert sorted(map_unordered(square, range(20), 2)) == [(n, n * n) for n in range(20)]
+
+
+def test_no_jobs():
+    assert list(map_unordered(square, [], 2)) == []
+
+
+def test_a_job_that_kills_its_process_gets_none_and_spoils_no_other():
+    results = dict(map_unordered(die_at_three, range(2, 6), 1))
+    assert results == {2: 4, 3: None, 4: 16, 5: 25}
+
+
+def test_exceptions_are_raised_here():
+    with pytest.raises(ValueError, match="bad number 7"):
+        list(map_unordered(fail, [7], 1))
+
+
+def test_jobs_are_taken_only_a_few_ahead():
+    taken = []
+    jobs = (taken.append(n) or n for n in count())
+    results = map_unordered(square, jobs, 1)
+    assert len(list(islice(results, 5))) == 5
+    assert len(taken) <= 5 + QUEUED
+    results.close()
+
+
+def test_workers_have_one_thread_each_and_the_parent_keeps_its_own(monkeypatch):
+    monkeypatch.setenv(THREAD_LIMITS[0], "7")
+    monkeypatch.delenv(THREAD_LIMITS[1], raising=False)
+    assert dict(map_unordered(environment, THREAD_LIMITS, 1)) == dict.fromkeys(THREAD_LIMITS, "1")
+    assert (os.environ[THREAD_LIMITS[0]], THREAD_LIMITS[1] in os.environ) == ("7", False)
