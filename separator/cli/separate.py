@@ -1,0 +1,310 @@
+"""`separate`: split recordings of overlapping talkers into one wav file for each talker."""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+from separator import __version__
+from separator.cli.main import report_errors
+from separator.errors import UserError
+
+# torch takes seconds to import: whatever needs it is imported where it is used, so that --help answers at once.
+if TYPE_CHECKING:
+    from separator.tasks.separation import SeparationReport, Separator
+
+EPILOG = """\
+examples:
+  separate mix.wav                       write mix_s1.wav and mix_s2.wav beside it
+  separate -o out *.flac                 write into the folder out
+  separate -r recordings -o out          all sound files of a folder, with its sub-folders
+  separate --model FILE mix.wav          a model file instead of a shipped model
+  ffmpeg -i talk.mp4 -f wav - | separate - -o out
+  separate - < mix.wav > sources.wav     one wav, a channel for each talker
+
+Any sample rate, length and number of channels that libsndfile reads is taken; channels are averaged. Sources have the
+rate and length of the mixture and are scaled to add up to it. With -r, hidden files, files in the output folder and
+files NAME_s1.wav beside their mixture NAME.* are passed over: they are earlier outputs.
+The exit status is 0 if all was separated, 1 if an input or the model failed, 2 for a wrong command line.
+"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and the folder for its sources."""
+
+    source: str
+    output_dir: str | None  # None: beside the input, or stdout for stdin
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `separate`."""
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="sound files, folders with -r, or - for stdin")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="folder for the sources, made if absent; - writes one wav with a channel for each source to stdout "
+        "(default: beside the input; stdout for stdin)",
+    )
+    parser.add_argument("-r", "--recursive", action="store_true", help="take all sound files of folders and sub-folders")
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", metavar="NAME|FILE", help="shipped model or model file (default: the spiking one)")
+    model.add_argument("--list-models", action="store_true", help="describe the shipped models and leave")
+    model.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... or auto (default: %(default)s)")
+    model.add_argument("--time-steps", type=_positive_int, metavar="N", help="time steps of the spiking model")
+    model.add_argument("--segment", type=_seconds, metavar="S", help="seconds separated at a time (default: 20)")
+    model.add_argument(
+        "--overlap", type=_seconds, metavar="S", help="seconds shared by segments, to follow the talkers (default: 4)"
+    )
+    sound = parser.add_argument_group("output")
+    sound.add_argument(
+        "--clip",
+        choices=("rescale", "clamp", "none"),
+        default="rescale",
+        help="sources over full scale: lower all by one gain, cut the peaks, or leave them to the format, "
+        "which cuts 16-bit samples (default: %(default)s)",
+    )
+    sound.add_argument("--float32", action="store_true", help="32-bit float samples instead of 16-bit integers")
+    sound.add_argument(
+        "--json",
+        action="store_true",
+        help="one JSON object a line for each input on stdout (stderr, if sources go to stdout): seconds, real-time "
+        "factor, and for a spiking model spikes, synaptic operations and firing rates",
+    )
+    sound.add_argument("-q", "--quiet", action="store_true", help="no progress and no notes, errors only")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Separate all inputs; return 0, or 1 if one of them failed."""
+    if arguments.list_models:
+        return list_models(arguments.json)
+    if not arguments.inputs:
+        raise UserError("nothing to separate: name a sound file, or see --help")
+    _require_one_for_stdout(arguments)
+    failures: list[str] = []
+    jobs: list[Job] = []
+    for name in arguments.inputs:
+        try:
+            jobs += find_jobs(name, arguments.output, arguments.recursive)
+        except UserError as error:
+            failures.append(_failed(arguments, name, error))
+    inputs = len(jobs) + len(failures)
+    if jobs:
+        failures += separate_all(arguments, _load(arguments), jobs)
+    for failure in failures:
+        print(f"separate: error: {failure}", file=sys.stderr)
+    if failures and inputs > 1:
+        print(f"separate: {len(failures)} of {inputs} inputs failed", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def separate_all(arguments: argparse.Namespace, separator: "Separator", jobs: list[Job]) -> list[str]:
+    """Separate each input; return a line for each that failed."""
+    failures: list[str] = []
+    taken = {Path(job.source).resolve(): job.source for job in jobs}
+    for job in jobs:
+        try:
+            _claim_outputs(job, separator.n_src, taken)
+            with progress_bar(job.source, not arguments.quiet and sys.stderr.isatty()) as progress:
+                report = separator.separate_file(
+                    job.source,
+                    job.output_dir,
+                    clip=arguments.clip,
+                    float32=arguments.float32,
+                    overwrite=arguments.overwrite,
+                    activity=arguments.json,
+                    progress=progress,
+                )
+            _tell(arguments, report)
+        except UserError as error:
+            failures.append(_failed(arguments, job.source, error))
+    return failures
+
+
+def find_jobs(name: str, output: str | None, recursive: bool) -> list[Job]:
+    """List what an argument stands for: itself, or with `recursive` the sound files of a folder, in order.
+
+    A folder's structure is kept under `output`.
+
+    Raises:
+        UserError: the folder has no sound files, or `recursive` is not set.
+    """
+    folder = Path(name)
+    if name == "-" or not folder.is_dir():
+        return [Job(name, output)]
+    if not recursive:
+        raise UserError(f"{name} is a folder; -r takes the sound files in it")
+    jobs = [
+        Job(str(path), None if output is None else str(Path(output) / path.parent.relative_to(folder)))
+        for path in sound_files(folder, None if output is None else Path(output))
+    ]
+    if not jobs:
+        raise UserError(f"there are no sound files to separate in {name}")
+    return jobs
+
+
+def sound_files(folder: Path, output: Path | None) -> list[Path]:
+    """Sound files under `folder`, sorted, without hidden ones and without earlier outputs of this command."""
+    from separator.audio.files import SUFFIX
+
+    own = None if output is None or output.resolve() == folder.resolve() else output.resolve()
+    found = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if SUFFIX.fullmatch(path.suffix)
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and (own is None or own not in path.resolve().parents)
+    ]
+    mixtures = {path.with_suffix("") for path in found}
+    return [path for path in found if _mixture_of(path) not in mixtures]
+
+
+def _mixture_of(path: Path) -> Path | None:
+    """Name the mixture, without suffix, that a file `NAME_s1.wav` would have been separated from."""
+    stem, mark, number = path.stem.rpartition("_s")
+    return path.with_name(stem) if stem and mark and number.isdecimal() and path.suffix == ".wav" else None
+
+
+def _claim_outputs(job: Job, n_src: int, taken: dict[Path, str]) -> None:
+    """Note the outputs of a job in `taken`; refuse those that are an input or another input's outputs."""
+    from separator.tasks.separation import output_paths
+
+    paths = output_paths(job.source, job.output_dir, n_src)
+    for path in paths:
+        if path.resolve() in taken:
+            raise UserError(f"{path}, an output of {job.source}, is taken by {taken[path.resolve()]}; use another -o")
+    taken.update((path.resolve(), job.source) for path in paths)
+
+
+def _require_one_for_stdout(arguments: argparse.Namespace) -> None:
+    if arguments.inputs.count("-") > 1:
+        raise UserError("stdin can be read once only")
+    if not _to_stdout(arguments):
+        return
+    if len(arguments.inputs) > 1 or Path(arguments.inputs[0]).is_dir():
+        raise UserError("only one input can be separated to stdout; use -o DIR")
+    if sys.stdout.isatty():
+        raise UserError("sources would go to the terminal; redirect stdout or use -o DIR")
+
+
+def _to_stdout(arguments: argparse.Namespace) -> bool:
+    return arguments.output == "-" or (arguments.output is None and "-" in arguments.inputs)
+
+
+def _load(arguments: argparse.Namespace) -> "Separator":
+    from separator.tasks.separation import OVERLAP, SEGMENT, Separator
+
+    return Separator.from_pretrained(
+        arguments.model,
+        device=arguments.device,
+        time_steps=arguments.time_steps,
+        segment=SEGMENT if arguments.segment is None else arguments.segment,
+        overlap=OVERLAP if arguments.overlap is None else arguments.overlap,
+    )
+
+
+def _tell(arguments: argparse.Namespace, report: "SeparationReport") -> None:
+    if arguments.json:
+        _print_json(arguments, report.to_dict())
+    if arguments.quiet:
+        return
+    outputs = "stdout" if report.outputs == ("-",) else ", ".join(report.outputs)
+    print(f"{report.input} -> {outputs} ({report.seconds:.1f} s in {report.elapsed:.1f} s)", file=sys.stderr)
+    for note in report.notes:
+        print(f"{report.input}: {note}", file=sys.stderr)
+
+
+def _failed(arguments: argparse.Namespace, source: str, error: UserError) -> str:
+    """Make the line for the end; with --json print an object at once, so that each input has one."""
+    if arguments.json:
+        _print_json(arguments, {"input": source, "error": str(error)})
+    name = "stdin" if source == "-" else source
+    return str(error) if name in str(error) else f"{name}: {error}"
+
+
+def _print_json(arguments: argparse.Namespace, value: Any) -> None:
+    stream: TextIO = sys.stderr if _to_stdout(arguments) else sys.stdout
+    print(json.dumps(value), file=stream, flush=True)
+
+
+@contextmanager
+def progress_bar(name: str, visible: bool) -> Iterator[Any]:
+    """Yield a callback that draws a bar on stderr when the work takes over 2 s; None if it is not to be visible."""
+    if not visible:
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(desc=Path(name).name, unit="s", delay=2, leave=False, bar_format="{l_bar}{bar}| {remaining} left") as bar:
+
+        def progress(done: float, total: float) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield progress
+
+
+def list_models(as_json: bool) -> int:
+    """Print the shipped models, from the headers of their files."""
+    from separator import models
+
+    cards = models.list_models()
+    if as_json:
+        fields = ("name", "kind", "sample_rate", "n_src", "time_steps", "description", "scores")
+        print(json.dumps([{field: getattr(card, field) for field in fields} for card in cards]))
+        return 0
+    for card in cards:
+        default = " (default)" if card.name == models.DEFAULT_MODEL else ""
+        steps = "" if card.time_steps is None else f", {card.time_steps} time steps"
+        print(f"{card.name}{default}: {card.description}")
+        print(f"    {card.kind}, {card.n_src} talkers, {card.sample_rate} Hz{steps}")
+        if card.scores:
+            print("    " + ", ".join(f"{name} {_short(score)}" for name, score in card.scores.items()))
+    return 0
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _positive_int(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
+    return number
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise SystemExit(143)
+
+
+def entry(arguments: list[str] | None = None) -> int:
+    """Console entry point of `separate`; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="separate", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"separate {__version__}")
+    add_arguments(parser)
+    parsed = parser.parse_args(arguments)
+    # A polite kill cleans up as Ctrl-C does.
+    signal.signal(signal.SIGTERM, _terminate)
+    return report_errors(parser.prog, lambda: run(parsed))
+
+
+if __name__ == "__main__":
+    sys.exit(entry())

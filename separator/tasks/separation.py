@@ -1,0 +1,360 @@
+"""Separation of sound: arrays, files and streams, with any network of `separator.models`."""
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from separator import models
+from separator.audio.chunks import overlap_add
+from separator.audio.files import STANDARD_STREAM, AudioReader, Spool, open_audio, write_wavs
+from separator.audio.level import ClipPolicy, NormalEquations, fit_peak, mixture_gains, normal_equations
+from separator.audio.resample import resample_blocks
+from separator.errors import UserError
+
+if TYPE_CHECKING:
+    from separator.models import SeparationModel
+    from separator.snn.activity import Activity
+
+# One sample depends on 2.6 s of mixture in the published network, on 8.2 s in the shipped size. The spiking network of the
+# published size is what needs most memory, a membrane potential for every neuron: 1.6 GB for 30 s, 0.5 GB of them torch itself
+# (shipped size: 0.7 GB). 20 s stay well under 2 GB also while spikes are counted; 4 s of overlap hold enough speech of both
+# talkers to match them, for a quarter more computation.
+SEGMENT = 20.0  # seconds
+OVERLAP = 4.0  # seconds
+
+Array = NDArray[np.float32]
+Wave = TypeVar("Wave", NDArray[Any], torch.Tensor)
+
+
+@dataclass(frozen=True)
+class SeparationReport:
+    """What was done to one file."""
+
+    input: str
+    outputs: tuple[str, ...]
+    model: str
+    sample_rate: int  # Hz
+    seconds: float  # length of the sound
+    elapsed: float  # seconds that separating took
+    gains: tuple[float, ...]  # what each source was multiplied with, the clip policy's gain included
+    peak: float  # of the sources at the mixture's level, before the clip policy; full scale is 1
+    notes: tuple[str, ...]  # what the listener should know, one line each
+    activity: "Activity | None"  # of a spiking network, if asked for
+
+    @property
+    def real_time_factor(self) -> float:
+        """Time taken over the length of the sound."""
+        return self.elapsed / self.seconds
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        activity = None if self.activity is None else activity_values(self.activity)
+        return asdict(self) | {"real_time_factor": self.real_time_factor, "activity": activity}
+
+
+class Separator:
+    """Separates the talkers of a mixture with one network.
+
+    Args:
+        model: a network and its card, already on `device`.
+        device: where it is.
+        segment: seconds of a chunk; what is longer is separated chunk by chunk.
+        overlap: seconds shared by neighbouring chunks, on which talkers are matched.
+
+    Raises:
+        UserError: segment or overlap is out of range.
+    """
+
+    def __init__(
+        self, model: "SeparationModel", device: str = "cpu", segment: float = SEGMENT, overlap: float = OVERLAP
+    ) -> None:
+        self.model = model
+        self.device = device
+        self.segment, self.overlap = (round(seconds * self.sample_rate) for seconds in (segment, overlap))
+        if not 0 <= self.overlap < self.segment:
+            raise UserError(f"the overlap ({overlap} s) must be at least 0 and shorter than the segment ({segment} s)")
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path | None = None,
+        device: str = "cpu",
+        time_steps: int | None = None,
+        segment: float = SEGMENT,
+        overlap: float = OVERLAP,
+    ) -> "Separator":
+        """Load a shipped model by its name, or a model file.
+
+        Args:
+            name_or_path: None for the shipped spiking model.
+            device: `cpu`, `cuda`, `cuda:1`, ..., or `auto` for a GPU if there is one.
+            time_steps: of a spiking model that can run with another number than its own; None keeps its own.
+            segment: seconds of a chunk.
+            overlap: seconds shared by neighbouring chunks.
+
+        Raises:
+            UserError: the model is unknown, damaged, foreign or newer, or an option does not fit it.
+        """
+        device = resolve_device(device)
+        model = models.load_model(name_or_path or models.DEFAULT_MODEL, device=device, time_steps=time_steps)
+        return cls(model, device, segment, overlap)
+
+    @property
+    def sample_rate(self) -> int:
+        """The model's own rate, Hz; mixtures of any rate are taken."""
+        return int(self.model.card.sample_rate)
+
+    @property
+    def n_src(self) -> int:
+        """Number of talkers."""
+        return int(self.model.card.n_src)
+
+    def separate(self, wave: Wave, sample_rate: int) -> Wave:
+        """Separate a mixture or a batch of mixtures.
+
+        The sources add up to the mixture as well as possible and keep its rate, length, floating type and device.
+
+        Args:
+            wave: (T,) or (B, T), real floating-point samples.
+            sample_rate: of `wave`, Hz.
+
+        Returns:
+            Sources, (n_src, T) or (B, n_src, T).
+
+        Raises:
+            UserError: `wave` is empty, of another shape or type, or has NaN or infinite samples; the rate is no rate.
+        """
+        if sample_rate < 1 or sample_rate != int(sample_rate):
+            raise UserError(f"a sample rate is a whole number of Hz, not {sample_rate}")
+        mixture = np.atleast_2d(_samples(wave))
+        pieces = list(self._stream([mixture], sample_rate))
+        heard = np.concatenate([piece for piece, _ in pieces], axis=-1)
+        estimates = np.concatenate([piece for _, piece in pieces], axis=-1)
+        gains = [mixture_gains(normal_equations(*pair)) for pair in zip(heard, estimates, strict=True)]
+        scaled = (estimates * np.array(gains)[..., None]).astype(np.float32)
+        flat = scaled.reshape(-1, scaled.shape[-1])
+        resampled = np.concatenate(list(resample_blocks([flat], self.sample_rate, sample_rate, mixture.shape[-1])), axis=-1)
+        sources = resampled.reshape(*wave.shape[:-1], self.n_src, -1)
+        if isinstance(wave, torch.Tensor):
+            return torch.from_numpy(sources).to(wave)
+        return sources.astype(wave.dtype)
+
+    def separate_file(
+        self,
+        source: str | Path,
+        output_dir: str | Path | None = None,
+        *,
+        clip: ClipPolicy = "rescale",
+        float32: bool = False,
+        overwrite: bool = False,
+        activity: bool = False,
+        progress: Callable[[float, float], None] | None = None,
+    ) -> SeparationReport:
+        """Separate a sound file into wav files `NAME_s1.wav`, `NAME_s2.wav`, ..., all of them or none.
+
+        Memory does not grow with the length of the file; estimates wait on disk, in the output folder, until their level
+        is known.
+
+        Args:
+            source: a sound file, or `-` for stdin.
+            output_dir: the input's folder if None; `-` for one wav of n_src channels on stdout, as is usual for stdin.
+            clip: sources over full scale are lowered by one common gain (`rescale`), cut (`clamp`), or left alone (`none`,
+                which 16-bit files cut all the same).
+            float32: 32-bit floats instead of 16-bit integers.
+            overwrite: replace files that exist.
+            activity: count spikes, if the network has any.
+            progress: called with the seconds separated so far and the seconds in all.
+
+        Raises:
+            UserError: the input cannot be used or the output cannot be written; no output is left then.
+        """
+        started = time.perf_counter()
+        paths = output_paths(source, output_dir, self.n_src)
+        if not overwrite:
+            refuse_existing(paths)
+        with open_audio(source) as reader, Spool(paths[0].parent if paths else None) as spool:
+            seconds = reader.frames / reader.sample_rate
+            with self._recorder(activity) as record:
+                blocks = _reporting(reader, seconds, progress)
+                gains = mixture_gains(self._fill(spool, self._stream(blocks, reader.sample_rate)))
+            sources = _Sources(spool, gains, self.sample_rate, reader.sample_rate, reader.frames_read)
+            peak = sources.peak()
+            sources = sources.clipped(clip, peak)
+            if paths:
+                write_wavs(paths, sources.blocks(), sources.rate, sources.frames, float32=float32)
+            else:
+                _write_stdout(sources, float32)
+            return SeparationReport(
+                input=str(source),
+                outputs=tuple(map(str, paths)) or (STANDARD_STREAM,),
+                model=str(self.model.card.name),
+                sample_rate=reader.sample_rate,
+                seconds=reader.frames_read / reader.sample_rate,
+                elapsed=time.perf_counter() - started,
+                gains=tuple(map(float, sources.gains)),
+                peak=peak,
+                notes=(*reader.notes, *_level_notes(clip, peak, float32)),
+                activity=record,
+            )
+
+    def _stream(self, blocks: Iterable[Array], sample_rate: int) -> Iterator[tuple[Array, Array]]:
+        """Mixture (B, k) at any rate to pieces of mixture (B, k') and estimates (B, n_src, k') at the model's rate."""
+        mixture = resample_blocks(blocks, sample_rate, self.sample_rate)
+        return overlap_add(self._estimate, mixture, self.segment, self.overlap)
+
+    def _estimate(self, mixture: Array) -> Array:
+        try:
+            with torch.no_grad():  # not inference_mode, in which no synapses could be counted (by a gradient)
+                estimates = self.model.network(torch.tensor(mixture, device=self.device))
+        except torch.OutOfMemoryError as error:
+            raise UserError(f"out of memory on {self.device}; take a shorter --segment") from error
+        samples: Array = estimates.float().cpu().numpy()
+        if not np.isfinite(samples).all():
+            raise UserError("the network's output overflows; lower the level of the input towards full scale 1")
+        return samples
+
+    def _fill(self, spool: Spool, pieces: Iterable[tuple[Array, Array]]) -> NormalEquations:
+        """Keep the estimates of a stream of one mixture in `spool`; return what least squares needs of them."""
+        zeros = np.zeros((self.n_src, self.n_src))
+        equations = NormalEquations(zeros, zeros[0], 0.0)
+        for mixture, estimates in pieces:
+            spool.append(estimates[0])
+            equations += normal_equations(mixture[0], estimates[0])
+        return equations
+
+    def _recorder(self, wanted: bool) -> "AbstractContextManager[Activity | None]":
+        """Context that counts spikes; it yields None if that is not wanted or the network has none."""
+        if not wanted or self.model.card.kind != "snn":
+            return nullcontext()
+        from separator.snn.activity import record_activity  # analog networks run without the spiking engine
+
+        return record_activity(self.model.network)
+
+
+def activity_values(activity: "Activity") -> dict[str, Any]:
+    """Recorded activity as plain values for JSON; the overlaps of chunks are counted as often as they were computed.
+
+    `macs` are those of the analog network in the layers that spikes drive, `float_macs` those that remain.
+    """
+    fields = ("name", "spikes", "synaptic_operations", "macs")
+    return {
+        "time_steps": activity.layers[0].window,
+        "spikes": activity.spikes,
+        "synaptic_operations": activity.synaptic_operations,
+        "macs": activity.macs,
+        "synaptic_operations_per_mac": activity.synaptic_operations / activity.macs if activity.macs else None,
+        "float_macs": sum(activity.float_macs.values()),
+        "layers": [
+            {field: getattr(layer, field) for field in fields} | {"firing_rate": layer.rate} for layer in activity.layers
+        ],
+    }
+
+
+def resolve_device(name: str) -> str:
+    """Name a device that is there; `auto` is a GPU if there is one.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(f"no device {name!r} here; take cpu, cuda or auto") from error
+    return name
+
+
+def output_paths(source: str | Path, output_dir: str | Path | None, n_src: int) -> list[Path]:
+    """Where the sources of `source` go, `NAME_s1.wav` and so on; none for stdout."""
+    standard = source == STANDARD_STREAM
+    if output_dir == STANDARD_STREAM or (standard and output_dir is None):
+        return []
+    path = Path("stdin" if standard else source)
+    folder = path.parent if output_dir is None else Path(output_dir)
+    return [folder / f"{path.stem}_s{number}.wav" for number in range(1, n_src + 1)]
+
+
+def refuse_existing(paths: Iterable[Path]) -> None:
+    """Raise a UserError if one of the files exists."""
+    for path in paths:
+        if path.exists():
+            raise UserError(f"{path} exists; --overwrite replaces it")
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """Sources waiting at the model's rate, to be read at the output's rate and level."""
+
+    spool: Spool
+    gains: NDArray[np.float64]  # (n_src,)
+    model_rate: int  # Hz
+    rate: int  # of the output, Hz
+    frames: int  # of the output
+    limit: float | None = None  # amplitude that samples are held within
+
+    def blocks(self) -> Iterator[Array]:
+        gains = self.gains[:, None].astype(np.float32)
+        for block in resample_blocks(self.spool.blocks(), self.model_rate, self.rate, self.frames):
+            yield block * gains if self.limit is None else (block * gains).clip(-self.limit, self.limit)
+
+    def peak(self) -> float:
+        return max(float(np.abs(block).max()) for block in self.blocks())
+
+    def clipped(self, clip: ClipPolicy, peak: float) -> "_Sources":
+        if clip == "rescale":
+            return replace(self, gains=self.gains * fit_peak(peak))
+        return replace(self, limit=1.0 if clip == "clamp" else None)
+
+
+def _level_notes(clip: ClipPolicy, peak: float, float32: bool) -> list[str]:
+    if fit_peak(peak) == 1:
+        return []
+    if clip == "rescale":
+        return [f"all sources lowered by {-20 * np.log10(fit_peak(peak)):.1f} dB to fit full scale"]
+    if clip == "clamp" or not float32:
+        return [f"peaks of up to {20 * np.log10(peak):.1f} dB over full scale were cut"]
+    return []
+
+
+def _reporting(reader: AudioReader, seconds: float, progress: Callable[[float, float], None] | None) -> Iterator[Array]:
+    """Yield the reader's blocks and tell `progress` how far they are used up."""
+    for block in reader.blocks():
+        yield block
+        if progress is not None:
+            progress(reader.frames_read / reader.sample_rate, seconds)
+
+
+def _write_stdout(sources: _Sources, float32: bool) -> None:
+    """One wav on stdout, a channel for each source; written to disk first, since its header needs its length."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sources.wav"
+        write_wavs([path], sources.blocks(), sources.rate, sources.frames, float32=float32)
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+def _samples(wave: NDArray[Any] | torch.Tensor) -> Array:
+    """Check a mixture or batch and give it as float32 samples."""
+    array = wave.detach().cpu().float().numpy() if isinstance(wave, torch.Tensor) else np.asarray(wave)
+    floating = wave.is_floating_point() if isinstance(wave, torch.Tensor) else np.issubdtype(array.dtype, np.floating)
+    if not floating:
+        raise UserError(f"samples must be floats with full scale at 1, not {wave.dtype}; divide 16-bit samples by 32768")
+    if array.ndim not in (1, 2) or not array.size:
+        raise UserError(f"a mixture must be (T,) or (B, T) with at least one sample, not {tuple(array.shape)}")
+    with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
+        samples: Array = array.astype(np.float32)
+    if not np.isfinite(samples).all():
+        raise UserError("the mixture has NaN or infinite samples")
+    return samples

@@ -1,0 +1,354 @@
+import io
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from separator import models
+from separator.cli.separate import entry
+from separator.models import ModelCard, save_model
+from separator.models.tasnet import TasNet, TasNetConfig
+from separator.snn.spiking import SpikingStage
+from separator.snn.stack import spiking_role
+from separator.tasks.separation import OVERLAP, SEGMENT
+
+RATE = 8000
+
+
+CONFIG = TasNetConfig(filters=8, filter_length=4, channels=4, dilations=(1, 2))
+
+
+def network(window=None):
+    """A tiny untrained network, spiking if it has a window."""
+    torch.manual_seed(0)
+    net = TasNet(CONFIG)
+    one = torch.ones(1)
+    for i, stage in enumerate(net.stack.stages):
+        if window is not None:
+            role = spiking_role(i, len(net.stack.stages))
+            net.stack.stages[i] = SpikingStage.convert(stage, role, one / window, one / window, 0.5, window)
+    return net
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shipped")
+    for name, window in [("small-ann", None), ("small-snn", 4)]:
+        conversion = None if window is None else {"window": window, "readout": "rectified"}
+        card = ModelCard(name, asdict(CONFIG), conversion, f"the {name}", scores={"SI-SDRi": 5.25})
+        save_model(folder / f"{name}.safetensors", network(window), card)
+    return folder
+
+
+@pytest.fixture
+def loaded(monkeypatch, shipped):
+    """Tiny shipped models; returns what was asked of load_model."""
+    asked = []
+    load_model = models.load_model
+
+    def spy(name, device, time_steps):
+        asked.append((name, device, time_steps))
+        return load_model(name, device, time_steps)
+
+    monkeypatch.setattr("separator.models.card.SHIPPED", shipped)
+    monkeypatch.setattr(models, "load_model", spy)
+    return asked
+
+
+@pytest.fixture(autouse=True)
+def in_folder(tmp_path, monkeypatch):
+    """Commands run in an empty folder, and what they do to signals does not outlive them."""
+    monkeypatch.chdir(tmp_path)
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+
+
+def write(name, samples=800, rate=RATE):
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, samples)
+    soundfile.write(name, wave, rate, "PCM_16")
+
+
+def files(folder="."):
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
+
+
+def stdin_of(content):
+    return SimpleNamespace(buffer=io.BytesIO(content))
+
+
+def stdout_to(buffer):
+    return SimpleNamespace(buffer=buffer, isatty=lambda: False)
+
+
+def test_sources_lie_beside_the_mixture(loaded, capsys):
+    write("in/mix.flac", 801, 11025)
+    assert entry(["in/mix.flac"]) == 0
+    assert files() == ["in/mix.flac", "in/mix_s1.wav", "in/mix_s2.wav"]
+    info = soundfile.info("in/mix_s1.wav")
+    assert (info.frames, info.samplerate, info.subtype, info.channels) == (801, 11025, "PCM_16", 1)
+    out, err = capsys.readouterr()
+    assert out == "" and "in/mix.flac -> in/mix_s1.wav, in/mix_s2.wav" in err
+
+
+def test_sources_add_up_to_the_mixture(loaded):
+    write("mix.wav", 5000)
+    assert entry(["mix.wav", "--float32", "-o", "out", "-q"]) == 0
+    first, second = (soundfile.read(f"out/mix_s{n}.wav")[0] for n in (1, 2))
+    mixture = soundfile.read("mix.wav")[0]
+    # Least squares: the error is orthogonal to every source.
+    for source in (first, second):
+        assert abs(source @ (first + second - mixture)) < 1e-4 * np.linalg.norm(source) * np.linalg.norm(mixture)
+
+
+def test_options_are_handed_on(loaded, capsys):
+    write("mix.wav", 24_000)
+    options = [
+        "--model",
+        "small-snn",
+        "--device",
+        "cpu",
+        "--time-steps",
+        "4",
+        "--segment",
+        "1",
+        "--overlap",
+        "0.5",
+        "--float32",
+    ]
+    assert entry(["mix.wav", *options, "-q", "--clip", "none"]) == 0
+    assert loaded == [("small-snn", "cpu", 4)]
+    assert soundfile.info("mix_s2.wav").subtype == "FLOAT"
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--clip", "loud"],
+        ["--time-steps", "0"],
+        ["--time-steps", "x"],
+        ["--segment", "-1"],
+        ["--segment", "nan"],
+        ["--overlap", "inf"],
+        ["--unknown"],
+    ],
+)
+def test_wrong_options_are_refused(loaded, options):
+    with pytest.raises(SystemExit, match="2"):
+        entry(["mix.wav", *options])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "nothing to separate"),
+        (["mix.wav", "--model", "unknown"], "no model 'unknown'"),
+        (["mix.wav", "--model", "mix.wav"], "mix.wav is not a model file"),
+        (["mix.wav", "--model", "small-ann", "--time-steps", "4"], "no time steps"),
+        (["mix.wav", "--device", "toaster"], "no device 'toaster'"),
+        (["mix.wav", "--segment", "1", "--overlap", "1"], "shorter than the segment"),
+        (["-", "-"], "stdin can be read once"),
+        (["-", "mix.wav"], "only one input"),
+        (["folder", "-r", "-o", "-"], "only one input"),
+        (["folder"], "-r takes the sound files"),
+        (["folder", "-r"], "no sound files"),
+        (["mix.wav", "-o", "mix.wav"], "cannot write"),
+    ],
+)
+def test_impossible_requests_get_one_line(loaded, capsys, arguments, reason):
+    write("mix.wav")
+    Path("folder").mkdir()
+    assert entry(arguments) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and err.startswith("separate: error: ") and reason in err
+    assert files() == ["mix.wav"]
+
+
+def test_existing_outputs_are_kept_unless_told(loaded, capsys):
+    write("mix.wav")
+    Path("mix_s2.wav").write_text("precious")
+    assert entry(["mix.wav"]) == 1
+    assert "mix_s2.wav exists; --overwrite replaces it" in capsys.readouterr().err
+    assert Path("mix_s2.wav").read_text() == "precious" and not Path("mix_s1.wav").exists()
+    assert entry(["mix.wav", "--overwrite"]) == 0
+    assert soundfile.info("mix_s2.wav").frames == 800
+
+
+def test_one_bad_file_does_not_stop_the_others(loaded, capsys):
+    write("good.wav")
+    write("better.wav")
+    Path("text.wav").write_text("no sound")
+    assert entry(["missing.wav", "good.wav", "text.wav", "better.wav", "-q"]) == 1
+    assert files() == [f"{name}.wav" for name in ("better", "better_s1", "better_s2", "good", "good_s1", "good_s2", "text")]
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.startswith("separate: error: cannot read") for line in lines] == [True, True, False]
+    assert "missing.wav" in lines[0] and "text.wav" in lines[1] and lines[2] == "separate: 2 of 4 inputs failed"
+
+
+def test_folders_keep_their_structure(loaded):
+    for name in ("in/a.wav", "in/deep/er/b.flac", "in/.hidden/c.wav", "in/.d.wav"):
+        write(name)
+    Path("in/notes.txt").write_text("not sound")
+    assert entry(["-r", "in", "-o", "out", "-q"]) == 0
+    assert files("out") == ["a_s1.wav", "a_s2.wav", "deep/er/b_s1.wav", "deep/er/b_s2.wav"]
+
+
+def test_folders_are_not_fed_their_own_outputs(loaded):
+    write("in/a.wav")
+    write("in/lone_s1.wav")  # no mixture beside it: an input
+    assert entry(["-r", "in", "-q"]) == 0
+    expected = [f"{name}.wav" for name in ("a", "a_s1", "a_s2", "lone_s1", "lone_s1_s1", "lone_s1_s2")]
+    assert files("in") == expected
+    assert entry(["-r", "in", "-q", "--overwrite"]) == 0
+    assert entry(["-r", "in", "-o", "in/out", "-q"]) == 0
+    assert entry(["-r", "in", "-o", "in/out", "-q", "--overwrite"]) == 0
+    assert files("in") == expected + [f"out/{name}.wav" for name in ("a_s1", "a_s2", "lone_s1_s1", "lone_s1_s2")]
+
+
+def test_inputs_do_not_overwrite_each_other(loaded, capsys):
+    for name in ("a/mix.wav", "b/mix.wav", "x.wav", "x_s1.wav"):
+        write(name)
+    before = Path("x_s1.wav").read_bytes()
+    assert entry(["a/mix.wav", "b/mix.wav", "-o", "out", "-q", "--overwrite"]) == 1
+    assert "taken by a/mix.wav" in capsys.readouterr().err
+    assert entry(["x.wav", "x_s1.wav", "-q", "--overwrite"]) == 1
+    assert "taken by x_s1.wav" in capsys.readouterr().err
+    assert Path("x_s1.wav").read_bytes() == before and Path("x_s1_s1.wav").exists()
+
+
+def test_stdin_to_stdout(loaded, monkeypatch, capsys):
+    write("mix.wav", 801, 16_000)
+    sink = io.BytesIO()
+    monkeypatch.setattr("sys.stdin", stdin_of(Path("mix.wav").read_bytes()))
+    monkeypatch.setattr("sys.stdout", stdout_to(sink))
+    assert entry(["-", "--json", "-q"]) == 0
+    wave, rate = soundfile.read(io.BytesIO(sink.getvalue()))
+    assert wave.shape == (801, 2) and rate == 16_000
+    assert json.loads(capsys.readouterr().err)["outputs"] == ["-"]
+    assert files() == ["mix.wav"]
+
+
+def test_file_to_stdout_is_the_same_sound_as_its_files(loaded, monkeypatch):
+    write("mix.wav")
+    sink = io.BytesIO()
+    assert entry(["mix.wav", "-q"]) == 0
+    monkeypatch.setattr("sys.stdout", stdout_to(sink))
+    assert entry(["mix.wav", "-o", "-", "-q"]) == 0
+    wave, _ = soundfile.read(io.BytesIO(sink.getvalue()))
+    for number, channel in enumerate(wave.T, 1):
+        np.testing.assert_array_equal(channel, soundfile.read(f"mix_s{number}.wav")[0])
+
+
+def test_stdin_to_a_folder(loaded, monkeypatch):
+    write("mix.wav")
+    monkeypatch.setattr("sys.stdin", stdin_of(Path("mix.wav").read_bytes()))
+    assert entry(["-", "-o", "out", "-q"]) == 0
+    assert files("out") == ["stdin_s1.wav", "stdin_s2.wav"]
+
+
+@pytest.mark.parametrize(("content", "reason"), [(b"", "nothing came"), (b"text, not sound" * 9, "not a sound file")])
+def test_bad_stdin(loaded, monkeypatch, capsys, content, reason):
+    sink = io.BytesIO()
+    monkeypatch.setattr("sys.stdin", stdin_of(content))
+    monkeypatch.setattr("sys.stdout", stdout_to(sink))
+    assert entry(["-"]) == 1
+    assert capsys.readouterr().err.startswith("separate: error: cannot read stdin: ") and sink.getvalue() == b""
+
+
+def test_sound_is_not_written_to_a_terminal(loaded, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(isatty=lambda: True))
+    assert entry(["-"]) == 1
+    assert "redirect stdout" in capsys.readouterr().err
+
+
+def test_json_has_a_line_for_each_input(loaded, capsys):
+    write("mix.wav", 16_000)
+    assert entry(["missing.wav", "mix.wav", "--json", "--model", "small-ann"]) == 1
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first["input"] == "missing.wav" and "No such file" in first["error"]
+    assert second["seconds"] == 2 and second["real_time_factor"] == pytest.approx(second["elapsed"] / 2)
+    assert second["outputs"] == ["mix_s1.wav", "mix_s2.wav"] and second["model"] == "small-ann" and second["activity"] is None
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_is_drawn_on_terminals_after_two_seconds(loaded, monkeypatch):
+    write("mix.wav", 200_000)
+    clock = iter(range(0, 10_000, 3))  # the progress bar's clock: every look at it is 3 s later
+    monkeypatch.setattr("tqdm.std.time", lambda: next(clock))
+    for name, arguments, drawn in [("terminal", [], True), ("quiet", ["-q"], False)]:
+        monkeypatch.setattr("sys.stderr", Terminal())
+        assert entry(["mix.wav", "-o", name, *arguments]) == 0
+        assert ("left" in sys.stderr.getvalue()) == drawn
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    assert entry(["mix.wav", "-o", "piped"]) == 0
+    assert "left" not in sys.stderr.getvalue()
+
+
+def test_spiking_model_reports_its_activity(loaded, capsys):
+    write("mix.wav", 16_000)
+    assert entry(["mix.wav", "--json", "-q", "--time-steps", "8"]) == 0
+    activity = json.loads(capsys.readouterr().out)["activity"]
+    assert activity["time_steps"] == 8 and activity["spikes"] > 0
+    assert activity["synaptic_operations_per_mac"] == activity["synaptic_operations"] / activity["macs"] > 0
+    assert [layer["name"] for layer in activity["layers"]] == ["stages.0", "stages.1", "stages.2"]
+    assert all(0 <= layer["firing_rate"] <= 1 for layer in activity["layers"])
+
+
+def test_models_are_listed(loaded, capsys):
+    assert entry(["--list-models"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "small-snn (default): the small-snn",
+        "    snn, 2 talkers, 8000 Hz, 4 time steps",
+        "    SI-SDRi 5.25",
+        "small-ann: the small-ann",
+        "    ann, 2 talkers, 8000 Hz",
+        "    SI-SDRi 5.25",
+    ]
+    assert entry(["--list-models", "--json"]) == 0
+    first, second = json.loads(capsys.readouterr().out)
+    assert (first["name"], first["time_steps"], second["name"]) == ("small-snn", 4, "small-ann")
+    assert loaded == []
+
+
+def test_listing_models_needs_no_torch():
+    done = run("--list-models")
+    assert done.returncode == 0 and done.stderr.strip() == "False"
+
+
+def run(*arguments):
+    code = "import sys; from separator.cli.separate import entry\ntry: status = entry()\n"
+    code += "except SystemExit as exit: status = exit.code\nprint('torch' in sys.modules, file=sys.stderr); sys.exit(status)"
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+
+
+def test_help_needs_no_torch_and_gives_the_defaults():
+    done = run("--help")
+    assert done.returncode == 0 and "examples:" in done.stdout and done.stderr.strip() == "False"
+    assert f"(default: {SEGMENT:g})" in done.stdout and f"(default: {OVERLAP:g})" in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interruption_leaves_no_file(loaded, monkeypatch, capsys, number):
+    write("mix.wav", 24_000)
+    monkeypatch.setattr(TasNet, "forward", lambda self, mixture: signal.raise_signal(number))
+    if number == signal.SIGINT:
+        assert entry(["mix.wav", "-o", "out"]) == 130
+        assert capsys.readouterr().err == "separate: interrupted\n"
+    else:
+        with pytest.raises(SystemExit, match="143"):
+            entry(["mix.wav", "-o", "out"])
+    assert files() == ["mix.wav"]
