@@ -14,6 +14,7 @@ class ConfiguredParser(jsonargparse.ArgumentParser):
         """Parse, then build the objects; values that an object refuses are errors like any wrong argument."""
         parsed = super().parse_args(*args, **kwargs)
         try:
-            return self.instantiate_classes(parsed)
+            built: jsonargparse.Namespace = self.instantiate_classes(parsed)
+            return built
         except (ValueError, UserError) as error:
             self.error(str(error))

@@ -59,7 +59,13 @@ def test_output_folder_that_cannot_be_made(synthetic_corpus, tmp_path, capsys):
 def test_ctrl_c_ends_training_with_one_line_and_it_goes_on(synthetic_corpus, tmp_path):
     options = arguments(synthetic_corpus, tmp_path, "--data.epoch_mixtures", "16", "--data.dev_mixtures", "4")
     command = [sys.executable, "-m", "separator.cli.main", *options]
-    process = subprocess.Popen([*command, "--optimiser.max_epochs", "100000"], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--optimiser.max_epochs", "100000"],
+        stderr=subprocess.PIPE,
+        text=True,
+        # A suite run in the background may itself ignore Ctrl-C, and hand that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while not (tmp_path / "last.ckpt").exists() and process.poll() is None:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)

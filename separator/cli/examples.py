@@ -1,0 +1,57 @@
+"""Write examples to listen to and look at: sound files, spectrograms, and a page (index.html) that shows them.
+
+  separator examples --mixtures open=data/test --model ann=small-ann snn=small-snn --out examples
+  separator examples --mixtures open=data/test --model ann=small-ann snn=small-snn --scores results --out examples
+
+Without --ids, one mixture of each pair of genders is taken; with --scores, the folder of `separator evaluate`, the best, the
+median and the worst of each pair by the SI-SDRi of the last model.
+"""
+
+import argparse
+from pathlib import Path
+
+from separator.cli.arguments import load_named_model, named
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `separator examples`."""
+    parser.add_argument(
+        "--mixtures", nargs="+", required=True, metavar="NAME=DIR", help="sets of mixtures with their condition"
+    )
+    parser.add_argument("--model", nargs="+", action="extend", required=True, metavar="NAME=MODEL", help="networks to hear")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the examples")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--ids", nargs="+", metavar="ID", help="mixtures to take from each set")
+    choice.add_argument(
+        "--scores", type=Path, metavar="DIR", help="folder of `separator evaluate` with scores of the last model"
+    )
+    parser.add_argument("--device", default="cpu", help="of the networks: cpu, cuda, or auto for a GPU if there is one")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the examples, and print where the page is."""
+    from separator.corpora.mixtures import read_mixtures
+    from separator.tasks import examples
+    from separator.tasks.separation import Separator, resolve_device
+
+    device = resolve_device(arguments.device)
+    separators = {
+        name: Separator(model, device) for name, model in (load_named_model(text, device) for text in arguments.model)
+    }
+    written: dict[str, list[examples.Example]] = {}
+    for condition, folder in map(named, arguments.mixtures):
+        mixtures = read_mixtures(folder)
+        if arguments.ids:
+            choices = examples.choose_by_id(mixtures, arguments.ids)
+        else:
+            scores = None
+            if arguments.scores:
+                scores = examples.read_improvements(arguments.scores / "scores.csv", condition, list(separators)[-1])
+            choices = examples.choose_by_gender(mixtures, scores)
+        written[condition] = [
+            examples.write_example(choice, separators, arguments.out / condition / choice.mixture.id) for choice in choices
+        ]
+    page = arguments.out / examples.PAGE
+    examples.write_page(written, page)
+    print(page)
+    return 0

@@ -1,0 +1,74 @@
+import json
+
+import pytest
+
+from separator.cli.arguments import named
+from separator.cli.main import main
+from separator.errors import UserError
+from tests.tasks.mixture_sets import make_set, save_tiny_models, write_estimates
+
+
+def test_models_and_files_are_scored(tmp_path, capsys):
+    mixtures = make_set(tmp_path / "set")
+    write_estimates(tmp_path / "estimates", mixtures)
+    ann, snn = save_tiny_models(tmp_path)
+    command = ["evaluate", "--mixtures", f"open={tmp_path / 'set'}", "--out", str(tmp_path / "out"), "--jobs", "1"]
+    command += ["--model", f"ann={ann}", f"snn2={snn}@2", "--estimates", f"mine={tmp_path / 'estimates'}", "--limit", "2"]
+    assert main(command) == 0
+    printed = capsys.readouterr()
+    assert "| Open | mine |" in printed.out
+    assert "SUBSET of 2 of 3" in printed.out
+    assert "scoring: 100%" in printed.err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "RESULTS.md",
+        "operations.csv",
+        "scores.csv",
+        "summary.json",
+    ]
+    assert main([*command, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert list(report["summary"]["open"]) == ["mixture", "ann", "snn2", "mine"]
+    assert report["summary"]["open"]["mine"]["overall"]["si-sdri"]["mean"] > 5
+    assert report["summary"]["open"]["mixture"]["overall"]["pesq"]["count"] == 4
+    assert report["operations"]["open"]["snn2"]["time_steps"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--mixtures", "open=nowhere"], "holds no mixtures"),
+        (["--mixtures", "=set"], "expected NAME=VALUE"),
+        (["--mixtures", "open=set", "--model", "ann=nothing"], "no model 'nothing'"),
+        (["--mixtures", "open=set", "--estimates", "mine=nothing"], "no estimates of mix0 by mine"),
+        (["--mixtures", "open=set", "--device", "abacus"], "no device 'abacus'"),
+    ],
+)
+def test_mistakes_are_one_line(options, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_set(tmp_path / "set", ["mf"])
+    assert main(["evaluate", *options, "--out", "out"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("separator evaluate: error: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_unknown_options_and_metrics_are_refused(capsys):
+    for options in (["--metric", "x"], ["--metrics", "snr"], ["--limit", "0"], ["--jobs", "many"]):
+        with pytest.raises(SystemExit) as status:
+            main(["evaluate", "--mixtures", "a=b", "--out", "out", *options])
+        assert status.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "pair"),
+    [("open=a/b", ("open", "a/b")), ("a/small.safetensors", ("small", "a/small.safetensors")), ("x=a=b", ("x", "a=b"))],
+)
+def test_names(text, pair):
+    assert named(text) == pair
+
+
+def test_names_that_cannot_be():
+    for text in ("", "=x", "x=", "a/b=c"):
+        with pytest.raises(UserError, match="expected NAME=VALUE"):
+            named(text)

@@ -1,0 +1,24 @@
+from separator.cli.main import main
+from tests.tasks.mixture_sets import make_set, save_tiny_models
+
+
+def test_one_example_of_each_pair_of_genders_and_a_page(tmp_path, capsys):
+    make_set(tmp_path / "set", ["mf", "mm"], seconds=0.5)
+    ann, snn = save_tiny_models(tmp_path)
+    options = ["--mixtures", f"open={tmp_path / 'set'}", "--model", f"ann={ann}", f"snn={snn}", "--out", str(tmp_path / "out")]
+    assert main(["examples", *options]) == 0
+    page = tmp_path / "out" / "index.html"
+    assert capsys.readouterr().out == f"{page}\n"
+    files = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*"))
+    names = ["ann_s1.wav", "ann_s2.wav", "mixture.wav", "s1.wav", "s2.wav", "snn_s1.wav", "snn_s2.wav", "spectrograms.png"]
+    assert files == ["index.html", *(f"open/{mixture}/{name}" for mixture in ("mix0", "mix1") for name in names)]
+
+
+def test_mistakes_are_one_line(tmp_path, capsys):
+    make_set(tmp_path / "set", ["mf"], seconds=0.5)
+    ann, _ = save_tiny_models(tmp_path)
+    options = ["--mixtures", f"open={tmp_path / 'set'}", "--model", f"ann={ann}", "--out", str(tmp_path / "out")]
+    assert main(["examples", *options, "--ids", "mix7"]) == 1
+    assert capsys.readouterr().err == "separator examples: error: there is no mixture 'mix7' in this set\n"
+    assert main(["examples", *options, "--scores", str(tmp_path)]) == 1
+    assert "is not a table of `separator evaluate`" in capsys.readouterr().err
