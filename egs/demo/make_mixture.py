@@ -1,0 +1,41 @@
+"""Make the demo's mixture of two synthetic talkers, and its references, by the WSJ0-2mix protocol.
+
+  python egs/demo/make_mixture.py [DIR]
+
+Writes mix.wav, s1.wav and s2.wav (8 kHz, 16 bits) to DIR, by default the folder of this script. espeak-ng varies its voices
+a little, so that another run gives other samples than those shipped.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from separator.audio.active_level import active_speech_level
+from separator.audio.files import write_wavs
+from separator.corpora.mixing import mix, resample_source
+from separator.corpora.synthetic import SAMPLE_RATE, Voice, speak
+
+TALKERS = {
+    "My neighbour repaired the wooden boat near the old harbour last summer, and then he painted it green and white.": Voice(
+        "en-us+m3", "m", pitch=30, rate=170
+    ),
+    "On Thursday evening our teacher counted seven yellow birds, which were resting quietly under the bright moon.": Voice(
+        "en-us+f2", "f", pitch=70, rate=165
+    ),
+}
+GAINS_DB = (0.5, -0.5)
+RATE = 8000
+
+
+def main(folder: Path) -> None:
+    """Speak, mix and write."""
+    waves = [speak(text, voice.name, voice.pitch, voice.rate) for text, voice in TALKERS.items()]
+    levels = [active_speech_level(wave, SAMPLE_RATE) for wave in waves]
+    mixture, sources = mix([resample_source(wave, SAMPLE_RATE, RATE) for wave in waves], levels, GAINS_DB, "min")
+    paths = [folder / name for name in ("mix.wav", "s1.wav", "s2.wav")]
+    write_wavs(paths, [np.vstack([mixture, sources])], RATE, len(mixture))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)

@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Two talkers of openly licensed speech: train, convert to spikes, score.
+#
+#   recipes/open-2mix/run.sh --corpus DIR
+#   recipes/open-2mix/run.sh --librispeech LibriSpeech --speechocean762 speechocean762
+#
+# The corpus: Kaldi data folders DIR/train, DIR/dev (the same speakers) and DIR/test (others), or downloads that stage 0
+# makes them from: LibriSpeech (OpenSLR 12, train-clean-100 is enough) and speechocean762 (OpenSLR 101).
+#
+#   --corpus DIR             folder with train, dev and test
+#   --librispeech DIR        LibriSpeech, unpacked
+#   --speechocean762 DIR     speechocean762, unpacked
+#   --stage N --stop-stage N first and last stage to run:
+#                              0 corpus, 1 mixtures, 2 train the ANN, 3 convert it, 4 score, 5 examples
+#   --tag NAME               results go to EXP/NAME (small)
+#   --config FILE            of the training (conf/small.yaml)
+#   --convert-config FILE    of the conversion (conf/ptl.yaml)
+#   --train-options "..."    more options for `separator train`, such as "--optimiser.lr 0.001"
+#   --convert-options "..."  more options for `separator convert`
+#   --test-mixtures N        (3000)
+#   --dev-mixtures N         (2000)
+#   --data DIR               where prepared data lie (data beside this script)
+#   --exp DIR                where results lie (exp beside this script)
+#   --jobs N                 processes (all cores)
+#
+# Each stage goes on where it was stopped.
+set -euo pipefail
+
+recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+corpus=
+librispeech=
+speechocean762=
+stage=0
+stop_stage=5
+tag=small
+config=$recipe/conf/small.yaml
+convert_config=$recipe/conf/ptl.yaml
+train_options=
+convert_options=
+test_mixtures=3000
+dev_mixtures=2000
+data=$recipe/data
+exp=$recipe/exp
+jobs=$(nproc)
+
+. "$recipe/../utils/parse_options.sh"
+. "$recipe/../utils/common.sh"
+[ $# -eq 0 ] || fail "unexpected argument $1 (--help tells more)"
+require_number stage stop_stage test_mixtures dev_mixtures jobs
+activate
+out=$exp/$tag
+mkdir -p "$out" "$data"
+
+if [ -z "$corpus" ]; then
+  corpus=$data/corpus
+  if runs 0 "corpus from downloads"; then
+    [ -n "$librispeech$speechocean762" ] || fail "give --corpus, or --librispeech and --speechocean762"
+    separator prepare open-2mix --out "$corpus" --jobs "$jobs" \
+      ${librispeech:+--librispeech "$librispeech"} ${speechocean762:+--speechocean762 "$speechocean762"}
+  fi
+fi
+for set in train dev test; do
+  [ -f "$corpus/$set/wav.scp" ] || fail "$corpus/$set is not a Kaldi data folder; give --corpus, or run stage 0"
+done
+
+if runs 1 "mixtures"; then
+  while read -r set count seed; do
+    separator mix --corpus "$corpus/$set" --list "$data/lists/$set.txt" --draw "$count" --seed "$seed" \
+      --out "$data/wav8k/min/$set" --jobs "$jobs"
+  done <<<"dev $dev_mixtures 1
+test $test_mixtures 2"
+fi
+
+if runs 2 "training"; then
+  # shellcheck disable=SC2086 # options are words
+  separator train --config "$config" --data.train "$corpus/train" --data.dev "$corpus/dev" --out "$out/ann" $train_options
+fi
+
+if runs 3 "conversion"; then
+  # shellcheck disable=SC2086
+  separator convert --config "$convert_config" --model "$out/ann/ann.safetensors" \
+    --data.train "$corpus/train" --data.dev "$corpus/dev" --out "$out/snn" $convert_options
+fi
+
+if runs 4 "scores"; then
+  separator evaluate --mixtures "closed=$data/wav8k/min/dev" "open=$data/wav8k/min/test" \
+    --model "ann=$out/ann/ann.safetensors" "snn=$out/snn/snn.safetensors" --out "$out/results" --jobs "$jobs"
+fi
+
+if runs 5 "examples"; then
+  separator examples --mixtures "open=$data/wav8k/min/test" \
+    --model "ann=$out/ann/ann.safetensors" "snn=$out/snn/snn.safetensors" --out "$out/examples"
+fi
+log "done; results are in $out"

@@ -1,0 +1,35 @@
+# What the recipes share: log lines, stages, and the environment. Source it below parse_options.sh.
+
+log() {
+  printf '%s  %s\n' "$(date '+%Y-%m-%d %H:%M:%S')" "$*" >&2
+}
+
+fail() {
+  printf '%s: error: %s\n' "$(basename "$0")" "$*" >&2
+  exit 1
+}
+
+# `runs N TEXT` tells whether stage N is among those asked for, and logs TEXT if so.
+runs() {
+  [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ] || return 1
+  log "stage $1: $2"
+}
+
+# `require_number NAME...` ends the script unless each variable holds a whole number.
+require_number() {
+  local name
+  for name; do
+    case "${!name}" in
+      '' | *[!0-9]*) fail "--${name//_/-} must be a whole number, not '${!name}'" ;;
+    esac
+  done
+}
+
+# Makes the command `separator` available: the one of the environment that is active, else that of the project's own .venv.
+activate() {
+  command -v separator >/dev/null && return
+  bash "$project/recipes/utils/install.sh" "$project/.venv" train,score
+  PATH=$project/.venv/bin:$PATH
+}
+
+project=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)

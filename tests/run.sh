@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Set up the project's .venv and run all checks; arguments go to pytest.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+bash recipes/utils/install.sh .venv test
+PATH=$PWD/.venv/bin:$PATH
+ruff check .
+ruff format --check .
+mypy
+pytest "$@"
