@@ -58,7 +58,7 @@ def fan_out(apply: AffineMap, weight: Tensor, x: Tensor) -> Tensor:
 
     Nothing but the gradient of the sum of all outputs of the map with weights of one.
     """
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():  # whatever mode the observed network runs in
         probe = torch.zeros_like(x[:1], dtype=torch.float64).requires_grad_()
         outputs = apply(probe, torch.ones_like(weight, dtype=torch.float64), None)
         (synapses,) = torch.autograd.grad(outputs.sum(), probe)

@@ -42,7 +42,7 @@ def test_fan_out_is_exact_at_the_borders():
 def test_synaptic_operations_of_a_spiking_network():
     x = torch.randn(3, 3, 11)
     network = Network(converted(conv1d_stack(0), x, 6, 0.5)).eval()
-    with record_activity(network) as activity:
+    with torch.inference_mode(), record_activity(network) as activity:
         network(x)
     stages = network.stack.spiking_stages()
     signal = network.before(x)

@@ -1,6 +1,10 @@
 import os
 import signal
+import subprocess
+import sys
+import time
 from itertools import count, islice
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +61,38 @@ def test_workers_have_one_thread_each_and_the_parent_keeps_its_own(monkeypatch):
     monkeypatch.delenv(THREAD_LIMITS[1], raising=False)
     assert dict(map_unordered(environment, THREAD_LIMITS, 1)) == dict.fromkeys(THREAD_LIMITS, "1")
     assert (os.environ[THREAD_LIMITS[0]], THREAD_LIMITS[1] in os.environ) == ("7", False)
+
+
+PARENT = """
+import os, signal
+from separator.tasks.pool import map_unordered
+from tests.tasks.test_pool import own_id
+if __name__ == "__main__":
+    for _, process in map_unordered(own_id, [1, 2, 3], 1):
+        print(process, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def own_id(_):
+    return os.getpid()
+
+
+def is_running(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_workers_leave_when_their_parent_is_killed(tmp_path):
+    (tmp_path / "parent.py").write_text(PARENT)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    killed = subprocess.run([sys.executable, tmp_path / "parent.py"], capture_output=True, text=True, env=environment)
+    assert killed.returncode == -signal.SIGKILL
+    worker = int(killed.stdout)
+    deadline = time.monotonic() + 60
+    while is_running(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(worker)
