@@ -14,7 +14,7 @@
 #                              0 corpus, 1 mixtures, 2 train the ANN, 3 convert it, 4 score, 5 examples
 #   --tag NAME               results go to EXP/NAME (small)
 #   --config FILE            of the training (conf/small.yaml)
-#   --convert-config FILE    of the conversion (conf/ptl.yaml)
+#   --convert-configs "..."  of the conversions, each with a name and a spiking network of its own (conf/ptl.yaml conf/ptl-4.yaml)
 #   --train-options "..."    more options for `separator train`, such as "--optimiser.lr 0.001"
 #   --convert-options "..."  more options for `separator convert`
 #   --test-mixtures N        (3000)
@@ -34,7 +34,7 @@ stage=0
 stop_stage=5
 tag=small
 config=$recipe/conf/small.yaml
-convert_config=$recipe/conf/ptl.yaml
+convert_configs="$recipe/conf/ptl.yaml $recipe/conf/ptl-4.yaml"
 train_options=
 convert_options=
 test_mixtures=3000
@@ -76,19 +76,25 @@ if runs 2 "training"; then
   separator train --config "$config" --data.train "$corpus/train" --data.dev "$corpus/dev" --out "$out/ann" $train_options
 fi
 
-if runs 3 "conversion"; then
-  # shellcheck disable=SC2086
-  separator convert --config "$convert_config" --model "$out/ann/ann.safetensors" \
-    --data.train "$corpus/train" --data.dev "$corpus/dev" --out "$out/snn" $convert_options
-fi
+models=("ann=$out/ann/ann.safetensors")
+for conversion in $convert_configs; do
+  name=$(basename "$conversion" .yaml)
+  models+=("$name=$out/$name/snn.safetensors")
+  if runs 3 "conversion $name"; then
+    # shellcheck disable=SC2086
+    separator convert --config "$conversion" --model "$out/ann/ann.safetensors" \
+      --data.train "$corpus/train" --data.dev "$corpus/dev" --out "$out/$name" $convert_options
+  fi
+done
 
 if runs 4 "scores"; then
   separator evaluate --mixtures "closed=$data/wav8k/min/dev" "open=$data/wav8k/min/test" \
-    --model "ann=$out/ann/ann.safetensors" "snn=$out/snn/snn.safetensors" --out "$out/results" --jobs "$jobs"
+    --model "${models[@]}" --out "$out/results" --jobs "$jobs"
+  cp "$out/results/RESULTS.md" "$out/RESULTS.md"
 fi
 
 if runs 5 "examples"; then
   separator examples --mixtures "open=$data/wav8k/min/test" \
-    --model "ann=$out/ann/ann.safetensors" "snn=$out/snn/snn.safetensors" --out "$out/examples"
+    --model "${models[@]}" --scores "$out/results" --out "$out/examples"
 fi
 log "done; results are in $out"

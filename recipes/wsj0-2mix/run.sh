@@ -82,10 +82,11 @@ fi
 if runs 4 "scores"; then
   separator evaluate --mixtures "closed=$mixtures/cv" "open=$mixtures/tt" \
     --model "ann=$out/ann/ann.safetensors" "snn=$out/snn/snn.safetensors" --out "$out/results" --jobs "$jobs"
+  cp "$out/results/RESULTS.md" "$out/RESULTS.md"
 fi
 
 if runs 5 "examples"; then
   separator examples --mixtures "open=$mixtures/tt" \
-    --model "ann=$out/ann/ann.safetensors" "snn=$out/snn/snn.safetensors" --out "$out/examples"
+    --model "ann=$out/ann/ann.safetensors" "snn=$out/snn/snn.safetensors" --scores "$out/results" --out "$out/examples"
 fi
 log "done; results are in $out"

@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--list-models", action="store_true", help="describe the shipped models and leave")
     model.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... or auto (default: %(default)s)")
     model.add_argument("--time-steps", type=_positive_int, metavar="N", help="time steps of the spiking model")
-    model.add_argument("--segment", type=_seconds, metavar="S", help="seconds separated at a time (default: 20)")
+    model.add_argument("--segment", type=_seconds, metavar="S", help="seconds separated at a time (default: 24)")
     model.add_argument(
         "--overlap", type=_seconds, metavar="S", help="seconds shared by segments, to follow the talkers (default: 4)"
     )
@@ -296,7 +296,10 @@ def _terminate(*_: object) -> NoReturn:
 def entry(arguments: list[str] | None = None) -> int:
     """Console entry point of `separate`; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="separate", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="separate",
+        description="Split recordings of overlapping talkers into one wav file for each talker.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"separate {__version__}")
     add_arguments(parser)

@@ -17,9 +17,8 @@ from tqdm import tqdm
 from separator.atomic import atomic_path
 from separator.audio.active_level import active_speech_level
 from separator.corpora.kaldi import Corpus, read_corpus, read_utterance
+from separator.corpora.lists import MAX_SNR
 from separator.errors import UserError
-
-MAX_SNR = 5.0  # dB; the SNR of a mixture is uniform in 0..5 dB, as in WSJ0-2mix
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,6 @@ def load_bank(folder: str | Path, sample_rate: int, cache: str | Path | None = N
     corpus = read_corpus(folder)
     position = {utterance.id: i for i, utterance in enumerate(corpus.utterances)}
     speakers = tuple(np.array([position[u.id] for u in group]) for group in corpus.by_speaker.values())
-    if len(speakers) < 2:
-        raise UserError(f"{folder}: mixtures need at least two speakers, this corpus has {len(speakers)}")
     if cache is None:
         return SpeechBank(*_decode(corpus, sample_rate), speakers)
     key = json.dumps([sample_rate, [[u.id, str(u.path), u.path.stat().st_size] for u in corpus.utterances]])

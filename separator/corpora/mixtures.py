@@ -157,7 +157,7 @@ def _read_index(folder: Path) -> Iterable[Mixture]:
 def _scan_folders(folder: Path) -> Iterable[Mixture]:
     """Mixtures of a set that another program made."""
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] == "s" and path.name[1:].isdigit())
-    for path in sorted((folder / "mix").glob("*.wav")):
+    for path in sorted((folder / "mix").glob("[!.]*.wav")):
         yield Mixture(path.stem, path, tuple(folder / name / path.name for name in names), None, None)
 
 

@@ -58,7 +58,8 @@ def build(card: ModelCard, tensors: dict[str, Tensor]) -> TasNet:
     network = TasNet(TasNetConfig(**card.config))
     if card.conversion is not None:
         network.stack.readout = card.conversion["readout"]
-        network.stack.restore(len(network.stack.stages), card.conversion["window"], tensors, "stack.")
+        conversion = card.conversion
+        network.stack.restore(len(network.stack.stages), conversion["window"], conversion["schedule"], tensors, "stack.")
     return network
 
 

@@ -18,7 +18,7 @@ from separator.atomic import atomic_path, write_text
 from separator.errors import UserError
 from separator.snn.neuron import pack, unpack
 from separator.snn.report import StageReport, agreement
-from separator.snn.spiking import SpikingStage
+from separator.snn.spiking import Schedule, SpikingStage
 from separator.snn.stack import Readout, Stack, fire, spiking_role
 from separator.snn.stage import Stage
 from separator.snn.tandem import TandemStage
@@ -38,6 +38,7 @@ class ConversionSettings:
     percentile: float = 99.0  # of the activations, their upper bound a_u
     channelwise: bool = False  # a threshold per channel instead of one per layer
     readout: Readout = "rectified"
+    schedule: Schedule = "pipelined"
     patience: int = 3  # T_p: epochs of a stage without improvement after which it ends
     max_epochs: int = 100  # of a stage; 0 converts without tuning
     lr: float = 1e-4
@@ -165,7 +166,8 @@ class ProgressiveTandemLearning:
         unit = self.stack.spiking_stages()[-1].threshold if index else torch.ones(1)
         analog = stages[index]
         assert isinstance(analog, Stage)  # check_convertible has seen to it
-        tandem = TandemStage(analog, role, unit.to(self.device), threshold.to(self.device), settings.start, settings.window)
+        unit, threshold = unit.to(self.device), threshold.to(self.device)
+        tandem = TandemStage(analog, role, unit, threshold, settings.start, settings.window, settings.schedule)
         stages[index] = tandem
         converted = self._dev_loss()
         self.log(f"stage {index}: dev loss {before:.4f}, converted {converted:.4f}")
@@ -295,7 +297,7 @@ class ProgressiveTandemLearning:
         if state["settings"] != asdict(self.settings):
             raise UserError(f"{self.folder} holds a conversion with other settings; choose another folder, or remove it")
         prefix = next(name for name, module in self.network.named_modules() if module is self.stack)
-        self.stack.restore(state["converted"], self.settings.window, tensors, f"{prefix}.")
+        self.stack.restore(state["converted"], self.settings.window, self.settings.schedule, tensors, f"{prefix}.")
         self.network.load_state_dict(tensors)
         self.reports = [StageReport(**report) for report in state["stages"]]
         self.log(f"goes on after {state['converted']} of {len(self.stack.stages)} stages")

@@ -14,6 +14,10 @@ from separator.snn.stage import Affine, Stage
 # What a stage does in the spiking network: the first one turns analog input into spikes, the last one is read out.
 Role = Literal["encode", "fire", "readout"]
 
+# When a stage fires: while its input arrives (as published; the result is there after N_s steps), or once all of its input is
+# in (no spike comes too early, so that counts are exact; the result is there after N_s steps per stage).
+Schedule = Literal["pipelined", "layer-by-layer"]
+
 AffineMap = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # (input, weight, bias) -> output
 
 
@@ -56,6 +60,7 @@ class SpikingStage(nn.Module):
         bias: (C_out,), current per time step; for `encode` the analog bias.
         neurons: threshold and start potential, each (1,) or (C_out,); unused by `readout`.
         window: time steps N_s.
+        schedule: when it fires.
     """
 
     weight: Tensor
@@ -63,18 +68,36 @@ class SpikingStage(nn.Module):
     threshold: Tensor
     start: Tensor
 
-    def __init__(self, apply: AffineMap, role: Role, weight: Tensor, bias: Tensor, neurons: IFParameters, window: int) -> None:
+    def __init__(
+        self,
+        apply: AffineMap,
+        role: Role,
+        weight: Tensor,
+        bias: Tensor,
+        neurons: IFParameters,
+        window: int,
+        schedule: Schedule = "pipelined",
+    ) -> None:
         super().__init__()
         if window < 1:
             raise ValueError(f"a time window has at least 1 step, not {window}")
-        self.apply_affine, self.role, self.window = apply, role, window
+        self.apply_affine, self.role, self.window, self.schedule = apply, role, window, schedule
         self.register_buffer("weight", weight)
         self.register_buffer("bias", bias)
         self.register_buffer("threshold", neurons.threshold)
         self.register_buffer("start", neurons.start)
 
     @classmethod
-    def convert(cls, stage: Stage, role: Role, unit: Tensor, threshold: Tensor, start: float, window: int) -> "SpikingStage":
+    def convert(
+        cls,
+        stage: Stage,
+        role: Role,
+        unit: Tensor,
+        threshold: Tensor,
+        start: float,
+        window: int,
+        schedule: Schedule = "pipelined",
+    ) -> "SpikingStage":
         """Convert an analog stage, batch norm folded in.
 
         Args:
@@ -84,15 +107,25 @@ class SpikingStage(nn.Module):
             threshold: a_u / N_s, (1,) or (C_out,).
             start: start potential in thresholds.
             window: time steps N_s.
+            schedule: when it fires.
         """
         weight, bias = (x.detach() for x in folded(stage))
         if role != "encode":
             weight, bias = weight * unit.view(1, -1, *[1] * (weight.dim() - 2)), bias / window
-        return cls.on_grid(affine_map(stage.affine), role, weight, bias, threshold.detach(), start, window)
+        apply = affine_map(stage.affine)
+        return cls.on_grid(apply, role, weight, bias, threshold.detach(), start, window, schedule)
 
     @classmethod
     def on_grid(
-        cls, apply: AffineMap, role: Role, weight: Tensor, bias: Tensor, threshold: Tensor, start: float, window: int
+        cls,
+        apply: AffineMap,
+        role: Role,
+        weight: Tensor,
+        bias: Tensor,
+        threshold: Tensor,
+        start: float,
+        window: int,
+        schedule: Schedule,
     ) -> "SpikingStage":
         """A stage with its numbers snapped to their grid; `start` in thresholds, else as the class."""
         if role == "encode":
@@ -102,16 +135,16 @@ class SpikingStage(nn.Module):
             weight, bias = snap(weight, step), snap(bias, step)
         # At least one grid step, since a neuron with threshold 0 would fire for ever on nothing.
         threshold = snap(threshold, step).clamp_min(step)
-        return cls(apply, role, weight, bias, IFParameters(threshold, snap(threshold * start, step)), window)
+        neurons = IFParameters(threshold, snap(threshold * start, step))
+        return cls(apply, role, weight, bias, neurons, window, schedule)
 
     def with_window(self, window: int) -> "SpikingStage":
         """The same layer for another time window: thresholds are the same upper bounds over another number of steps."""
         ratio = self.window / window
         scale = 1.0 if self.role == "encode" else ratio
         start = float(self.start[0] / self.threshold[0])
-        return SpikingStage.on_grid(
-            self.apply_affine, self.role, self.weight * scale, self.bias * scale, self.threshold * ratio, start, window
-        )
+        weight, bias, threshold = self.weight * scale, self.bias * scale, self.threshold * ratio
+        return SpikingStage.on_grid(self.apply_affine, self.role, weight, bias, threshold, start, window, self.schedule)
 
     def neurons(self, like: Tensor) -> IFParameters:
         """Parameters of the neurons, shaped to broadcast against (B, C_out, ...)."""
@@ -130,12 +163,20 @@ class SpikingStage(nn.Module):
         """Synaptic current of one time step, constant current included (Eq. 3). Shape: (B, ...) -> (B, ...)."""
         return self.apply_affine(spikes, self.weight, self.bias)
 
+    def potential(self, trains: Tensor) -> Tensor:
+        """Free aggregate membrane potential after the whole window (Eq. 9). Shape: (N_s, B, ...) -> (B, ...).
+
+        One application of the map to the spike counts; on the grid that is exactly the sum of the currents.
+        """
+        free = self.apply_affine(trains.sum(0), self.weight, None)
+        return free + per_channel(self.bias * self.window, free)
+
     def trains(self, signal: Tensor) -> Tensor:
-        """All spike trains at once, time folded into the batch: analog (B, ...) or trains (N_s, B, ...) -> (N_s, B, ...)."""
-        if self.role == "encode":
-            charge = self.charge(signal)
+        """All spike trains at once: analog input (B, ...) or incoming trains (N_s, B, ...) -> (N_s, B, ...)."""
+        if self.role == "encode" or self.schedule == "layer-by-layer":
+            charge = self.charge(signal) if self.role == "encode" else self.potential(signal)
             return fire_charge(charge, self.neurons(charge), self.window)
-        flat = self.current(signal.flatten(0, 1))
+        flat = self.current(signal.flatten(0, 1))  # time folded into the batch
         currents = flat.view(*signal.shape[:2], *flat.shape[1:])
         return integrate_and_fire(currents, self.neurons(currents[0]))
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from separator.snn.neuron import IFParameters, IFState, if_step, start_state, unpack
-from separator.snn.spiking import Role, SpikingStage, affine_map
+from separator.snn.spiking import Role, Schedule, SpikingStage, affine_map
 from separator.snn.stage import Stage
 from separator.snn.tandem import TandemStage
 
@@ -90,7 +90,7 @@ class Stack(nn.Module):
     def _read(self, potential: Tensor) -> Tensor:
         return potential.relu() if self.readout == "rectified" else potential
 
-    def restore(self, converted: int, window: int, tensors: Mapping[str, Tensor], prefix: str = "") -> None:
+    def restore(self, converted: int, window: int, schedule: Schedule, tensors: Mapping[str, Tensor], prefix: str = "") -> None:
         """Make the first `converted` stages spiking, their numbers taken from the state dict `tensors`.
 
         Raises:
@@ -103,7 +103,8 @@ class Stack(nn.Module):
                 tensors[f"{prefix}stages.{i}.{name}"] for name in ("weight", "bias", "threshold", "start")
             )
             role = spiking_role(i, len(self.stages))
-            self.stages[i] = SpikingStage(affine_map(stage.affine), role, weight, bias, IFParameters(threshold, start), window)
+            neurons = IFParameters(threshold, start)
+            self.stages[i] = SpikingStage(affine_map(stage.affine), role, weight, bias, neurons, window, schedule)
 
     def set_window(self, window: int) -> None:
         """Give a wholly spiking stack another time window, the upper bounds of its activations staying as they are."""
@@ -131,12 +132,14 @@ def fire(stages: Sequence[SpikingStage], x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def simulate(stages: Sequence[SpikingStage], x: Tensor, observe: Observer | None = None) -> Tensor:
-    """Free aggregate membrane potential of the last stage, step by step (pipelined). Shape: (B, ...) -> (B, ...).
+    """Free aggregate membrane potential of the last stage. Shape: (B, ...) -> (B, ...). Equal to `fire`, to the bit.
 
-    At each time step every stage fires on the spikes that the stage before fires at that step, so that the state is one
-    membrane potential per neuron, whatever the window, and the result is there after N_s steps. Equal to `fire`, to the bit.
+    Pipelined, at each time step every stage fires on the spikes that the stage before fires at that step, so that the state is
+    one membrane potential per neuron, whatever the window, and the result is there after N_s steps.
     """
     *firing, last = stages
+    if last.schedule == "layer-by-layer":
+        return _simulate_layers(firing, last, x, observe)
     charge = firing[0].charge(x)
     silence = torch.zeros_like(charge)
     states: list[IFState | None] = [None] * len(firing)
@@ -156,3 +159,16 @@ def simulate(stages: Sequence[SpikingStage], x: Tensor, observe: Observer | None
         potential = current if potential is None else potential + current
     assert potential is not None  # a window has at least one step
     return potential
+
+
+def _simulate_layers(firing: Sequence[SpikingStage], last: SpikingStage, x: Tensor, observe: Observer | None) -> Tensor:
+    """Layer by layer: each stage fires once all of its input is in."""
+    signal = x
+    for position, stage in enumerate([*firing, last]):
+        outputs = stage.potential(signal) if stage is last else stage.trains(signal)
+        if observe is not None:
+            for t in range(stage.window):
+                incoming = signal if stage.role == "encode" else signal[t]
+                observe(StageStep(t, position, stage, incoming, outputs if stage is last else outputs[t]))
+        signal = outputs
+    return signal

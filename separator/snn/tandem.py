@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from separator.snn.spiking import Role, SpikingStage, per_channel
+from separator.snn.spiking import Role, Schedule, SpikingStage, per_channel
 from separator.snn.stage import Stage
 
 
@@ -15,15 +15,24 @@ class TandemStage(nn.Module):
 
     Args:
         stage: analog twin; its parameters are those of the spiking stage.
-        role, unit, threshold, start, window: see `SpikingStage.convert`.
+        role, unit, threshold, start, window, schedule: see `SpikingStage.convert`.
     """
 
     unit: Tensor
     threshold: Tensor
 
-    def __init__(self, stage: Stage, role: Role, unit: Tensor, threshold: Tensor, start: float, window: int) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        role: Role,
+        unit: Tensor,
+        threshold: Tensor,
+        start: float,
+        window: int,
+        schedule: Schedule = "pipelined",
+    ) -> None:
         super().__init__()
-        self.stage, self.role, self.start, self.window = stage, role, start, window
+        self.stage, self.role, self.start, self.window, self.schedule = stage, role, start, window, schedule
         self.register_buffer("unit", unit)
         self.register_buffer("threshold", threshold)
 
@@ -36,7 +45,8 @@ class TandemStage(nn.Module):
 
     def spiking(self) -> SpikingStage:
         """The spiking stage with the twin's present weights."""
-        return SpikingStage.convert(self.stage, self.role, self.unit, self.threshold, self.start, self.window)
+        numbers = self.unit, self.threshold, self.start, self.window
+        return SpikingStage.convert(self.stage, self.role, *numbers, self.schedule)
 
     def analog(self, signal: Tensor) -> Tensor:
         """What the analog twin sees: the input of an encoding stage, else the activation that the trains stand for."""

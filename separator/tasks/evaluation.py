@@ -170,7 +170,7 @@ def _score_missing(evaluation: Evaluation, scores: Journal, counts: Journal, pro
             counts.add(place | row for row in rows)
             yield ScoringJob(condition, system, utterance.mixture, estimates, missing)
 
-    with tqdm(total=len(todo), desc="scoring", unit="mixture", disable=not progress) as bar:
+    with tqdm(total=len(todo), desc="scoring", unit="mixture", disable=None if progress else True, leave=False) as bar:
         for job, results in map_unordered(score, jobs(), evaluation.processes):
             utterance, _ = todo[job.condition, job.system, job.mixture.id]
             scores.add(_rows(utterance, scores, _without_pesq(job) if results is None else results))

@@ -15,7 +15,14 @@ from separator.models.tasnet import TasNet, TasNetConfig
 from tests.snn.nets import converted
 
 CONFIG = TasNetConfig(filters=16, filter_length=8, channels=6, dilations=(1, 2))
-CONVERSION = {"window": 4, "start": 0.5, "percentile": 99.0, "channelwise": False, "readout": "rectified"}
+CONVERSION = {
+    "window": 4,
+    "start": 0.5,
+    "percentile": 99.0,
+    "channelwise": False,
+    "readout": "rectified",
+    "schedule": "pipelined",
+}
 
 
 def network(spiking=False):

@@ -5,7 +5,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from separator.snn.spiking import SpikingStage
+from separator.snn.spiking import Schedule, SpikingStage
 from separator.snn.stack import Stack, spiking_role
 from separator.snn.stage import Stage
 from separator.snn.thresholds import activation_bound
@@ -53,7 +53,9 @@ STACKS = {
 
 
 @torch.no_grad()
-def converted(stack: Stack, x: torch.Tensor, window: int, start: float, channelwise: bool = False) -> Stack:
+def converted(
+    stack: Stack, x: torch.Tensor, window: int, start: float, channelwise: bool = False, schedule: Schedule = "pipelined"
+) -> Stack:
     """Convert in place without tuning, thresholds from the analog activations on `x`."""
     unit = torch.ones(1)
     signal = x
@@ -61,6 +63,6 @@ def converted(stack: Stack, x: torch.Tensor, window: int, start: float, channelw
         signal = stage(signal)
         role = spiking_role(i, len(stack.stages))
         threshold = torch.ones(1) if role == "readout" else activation_bound([signal], 99.0, channelwise) / window
-        stack.stages[i] = SpikingStage.convert(stage, role, unit, threshold, start, window)
+        stack.stages[i] = SpikingStage.convert(stage, role, unit, threshold, start, window, schedule)
         unit = stack.stages[i].threshold
     return stack

@@ -74,8 +74,9 @@ def dev_loss(network):
         return float(torch.stack([loss(network, x) for x in batches(2, 2)]).mean())
 
 
-def test_every_stage_becomes_spiking_and_tuning_mends_the_loss(trained):
-    tuned, plain = engine(trained), engine(trained, max_epochs=0)
+@pytest.mark.parametrize("schedule", ["pipelined", "layer-by-layer"])
+def test_every_stage_becomes_spiking_and_tuning_mends_the_loss(trained, schedule):
+    tuned, plain = engine(trained, schedule=schedule), engine(trained, schedule=schedule, max_epochs=0)
     reports = tuned.run()
     untuned = plain.run()
     assert all(isinstance(stage, SpikingStage) for stage in tuned.stack.stages)

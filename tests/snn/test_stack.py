@@ -14,11 +14,13 @@ from separator.snn.stack import Stack, fire, simulate
 from separator.snn.stage import Stage
 from tests.snn.nets import STACKS, conv1d_stack, converted, linear_stack
 
+SCHEDULES = ("pipelined", "layer-by-layer")
 
-def make(kind, seed, window, start, channelwise=False, batch=3):
+
+def make(kind, seed, window, start, channelwise=False, batch=3, schedule="pipelined"):
     build, shape = STACKS[kind]
     x = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(seed + 1))
-    return converted(build(seed), x, window, start, channelwise), x
+    return converted(build(seed), x, window, start, channelwise, schedule), x
 
 
 def readout(stack, trains):
@@ -26,9 +28,16 @@ def readout(stack, trains):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.sampled_from(sorted(STACKS)), st.integers(0, 10**6), st.integers(1, 32), st.sampled_from([0.0, 0.5]), st.booleans())
-def test_every_execution_gives_the_same_bits(kind, seed, window, start, channelwise):
-    stack, x = make(kind, seed, window, start, channelwise)
+@given(
+    st.sampled_from(sorted(STACKS)),
+    st.integers(0, 10**6),
+    st.integers(1, 32),
+    st.sampled_from([0.0, 0.5]),
+    st.booleans(),
+    st.sampled_from(SCHEDULES),
+)
+def test_every_execution_gives_the_same_bits(kind, seed, window, start, channelwise, schedule):
+    stack, x = make(kind, seed, window, start, channelwise, schedule=schedule)
     stages = stack.spiking_stages()
     potential = simulate(stages, x)
     assert torch.equal(readout(stack, fire(stages[:-1], x)), potential)
@@ -80,6 +89,23 @@ def test_simulation_equals_rational_arithmetic(window, start):
 
 
 @pytest.mark.parametrize("kind", sorted(STACKS))
+def test_counts_of_waiting_layers_are_clipped_floors_of_the_whole_potential(kind):
+    stack, x = make(kind, 5, 6, 0.5, channelwise=True, schedule="layer-by-layer")
+    signal = x
+    for stage in stack.spiking_stages()[:-1]:
+        trains = stage.trains(signal)
+        if stage.role == "encode":
+            potential = stage.charge(signal).double()
+        else:
+            potential = sum(stage.current(spikes).double() for spikes in signal)
+        threshold, start = (value.double() for value in stage.neurons(potential))
+        expected = ((potential + start) / threshold).floor().clamp(0, 6)
+        assert torch.equal(trains.sum(0).double(), expected)
+        assert torch.equal(trains, trains.sort(0, descending=True).values)
+        signal = trains
+
+
+@pytest.mark.parametrize("kind", sorted(STACKS))
 def test_long_windows_approach_the_analog_network(kind):
     build, shape = STACKS[kind]
     x = torch.randn(4, *shape)
@@ -123,7 +149,7 @@ def test_restored_stack_equals_the_saved_one():
     x = torch.randn(2, 3, 11)
     saved = converted(conv1d_stack(4), x, 5, 0.5, channelwise=True)
     fresh = conv1d_stack(9)
-    fresh.restore(len(saved.stages), 5, saved.state_dict())
+    fresh.restore(len(saved.stages), 5, "pipelined", saved.state_dict())
     fresh.load_state_dict(saved.state_dict())
     assert torch.equal(fresh(x), saved(x))
 
