@@ -18,6 +18,7 @@ COMMANDS = {
     "convert": "convert a trained ANN to spikes by progressive tandem learning",
     "evaluate": "score models or estimate files over a list of mixtures",
     "examples": "write audio examples and pictures",
+    "publish": "put a model where it is shipped from, with its scores",
     "bench": "measure speed and memory of models, side by side",
 }
 

@@ -1,0 +1,46 @@
+"""Model files to be shipped: with measured scores in their card."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from separator.errors import UserError
+from separator.models import load_model, save_model
+
+
+def publish(model: Path, results: Path, system: str, folder: Path) -> Path:
+    """Copy a model file to `folder`, by the name in its card and with the scores of an evaluation.
+
+    Args:
+        model: the model file.
+        results: folder of an evaluation, with `summary.json`.
+        system: what the model was called in the evaluation.
+        folder: where to put it.
+
+    Raises:
+        UserError: the model or the results cannot be used, or `system` was not scored.
+    """
+    loaded = load_model(model)
+    card = replace(loaded.card, scores=loaded.card.scores | {"mean": _means(results / "summary.json", system)})
+    path = folder / f"{card.name}.safetensors"
+    save_model(path, loaded.network, card)
+    return path
+
+
+def _means(path: Path, system: str) -> dict[str, Any]:
+    """Mean scores by condition, and over how many sources they were taken."""
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))["summary"]
+        return {
+            condition: {
+                metric: {"mean": round(statistic["mean"], 4), "sources": statistic["count"]}
+                for metric, statistic in systems[system]["overall"].items()
+                if statistic["mean"] is not None
+            }
+            for condition, systems in summary.items()
+        }
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read the scores in {path}: {error}") from error
+    except KeyError as error:
+        raise UserError(f"{path} has no scores of {error}; name a system that was evaluated") from error
