@@ -217,17 +217,21 @@ def _tell(arguments: argparse.Namespace, report: "SeparationReport") -> None:
     if arguments.quiet:
         return
     outputs = "stdout" if report.outputs == ("-",) else ", ".join(report.outputs)
-    print(f"{report.input} -> {outputs} ({report.seconds:.1f} s in {report.elapsed:.1f} s)", file=sys.stderr)
+    source = _shown(report.input)
+    print(f"{source} -> {outputs} ({report.seconds:.1f} s in {report.elapsed:.1f} s)", file=sys.stderr)
     for note in report.notes:
-        print(f"{report.input}: {note}", file=sys.stderr)
+        print(f"{source}: {note}", file=sys.stderr)
 
 
 def _failed(arguments: argparse.Namespace, source: str, error: UserError) -> str:
     """Make the line for the end; with --json print an object at once, so that each input has one."""
     if arguments.json:
         _print_json(arguments, {"input": source, "error": str(error)})
-    name = "stdin" if source == "-" else source
-    return str(error) if name in str(error) else f"{name}: {error}"
+    return str(error) if _shown(source) in str(error) else f"{_shown(source)}: {error}"
+
+
+def _shown(source: str) -> str:
+    return "stdin" if source == "-" else source
 
 
 def _print_json(arguments: argparse.Namespace, value: Any) -> None:
@@ -303,7 +307,7 @@ def entry(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"separate {__version__}")
     add_arguments(parser)
-    parsed = parser.parse_args(arguments)
+    parsed = parser.parse_intermixed_args(arguments)  # options may stand between inputs
     # A polite kill cleans up as Ctrl-C does.
     signal.signal(signal.SIGTERM, _terminate)
     return report_errors(parser.prog, lambda: run(parsed))

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from separator.audio.level import LOUDEST, fit_peak, mixture_gains, normal_equations
@@ -13,7 +13,6 @@ def noise(seed, *shape):
     return np.random.default_rng(seed).standard_normal(shape)
 
 
-@settings(deadline=None)
 @given(seeds, st.integers(1, 3), st.lists(scales, min_size=3, max_size=3))
 def test_exact_parts_of_a_mixture_get_their_levels_back(seed, n_src, levels):
     sources = noise(seed, n_src, 400)
@@ -22,7 +21,6 @@ def test_exact_parts_of_a_mixture_get_their_levels_back(seed, n_src, levels):
     np.testing.assert_allclose(gains * factors, 1, rtol=1e-6)
 
 
-@settings(deadline=None)
 @given(seeds)
 def test_gains_are_the_least_squares_solution(seed):
     sources = noise(seed, 2, 400)
@@ -31,7 +29,6 @@ def test_gains_are_the_least_squares_solution(seed):
     np.testing.assert_allclose(mixture_gains(normal_equations(mixture, estimates)), expected, rtol=1e-6)
 
 
-@settings(deadline=None)
 @given(seeds, scales)
 def test_gains_undo_any_common_factor(seed, factor):
     mixture, estimates = noise(seed, 300), noise(seed + 1, 2, 300)
@@ -39,7 +36,6 @@ def test_gains_undo_any_common_factor(seed, factor):
     np.testing.assert_allclose(mixture_gains(normal_equations(mixture, factor * estimates)) * factor, gains, rtol=1e-5)
 
 
-@settings(deadline=None)
 @given(seeds, st.integers(1, 299))
 def test_pieces_add_up(seed, cut):
     mixture, estimates = noise(seed, 300), noise(seed + 1, 2, 300)
@@ -50,7 +46,6 @@ def test_pieces_add_up(seed, cut):
     assert parts.energy == pytest.approx(whole.energy)
 
 
-@settings(deadline=None)
 @given(seeds, st.floats(-1e4, 1e4), st.floats(-1e4, 1e4))
 def test_no_source_is_ever_turned_over_or_far_too_loud(seed, first, second):
     mixture, other = noise(seed, 2, 50)

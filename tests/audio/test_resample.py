@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import soxr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from separator.audio.resample import resample_blocks, resampled_length
@@ -17,7 +17,6 @@ def sine(frequency, rate, seconds):
     return np.sin(2 * np.pi * frequency * np.arange(int(rate * seconds)) / rate).astype(np.float32)[None]
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.integers(1, 5000), st.sampled_from(RATES), st.sampled_from(RATES), st.integers(1, 3), st.integers(1, 2000))
 def test_there_and_back_has_the_exact_length(length, rate, other, channels, block):
     wave = np.random.default_rng(length).standard_normal((channels, length)).astype(np.float32)

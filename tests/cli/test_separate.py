@@ -110,6 +110,13 @@ def test_sources_add_up_to_the_mixture(loaded):
         assert abs(source @ (first + second - mixture)) < 1e-4 * np.linalg.norm(source) * np.linalg.norm(mixture)
 
 
+def test_options_may_stand_between_inputs(loaded):
+    write("a.wav")
+    write("b.wav")
+    assert entry(["a.wav", "--float32", "b.wav", "-q", "-o", "out"]) == 0
+    assert files("out") == ["a_s1.wav", "a_s2.wav", "b_s1.wav", "b_s2.wav"]
+
+
 def test_options_are_handed_on(loaded, capsys):
     write("mix.wav", 24_000)
     options = [

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from separator import models
@@ -82,7 +82,6 @@ def test_tensor_in_tensor_out(dtype):
     torch.testing.assert_close(sources.sum(1), wave.detach(), atol=1e-3, rtol=1e-3)
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.integers(1, 30_000), st.sampled_from([8000, 11025, 16000, 22050, 44100, 48000, 192_000]))
 def test_any_rate_keeps_its_exact_length(length, rate):
     wave = noise(length)
