@@ -9,7 +9,9 @@ from separator.errors import UserError
 from separator.models import load_model, save_model
 
 
-def publish(model: Path, results: Path, system: str, folder: Path) -> Path:
+def publish(
+    model: Path, results: Path, system: str, folder: Path, time_steps: int | None = None, description: str | None = None
+) -> Path:
     """Copy a model file to `folder`, by the name in its card and with the scores of an evaluation.
 
     Args:
@@ -17,12 +19,15 @@ def publish(model: Path, results: Path, system: str, folder: Path) -> Path:
         results: folder of an evaluation, with `summary.json`.
         system: what the model was called in the evaluation.
         folder: where to put it.
+        time_steps: of a spiking model, if others than its own; the ones that it was scored with.
+        description: one line, if another than its own.
 
     Raises:
         UserError: the model or the results cannot be used, or `system` was not scored.
     """
-    loaded = load_model(model)
-    card = replace(loaded.card, scores=loaded.card.scores | {"mean": _means(results / "summary.json", system)})
+    loaded = load_model(model, time_steps=time_steps)
+    scores = loaded.card.scores | {"mean": _means(results / "summary.json", system)}
+    card = replace(loaded.card, scores=scores, description=description or loaded.card.description)
     path = folder / f"{card.name}.safetensors"
     save_model(path, loaded.network, card)
     return path
