@@ -48,6 +48,25 @@ def test_wsj0_2mix_makes_the_mixtures_of_the_lists(fake_wsj0, tmp_path):
     assert read_mixtures(tmp_path / "wav8k" / "min" / "cv")[0].genders == ("m", "f")
 
 
+def test_wsj0_2mix_runs_from_the_discs_to_the_examples(fake_wsj0, tmp_path):
+    data = "--data.segment 0.5 --data.batch 4 --data.workers 0"
+    small = "--model.filters 32 --model.filter_length 16 --model.channels 8 --model.dilations [1,2] --machine.accelerator cpu"
+    status, error = run(
+        "wsj0-2mix",
+        *("--wsj0", fake_wsj0.root, "--lists", fake_wsj0.lists, "--levels", fake_wsj0.levels, "--genders", fake_wsj0.genders),
+        *("--data", tmp_path, "--exp", tmp_path / "exp", "--tag", "tiny", "--jobs", 1),
+        *("--train-options", f"{small} {data} --optimiser.max_epochs 1 --machine.devices 1 --machine.threads 1"),
+        *("--convert-options", f"{data} --conversion.max_epochs 1 --conversion.window 4 --threads 1"),
+    )
+    assert status == 0, error
+    out = tmp_path / "exp" / "tiny"
+    expected = ("ann/ann.safetensors", "snn/snn.safetensors", "snn/report.md", "RESULTS.md", "examples/index.html")
+    assert [name for name in expected if not (out / name).is_file()] == []
+    table = (out / "RESULTS.md").read_text()
+    for row in ("| Open | mixture |", "| Open | ann |", "| Open | snn |", "| Closed | snn |"):
+        assert row in table
+
+
 def test_wsj0_2mix_says_what_it_lacks(fake_wsj0, tmp_path):
     for options, message in (
         ((), "stage 0 needs --wsj0 DIR"),
