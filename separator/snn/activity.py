@@ -59,10 +59,12 @@ def fan_out(apply: AffineMap, weight: Tensor, x: Tensor) -> Tensor:
     Nothing but the gradient of the sum of all outputs of the map with weights of one.
     """
     with torch.inference_mode(False), torch.enable_grad():  # whatever mode the observed network runs in
-        probe = torch.zeros_like(x[:1], dtype=torch.float64).requires_grad_()
-        outputs = apply(probe, torch.ones_like(weight, dtype=torch.float64), None)
+        alike = weight.dim() > 2 and weight.shape[1] == x.shape[1]  # without groups, all input channels fan out alike
+        channels = 1 if alike else x.shape[1]
+        probe = torch.zeros_like(x[:1, :channels], dtype=torch.float64).requires_grad_()
+        outputs = apply(probe, torch.ones_like(weight[:, :channels] if alike else weight, dtype=torch.float64), None)
         (synapses,) = torch.autograd.grad(outputs.sum(), probe)
-    return synapses
+    return synapses.expand_as(x[:1])
 
 
 @contextmanager

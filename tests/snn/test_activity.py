@@ -39,6 +39,13 @@ def test_fan_out_is_exact_at_the_borders():
         assert synapses[0, 0].tolist() == synapses[0, 1].tolist() == brute_force_fan_out(convolution, 17)
 
 
+def test_fan_out_with_groups():
+    convolution = nn.Conv1d(4, 6, 3, padding=1, groups=2)
+    synapses = fan_out(affine_map(convolution), convolution.weight, torch.randn(2, 4, 9))
+    assert synapses.shape == (1, 4, 9)
+    assert synapses[0, 0].tolist() == [count / 2 for count in brute_force_fan_out(convolution, 9)]
+
+
 def test_synaptic_operations_of_a_spiking_network():
     x = torch.randn(3, 3, 11)
     network = Network(converted(conv1d_stack(0), x, 6, 0.5)).eval()
