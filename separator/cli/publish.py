@@ -1,7 +1,7 @@
 """Put a trained model where it is shipped from, with its measured scores in its card.
 
-  separator publish exp/small/ann/ann.safetensors --results exp/small/results --system ann
-  separator publish exp/small/ptl-4/snn.safetensors --results exp/small/results --system ptl-4at8 --time-steps 8
+separator publish exp/small/ann/ann.safetensors --results exp/small/results --system ann
+separator publish exp/small/ptl-4/snn.safetensors --results exp/small/results --system ptl-4at8 --time-steps 8
 """
 
 import argparse

@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from separator.errors import UserError
 from separator.models import load_model, save_model
@@ -26,24 +25,22 @@ def publish(
         UserError: the model or the results cannot be used, or `system` was not scored.
     """
     loaded = load_model(model, time_steps=time_steps)
-    scores = loaded.card.scores | {"mean": _means(results / "summary.json", system)}
+    scores = loaded.card.scores | _means(results / "summary.json", system)
     card = replace(loaded.card, scores=scores, description=description or loaded.card.description)
     path = folder / f"{card.name}.safetensors"
     save_model(path, loaded.network, card)
     return path
 
 
-def _means(path: Path, system: str) -> dict[str, Any]:
-    """Mean scores by condition, and over how many sources they were taken."""
+def _means(path: Path, system: str) -> dict[str, float]:
+    """Mean scores, by condition and metric."""
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))["summary"]
         return {
-            condition: {
-                metric: {"mean": round(statistic["mean"], 4), "sources": statistic["count"]}
-                for metric, statistic in systems[system]["overall"].items()
-                if statistic["mean"] is not None
-            }
+            f"{condition} {metric}": round(statistic["mean"], 3)
             for condition, systems in summary.items()
+            for metric, statistic in systems[system]["overall"].items()
+            if statistic["mean"] is not None
         }
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read the scores in {path}: {error}") from error
