@@ -348,8 +348,16 @@ def test_help_needs_no_torch_and_gives_the_defaults():
     assert f"(default: {SEGMENT:g})" in done.stdout and f"(default: {OVERLAP:g})" in done.stdout
 
 
+@pytest.fixture
+def ctrl_c_works():
+    """A suite run in the background may ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interruption_leaves_no_file(loaded, monkeypatch, capsys, number):
+def test_interruption_leaves_no_file(loaded, monkeypatch, capsys, ctrl_c_works, number):
     write("mix.wav", 24_000)
     monkeypatch.setattr(TasNet, "forward", lambda self, mixture: signal.raise_signal(number))
     if number == signal.SIGINT:

@@ -28,7 +28,7 @@ def test_paper_configuration_is_the_published_one():
 
 def test_small_spans_as_many_seconds_as_the_paper():
     seconds = [config.receptive_field / config.sample_rate for config in (paper(), small())]
-    assert seconds[0] == pytest.approx(seconds[1], rel=0.15)
+    assert seconds[0] == pytest.approx(seconds[1], rel=0.2)
 
 
 @pytest.mark.parametrize("samples", [1, 7, 8, 9, 12, 13, 100])
