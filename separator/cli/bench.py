@@ -7,9 +7,9 @@ Each case runs in a process of its own; times are of separating, without loading
 """
 
 import argparse
-import os
 
 from separator.cli.arguments import positive
+from separator.corpora.parallel import cores
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="shipped models, model files, NAME@STEPS, or asteroid-convtasnet (%(default)s)",
     )
     parser.add_argument("--seconds", nargs="+", type=float, default=[10.0], metavar="S", help="lengths of sound (%(default)s)")
-    parser.add_argument("--threads", type=positive, default=os.cpu_count() or 1, metavar="N", help="CPU threads (%(default)s)")
+    parser.add_argument("--threads", type=positive, default=cores(), metavar="N", help="CPU threads (%(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> int:

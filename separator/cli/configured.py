@@ -1,10 +1,18 @@
 """Commands whose every value may come from a YAML file or the command line."""
 
-from typing import Any
+from dataclasses import fields
+from typing import Any, TypeVar
 
 import jsonargparse
 
 from separator.errors import UserError
+
+Settings = TypeVar("Settings")
+
+
+def settings_from(arguments: jsonargparse.Namespace, settings: type[Settings]) -> Settings:
+    """Build a dataclass from the parsed arguments of the same names."""
+    return settings(**{field.name: arguments[field.name] for field in fields(settings)})  # type: ignore[arg-type]
 
 
 class ConfiguredParser(jsonargparse.ArgumentParser):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import jsonargparse
 
-from separator.cli.configured import ConfiguredParser
+from separator.cli.configured import ConfiguredParser, settings_from
 
 PARSER = ConfiguredParser
 
@@ -37,14 +37,6 @@ def run(arguments: jsonargparse.Namespace) -> int:
     """Convert, resuming where the folder holds a conversion."""
     from separator.tasks.conversion import ConversionRun, convert
 
-    settings = ConversionRun(
-        model=arguments.model,
-        data=arguments.data,
-        conversion=arguments.conversion,
-        card=arguments.card,
-        seed=arguments.seed,
-        device=arguments.device,
-        threads=arguments.threads,
-    )
+    settings = settings_from(arguments, ConversionRun)
     print(convert(settings, arguments.out, log=lambda line: print(line, file=sys.stderr, flush=True)))
     return 0

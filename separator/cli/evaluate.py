@@ -10,11 +10,11 @@ the same command goes on where it was stopped, and scores again what has changed
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from separator.cli.arguments import load_named_model, named, positive
+from separator.corpora.parallel import cores
 from separator.metrics.table import METRICS
 
 
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave out what takes long (all; SI-SDR is always in)",
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="only N mixtures of each set, evenly spread over it")
-    parser.add_argument("--jobs", type=positive, default=os.cpu_count() or 1, metavar="N", help="processes (%(default)s)")
+    parser.add_argument("--jobs", type=positive, default=cores(), metavar="N", help="processes (%(default)s)")
     parser.add_argument("--device", default="cpu", help="of the networks: cpu, cuda, or auto for a GPU if there is one")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON instead of tables")
 

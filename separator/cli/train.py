@@ -13,7 +13,7 @@ from pathlib import Path
 
 import jsonargparse
 
-from separator.cli.configured import ConfiguredParser
+from separator.cli.configured import ConfiguredParser, settings_from
 
 PARSER = ConfiguredParser
 
@@ -41,13 +41,5 @@ def run(arguments: jsonargparse.Namespace) -> int:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
-    settings = TrainingSettings(
-        data=arguments.data,
-        model=arguments.model,
-        optimiser=arguments.optimiser,
-        machine=arguments.machine,
-        card=arguments.card,
-        seed=arguments.seed,
-    )
-    print(train(settings, arguments.out, progress=sys.stderr.isatty()))
+    print(train(settings_from(arguments, TrainingSettings), arguments.out, progress=sys.stderr.isatty()))
     return 0

@@ -56,7 +56,7 @@ def load_bank(folder: str | Path, sample_rate: int, cache: str | Path | None = N
     Args:
         folder: Kaldi data folder.
         sample_rate: Hz, of its audio and of the network.
-        cache: folder for the decoded speech; a later call with the same corpus maps it instead of decoding again.
+        cache: folder for the decoded speech; a later call with the same corpus reads it instead of decoding again.
 
     Raises:
         UserError: the corpus is not usable, has another sample rate, or fewer than two speakers.

@@ -11,7 +11,7 @@ _INFINITE = 1e6
 
 
 def si_sdr(estimates: ArrayLike, sources: ArrayLike) -> NDArray[np.float64]:
-    """SI-SDR of estimates against sources, along the last axis (Wu et al. 2020, Eq. 14; Le Roux et al. 2019).
+    """SI-SDR of estimates against sources, along the last axis (Wu et al. 2021, Eq. 14; Le Roux et al. 2019).
 
     Both signals are made zero-mean first. The leading axes broadcast.
 

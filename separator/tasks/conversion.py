@@ -14,6 +14,7 @@ from separator.models import load_model, save_model
 from separator.snn import report
 from separator.snn.progressive import ConversionSettings, ProgressiveTandemLearning
 from separator.snn.report import StageReport
+from separator.tasks.separation import resolve_device
 from separator.tasks.training import DEV_SEED, CardSettings, DataSettings, MixtureData, pit_loss
 
 
@@ -45,7 +46,8 @@ def convert(run: ConversionRun, folder: Path, log: Callable[[str], None] = print
     torch.manual_seed(run.seed)
     # Currents on their grid need all 24 bits of a float32; see separator.snn.grid.
     torch.backends.cudnn.allow_tf32 = False
-    model = load_model(run.model, run.device)
+    device = resolve_device(run.device)
+    model = load_model(run.model, device)
     if model.card.kind == "snn":
         raise UserError(f"{run.model} is spiking already; convert an analog model")
     network = model.network.requires_grad_(True)
@@ -53,7 +55,7 @@ def convert(run: ConversionRun, folder: Path, log: Callable[[str], None] = print
     pit = pit_loss()
 
     def loss(network: nn.Module, sources: Tensor) -> Tensor:
-        sources = sources.to(run.device)
+        sources = sources.to(device)
         value: Tensor = pit(network(sources.sum(1)), sources)
         return value
 

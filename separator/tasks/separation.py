@@ -214,7 +214,7 @@ class Separator:
 
     def _estimate(self, mixture: Array) -> Array:
         try:
-            with torch.no_grad():  # not inference_mode, in which no synapses could be counted (by a gradient)
+            with torch.no_grad():
                 estimates = self.model.network(torch.tensor(mixture, device=self.device))
         except torch.OutOfMemoryError as error:
             raise UserError(f"out of memory on {self.device}; take a shorter --segment") from error

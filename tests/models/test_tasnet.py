@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,3 +89,9 @@ def test_masks_lie_between_zero_and_one_and_estimates_follow_the_level():
 def test_impossible_sizes_are_refused(wrong):
     with pytest.raises(ValueError):
         TasNetConfig(**wrong)
+
+
+@pytest.mark.parametrize(("name", "factory"), [("small", small), ("paper", paper)])
+def test_recipe_trains_the_network_of_that_name(name, factory):
+    path = Path(__file__).parents[2] / "recipes" / "open-2mix" / "conf" / f"{name}.yaml"
+    assert TasNetConfig(**yaml.safe_load(path.read_text()).get("model", {})) == factory()

@@ -49,3 +49,8 @@ def test_spiking_models_cannot_be_converted(run, tmp_path):
     path = convert(run, tmp_path / "snn", log=lambda line: None)
     with pytest.raises(UserError, match="spiking already"):
         convert(replace(run, model=str(path)), tmp_path / "twice", log=lambda line: None)
+
+
+def test_device_that_is_not_there(run, tmp_path):
+    with pytest.raises(UserError, match="no device 'nonsense'"):
+        convert(replace(run, device="nonsense"), tmp_path / "snn", log=lambda line: None)
