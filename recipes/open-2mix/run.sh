@@ -17,6 +17,7 @@
 #   --convert-configs "..."  of the conversions, each with a name and a spiking network of its own (conf/ptl.yaml conf/ptl-4.yaml)
 #   --train-options "..."    more options for `separator train`, such as "--optimiser.lr 0.001"
 #   --convert-options "..."  more options for `separator convert`
+#   --tune-options "..."     more options for `separator train` where it tunes a conversion (conf/ptl-4.tune.yaml)
 #   --test-mixtures N        (3000)
 #   --dev-mixtures N         (2000)
 #   --data DIR               where prepared data lie (data beside this script)
@@ -37,6 +38,7 @@ config=$recipe/conf/small.yaml
 convert_configs="$recipe/conf/ptl.yaml $recipe/conf/ptl-4.yaml"
 train_options=
 convert_options=
+tune_options=
 test_mixtures=3000
 dev_mixtures=2000
 data=$recipe/data
@@ -45,11 +47,11 @@ jobs=$(nproc)
 
 . "$recipe/../utils/parse_options.sh"
 . "$recipe/../utils/common.sh"
+. "$recipe/../utils/learn.sh"
 [ $# -eq 0 ] || fail "unexpected argument $1 (--help tells more)"
 require_number stage stop_stage test_mixtures dev_mixtures jobs
 activate
-out=$exp/$tag
-mkdir -p "$out" "$data"
+mkdir -p "$data"
 
 if [ -z "$corpus" ]; then
   corpus=$data/corpus
@@ -71,30 +73,5 @@ if runs 1 "mixtures"; then
 test $test_mixtures 2"
 fi
 
-if runs 2 "training"; then
-  # shellcheck disable=SC2086 # options are words
-  separator train --config "$config" --data.train "$corpus/train" --data.dev "$corpus/dev" --out "$out/ann" $train_options
-fi
-
-models=("ann=$out/ann/ann.safetensors")
-for conversion in $convert_configs; do
-  name=$(basename "$conversion" .yaml)
-  models+=("$name=$out/$name/snn.safetensors")
-  if runs 3 "conversion $name"; then
-    # shellcheck disable=SC2086
-    separator convert --config "$conversion" --model "$out/ann/ann.safetensors" \
-      --data.train "$corpus/train" --data.dev "$corpus/dev" --out "$out/$name" $convert_options
-  fi
-done
-
-if runs 4 "scores"; then
-  separator evaluate --mixtures "closed=$data/wav8k/min/dev" "open=$data/wav8k/min/test" \
-    --model "${models[@]}" --out "$out/results" --jobs "$jobs"
-  cp "$out/results/RESULTS.md" "$out/RESULTS.md"
-fi
-
-if runs 5 "examples"; then
-  separator examples --mixtures "open=$data/wav8k/min/test" \
-    --model "${models[@]}" --scores "$out/results" --out "$out/examples"
-fi
-log "done; results are in $out"
+rate=8000
+learn "$corpus/train" "$corpus/dev" "$data/wav8k/min/dev" "$data/wav8k/min/test"

@@ -13,9 +13,10 @@
 #                              0 read WSJ0, 1 mixtures, 2 train the ANN, 3 convert it, 4 score, 5 examples
 #   --tag NAME               results go to EXP/NAME (paper)
 #   --config FILE            of the training (conf/paper.yaml)
-#   --convert-config FILE    of the conversion (conf/ptl.yaml)
+#   --convert-configs "..."  of the conversions, each with a name and a spiking network of its own (conf/ptl.yaml)
 #   --train-options "..."    more options for `separator train`, such as "--optimiser.lr 0.001"
 #   --convert-options "..."  more options for `separator convert`
+#   --tune-options "..."     more options for `separator train` where a NAME.tune.yaml beside a conversion's NAME.yaml tunes it
 #   --data DIR               where prepared data lie (data beside this script)
 #   --exp DIR                where results lie (exp beside this script)
 #   --jobs N                 processes (all cores)
@@ -34,15 +35,17 @@ stage=0
 stop_stage=5
 tag=paper
 config=$recipe/conf/paper.yaml
-convert_config=$recipe/conf/ptl.yaml
+convert_configs=$recipe/conf/ptl.yaml
 train_options=
 convert_options=
+tune_options=
 data=$recipe/data
 exp=$recipe/exp
 jobs=$(nproc)
 
 . "$recipe/../utils/parse_options.sh"
 . "$recipe/../utils/common.sh"
+. "$recipe/../utils/learn.sh"
 [ $# -eq 0 ] || fail "unexpected argument $1 (--help tells more)"
 require_number stage stop_stage rate jobs
 case "$mode" in min | max) ;; *) fail "--mode is min or max, not $mode" ;; esac
@@ -53,9 +56,8 @@ if [ -z "$genders" ] && [ -f "$lists/wsj0-train-spkrinfo.txt" ]; then
   genders=$lists/wsj0-train-spkrinfo.txt
 fi
 activate
-out=$exp/$tag
 mixtures=$data/wav$((rate / 1000))k/$mode
-mkdir -p "$out" "$data"
+mkdir -p "$data"
 
 if runs 0 "reading WSJ0"; then
   separator prepare wsj0 --wsj0 "$wsj0" --lists "$lists" --out "$data" --jobs "$jobs"
@@ -68,25 +70,4 @@ if runs 1 "mixtures"; then
   done
 fi
 
-if runs 2 "training"; then
-  # shellcheck disable=SC2086 # options are words
-  separator train --config "$config" --data.train "$mixtures/tr" --data.dev "$mixtures/cv" --out "$out/ann" $train_options
-fi
-
-if runs 3 "conversion"; then
-  # shellcheck disable=SC2086
-  separator convert --config "$convert_config" --model "$out/ann/ann.safetensors" \
-    --data.train "$mixtures/tr" --data.dev "$mixtures/cv" --out "$out/snn" $convert_options
-fi
-
-if runs 4 "scores"; then
-  separator evaluate --mixtures "closed=$mixtures/cv" "open=$mixtures/tt" \
-    --model "ann=$out/ann/ann.safetensors" "snn=$out/snn/snn.safetensors" --out "$out/results" --jobs "$jobs"
-  cp "$out/results/RESULTS.md" "$out/RESULTS.md"
-fi
-
-if runs 5 "examples"; then
-  separator examples --mixtures "open=$mixtures/tt" \
-    --model "ann=$out/ann/ann.safetensors" "snn=$out/snn/snn.safetensors" --scores "$out/results" --out "$out/examples"
-fi
-log "done; results are in $out"
+learn "$mixtures/tr" "$mixtures/cv" "$mixtures/cv" "$mixtures/tt"

@@ -9,7 +9,7 @@ Each case runs in a process of its own; times are of separating, without loading
 import argparse
 
 from separator.cli.arguments import positive
-from separator.corpora.parallel import cores
+from separator.parallel import cores
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

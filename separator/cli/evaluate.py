@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 from separator.cli.arguments import load_named_model, named, positive
-from separator.corpora.parallel import cores
 from separator.metrics.table import METRICS
+from separator.parallel import cores
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,9 +15,9 @@ from separator.corpora.kaldi import read_corpus
 from separator.corpora.lists import MixtureList, make_list, read_list, write_list
 from separator.corpora.mixing import MODES
 from separator.corpora.mixtures import Source, corpus_sources, write_mixtures
-from separator.corpora.parallel import cores
 from separator.corpora.wsj0 import wsj0_sources
 from separator.errors import UserError
+from separator.parallel import cores
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from separator.corpora.downloads import prepare_corpus, read_librispeech, read_speechocean762
 from separator.corpora.lists import read_list
-from separator.corpora.parallel import cores
 from separator.corpora.wsj0 import convert_wsj0
 from separator.errors import UserError
+from separator.parallel import cores
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

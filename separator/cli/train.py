@@ -1,7 +1,8 @@
-"""Train the analog network.
+"""Train an analog network, or tune all stages of a spiking one together.
 
   separator train --config recipes/open-2mix/conf/small.yaml --data.train DIR --data.dev DIR --out exp/small
   separator train --config conf/paper.yaml --data.train mixtures/tr --data.dev mixtures/cv --out exp/paper --machine.devices 4
+  separator train --config conf/ptl-4.tune.yaml --init exp/ptl-4/snn.safetensors --data.train DIR --data.dev DIR --out exp/tuned
 
 Every value of the configuration can be given on the command line. A folder that already holds `last.ckpt` is gone on with.
 """
@@ -26,6 +27,7 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     parser.add_argument("--config", action="config", help="YAML file with any of the values below")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, logs and the configuration")
     parser.add_argument("--seed", type=int, default=0, help="of weights and mixtures")
+    parser.add_argument("--init", help="model to start from; a spiking one is tuned, all stages in tandem")
     parser.add_class_arguments(DataSettings, "data")
     parser.add_class_arguments(TasNetConfig, "model")
     parser.add_class_arguments(OptimiserSettings, "optimiser")
@@ -40,6 +42,9 @@ def run(arguments: jsonargparse.Namespace) -> int:
     # Lightning's tips are for its developers' users, not for ours.
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # batch statistics of stages in tandem
+    warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")  # Lightning's own
     warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
-    print(train(settings_from(arguments, TrainingSettings), arguments.out, progress=sys.stderr.isatty()))
+    settings = settings_from(arguments, TrainingSettings)
+    print(train(settings, arguments.out, sys.stderr.isatty(), lambda text: print(text, file=sys.stderr)))
     return 0

@@ -14,9 +14,9 @@ from separator.atomic import atomic_path
 from separator.audio.files import to_int16
 from separator.corpora.kaldi import Corpus, Utterance, read_corpus, write_corpus
 from separator.corpora.mixing import resample_source
-from separator.corpora.parallel import parallel_map
 from separator.corpora.recordings import read_recording
 from separator.errors import UserError
+from separator.parallel import parallel_map
 
 TEST_SHARE = 1 / 8  # of the speakers
 DEV_UTTERANCES = 2  # of a speaker

@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 from separator.audio.files import write_wavs
 from separator.corpora.lists import MixtureList
 from separator.corpora.mixtures import Source
-from separator.corpora.parallel import parallel_map
 from separator.corpora.recordings import read_recording
 from separator.errors import UserError
+from separator.parallel import parallel_map
 
 SAMPLE_RATE = 16000
 Key = tuple[str, ...]  # last two folders and name without suffix, lower case

@@ -12,6 +12,7 @@ from separator.atomic import atomic_path
 from separator.errors import UserError
 from separator.models.card import ModelCard, find_model, read_card
 from separator.models.tasnet import TasNet, TasNetConfig
+from separator.snn.spiking import Dynamics
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ def build(card: ModelCard, tensors: dict[str, Tensor]) -> TasNet:
     network = TasNet(TasNetConfig(**card.config))
     if card.conversion is not None:
         network.stack.readout = card.conversion["readout"]
-        conversion = card.conversion
-        network.stack.restore(len(network.stack.stages), conversion["window"], conversion["schedule"], tensors, "stack.")
+        dynamics = Dynamics(*(card.conversion[name] for name in ("window", "start", "schedule")))
+        network.stack.restore(len(network.stack.stages), dynamics, tensors, "stack.")
     return network
 
 

@@ -8,9 +8,11 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from separator.snn.spiking import AffineMap, affine_map
+from separator.snn.affine import AffineMap, affine_map
+from separator.snn.spiking import per_channel
 from separator.snn.stack import Stack, StageStep
 from separator.snn.stage import Affine, Stage
+from separator.snn.tandem import Signal, TandemStage
 
 
 @dataclass
@@ -130,20 +132,28 @@ def density(activation: Tensor) -> Tensor:
     return activation.mean() ** 2 / (activation.square().mean() + 1e-12)
 
 
-class ActivationSparsity:
-    """Mean density of the activations of a stack's analog stages, between 0 (one neuron) and 1 (all alike).
+class ActivityPenalty:
+    """How active the stages of a stack are that have an activation: a scalar between 0 and 1, the mean over them.
 
-    It does not change when a stage is scaled, as the spike counts of a converted network do not (thresholds follow the
-    activations), so that a penalty on it cannot be met by shrinking activations. After Hoyer 2004.
+    Of a stage in tandem that is its firing rate, which synaptic operations are proportional to. Of an analog one it is the
+    density of its activation (after Hoyer 2004), which does not change when the stage is scaled, as the spike counts of a
+    converted network do not (thresholds follow the activations): a penalty cannot be met by shrinking activations.
     """
 
-    def __init__(self, stack: nn.Module) -> None:
-        self.densities: list[Tensor] = []
-        for stage in stack.modules():
-            if isinstance(stage, Stage):
-                stage.register_forward_hook(lambda module, inputs, output: self.densities.append(density(output)))
+    def __init__(self, stack: Stack) -> None:
+        self.measured: list[Tensor] = []
+        for stage in stack.stages:
+            if isinstance(stage, TandemStage):
+                if stage.role != "readout":
+                    stage.register_forward_hook(self._rate)
+            elif isinstance(stage, Stage):
+                stage.register_forward_hook(lambda module, inputs, output: self.measured.append(density(output)))
+
+    def _rate(self, stage: TandemStage, inputs: tuple[Signal], output: Signal) -> None:
+        thresholds = per_channel(stage.threshold, output.activation)
+        self.measured.append((output.activation / thresholds).mean() / stage.dynamics.window)
 
     def pop(self) -> Tensor:
         """Mean over the stages since the last call."""
-        densities, self.densities = self.densities, []
-        return sum(densities[1:], densities[0]) / len(densities)
+        measured, self.measured = self.measured, []
+        return sum(measured[1:], measured[0]) / len(measured)

@@ -4,10 +4,10 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -18,15 +18,23 @@ from separator.atomic import atomic_path, write_text
 from separator.errors import UserError
 from separator.snn.neuron import pack, unpack
 from separator.snn.report import StageReport, agreement
-from separator.snn.spiking import Schedule, SpikingStage
+from separator.snn.spiking import Dynamics, Schedule, SpikingStage
 from separator.snn.stack import Readout, Stack, fire, spiking_role
 from separator.snn.stage import Stage
-from separator.snn.tandem import TandemStage
+from separator.snn.tandem import Signal, TandemStage
 from separator.snn.thresholds import activation_bound
 
 STATE = "conversion.json"  # in the folder of a conversion: how far it is
 
 Loss = Callable[[nn.Module, Any], Tensor]  # (network, batch) -> scalar
+
+
+class Batches(Protocol):
+    """What a loader is to conversion."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -37,11 +45,13 @@ class ConversionSettings:
     start: float = 0.0  # start potential in thresholds; 0.5 rounds where 0 floors
     percentile: float = 99.0  # of the activations, their upper bound a_u
     channelwise: bool = False  # a threshold per channel instead of one per layer
+    learn_thresholds: bool = False  # tune thresholds together with the weights
     readout: Readout = "rectified"
     schedule: Schedule = "pipelined"
     patience: int = 3  # T_p: epochs of a stage without improvement after which it ends
     max_epochs: int = 100  # of a stage; 0 converts without tuning
     lr: float = 1e-4
+    anneal: bool = False  # lower the learning rate linearly to zero over the epochs of a stage
     clip: float = 5.0  # norm of the gradient
     calibration_batches: int = 8  # for thresholds and the report
     keep_mb: int = 4000  # memory for the trains of frozen stages; what does not fit is simulated again when it is needed
@@ -53,6 +63,11 @@ class ConversionSettings:
             raise UserError(f"the start potential is 0 to below 1 threshold, not {self.start}")
         if not 0 < self.percentile <= 100:
             raise UserError(f"the percentile is above 0 and at most 100, not {self.percentile}")
+
+    @property
+    def dynamics(self) -> Dynamics:
+        """How the neurons run."""
+        return Dynamics(self.window, self.start, self.schedule)
 
 
 @dataclass
@@ -124,8 +139,8 @@ class ProgressiveTandemLearning:
         stack: Stack,
         upstream: Sequence[nn.Module],
         loss: Loss,
-        train_batches: Iterable[Any],
-        dev_batches: Iterable[Any],
+        train_batches: Batches,
+        dev_batches: Batches,
         settings: ConversionSettings,
         folder: Path | None = None,
         log: Callable[[str], None] = print,
@@ -163,19 +178,19 @@ class ProgressiveTandemLearning:
         role = spiking_role(index, len(stages))
         before = self._dev_loss()
         threshold = self._threshold(index) if role != "readout" else torch.ones(1)
-        unit = self.stack.spiking_stages()[-1].threshold if index else torch.ones(1)
+        unit = self.stack.spiking_stages()[-1].threshold if index else None
         analog = stages[index]
         assert isinstance(analog, Stage)  # check_convertible has seen to it
-        unit, threshold = unit.to(self.device), threshold.to(self.device)
-        tandem = TandemStage(analog, role, unit, threshold, settings.start, settings.window, settings.schedule)
+        learn = settings.learn_thresholds and role != "readout"
+        tandem = TandemStage(analog, role, threshold.to(self.device), settings.dynamics, learn)
         stages[index] = tandem
         converted = self._dev_loss()
         self.log(f"stage {index}: dev loss {before:.4f}, converted {converted:.4f}")
         tuned, epochs = self._tune(index, converted)
         report = StageReport(
-            index, role, before, converted, tuned, epochs, threshold.tolist(), agreement(tandem, self._signals(index))
+            index, role, before, converted, tuned, epochs, tandem.threshold.tolist(), agreement(tandem, self._signals(index))
         )
-        frozen = tandem.spiking()
+        frozen = tandem.spiking(unit)
         stages[index] = frozen
         if role == "fire":
             self._advance_prefixes(frozen)
@@ -188,6 +203,8 @@ class ProgressiveTandemLearning:
         best = copy.deepcopy(self.network.state_dict())
         parameters = [p for p in self.network.parameters() if p.requires_grad]
         optimiser = torch.optim.Adam(parameters, self.settings.lr)
+        steps = max(1, self.settings.max_epochs * len(self.train_batches))
+        rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps if self.settings.anneal else 1.0)
         epoch = 0
         while epoch < self.settings.max_epochs and not patience.exhausted:
             epoch += 1
@@ -199,6 +216,7 @@ class ProgressiveTandemLearning:
                 value.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(parameters, self.settings.clip)
                 optimiser.step()
+                rate.step()
             loss = self._dev_loss()
             if patience.improved(loss):
                 best = copy.deepcopy(self.network.state_dict())
@@ -220,15 +238,15 @@ class ProgressiveTandemLearning:
     def _threshold(self, index: int) -> Tensor:
         """a_u / N_s of an analog stage behind the spiking ones (Threshold LayerNorm), from train batches."""
         stage = self.stack.stages[index]
-        activations = [stage(signal).cpu() for signal in self._signals(index)]
+        activations = [stage(signal.activation).cpu() for signal in self._signals(index)]
         bound = activation_bound(activations, self.settings.percentile, self.settings.channelwise)
         return bound / self.settings.window
 
     @torch.no_grad()
-    def _signals(self, index: int) -> Iterator[Tensor]:
-        """Inputs of stage `index` on the calibration batches: spike trains if it is in tandem, else what they stand for."""
+    def _signals(self, index: int) -> Iterator[Signal]:
+        """Inputs of stage `index` on the calibration batches, with the trains if it is in tandem."""
         self.network.eval()
-        captured: list[Tensor] = []
+        captured: list[Signal | Tensor] = []
         handle = self.stack.stages[index].register_forward_pre_hook(lambda module, inputs: captured.append(inputs[0]))
         try:
             for _, (batch, prefix) in zip(
@@ -236,7 +254,8 @@ class ProgressiveTandemLearning:
             ):
                 with self.stack.given_prefix(prefix):
                     self.loss(self.network, batch)
-                yield captured.pop()
+                signal = captured.pop()
+                yield signal if isinstance(signal, Signal) else Signal(signal)
         finally:
             handle.remove()
 
@@ -297,7 +316,7 @@ class ProgressiveTandemLearning:
         if state["settings"] != asdict(self.settings):
             raise UserError(f"{self.folder} holds a conversion with other settings; choose another folder, or remove it")
         prefix = next(name for name, module in self.network.named_modules() if module is self.stack)
-        self.stack.restore(state["converted"], self.settings.window, self.settings.schedule, tensors, f"{prefix}.")
+        self.stack.restore(state["converted"], self.settings.dynamics, tensors, f"{prefix}.")
         self.network.load_state_dict(tensors)
         self.reports = [StageReport(**report) for report in state["stages"]]
         self.log(f"goes on after {state['converted']} of {len(self.stack.stages)} stages")

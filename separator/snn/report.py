@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from separator.snn.tandem import TandemStage
+from separator.snn.spiking import SpikingStage
+from separator.snn.tandem import Signal, TandemStage
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class StageReport:
 
 
 @torch.no_grad()
-def agreement(tandem: TandemStage, signals: Iterable[Tensor]) -> dict[str, float]:
+def agreement(tandem: TandemStage, signals: Iterable[Signal]) -> dict[str, float]:
     """Compare spike counts times threshold with the analog twin's activations on the same input.
 
     Returns:
@@ -37,13 +37,14 @@ def agreement(tandem: TandemStage, signals: Iterable[Tensor]) -> dict[str, float
     """
     if tandem.role == "readout":
         return {}
-    spiking = tandem.spiking()
+    spiking: SpikingStage | None = None
     n = fired_sum = silent = saturated = 0.0
     moments = torch.zeros(5, dtype=torch.float64)  # sums of a, b, aa, bb, ab for activation a and spiking b
     for signal in signals:
-        trains = spiking.trains(signal)
+        spiking = spiking or tandem.spiking(signal.unit)
+        trains = spiking.trains(signal.activation if signal.trains is None else signal.trains)
         counts = trains.sum(0)
-        a = tandem.stage(tandem.analog(signal)).double()
+        a = tandem.stage(signal.activation).double()
         b = spiking.activation(trains).double()
         n += counts.numel()
         fired_sum += float(counts.sum(dtype=torch.float64))
@@ -53,7 +54,7 @@ def agreement(tandem: TandemStage, signals: Iterable[Tensor]) -> dict[str, float
     a_mean, b_mean, aa, bb, ab = (moments / n).tolist()
     spread = ((aa - a_mean**2) * (bb - b_mean**2)) ** 0.5
     return {
-        "rate": fired_sum / n / spiking.window,
+        "rate": fired_sum / n / tandem.dynamics.window,
         "silent": silent / n,
         "saturated": saturated / n,
         "correlation": (ab - a_mean * b_mean) / spread if spread > 0 else 0.0,

@@ -1,15 +1,15 @@
 """Spiking stages: what a layer is after conversion."""
 
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from separator.snn.affine import AffineMap, affine_map
 from separator.snn.fold import folded
 from separator.snn.grid import grid_step, potential_bound, snap
 from separator.snn.neuron import IFParameters, fire_charge, integrate_and_fire
-from separator.snn.stage import Affine, Stage
+from separator.snn.stage import Stage
 
 # What a stage does in the spiking network: the first one turns analog input into spikes, the last one is read out.
 Role = Literal["encode", "fire", "readout"]
@@ -18,27 +18,27 @@ Role = Literal["encode", "fire", "readout"]
 # in (no spike comes too early, so that counts are exact; the result is there after N_s steps per stage).
 Schedule = Literal["pipelined", "layer-by-layer"]
 
-AffineMap = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # (input, weight, bias) -> output
 
+@dataclass(frozen=True)
+class Dynamics:
+    """How the neurons of a stack run."""
 
-def affine_map(affine: Affine) -> AffineMap:
-    """The affine layer as a function of input, weight and bias.
+    window: int  # time steps N_s
+    start: float = 0.0  # start potential in thresholds
+    schedule: Schedule = "pipelined"
 
-    Raises:
-        ValueError: padding other than zeros.
-    """
-    if isinstance(affine, nn.Linear):
-        return F.linear
-    if affine.padding_mode != "zeros":
-        raise ValueError(f"{affine} pads with '{affine.padding_mode}'; only zero padding can be converted")
-    convolve: Callable[..., Tensor] = F.conv1d if isinstance(affine, nn.Conv1d) else F.conv2d
-    geometry = affine.stride, affine.padding, affine.dilation, affine.groups
-    return lambda x, weight, bias: convolve(x, weight, bias, *geometry)
+    def __post_init__(self) -> None:
+        if self.window < 1:
+            raise ValueError(f"a time window has at least 1 step, not {self.window}")
 
 
 def per_channel(values: Tensor, like: Tensor) -> Tensor:
     """(C,) or (1,) shaped to broadcast against (B, C, ...)."""
     return values.view(-1, *[1] * (like.dim() - 2))
+
+
+def _per_input(unit: Tensor, weight: Tensor) -> Tensor:
+    return unit.view(1, -1, *[1] * (weight.dim() - 2))
 
 
 def charge_step(threshold: Tensor, window: int) -> float:
@@ -59,8 +59,7 @@ class SpikingStage(nn.Module):
         weight: as the affine layer's; what a spike adds, for `encode` the analog weights.
         bias: (C_out,), current per time step; for `encode` the analog bias.
         neurons: threshold and start potential, each (1,) or (C_out,); unused by `readout`.
-        window: time steps N_s.
-        schedule: when it fires.
+        dynamics: how the neurons run; `neurons` has their start potential on the grid.
     """
 
     weight: Tensor
@@ -75,29 +74,17 @@ class SpikingStage(nn.Module):
         weight: Tensor,
         bias: Tensor,
         neurons: IFParameters,
-        window: int,
-        schedule: Schedule = "pipelined",
+        dynamics: Dynamics,
     ) -> None:
         super().__init__()
-        if window < 1:
-            raise ValueError(f"a time window has at least 1 step, not {window}")
-        self.apply_affine, self.role, self.window, self.schedule = apply, role, window, schedule
+        self.apply_affine, self.role, self.dynamics = apply, role, dynamics
         self.register_buffer("weight", weight)
         self.register_buffer("bias", bias)
         self.register_buffer("threshold", neurons.threshold)
         self.register_buffer("start", neurons.start)
 
     @classmethod
-    def convert(
-        cls,
-        stage: Stage,
-        role: Role,
-        unit: Tensor,
-        threshold: Tensor,
-        start: float,
-        window: int,
-        schedule: Schedule = "pipelined",
-    ) -> "SpikingStage":
+    def convert(cls, stage: Stage, role: Role, unit: Tensor, threshold: Tensor, dynamics: Dynamics) -> "SpikingStage":
         """Convert an analog stage, batch norm folded in.
 
         Args:
@@ -105,46 +92,46 @@ class SpikingStage(nn.Module):
             role: its role in the spiking network.
             unit: activation that an incoming spike stands for, the threshold of the stage before, (1,) or (C_in,).
             threshold: a_u / N_s, (1,) or (C_out,).
-            start: start potential in thresholds.
-            window: time steps N_s.
-            schedule: when it fires.
+            dynamics: how its neurons run.
         """
         weight, bias = (x.detach() for x in folded(stage))
         if role != "encode":
-            weight, bias = weight * unit.view(1, -1, *[1] * (weight.dim() - 2)), bias / window
-        apply = affine_map(stage.affine)
-        return cls.on_grid(apply, role, weight, bias, threshold.detach(), start, window, schedule)
+            weight, bias = weight * _per_input(unit, weight), bias / dynamics.window
+        return cls.on_grid(affine_map(stage.affine), role, weight, bias, threshold.detach(), dynamics)
 
     @classmethod
     def on_grid(
-        cls,
-        apply: AffineMap,
-        role: Role,
-        weight: Tensor,
-        bias: Tensor,
-        threshold: Tensor,
-        start: float,
-        window: int,
-        schedule: Schedule,
+        cls, apply: AffineMap, role: Role, weight: Tensor, bias: Tensor, threshold: Tensor, dynamics: Dynamics
     ) -> "SpikingStage":
-        """A stage with its numbers snapped to their grid; `start` in thresholds, else as the class."""
+        """A stage with its numbers snapped to their grid, else as the class."""
         if role == "encode":
-            step = charge_step(threshold, window)  # weights stay analog
+            step = charge_step(threshold, dynamics.window)  # weights stay analog
         else:
-            step = grid_step(potential_bound(weight, bias, threshold, window))
+            step = grid_step(potential_bound(weight, bias, threshold, dynamics.window))
             weight, bias = snap(weight, step), snap(bias, step)
         # At least one grid step, since a neuron with threshold 0 would fire for ever on nothing.
         threshold = snap(threshold, step).clamp_min(step)
-        neurons = IFParameters(threshold, snap(threshold * start, step))
-        return cls(apply, role, weight, bias, neurons, window, schedule)
+        neurons = IFParameters(threshold, snap(threshold * dynamics.start, step))
+        return cls(apply, role, weight, bias, neurons, dynamics)
+
+    @property
+    def window(self) -> int:
+        """Time steps N_s."""
+        return self.dynamics.window
+
+    def analog(self, unit: Tensor | None) -> Stage:
+        """The analog stage that this one converts from where a spike stands for `unit`, None if its input is analog."""
+        weight, bias = self.weight, self.bias
+        if unit is not None:
+            weight, bias = weight / _per_input(unit, weight), bias * self.window
+        return Stage(self.apply_affine.module(weight, bias))
 
     def with_window(self, window: int) -> "SpikingStage":
         """The same layer for another time window: thresholds are the same upper bounds over another number of steps."""
         ratio = self.window / window
         scale = 1.0 if self.role == "encode" else ratio
-        start = float(self.start[0] / self.threshold[0])
-        weight, bias, threshold = self.weight * scale, self.bias * scale, self.threshold * ratio
-        return SpikingStage.on_grid(self.apply_affine, self.role, weight, bias, threshold, start, window, self.schedule)
+        numbers = self.weight * scale, self.bias * scale, self.threshold * ratio
+        return SpikingStage.on_grid(self.apply_affine, self.role, *numbers, replace(self.dynamics, window=window))
 
     def neurons(self, like: Tensor) -> IFParameters:
         """Parameters of the neurons, shaped to broadcast against (B, C_out, ...)."""
@@ -173,7 +160,7 @@ class SpikingStage(nn.Module):
 
     def trains(self, signal: Tensor) -> Tensor:
         """All spike trains at once: analog input (B, ...) or incoming trains (N_s, B, ...) -> (N_s, B, ...)."""
-        if self.role == "encode" or self.schedule == "layer-by-layer":
+        if self.role == "encode" or self.dynamics.schedule == "layer-by-layer":
             charge = self.charge(signal) if self.role == "encode" else self.potential(signal)
             return fire_charge(charge, self.neurons(charge), self.window)
         flat = self.current(signal.flatten(0, 1))  # time folded into the batch

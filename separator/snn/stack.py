@@ -1,4 +1,4 @@
-"""A stack of stages, wholly analog, wholly spiking, or spiking up to some stage while it is being converted."""
+"""A stack of stages: analog, spiking, in tandem, or each of these in part while it is being converted."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,10 +7,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from separator.snn.affine import affine_map
 from separator.snn.neuron import IFParameters, IFState, if_step, start_state, unpack
-from separator.snn.spiking import Role, Schedule, SpikingStage, affine_map
+from separator.snn.spiking import Dynamics, Role, SpikingStage
 from separator.snn.stage import Stage
-from separator.snn.tandem import TandemStage
+from separator.snn.tandem import Signal, TandemStage
 
 Readout = Literal["potential", "rectified"]
 
@@ -34,7 +35,7 @@ Observer = Callable[[StageStep], None]
 
 
 class Stack(nn.Module):
-    """Ordered stages; the front ones are spiking, at most one after them is in tandem, the rest are analog.
+    """Ordered stages: spiking ones in front, then ones in tandem, then analog ones.
 
     The last stage never fires: the network behind it sees its free aggregate membrane potential (section 3.4).
 
@@ -72,25 +73,19 @@ class Stack(nn.Module):
         spiking = self.spiking_stages()
         if len(spiking) == len(self.stages):
             return self._read(simulate(spiking, x, self.observer))
-        rest = list(self.stages[len(spiking) :])
-        signal = x
+        signal = Signal(x)
         if spiking:
-            signal = fire(spiking, x) if self._prefix is None else unpack(self._prefix, spiking[-1].window)
-        if isinstance(rest[0], TandemStage):
-            tandem = rest.pop(0)
-            signal = tandem(signal)
-            if not rest:
-                return self._read(signal)
-        elif spiking:
-            signal = spiking[-1].activation(signal)
-        for stage in rest:
-            signal = stage(signal)
-        return signal
+            trains = fire(spiking, x) if self._prefix is None else unpack(self._prefix, spiking[-1].window)
+            signal = Signal(spiking[-1].activation(trains), trains, spiking[-1].threshold)
+        for stage in self.stages[len(spiking) :]:
+            signal = stage(signal) if isinstance(stage, TandemStage) else Signal(stage(signal.activation))
+        last = self.stages[-1]
+        return self._read(signal.activation) if isinstance(last, TandemStage) else signal.activation
 
     def _read(self, potential: Tensor) -> Tensor:
         return potential.relu() if self.readout == "rectified" else potential
 
-    def restore(self, converted: int, window: int, schedule: Schedule, tensors: Mapping[str, Tensor], prefix: str = "") -> None:
+    def restore(self, converted: int, dynamics: Dynamics, tensors: Mapping[str, Tensor], prefix: str = "") -> None:
         """Make the first `converted` stages spiking, their numbers taken from the state dict `tensors`.
 
         Raises:
@@ -104,7 +99,23 @@ class Stack(nn.Module):
             )
             role = spiking_role(i, len(self.stages))
             neurons = IFParameters(threshold, start)
-            self.stages[i] = SpikingStage(affine_map(stage.affine), role, weight, bias, neurons, window, schedule)
+            self.stages[i] = SpikingStage(affine_map(stage.affine), role, weight, bias, neurons, dynamics)
+
+    def unfreeze(self, learn_thresholds: bool) -> None:
+        """Put all stages of a wholly spiking stack in tandem with analog twins, so that they learn together."""
+        unit: Tensor | None = None
+        for i, stage in enumerate(self.spiking_stages()):
+            learn = learn_thresholds and stage.role != "readout"
+            self.stages[i] = TandemStage(stage.analog(unit), stage.role, stage.threshold, stage.dynamics, learn)
+            unit = stage.threshold
+
+    def freeze(self) -> None:
+        """Make all stages of a stack that is wholly in tandem spiking."""
+        unit: Tensor | None = None
+        for i, stage in enumerate(self.stages):
+            assert isinstance(stage, TandemStage)
+            self.stages[i] = frozen = stage.spiking(unit)
+            unit = frozen.threshold
 
     def set_window(self, window: int) -> None:
         """Give a wholly spiking stack another time window, the upper bounds of its activations staying as they are."""
@@ -138,7 +149,7 @@ def simulate(stages: Sequence[SpikingStage], x: Tensor, observe: Observer | None
     one membrane potential per neuron, whatever the window, and the result is there after N_s steps.
     """
     *firing, last = stages
-    if last.schedule == "layer-by-layer":
+    if last.dynamics.schedule == "layer-by-layer":
         return _simulate_layers(firing, last, x, observe)
     charge = firing[0].charge(x)
     silence = torch.zeros_like(charge)

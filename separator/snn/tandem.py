@@ -1,40 +1,49 @@
 """The layer under conversion: spikes forward, gradients through its analog twin (Wu et al. 2021, section 4.1)."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
-from separator.snn.spiking import Role, Schedule, SpikingStage, per_channel
+from separator.snn.spiking import Dynamics, Role, SpikingStage, per_channel
 from separator.snn.stage import Stage
+
+
+class Signal(NamedTuple):
+    """What goes from stage to stage of a hybrid network: spike trains, and beside them what they stand for."""
+
+    activation: Tensor  # (B, ...), differentiable; of spiking stages count times threshold
+    trains: Tensor | None = None  # (N_s, B, ...); None where the sender is analog
+    unit: Tensor | None = None  # activation that one spike stands for, the sender's threshold, (1,) or (C,)
 
 
 class TandemStage(nn.Module):
     """A spiking stage coupled to the analog stage that it shares its weights with.
 
-    The output is spike count times threshold; its gradient goes unchanged to the analog twin, which sees the spike counts of
-    the layer before. Batch statistics stay as they are, since the folded weights depend on them; the gain and bias learn.
+    The output is spike count times threshold; its gradient goes to the analog twin, which sees the spike counts of the layer
+    before. As published it goes there unchanged. Where the threshold learns too, it goes as through a quantiser with a learned
+    step (Esser et al. 2020, Eq. 3): none to twins beyond the N_s spikes that a neuron can fire, and to the threshold what
+    rounding adds. Batch statistics stay as they are, since the folded weights depend on them; the gain and bias learn.
 
     Args:
         stage: analog twin; its parameters are those of the spiking stage.
-        role, unit, threshold, start, window, schedule: see `SpikingStage.convert`.
+        role, threshold, dynamics: see `SpikingStage.convert`.
+        learn_threshold: whether it does.
     """
 
-    unit: Tensor
-    threshold: Tensor
+    base_threshold: Tensor
 
-    def __init__(
-        self,
-        stage: Stage,
-        role: Role,
-        unit: Tensor,
-        threshold: Tensor,
-        start: float,
-        window: int,
-        schedule: Schedule = "pipelined",
-    ) -> None:
+    def __init__(self, stage: Stage, role: Role, threshold: Tensor, dynamics: Dynamics, learn_threshold: bool = False) -> None:
         super().__init__()
-        self.stage, self.role, self.start, self.window, self.schedule = stage, role, start, window, schedule
-        self.register_buffer("unit", unit)
-        self.register_buffer("threshold", threshold)
+        self.stage, self.role, self.dynamics, self.learn_threshold = stage, role, dynamics, learn_threshold
+        self.register_buffer("base_threshold", threshold)
+        # Logarithmic, so that a step of learning is relative and a threshold stays positive.
+        self.gain = nn.Parameter(torch.zeros_like(threshold), requires_grad=learn_threshold)
+
+    @property
+    def threshold(self) -> Tensor:
+        """Threshold as it is now, (1,) or (C_out,)."""
+        return self.base_threshold * self.gain.exp()
 
     def train(self, mode: bool = True) -> "TandemStage":
         """Training mode, but for batch normalisation."""
@@ -43,25 +52,26 @@ class TandemStage(nn.Module):
             self.stage.norm.eval()
         return self
 
-    def spiking(self) -> SpikingStage:
-        """The spiking stage with the twin's present weights."""
-        numbers = self.unit, self.threshold, self.start, self.window
-        return SpikingStage.convert(self.stage, self.role, *numbers, self.schedule)
+    def spiking(self, unit: Tensor | None) -> SpikingStage:
+        """The spiking stage with the twin's present weights, where an incoming spike stands for `unit`."""
+        unit = torch.ones_like(self.base_threshold[:1]) if unit is None else unit
+        return SpikingStage.convert(self.stage, self.role, unit, self.threshold, self.dynamics)
 
-    def analog(self, signal: Tensor) -> Tensor:
-        """What the analog twin sees: the input of an encoding stage, else the activation that the trains stand for."""
-        if self.role == "encode":
-            return signal
-        counts = signal.sum(0)
-        return counts * per_channel(self.unit, counts)
-
-    def forward(self, signal: Tensor) -> Tensor:
-        """Activation from analog input (B, ...) or spike trains (N_s, B, ...); of a readout, its membrane potential."""
+    def forward(self, signal: Signal) -> Signal:
+        """Trains and activation from those of the stage before; of a readout, its membrane potential as activation."""
+        z = self.stage.preactivation(signal.activation)
         if self.role == "readout":
             # No spikes: the potential is the pre-activation of the twin, exactly (Eq. 9).
-            return self.stage.preactivation(self.analog(signal))
-        activation: Tensor = self.stage(self.analog(signal))
-        with torch.no_grad():
-            spiking = self.spiking()
-            fired = spiking.activation(spiking.trains(signal))
-        return activation + (fired - activation).detach()
+            return Signal(z)
+        with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
+            spiking = self.spiking(signal.unit)
+            trains = spiking.trains(signal.activation.float() if signal.trains is None else signal.trains)
+            counts = trains.sum(0)
+            fired = counts * per_channel(spiking.threshold, counts)
+        if self.learn_threshold:
+            threshold = per_channel(self.threshold, z)
+            clipped = (z / threshold).clamp(0, self.dynamics.window)
+            twin = threshold * (clipped + (counts - clipped).detach())
+        else:
+            twin = z.relu()
+        return Signal(fired + (twin - twin.detach()), trains, spiking.threshold)

@@ -15,9 +15,9 @@ from separator.atomic import write_text
 from separator.corpora.mixtures import Mixture
 from separator.errors import UserError
 from separator.metrics.table import METRICS, Score, Summary, differences, failures, gender_group, summarise
+from separator.parallel import map_unordered
 from separator.tasks import operations
 from separator.tasks.journal import Journal, Row
-from separator.tasks.pool import map_unordered
 from separator.tasks.report import Report
 from separator.tasks.scoring import ScoringJob, SourceScore, score
 from separator.tasks.systems import UNPROCESSED, System, Unprocessed, files_fingerprint

@@ -1,13 +1,14 @@
-"""Training of the analog network: negative SI-SDR, permutation invariant, by Lightning."""
+"""Training of a separation network, analog or all in tandem: negative SI-SDR, permutation invariant, by Lightning."""
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
-from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping, LambdaCallback, LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
@@ -17,9 +18,9 @@ from separator.corpora.datasets import MixturesFromDisk, MixturesOnTheFly, Speec
 from separator.corpora.mixtures import read_mixtures
 from separator.errors import UserError
 from separator.models.card import ModelCard
-from separator.models.files import save_model
+from separator.models.files import load_model, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
-from separator.snn.activity import ActivationSparsity
+from separator.snn.activity import ActivityPenalty
 from separator.tasks.muon import Muon
 
 DEV_SEED = 1_000_003  # mixtures made on the fly for the dev loss; the same in every epoch
@@ -53,7 +54,8 @@ class OptimiserSettings:
     decay: float = 0.3  # share of all steps, trapezoid only
     max_epochs: int = 100
     clip: float = 5.0  # norm of the gradient
-    activity_penalty: float = 0.0  # weight of the activations' density, see ActivationSparsity
+    learn_thresholds: bool = False  # of a spiking network
+    activity_penalty: float = 0.0  # weight of the activity in the loss, in dB; see ActivityPenalty
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class TrainingSettings:
     model: TasNetConfig = field(default_factory=TasNetConfig)
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     machine: MachineSettings = field(default_factory=MachineSettings)
+    init: str | None = None  # model to start from, by name or file; its sizes hold then, and a spiking one stays spiking
     seed: int = 0
 
 
@@ -146,30 +149,30 @@ def improvement(loss: Tensor, mixture: Tensor, sources: Tensor) -> Tensor:
 class SeparationTraining(pl.LightningModule):
     """Training steps of a `TasNet`; batches are sources, (B, C, T)."""
 
-    def __init__(self, model: TasNetConfig, optimiser: OptimiserSettings) -> None:
+    def __init__(self, network: TasNet, optimiser: OptimiserSettings) -> None:
         super().__init__()
-        self.save_hyperparameters({"model": model.to_dict()})
-        self.network = TasNet(model)
+        self.save_hyperparameters({"model": network.config.to_dict()})
+        self.network = network
         self.loss = pit_loss()
         self.settings = optimiser
-        self.sparsity = ActivationSparsity(self.network.stack) if optimiser.activity_penalty else None
+        self.activity = ActivityPenalty(network.stack) if optimiser.activity_penalty else None
 
     def training_step(self, sources: Tensor, index: int) -> Tensor:
         """Loss of one batch."""
         loss, gain = self._loss(sources)
         self.log("train_loss", loss, on_epoch=True, on_step=False, sync_dist=True)
         self.log("SI-SDRi", gain, prog_bar=True, on_epoch=True, on_step=True, sync_dist=True)
-        if self.sparsity is not None:
-            density = self.sparsity.pop()
-            self.log("density", density, on_epoch=True, on_step=False, sync_dist=True)
-            loss = loss + self.settings.activity_penalty * density
+        if self.activity is not None:
+            activity = self.activity.pop()
+            self.log("activity", activity, on_epoch=True, on_step=False, sync_dist=True)
+            loss = loss + self.settings.activity_penalty * activity
         return loss
 
     def validation_step(self, sources: Tensor, index: int) -> None:
         """Loss on dev mixtures."""
         loss, gain = self._loss(sources)
-        if self.sparsity is not None:
-            self.sparsity.pop()
+        if self.activity is not None:
+            self.log("dev_activity", self.activity.pop(), sync_dist=True)
         self.log("dev_loss", loss, sync_dist=True)
         self.log("dev_SI-SDRi", gain, prog_bar=True, sync_dist=True)
 
@@ -201,11 +204,16 @@ class SeparationTraining(pl.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def train(settings: TrainingSettings, folder: Path, progress: bool = True) -> Path:
+def train(
+    settings: TrainingSettings, folder: Path, progress: bool = True, log: Callable[[str], None] = lambda text: None
+) -> Path:
     """Train, or go on with a training interrupted in `folder`; returns the model file of the lowest dev loss.
 
-    `folder` receives `ann.safetensors` (the model), `last.ckpt` and `best.ckpt` (Lightning checkpoints), and CSV and
-    TensorBoard logs.
+    An analog network learns as such. A spiking one, given by `settings.init`, learns with all of its stages in tandem with
+    analog twins: the last touch after stage by stage conversion, in which every weight fits to every spike.
+
+    `folder` receives `ann.safetensors` or `snn.safetensors` (the model), `last.ckpt` and `best.ckpt` (Lightning
+    checkpoints), and CSV and TensorBoard logs. `log` is called with what is worth a line.
 
     Raises:
         UserError: the data cannot be used, or training diverged.
@@ -232,18 +240,45 @@ def train(settings: TrainingSettings, folder: Path, progress: bool = True) -> Pa
         num_sanity_val_steps=0,
         default_root_dir=folder,
     )
-    training = SeparationTraining(settings.model, settings.optimiser)
-    data = MixtureData(settings.data, settings.model, settings.seed)
+    network, card = starting_point(settings)
+    data = MixtureData(settings.data, network.config, settings.seed)
+    if trainer.is_global_zero:
+        trainer.callbacks.append(LambdaCallback(on_train_start=lambda *_: log(describe(network))))  # type: ignore[attr-defined]
     try:
-        trainer.fit(training, data, ckpt_path=last if last.exists() else None)
+        trainer.fit(SeparationTraining(network, settings.optimiser), data, ckpt_path=last if last.exists() else None)
     except SystemExit:
         if trainer.interrupted:  # Lightning ends the process on Ctrl-C; the caller shall see what it was
             raise KeyboardInterrupt from None
         raise
-    model = folder / "ann.safetensors"
+    model = folder / f"{card.kind}.safetensors"
     if trainer.is_global_zero:
         export(Path(best.best_model_path), model, settings)
     return model
+
+
+def starting_point(settings: TrainingSettings) -> tuple[TasNet, ModelCard]:
+    """The network as training begins, new or from a model, and its card; the stack of a spiking model is put in tandem.
+
+    Raises:
+        UserError: there is no such model, or it is damaged.
+    """
+    named = asdict(settings.card)
+    if settings.init is None:
+        return TasNet(settings.model), ModelCard(config=settings.model.to_dict(), **named)
+    model = load_model(settings.init)
+    network = model.network.requires_grad_(True)
+    if model.card.kind == "snn":
+        # Currents on their grid need all 24 bits of a float32; see separator.snn.grid.
+        torch.backends.cudnn.allow_tf32 = False
+        network.stack.unfreeze(settings.optimiser.learn_thresholds)
+    return network, replace(model.card, scores={}, **named)
+
+
+def describe(network: TasNet) -> str:
+    """Size of a network in one line."""
+    seconds = network.config.receptive_field / network.config.sample_rate
+    parameters = sum(p.numel() for p in network.parameters())
+    return f"{parameters:,} parameters, receptive field {seconds:.2f} s"
 
 
 def export(checkpoint: Path, path: Path, settings: TrainingSettings) -> None:
@@ -255,12 +290,10 @@ def export(checkpoint: Path, path: Path, settings: TrainingSettings) -> None:
     if not checkpoint.is_file():
         raise UserError("training left no checkpoint: the dev loss was never a number; try a lower --optimiser.lr")
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    network = TasNet(settings.model)
+    network, card = starting_point(settings)
     prefix = "network."
     network.load_state_dict({k.removeprefix(prefix): v for k, v in state["state_dict"].items() if k.startswith(prefix)})
-    card = ModelCard(
-        config=settings.model.to_dict(),
-        scores={"steps": state["global_step"], "epochs": state["epoch"] + 1},
-        **asdict(settings.card),
-    )
-    save_model(path, network, card)
+    if card.kind == "snn":
+        network.stack.freeze()
+    scores = {"steps": state["global_step"], "epochs": state["epoch"] + 1}
+    save_model(path, network, replace(card, scores=scores))

@@ -16,7 +16,7 @@ from separator import models
 from separator.cli.separate import entry
 from separator.models import ModelCard, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
-from separator.snn.spiking import SpikingStage
+from separator.snn.spiking import Dynamics, SpikingStage
 from separator.snn.stack import spiking_role
 from separator.tasks.separation import OVERLAP, SEGMENT
 
@@ -34,7 +34,7 @@ def network(window=None):
     for i, stage in enumerate(net.stack.stages):
         if window is not None:
             role = spiking_role(i, len(net.stack.stages))
-            net.stack.stages[i] = SpikingStage.convert(stage, role, one / window, one / window, 0.5, window)
+            net.stack.stages[i] = SpikingStage.convert(stage, role, one / window, one / window, Dynamics(window, 0.5))
     return net
 
 

@@ -48,22 +48,25 @@ def test_wsj0_2mix_makes_the_mixtures_of_the_lists(fake_wsj0, tmp_path):
     assert read_mixtures(tmp_path / "wav8k" / "min" / "cv")[0].genders == ("m", "f")
 
 
+SMALL = "--model.filters 32 --model.filter_length 16 --model.channels 8 --model.dilations [1,2]"
+SHORT = "--data.segment 0.5 --data.batch 4 --data.workers 0 --data.epoch_mixtures 8 --data.dev_mixtures 4"
+MACHINE = "--optimiser.max_epochs 1 --machine.accelerator cpu --machine.devices 1 --machine.threads 1"
+
+
 def test_wsj0_2mix_runs_from_the_discs_to_the_examples(fake_wsj0, tmp_path):
-    data = "--data.segment 0.5 --data.batch 4 --data.workers 0"
-    small = "--model.filters 32 --model.filter_length 16 --model.channels 8 --model.dilations [1,2] --machine.accelerator cpu"
     status, error = run(
         "wsj0-2mix",
         *("--wsj0", fake_wsj0.root, "--lists", fake_wsj0.lists, "--levels", fake_wsj0.levels, "--genders", fake_wsj0.genders),
         *("--data", tmp_path, "--exp", tmp_path / "exp", "--tag", "tiny", "--jobs", 1),
-        *("--train-options", f"{small} {data} --optimiser.max_epochs 1 --machine.devices 1 --machine.threads 1"),
-        *("--convert-options", f"{data} --conversion.max_epochs 1 --conversion.window 4 --threads 1"),
+        *("--train-options", f"{SMALL} {SHORT} {MACHINE}"),
+        *("--convert-options", f"{SHORT} --conversion.max_epochs 1 --conversion.window 4 --threads 1"),
     )
     assert status == 0, error
     out = tmp_path / "exp" / "tiny"
-    expected = ("ann/ann.safetensors", "snn/snn.safetensors", "snn/report.md", "RESULTS.md", "examples/index.html")
+    expected = ("ann/ann.safetensors", "ptl/snn.safetensors", "ptl/report.md", "RESULTS.md", "examples/index.html")
     assert [name for name in expected if not (out / name).is_file()] == []
     table = (out / "RESULTS.md").read_text()
-    for row in ("| Open | mixture |", "| Open | ann |", "| Open | snn |", "| Closed | snn |"):
+    for row in ("| Open | mixture |", "| Open | ann |", "| Open | ptl |", "| Closed | ptl |"):
         assert row in table
 
 
@@ -89,6 +92,23 @@ def test_open_2mix_draws_seeded_lists_and_makes_their_mixtures(synthetic_corpus,
         drawn = make_list({path: source.speaker for path, source in sources.items()}, count, seed)
         assert read_list(tmp_path / "lists" / f"{name}.txt") == drawn
         assert [m.id for m in read_mixtures(tmp_path / "wav8k" / "min" / name)] == [entry.id for entry in drawn.entries]
+
+
+def test_open_2mix_runs_from_the_corpus_to_the_examples(synthetic_corpus, tmp_path):
+    conversion = "--conversion.max_epochs 1 --conversion.calibration_batches 2 --threads 1"
+    status, error = run(
+        "open-2mix",
+        *("--corpus", synthetic_corpus, "--dev-mixtures", 4, "--test-mixtures", 4, "--jobs", 1),
+        *("--convert-configs", RECIPES / "open-2mix" / "conf" / "ptl-4.yaml", "--data", tmp_path, "--exp", tmp_path / "exp"),
+        *("--train-options", f"{SMALL} {SHORT} {MACHINE}", "--convert-options", f"{SHORT} {conversion}"),
+        *("--tune-options", f"{SHORT} {MACHINE}"),
+    )
+    assert status == 0, error
+    out = tmp_path / "exp" / "small"
+    expected = ("ann/ann.safetensors", "ptl-4/snn.safetensors", "ptl-4-tuned/snn.safetensors", "examples/index.html")
+    assert [name for name in expected if not (out / name).is_file()] == []
+    table = (out / "RESULTS.md").read_text()
+    assert all(f"| Open | {system} |" in table for system in ("mixture", "ann", "ptl-4", "ptl-4-tuned"))
 
 
 def test_open_2mix_needs_a_corpus(tmp_path):

@@ -5,7 +5,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from separator.snn.spiking import Schedule, SpikingStage
+from separator.snn.spiking import Dynamics, Schedule, SpikingStage
 from separator.snn.stack import Stack, spiking_role
 from separator.snn.stage import Stage
 from separator.snn.thresholds import activation_bound
@@ -63,6 +63,6 @@ def converted(
         signal = stage(signal)
         role = spiking_role(i, len(stack.stages))
         threshold = torch.ones(1) if role == "readout" else activation_bound([signal], 99.0, channelwise) / window
-        stack.stages[i] = SpikingStage.convert(stage, role, unit, threshold, start, window, schedule)
+        stack.stages[i] = SpikingStage.convert(stage, role, unit, threshold, Dynamics(window, start, schedule))
         unit = stack.stages[i].threshold
     return stack

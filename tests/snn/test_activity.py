@@ -1,8 +1,9 @@
+import pytest
 import torch
 from torch import nn
 
-from separator.snn.activity import ActivationSparsity, density, fan_out, record_activity
-from separator.snn.spiking import affine_map
+from separator.snn.activity import ActivityPenalty, density, fan_out, record_activity
+from separator.snn.affine import affine_map
 from separator.snn.stack import fire
 from tests.snn.nets import conv1d_stack, conv2d_stack, converted, linear_stack
 
@@ -103,15 +104,30 @@ def test_density_does_not_depend_on_scale():
     assert torch.isclose(density(one), torch.tensor(1 / 8))
 
 
-def test_sparsity_is_the_mean_over_stages():
+def test_activity_of_analog_stages_is_their_mean_density():
     stack = linear_stack(0)
-    sparsity = ActivationSparsity(stack)
+    activity = ActivityPenalty(stack)
     x = torch.randn(4, 6)
     stack(x)
     expected, signal = [], x
-    value = sparsity.pop()
+    value = activity.pop()
     for stage in stack.stages:
         signal = stage(signal)
         expected.append(density(signal))
-    sparsity.pop()
+    activity.pop()
     assert torch.isclose(value, torch.stack(expected).mean())
+
+
+def test_activity_of_stages_in_tandem_is_their_firing_rate():
+    x = torch.randn(4, 3, 11)
+    stack = converted(conv1d_stack(0), x, 4, 0.5)
+    with record_activity(stack) as recorded:
+        stack(x)
+    stack.unfreeze(learn_thresholds=False)
+    activity = ActivityPenalty(stack)
+    stack(x)
+    rates = [layer.rate for layer in recorded.layers[:-1]]
+    value = activity.pop()
+    assert value.item() == pytest.approx(sum(rates) / len(rates))
+    value.backward()
+    assert stack.stages[0].stage.affine.weight.grad.abs().sum() > 0

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from separator.snn.neuron import IFParameters, pack
-from separator.snn.spiking import SpikingStage
+from separator.snn.neuron import pack
+from separator.snn.spiking import Dynamics
 from separator.snn.stack import Stack, fire, simulate
 from separator.snn.stage import Stage
 from tests.snn.nets import STACKS, conv1d_stack, converted, linear_stack
@@ -149,7 +149,7 @@ def test_restored_stack_equals_the_saved_one():
     x = torch.randn(2, 3, 11)
     saved = converted(conv1d_stack(4), x, 5, 0.5, channelwise=True)
     fresh = conv1d_stack(9)
-    fresh.restore(len(saved.stages), 5, "pipelined", saved.state_dict())
+    fresh.restore(len(saved.stages), Dynamics(5), saved.state_dict())
     fresh.load_state_dict(saved.state_dict())
     assert torch.equal(fresh(x), saved(x))
 
@@ -160,6 +160,5 @@ def test_stack_needs_an_encoder_and_a_readout():
 
 
 def test_window_has_a_step():
-    neurons = IFParameters(torch.ones(1), torch.zeros(1))
     with pytest.raises(ValueError, match="at least 1 step"):
-        SpikingStage(nn.functional.linear, "fire", torch.ones(2, 2), torch.zeros(2), neurons, 0)
+        Dynamics(0)

@@ -1,47 +1,82 @@
 import copy
+from fractions import Fraction
 
+import pytest
 import torch
 
+from separator.snn.spiking import Dynamics
 from separator.snn.stack import fire
-from separator.snn.tandem import TandemStage
-from tests.snn.nets import conv1d_stack, converted
+from separator.snn.tandem import Signal, TandemStage
+from tests.snn.nets import STACKS, conv1d_stack, converted
 
 
-def tandem_of(start=0.5, window=8):
+def tandem_of(start=0.5, window=8, learn_threshold=False):
     x = torch.randn(4, 3, 11)
     spiking = converted(conv1d_stack(0), x, window, start)
     analog = conv1d_stack(0).stages[1]
     first, second = spiking.stages[0], spiking.stages[1]
-    tandem = TandemStage(analog, "fire", first.threshold, second.threshold, start, window)
-    return tandem, fire([first], x), second
+    tandem = TandemStage(analog, "fire", second.threshold, Dynamics(window, start), learn_threshold)
+    trains = fire([first], x)
+    return tandem, Signal(first.activation(trains), trains, first.threshold), second
 
 
-def test_forward_is_the_spiking_layer():
-    tandem, trains, spiking = tandem_of()
-    assert torch.equal(tandem(trains).detach(), spiking.activation(spiking.trains(trains)))
+@pytest.mark.parametrize("learn_threshold", [False, True])
+def test_forward_is_the_spiking_layer(learn_threshold):
+    tandem, signal, spiking = tandem_of(learn_threshold=learn_threshold)
+    output = tandem(signal)
+    trains = spiking.trains(signal.trains)
+    assert torch.equal(output.trains, trains)
+    assert torch.equal(output.activation.detach(), spiking.activation(trains))
+    assert torch.equal(output.unit, spiking.threshold)
 
 
 def test_gradient_is_the_analog_twins():
-    tandem, trains, _ = tandem_of()
+    tandem, signal, _ = tandem_of()
     twin = copy.deepcopy(tandem.stage)
-    seen = trains.sum(0) * spiking_unit(tandem)
     direction = torch.randn(4, 5, 11)
-    (tandem(trains) * direction).sum().backward()
-    (twin(seen) * direction).sum().backward()
+    (tandem(signal).activation * direction).sum().backward()
+    (twin(signal.activation) * direction).sum().backward()
     for ours, theirs in zip(tandem.stage.parameters(), twin.parameters(), strict=True):
         assert torch.allclose(ours.grad, theirs.grad, atol=1e-6)
         assert theirs.grad.abs().sum() > 0
+    assert tandem.gain.grad is None
 
 
-def spiking_unit(tandem):
-    return tandem.unit.view(-1, 1)
+def test_gradient_of_a_learned_threshold_is_that_of_a_learned_step():
+    """Esser et al. 2020, Eq. 3, neuron by neuron in exact arithmetic."""
+    tandem, signal, _ = tandem_of(window=4, learn_threshold=True)
+    captured = []
+    tandem.stage.norm.register_forward_hook(lambda module, inputs, output: captured.append(output) or output.retain_grad())
+    output = tandem(signal)
+    output.activation.sum().backward()
+    (z,) = captured
+    counts = output.trains.sum(0)
+    threshold = Fraction(float(tandem.threshold))
+    step_gradient, below, inside, above = Fraction(0), 0, 0, 0
+    for value, count, gradient in zip(z.flatten().tolist(), counts.flatten().tolist(), z.grad.flatten().tolist(), strict=True):
+        level = Fraction(value) / threshold
+        if level <= 0:
+            assert gradient == 0
+            below += 1
+            step_gradient += int(count)
+        elif level >= 4:
+            assert gradient == 0
+            above += 1
+            step_gradient += int(count)
+        else:
+            assert gradient == pytest.approx(1, abs=1e-6)
+            inside += 1
+            step_gradient += int(count) - level
+    assert min(below, inside, above) > 0
+    # With respect to the logarithm of the threshold: times the threshold.
+    assert float(tandem.gain.grad) == pytest.approx(float(step_gradient * threshold), rel=1e-4)
 
 
 def test_batch_statistics_do_not_move():
-    tandem, trains, _ = tandem_of()
+    tandem, signal, _ = tandem_of()
     before = copy.deepcopy(tandem.stage.norm.state_dict())
     tandem.train()
-    tandem(trains)
+    tandem(signal)
     assert all(torch.equal(before[name], value) for name, value in tandem.stage.norm.state_dict().items())
 
 
@@ -49,8 +84,39 @@ def test_readout_is_the_membrane_potential():
     x = torch.randn(2, 3, 11)
     spiking = converted(conv1d_stack(0), x, 8, 0.5)
     analog = conv1d_stack(0).stages[-1]
+    last = spiking.stages[-2]
     trains = fire(spiking.spiking_stages()[:-1], x)
-    unit = spiking.stages[-2].threshold
-    tandem = TandemStage(analog, "readout", unit, torch.ones(1), 0.5, 8)
+    tandem = TandemStage(analog, "readout", torch.ones(1), Dynamics(8, 0.5))
     potential = sum(spiking.stages[-1].current(spikes) for spikes in trains)
-    assert torch.allclose(tandem(trains), potential, atol=1e-4)
+    assert torch.allclose(tandem(Signal(last.activation(trains), trains)).activation, potential, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize("schedule", ["pipelined", "layer-by-layer"])
+def test_a_stack_all_in_tandem_computes_what_the_spiking_one_does(name, schedule):
+    make, shape = STACKS[name]
+    x = torch.randn(4, *shape)
+    stack = converted(make(0), x, 4, 0.5, channelwise=True, schedule=schedule)
+    expected = stack(x)
+    before = copy.deepcopy(stack.state_dict())
+    stack.unfreeze(learn_thresholds=True)
+    assert torch.allclose(stack(x), expected, atol=1e-5)
+    stack.freeze()
+    assert torch.equal(stack(x), expected)
+    assert all(torch.equal(before[key], value) for key, value in stack.state_dict().items())
+
+
+def test_a_stack_all_in_tandem_learns():
+    x, target = torch.randn(16, 3, 11), torch.rand(16, 5, 11)
+    stack = converted(conv1d_stack(0), x, 4, 0.5, channelwise=True, schedule="layer-by-layer")
+    before = (stack(x) - target).square().mean()
+    stack.unfreeze(learn_thresholds=True)
+    optimiser = torch.optim.Adam([p for p in stack.parameters() if p.requires_grad], 1e-2)
+    for _ in range(60):
+        loss = (stack(x) - target).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    stack.freeze()
+    after = (stack(x) - target).square().mean()
+    assert after < 0.8 * before

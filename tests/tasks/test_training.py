@@ -7,11 +7,15 @@ import pytest
 import torch
 
 from separator.errors import UserError
-from separator.models import load_model
-from separator.models.tasnet import TasNetConfig
+from separator.models import ModelCard, load_model, save_model
+from separator.models.tasnet import TasNet, TasNetConfig
+from separator.snn.progressive import ConversionSettings
+from separator.tasks.conversion import ConversionRun, convert
 from separator.tasks.training import (
+    CardSettings,
     DataSettings,
     MachineSettings,
+    MixtureData,
     OptimiserSettings,
     SeparationTraining,
     TrainingSettings,
@@ -85,7 +89,7 @@ def test_training_lowers_the_loss(settings, tmp_path):
 
 
 def test_trapezoid_warms_up_and_decays(settings):
-    training = SeparationTraining(TINY, OptimiserSettings(lr=1.0, schedule="trapezoid", warmup=4, decay=0.25))
+    training = SeparationTraining(TasNet(TINY), OptimiserSettings(lr=1.0, schedule="trapezoid", warmup=4, decay=0.25))
     training._trainer = type("Trainer", (), {"estimated_stepping_batches": 20})()
     schedule = training.configure_optimizers()["lr_scheduler"]["scheduler"]
     rates = []
@@ -103,8 +107,32 @@ def test_activity_penalty_makes_activations_sparser(settings, tmp_path):
         optimiser = replace(settings.optimiser, activity_penalty=weight, max_epochs=3)
         train(replace(settings, optimiser=optimiser), tmp_path / str(weight), progress=False)
         rows = np.genfromtxt(tmp_path / str(weight) / "csv" / "version_0" / "metrics.csv", delimiter=",", names=True)
-        densities.append(rows["density"][~np.isnan(rows["density"])][-1])
+        densities.append(rows["activity"][~np.isnan(rows["activity"])][-1])
     assert densities[1] < densities[0]
+
+
+def test_a_spiking_model_is_tuned_and_stays_spiking(settings, tmp_path):
+    conversion = ConversionSettings(4, 0.5, schedule="layer-by-layer", channelwise=True, max_epochs=0, calibration_batches=2)
+    save_model(tmp_path / "ann.safetensors", TasNet(TINY).eval(), ModelCard("ann", TINY.to_dict()))
+    run = ConversionRun(str(tmp_path / "ann.safetensors"), settings.data, conversion)
+    converted = convert(run, tmp_path / "converted", log=lambda line: None)
+    optimiser = replace(settings.optimiser, learn_thresholds=True, max_epochs=3)
+    tuning = replace(settings, optimiser=optimiser, init=str(converted), card=CardSettings("tuned"))
+    lines = []
+    path = train(tuning, tmp_path / "tuned", progress=False, log=lines.append)
+    before, after = load_model(converted), load_model(path)
+    assert path.name == "snn.safetensors" and after.card.name == "tuned" and "receptive field" in lines[0]
+    assert after.card.conversion == before.card.conversion
+    assert not torch.equal(after.network.stack.stages[0].threshold, before.network.stack.stages[0].threshold)
+    rows = np.genfromtxt(tmp_path / "tuned" / "csv" / "version_0" / "metrics.csv", delimiter=",", names=True)
+    losses = rows["dev_loss"][~np.isnan(rows["dev_loss"])]
+    dev = MixtureData(settings.data, TINY, settings.seed).val_dataloader()
+
+    def dev_loss(model):
+        return float(torch.stack([pit_loss()(model.network(sources.sum(1)), sources) for sources in dev]).mean())
+
+    assert dev_loss(after) == pytest.approx(losses.min(), abs=1e-4)
+    assert dev_loss(after) < dev_loss(before)
 
 
 def test_no_checkpoint_means_that_training_diverged(settings, tmp_path):

@@ -6,16 +6,52 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from multiprocessing import get_all_start_methods, get_context, parent_process
 from threading import Thread
 from typing import TypeVar
 
+from tqdm import tqdm
+
+from separator.errors import UserError
+
+Item = TypeVar("Item")
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
+FEW = 8  # items that are not worth starting processes for
 QUEUED = 3  # jobs in flight for each process: enough that none waits, few enough that their signals fit in memory
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def parallel_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int, description: str) -> list[Result]:
+    """Apply `function`, which must be importable, to each of `items` in `workers` processes; results in the order of `items`.
+
+    The progress bar goes to stderr, and only to a terminal. The first exception ends the work and is raised.
+
+    Raises:
+        UserError: a worker was killed; and what `function` raises.
+    """
+    tasks = list(enumerate(items))
+    work = partial(_numbered, function)
+    done = ((task, work(task)) for task in tasks) if workers <= 1 or len(tasks) <= FEW else map_unordered(work, tasks, workers)
+    results: dict[int, Result] = {}
+    for _, result in tqdm(done, description, len(tasks), unit="file", disable=None, leave=False):
+        if result is None:
+            raise UserError("a worker process was killed, perhaps for lack of memory; use fewer --jobs")
+        results[result[0]] = result[1]
+    return [results[number] for number, _ in tasks]
+
+
+def _numbered(function: Callable[[Item], Result], task: tuple[int, Item]) -> tuple[int, Result]:
+    number, item = task
+    return number, function(item)
 
 
 def map_unordered(work: Callable[[Job], Result], jobs: Iterable[Job], processes: int) -> Iterator[tuple[Job, Result | None]]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from separator.tasks.pool import QUEUED, THREAD_LIMITS, map_unordered
+from separator.errors import UserError
+from separator.parallel import QUEUED, THREAD_LIMITS, map_unordered, parallel_map
 
 
 def square(number):
@@ -27,6 +28,16 @@ def fail(number):
 
 def environment(name):
     return os.environ.get(name)
+
+
+def fail_at_seven(number):
+    if number == 7:
+        raise UserError(f"cannot do {number}")
+    return number
+
+
+def die(number):
+    os._exit(1)
 
 
 def test_every_job_gets_its_result():
@@ -65,8 +76,8 @@ def test_workers_have_one_thread_each_and_the_parent_keeps_its_own(monkeypatch):
 
 PARENT = """
 import os, signal
-from separator.tasks.pool import map_unordered
-from tests.tasks.test_pool import own_id
+from separator.parallel import map_unordered
+from tests.test_parallel import own_id
 if __name__ == "__main__":
     for _, process in map_unordered(own_id, [1, 2, 3], 1):
         print(process, flush=True)
@@ -88,7 +99,7 @@ def is_running(process):
 
 def test_workers_leave_when_their_parent_is_killed(tmp_path):
     (tmp_path / "parent.py").write_text(PARENT)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     killed = subprocess.run([sys.executable, tmp_path / "parent.py"], capture_output=True, text=True, env=environment)
     assert killed.returncode == -signal.SIGKILL
     worker = int(killed.stdout)
@@ -96,3 +107,24 @@ def test_workers_leave_when_their_parent_is_killed(tmp_path):
     while is_running(worker) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not is_running(worker)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_come_in_order(workers):
+    assert parallel_map(square, range(30), workers, "squares") == [n * n for n in range(30)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_first_error_ends_it(workers):
+    with pytest.raises(UserError, match="cannot do 7"):
+        parallel_map(fail_at_seven, range(30), workers, "numbers")
+
+
+def test_a_killed_process_is_one_clear_line():
+    with pytest.raises(UserError, match="a worker process was killed"):
+        parallel_map(die, range(30), 2, "deaths")
+
+
+def test_nothing_is_printed_without_a_terminal(capfd):
+    parallel_map(square, range(3), 1, "squares")
+    assert capfd.readouterr() == ("", "")

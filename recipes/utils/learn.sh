@@ -1,0 +1,42 @@
+# Stages 2 to 5, the same in every recipe for separation. Source it below common.sh.
+
+# `learn TRAIN DEV CLOSED OPEN` trains on TRAIN, with DEV for the dev loss, converts as --convert-configs says, scores all
+# models on the folders of mixtures CLOSED and OPEN, and makes examples. A conversion's configuration NAME.yaml that has a
+# NAME.tune.yaml beside it is followed by tuning all stages together.
+learn() {
+  local train=$1 dev=$2 closed=$3 open=$4 out=$exp/$tag conversion name tuning
+  local data=(--data.train "$train" --data.dev "$dev") models
+  mkdir -p "$out"
+
+  # shellcheck disable=SC2086 # options are words, here and below
+  if runs 2 "training"; then
+    separator train --config "$config" "${data[@]}" --model.sample_rate "$rate" --out "$out/ann" $train_options
+  fi
+
+  models=("ann=$out/ann/ann.safetensors")
+  for conversion in $convert_configs; do
+    name=$(basename "$conversion" .yaml)
+    models+=("$name=$out/$name/snn.safetensors")
+    if runs 3 "conversion $name"; then
+      # shellcheck disable=SC2086
+      separator convert --config "$conversion" --model "$out/ann/ann.safetensors" "${data[@]}" --out "$out/$name" $convert_options
+    fi
+    tuning=${conversion%.yaml}.tune.yaml
+    [ -f "$tuning" ] || continue
+    models+=("$name-tuned=$out/$name-tuned/snn.safetensors")
+    if runs 3 "tuning $name"; then
+      # shellcheck disable=SC2086
+      separator train --config "$tuning" --init "$out/$name/snn.safetensors" "${data[@]}" --out "$out/$name-tuned" $tune_options
+    fi
+  done
+
+  if runs 4 "scores"; then
+    separator evaluate --mixtures "closed=$closed" "open=$open" --model "${models[@]}" --out "$out/results" --jobs "$jobs"
+    cp "$out/results/RESULTS.md" "$out/RESULTS.md"
+  fi
+
+  if runs 5 "examples"; then
+    separator examples --mixtures "open=$open" --model "${models[@]}" --scores "$out/results" --out "$out/examples"
+  fi
+  log "done; results are in $out"
+}
