@@ -20,11 +20,13 @@ PARSER = ConfiguredParser
 def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     """Options of `separator convert`."""
     from separator.snn.progressive import ConversionSettings
+    from separator.tasks.optimisers import OptimiserName
     from separator.tasks.training import CardSettings, DataSettings
 
     parser.add_argument("--config", action="config", help="YAML file with any of the values below")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model, its report and the state to resume from")
     parser.add_argument("--model", required=True, help="analog model to convert: a shipped name or a file")
+    parser.add_argument("--optimiser", type=OptimiserName, default="adam", help="adam as published, or muon")
     parser.add_argument("--seed", type=int, default=1, help="of the mixtures, other ones than in training")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for all")

@@ -49,33 +49,13 @@ def integrate_and_fire(currents: Tensor, p: IFParameters) -> Tensor:
     return trains
 
 
-def fire_charge(charge: Tensor, p: IFParameters, window: int) -> Tensor:
-    """Spike trains of neurons charged once, at the first step (section 3.4). Shape: (B, ...) -> (N_s, B, ...).
+def count_charge(charge: Tensor, p: IFParameters, window: int) -> Tensor:
+    """Spikes of neurons charged once, at the first step (section 3.4): clip(floor((charge + start) / threshold), 0, N_s).
 
-    The count is clip(floor((charge + start) / threshold), 0, N_s); the spikes come first, one a step.
+    They come first, one a step. Shape: (B, ...) -> (B, ...). Exact for numbers on a grid, whatever the division rounds to.
     """
-    silence = torch.zeros_like(charge)
-    state = start_state(p, charge)
-    trains = charge.new_empty((window, *charge.shape))
-    for t in range(window):
-        trains[t], state = if_step(charge if t == 0 else silence, state, p)
-    return trains
-
-
-def pack(trains: Tensor) -> Tensor:
-    """Spike trains of at most 32 steps as bits of 32-bit words, step t in bit t. Shape: (N_s, B, ...) -> (B, ...), int32.
-
-    Raises:
-        ValueError: the window is over 32 steps.
-    """
-    if len(trains) > 32:
-        raise ValueError(f"a 32-bit word holds 32 time steps, not {len(trains)}")
-    words = torch.zeros_like(trains[0], dtype=torch.int32)
-    for t, spikes in enumerate(trains):
-        words |= spikes.to(torch.int32) << t
-    return words
-
-
-def unpack(words: Tensor, window: int) -> Tensor:
-    """Spike trains from packed words. Shape: (B, ...) -> (N_s, B, ...), float32."""
-    return torch.stack([((words >> t) & 1).float() for t in range(window)])
+    v = charge + p.start
+    counts = (v / p.threshold).floor().clamp(-1, window + 1)
+    counts = counts - (counts * p.threshold > v).to(v.dtype)
+    counts = counts + ((counts + 1) * p.threshold <= v).to(v.dtype)
+    return counts.clamp(0, window)

@@ -4,7 +4,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from separator.atomic import atomic_path, write_text
 from separator.errors import UserError
-from separator.snn.neuron import pack, unpack
 from separator.snn.report import StageReport, agreement
+from separator.snn.spikes import Spikes
 from separator.snn.spiking import Dynamics, Schedule, SpikingStage
 from separator.snn.stack import Readout, Stack, fire, spiking_role
 from separator.snn.stage import Stage
@@ -27,6 +27,12 @@ from separator.snn.thresholds import activation_bound
 STATE = "conversion.json"  # in the folder of a conversion: how far it is
 
 Loss = Callable[[nn.Module, Any], Tensor]  # (network, batch) -> scalar
+OptimiserFactory = Callable[[Mapping[str, nn.Parameter], float], torch.optim.Optimizer]  # (parameters, learning rate)
+
+
+def adam(parameters: Mapping[str, nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    """Adam, as published."""
+    return torch.optim.Adam(parameters.values(), lr)
 
 
 class Batches(Protocol):
@@ -131,6 +137,7 @@ class ProgressiveTandemLearning:
         settings: how to convert.
         folder: for the state after each stage, from which an interrupted conversion goes on; None to keep none.
         log: called with one line of text at each event.
+        optimiser: makes one for each stage, from the parameters by name.
     """
 
     def __init__(
@@ -144,13 +151,14 @@ class ProgressiveTandemLearning:
         settings: ConversionSettings,
         folder: Path | None = None,
         log: Callable[[str], None] = print,
+        optimiser: OptimiserFactory = adam,
     ) -> None:
         check_convertible(stack)
         self.network, self.stack, self.loss, self.settings = network, stack, loss, settings
         self.train_batches, self.dev_batches = train_batches, dev_batches
-        self.folder, self.log = folder, log
+        self.folder, self.log, self.optimiser = folder, log, optimiser
         self.reports: list[StageReport] = []
-        self.prefixes: dict[tuple[str, int], Tensor] = {}
+        self.prefixes: dict[tuple[str, int], Spikes] = {}
         self.device = next(network.parameters()).device
         stack.readout = settings.readout
         for module in upstream:
@@ -201,8 +209,8 @@ class ProgressiveTandemLearning:
         patience = Patience(self.settings.patience)
         patience.improved(loss)
         best = copy.deepcopy(self.network.state_dict())
-        parameters = [p for p in self.network.parameters() if p.requires_grad]
-        optimiser = torch.optim.Adam(parameters, self.settings.lr)
+        parameters = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
+        optimiser = self.optimiser(parameters, self.settings.lr)
         steps = max(1, self.settings.max_epochs * len(self.train_batches))
         rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps if self.settings.anneal else 1.0)
         epoch = 0
@@ -214,7 +222,7 @@ class ProgressiveTandemLearning:
                     value = self.loss(self.network, batch)
                 optimiser.zero_grad()
                 value.backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(parameters, self.settings.clip)
+                nn.utils.clip_grad_norm_(parameters.values(), self.settings.clip)
                 optimiser.step()
                 rate.step()
             loss = self._dev_loss()
@@ -244,7 +252,7 @@ class ProgressiveTandemLearning:
 
     @torch.no_grad()
     def _signals(self, index: int) -> Iterator[Signal]:
-        """Inputs of stage `index` on the calibration batches, with the trains if it is in tandem."""
+        """Inputs of stage `index` on the calibration batches, with the spikes if it is in tandem."""
         self.network.eval()
         captured: list[Signal | Tensor] = []
         handle = self.stack.stages[index].register_forward_pre_hook(lambda module, inputs: captured.append(inputs[0]))
@@ -259,16 +267,16 @@ class ProgressiveTandemLearning:
         finally:
             handle.remove()
 
-    def _batches(self, subset: str, converted: int) -> Iterator[tuple[Any, Tensor | None]]:
-        """Batches with the packed trains of the spiking prefix, which are simulated when they are first needed."""
+    def _batches(self, subset: str, converted: int) -> Iterator[tuple[Any, Spikes | None]]:
+        """Batches with the spikes of the spiking prefix, which is simulated when they are first needed."""
         for i, batch in enumerate(self.train_batches if subset == "train" else self.dev_batches):
-            words = self.prefixes.get((subset, i))
-            if words is None and converted:
-                words = pack(fire(self.stack.spiking_stages(), self._stack_input(batch))).cpu()
-                kept = sum(other.nbytes for other in self.prefixes.values())
-                if kept + words.nbytes <= self.settings.keep_mb * 1_000_000:
-                    self.prefixes[subset, i] = words
-            yield batch, words if words is None else words.to(self.device)
+            spikes = self.prefixes.get((subset, i))
+            if spikes is None and converted:
+                spikes = fire(self.stack.spiking_stages(), self._stack_input(batch)).to("cpu")
+                kept = sum(other.words.nbytes for other in self.prefixes.values())
+                if kept + spikes.words.nbytes <= self.settings.keep_mb * 1_000_000:
+                    self.prefixes[subset, i] = spikes
+            yield batch, spikes if spikes is None else spikes.to(self.device)
 
     @torch.no_grad()
     def _stack_input(self, batch: Any) -> Tensor:
@@ -286,8 +294,8 @@ class ProgressiveTandemLearning:
     @torch.no_grad()
     def _advance_prefixes(self, stage: SpikingStage) -> None:
         """Run the kept trains through a stage that has just been frozen."""
-        for key, words in self.prefixes.items():
-            self.prefixes[key] = pack(stage.trains(unpack(words.to(self.device), stage.window))).cpu()
+        for key, spikes in self.prefixes.items():
+            self.prefixes[key] = stage.fire(spikes.to(self.device)).to("cpu")
 
     def _save(self) -> None:
         """Write the state after a stage; the weights first, so that the index never names weights that are not there."""

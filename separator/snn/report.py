@@ -42,10 +42,10 @@ def agreement(tandem: TandemStage, signals: Iterable[Signal]) -> dict[str, float
     moments = torch.zeros(5, dtype=torch.float64)  # sums of a, b, aa, bb, ab for activation a and spiking b
     for signal in signals:
         spiking = spiking or tandem.spiking(signal.unit)
-        trains = spiking.trains(signal.activation if signal.trains is None else signal.trains)
-        counts = trains.sum(0)
+        spikes = spiking.encode(signal.activation) if signal.spikes is None else spiking.fire(signal.spikes)
+        counts = spikes.counts
         a = tandem.stage(signal.activation).double()
-        b = spiking.activation(trains).double()
+        b = spiking.activation(spikes).double()
         n += counts.numel()
         fired_sum += float(counts.sum(dtype=torch.float64))
         silent += float((counts == 0).sum())

@@ -1,14 +1,17 @@
 """Spiking stages: what a layer is after conversion."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from separator.snn.affine import AffineMap, affine_map
+from separator.snn.events import event_driven
 from separator.snn.fold import folded
 from separator.snn.grid import grid_step, potential_bound, snap
-from separator.snn.neuron import IFParameters, fire_charge, integrate_and_fire
+from separator.snn.neuron import IFParameters, count_charge, integrate_and_fire
+from separator.snn.spikes import Spikes
 from separator.snn.stage import Stage
 
 # What a stage does in the spiking network: the first one turns analog input into spikes, the last one is read out.
@@ -78,6 +81,8 @@ class SpikingStage(nn.Module):
     ) -> None:
         super().__init__()
         self.apply_affine, self.role, self.dynamics = apply, role, dynamics
+        self._events: Callable[[Spikes], Spikes] | None = None
+        self._events_tried = False
         self.register_buffer("weight", weight)
         self.register_buffer("bias", bias)
         self.register_buffer("threshold", neurons.threshold)
@@ -150,24 +155,51 @@ class SpikingStage(nn.Module):
         """Synaptic current of one time step, constant current included (Eq. 3). Shape: (B, ...) -> (B, ...)."""
         return self.apply_affine(spikes, self.weight, self.bias)
 
-    def potential(self, trains: Tensor) -> Tensor:
-        """Free aggregate membrane potential after the whole window (Eq. 9). Shape: (N_s, B, ...) -> (B, ...).
+    def potential(self, spikes: Spikes) -> Tensor:
+        """Free aggregate membrane potential after the whole window (Eq. 9). Shape: spikes (B, ...) -> (B, ...).
 
         One application of the map to the spike counts; on the grid that is exactly the sum of the currents.
         """
-        free = self.apply_affine(trains.sum(0), self.weight, None)
+        free = self.apply_affine(spikes.counts.to(self.weight.dtype), self.weight, None)
         return free + per_channel(self.bias * self.window, free)
 
-    def trains(self, signal: Tensor) -> Tensor:
-        """All spike trains at once: analog input (B, ...) or incoming trains (N_s, B, ...) -> (N_s, B, ...)."""
-        if self.role == "encode" or self.dynamics.schedule == "layer-by-layer":
-            charge = self.charge(signal) if self.role == "encode" else self.potential(signal)
-            return fire_charge(charge, self.neurons(charge), self.window)
-        flat = self.current(signal.flatten(0, 1))  # time folded into the batch
-        currents = flat.view(*signal.shape[:2], *flat.shape[1:])
-        return integrate_and_fire(currents, self.neurons(currents[0]))
+    def encode(self, x: Tensor) -> Spikes:
+        """Spikes of an encoding stage on analog input (B, ...)."""
+        return self._fire_at_once(self.charge(x))
 
-    def activation(self, trains: Tensor) -> Tensor:
-        """Analog activation that spike trains stand for, count times threshold. Shape: (N_s, B, ...) -> (B, ...)."""
-        counts = trains.sum(0)
-        return counts * per_channel(self.threshold, counts)
+    def fire(self, spikes: Spikes) -> Spikes:
+        """Spikes fired on the incoming ones, by the fastest execution there is for them."""
+        if self.dynamics.schedule == "layer-by-layer":
+            return self._fire_at_once(self.potential(spikes))
+        if fired := self._fire_events(spikes):
+            return fired
+        trains = spikes.trains().to(self.weight.dtype)
+        flat = self.current(trains.flatten(0, 1).contiguous())  # time folded into the batch
+        currents = flat.view(self.window, -1, *flat.shape[1:])
+        return Spikes.pack(integrate_and_fire(currents, self.neurons(currents[0])))
+
+    def activation(self, spikes: Spikes) -> Tensor:
+        """Analog activation that spikes stand for, count times threshold. Shape: (B, ...)."""
+        return spikes.counts * per_channel(self.threshold, spikes.counts)
+
+    def _fire_at_once(self, charge: Tensor) -> Spikes:
+        return Spikes(self.window, counts=count_charge(charge, self.neurons(charge), self.window))
+
+    def _fire_events(self, spikes: Spikes) -> Spikes | None:
+        """Event-driven; None for layers that this execution does not serve."""
+        if not self._events_tried:
+            numbers = self.weight, self.bias, IFParameters(self.threshold, self.start)
+            self._events, self._events_tried = event_driven(self.apply_affine, *numbers, self.window), True
+        return None if self._events is None else self._events(spikes)
+
+    def _forget_layout(self) -> None:
+        self._events, self._events_tried = None, False
+
+    def _apply(self, *args: Any, **kwargs: Any) -> "SpikingStage":
+        self._forget_layout()
+        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+        return self
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._forget_layout()
+        super()._load_from_state_dict(*args, **kwargs)

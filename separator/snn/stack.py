@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from separator.snn.affine import affine_map
-from separator.snn.neuron import IFParameters, IFState, if_step, start_state, unpack
+from separator.snn.neuron import IFParameters
+from separator.snn.spikes import Spikes
 from separator.snn.spiking import Dynamics, Role, SpikingStage
 from separator.snn.stage import Stage
 from separator.snn.tandem import Signal, TandemStage
@@ -51,7 +52,7 @@ class Stack(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.readout: Readout = readout
         self.observer: Observer | None = None
-        self._prefix: Tensor | None = None
+        self._prefix: Spikes | None = None
 
     @property
     def converted(self) -> int:
@@ -75,8 +76,8 @@ class Stack(nn.Module):
             return self._read(simulate(spiking, x, self.observer))
         signal = Signal(x)
         if spiking:
-            trains = fire(spiking, x) if self._prefix is None else unpack(self._prefix, spiking[-1].window)
-            signal = Signal(spiking[-1].activation(trains), trains, spiking[-1].threshold)
+            spikes = fire(spiking, x) if self._prefix is None else self._prefix
+            signal = Signal(spiking[-1].activation(spikes), spikes, spiking[-1].threshold)
         for stage in self.stages[len(spiking) :]:
             signal = stage(signal) if isinstance(stage, TandemStage) else Signal(stage(signal.activation))
         last = self.stages[-1]
@@ -123,9 +124,9 @@ class Stack(nn.Module):
             self.stages[i] = stage.with_window(window)
 
     @contextmanager
-    def given_prefix(self, words: Tensor | None) -> Iterator[None]:
-        """Take the packed trains of the last spiking stage from `words` instead of simulating the spiking stages."""
-        self._prefix = words
+    def given_prefix(self, spikes: Spikes | None) -> Iterator[None]:
+        """Take the spikes of the last spiking stage from here instead of simulating the spiking stages."""
+        self._prefix = spikes
         try:
             yield
         finally:
@@ -133,53 +134,31 @@ class Stack(nn.Module):
 
 
 @torch.no_grad()
-def fire(stages: Sequence[SpikingStage], x: Tensor) -> Tensor:
-    """Spike trains of the last of `stages`, stage by stage, time folded into the batch. Shape: (B, ...) -> (N_s, B, ...)."""
-    signal = x
-    for stage in stages:
-        signal = stage.trains(signal)
-    return signal
+def fire(stages: Sequence[SpikingStage], x: Tensor) -> Spikes:
+    """Spikes of the last of `stages`, stage by stage over the whole window. Shape: (B, ...) -> (B, ...)."""
+    spikes = stages[0].encode(x)
+    for stage in stages[1:]:
+        spikes = stage.fire(spikes)
+    return spikes
 
 
 @torch.no_grad()
 def simulate(stages: Sequence[SpikingStage], x: Tensor, observe: Observer | None = None) -> Tensor:
-    """Free aggregate membrane potential of the last stage. Shape: (B, ...) -> (B, ...). Equal to `fire`, to the bit.
+    """Free aggregate membrane potential of the last stage. Shape: (B, ...) -> (B, ...).
 
-    Pipelined, at each time step every stage fires on the spikes that the stage before fires at that step, so that the state is
-    one membrane potential per neuron, whatever the window, and the result is there after N_s steps.
+    The observer sees every stage at every step, stage by stage. That is the order of computation under either schedule: what
+    a stage fires at a step depends on the stages before it only, so that time need not run on all of them at once.
     """
     *firing, last = stages
-    if last.dynamics.schedule == "layer-by-layer":
-        return _simulate_layers(firing, last, x, observe)
-    charge = firing[0].charge(x)
-    silence = torch.zeros_like(charge)
-    states: list[IFState | None] = [None] * len(firing)
-    potential: Tensor | None = None
-    for t in range(last.window):
-        signal = x
-        for i, stage in enumerate(firing):
-            current = stage.current(signal) if i else silence if t else charge
-            neurons = stage.neurons(current)
-            spikes, states[i] = if_step(current, states[i] or start_state(neurons, current), neurons)
-            if observe is not None:
-                observe(StageStep(t, i, stage, signal, spikes))
-            signal = spikes
-        current = last.current(signal)
+    spikes: Spikes | None = None
+    for position, stage in enumerate(firing):
+        fired = stage.encode(x) if spikes is None else stage.fire(spikes)
         if observe is not None:
-            observe(StageStep(t, len(firing), last, signal, current))
-        potential = current if potential is None else potential + current
-    assert potential is not None  # a window has at least one step
-    return potential
-
-
-def _simulate_layers(firing: Sequence[SpikingStage], last: SpikingStage, x: Tensor, observe: Observer | None) -> Tensor:
-    """Layer by layer: each stage fires once all of its input is in."""
-    signal = x
-    for position, stage in enumerate([*firing, last]):
-        outputs = stage.potential(signal) if stage is last else stage.trains(signal)
-        if observe is not None:
-            for t in range(stage.window):
-                incoming = signal if stage.role == "encode" else signal[t]
-                observe(StageStep(t, position, stage, incoming, outputs if stage is last else outputs[t]))
-        signal = outputs
-    return signal
+            for t, outputs in enumerate(fired.steps()):
+                observe(StageStep(t, position, stage, x if spikes is None else spikes.at(t), outputs))
+        spikes = fired
+    assert spikes is not None  # a stack has at least two stages
+    if observe is not None:
+        for t, incoming in enumerate(spikes.steps()):
+            observe(StageStep(t, len(firing), last, incoming, last.current(incoming)))
+    return last.potential(spikes)

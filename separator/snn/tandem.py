@@ -5,15 +5,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from separator.snn.spikes import Spikes
 from separator.snn.spiking import Dynamics, Role, SpikingStage, per_channel
 from separator.snn.stage import Stage
 
 
 class Signal(NamedTuple):
-    """What goes from stage to stage of a hybrid network: spike trains, and beside them what they stand for."""
+    """What goes from stage to stage of a hybrid network: spikes, and beside them what they stand for."""
 
     activation: Tensor  # (B, ...), differentiable; of spiking stages count times threshold
-    trains: Tensor | None = None  # (N_s, B, ...); None where the sender is analog
+    spikes: Spikes | None = None  # None where the sender is analog
     unit: Tensor | None = None  # activation that one spike stands for, the sender's threshold, (1,) or (C,)
 
 
@@ -58,20 +59,19 @@ class TandemStage(nn.Module):
         return SpikingStage.convert(self.stage, self.role, unit, self.threshold, self.dynamics)
 
     def forward(self, signal: Signal) -> Signal:
-        """Trains and activation from those of the stage before; of a readout, its membrane potential as activation."""
+        """Spikes and activation from those of the stage before; of a readout, its membrane potential as activation."""
         z = self.stage.preactivation(signal.activation)
         if self.role == "readout":
             # No spikes: the potential is the pre-activation of the twin, exactly (Eq. 9).
             return Signal(z)
         with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
             spiking = self.spiking(signal.unit)
-            trains = spiking.trains(signal.activation.float() if signal.trains is None else signal.trains)
-            counts = trains.sum(0)
-            fired = counts * per_channel(spiking.threshold, counts)
+            spikes = spiking.encode(signal.activation.float()) if signal.spikes is None else spiking.fire(signal.spikes)
+            fired = spiking.activation(spikes)
         if self.learn_threshold:
             threshold = per_channel(self.threshold, z)
             clipped = (z / threshold).clamp(0, self.dynamics.window)
-            twin = threshold * (clipped + (counts - clipped).detach())
+            twin = threshold * (clipped + (spikes.counts - clipped).detach())
         else:
             twin = z.relu()
-        return Signal(fired + (twin - twin.detach()), trains, spiking.threshold)
+        return Signal(fired + (twin - twin.detach()), spikes, spiking.threshold)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from separator.models import load_model, save_model
 from separator.snn import report
 from separator.snn.progressive import ConversionSettings, ProgressiveTandemLearning
 from separator.snn.report import StageReport
+from separator.tasks.optimisers import OptimiserName, make_optimiser
 from separator.tasks.separation import resolve_device
 from separator.tasks.training import DEV_SEED, CardSettings, DataSettings, MixtureData, pit_loss
 
@@ -26,6 +28,7 @@ class ConversionRun:
     data: DataSettings
     conversion: ConversionSettings = field(default_factory=ConversionSettings)
     card: CardSettings = field(default_factory=lambda: CardSettings(name="snn"))
+    optimiser: OptimiserName = "adam"
     seed: int = 1  # of the mixtures, other ones than in training
     device: str = "cpu"
     threads: int = 0  # CPU threads, 0 for all
@@ -69,6 +72,7 @@ def convert(run: ConversionRun, folder: Path, log: Callable[[str], None] = print
         settings=run.conversion,
         folder=folder,
         log=log,
+        optimiser=partial(make_optimiser, run.optimiser),
     )
     stages: list[StageReport] = []
     for stages in engine.stages():

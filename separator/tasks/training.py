@@ -21,7 +21,7 @@ from separator.models.card import ModelCard
 from separator.models.files import load_model, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.activity import ActivityPenalty
-from separator.tasks.muon import Muon
+from separator.tasks.optimisers import OptimiserName, make_optimiser
 
 DEV_SEED = 1_000_003  # mixtures made on the fly for the dev loss; the same in every epoch
 
@@ -44,7 +44,7 @@ class DataSettings:
 class OptimiserSettings:
     """How to train."""
 
-    name: Literal["adam", "muon"] = "adam"
+    name: OptimiserName = "adam"
     lr: float = 1e-3
     # plateau: halve after `patience` bad epochs; trapezoid: constant, then linearly to zero over `decay` of all epochs
     schedule: Literal["plateau", "trapezoid"] = "plateau"
@@ -184,13 +184,7 @@ class SeparationTraining(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Optimiser and learning-rate schedule."""
         settings = self.settings
-        parameters = dict(self.network.named_parameters())
-        if settings.name == "adam":
-            optimiser: torch.optim.Optimizer = torch.optim.Adam(parameters.values(), settings.lr)
-        else:
-            matrices = [p for name, p in parameters.items() if p.ndim >= 2 and name.startswith(("stack.", "mask."))]
-            chosen = {id(p) for p in matrices}
-            optimiser = Muon(matrices, [p for p in parameters.values() if id(p) not in chosen], settings.lr)
+        optimiser = make_optimiser(settings.name, dict(self.network.named_parameters()), settings.lr)
         if settings.schedule == "plateau":
             halving = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=settings.patience - 1)
             return {"optimizer": optimiser, "lr_scheduler": {"scheduler": halving, "monitor": "dev_loss"}}

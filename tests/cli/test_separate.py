@@ -42,7 +42,9 @@ def network(window=None):
 def shipped(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shipped")
     for name, window in [("small-ann", None), ("small-snn", 4)]:
-        conversion = None if window is None else {"window": window, "readout": "rectified", "schedule": "pipelined"}
+        conversion = (
+            None if window is None else {"window": window, "start": 0.5, "readout": "rectified", "schedule": "pipelined"}
+        )
         card = ModelCard(name, asdict(CONFIG), conversion, f"the {name}", scores={"SI-SDRi": 5.25})
         save_model(folder / f"{name}.safetensors", network(window), card)
     return folder

@@ -58,10 +58,10 @@ def test_synaptic_operations_of_a_spiking_network():
     for i, layer in enumerate(activity.layers):
         fan = torch.tensor(brute_force_fan_out(convolutions[i], 11)).float()
         if i:  # every spike of the layer before reaches its synapses
-            trains = fire(stages[:i], signal)
+            trains = fire(stages[:i], signal).trains()
             assert layer.synaptic_operations == int((trains.sum((0, 1, 2)) * fan).sum())
         if i < len(stages) - 1:
-            trains = fire(stages[: i + 1], signal)
+            trains = fire(stages[: i + 1], signal).trains()
             assert layer.spikes == int(trains.sum())
             assert layer.rate == float(trains.double().mean())
         assert layer.macs == 3 * convolutions[i].in_channels * int(fan.sum())

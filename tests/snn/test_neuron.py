@@ -1,11 +1,11 @@
 from fractions import Fraction
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from separator.snn.neuron import IFParameters, fire_charge, integrate_and_fire, pack, unpack
+from separator.snn.neuron import IFParameters, count_charge, integrate_and_fire
+from separator.snn.spikes import Spikes
 
 # Multiples of 1/64 well below 2^24 of them: exact in float32, so that equality can be asked for.
 grid = st.integers(-2000, 2000).map(lambda n: n / 64)
@@ -32,9 +32,12 @@ def test_spikes_are_those_of_the_published_equations(currents, threshold, start)
 @given(grid, thresholds, st.sampled_from([0.0, 0.5]), st.integers(1, 32))
 def test_charge_fires_its_floor_first(charge, threshold, start, window):
     neurons = IFParameters(torch.tensor([threshold]), torch.tensor([threshold * start]))
-    train = fire_charge(torch.tensor([charge]), neurons, window)[:, 0].tolist()
+    spikes = Spikes(window, counts=count_charge(torch.tensor([charge]), neurons, window))
+    currents = torch.zeros(window, 1)
+    currents[0] = charge
+    assert torch.equal(spikes.trains(), integrate_and_fire(currents, neurons))
     count = max(0, min(window, (Fraction(charge) + Fraction(threshold * start)) // Fraction(threshold)))
-    assert train == [1.0] * count + [0.0] * (window - count)
+    assert spikes.trains()[:, 0].tolist() == [1.0] * count + [0.0] * (window - count)
 
 
 @given(st.integers(-800, 800), st.integers(-60, 60), st.integers(1, 100), st.integers(1, 32))
@@ -46,16 +49,3 @@ def test_count_of_a_charge_with_constant_current(charge, current, threshold, win
     neurons = IFParameters(torch.tensor([float(threshold)]), torch.zeros(1))
     floor = (charge + current * window) // threshold if current >= 0 else charge // (threshold - current)
     assert int(integrate_and_fire(currents, neurons).sum()) == max(0, min(window, floor))
-
-
-@given(st.integers(1, 32), st.integers(0, 2**32 - 1))
-def test_packing_is_lossless(window, seed):
-    trains = torch.randint(0, 2, (window, 2, 3), generator=torch.Generator().manual_seed(seed)).float()
-    words = pack(trains)
-    assert words.dtype == torch.int32
-    assert torch.equal(unpack(words, window), trains)
-
-
-def test_packing_refuses_long_windows():
-    with pytest.raises(ValueError, match="33"):
-        pack(torch.zeros(33, 1))

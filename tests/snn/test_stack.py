@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from separator.snn.neuron import pack
-from separator.snn.spiking import Dynamics
+from separator.snn.neuron import if_step, integrate_and_fire, start_state
+from separator.snn.spikes import Spikes
+from separator.snn.spiking import Dynamics, SpikingStage
 from separator.snn.stack import Stack, fire, simulate
 from separator.snn.stage import Stage
 from tests.snn.nets import STACKS, conv1d_stack, converted, linear_stack
@@ -23,8 +24,30 @@ def make(kind, seed, window, start, channelwise=False, batch=3, schedule="pipeli
     return converted(build(seed), x, window, start, channelwise, schedule), x
 
 
-def readout(stack, trains):
-    return sum(stack.spiking_stages()[-1].current(spikes) for spikes in trains)
+def step_by_step(stages, x):
+    """Pipelined, all stages at each time step, one membrane potential per neuron."""
+    *firing, last = stages
+    charge = firing[0].charge(x)
+    states = [None] * len(firing)
+    potential = 0
+    for t in range(last.window):
+        spikes = None
+        for i, stage in enumerate(firing):
+            current = stage.current(spikes) if i else charge * (t == 0)
+            neurons = stage.neurons(current)
+            spikes, states[i] = if_step(current, states[i] or start_state(neurons, current), neurons)
+        potential = potential + last.current(spikes)
+    return potential
+
+
+def layer_by_layer(stages, x):
+    """Each stage charged with all of its input at once, then firing step by step."""
+    trains = None
+    for stage in stages[:-1]:
+        charge = stage.charge(x) if trains is None else sum(stage.current(spikes) for spikes in trains)
+        currents = torch.stack([charge * (t == 0) for t in range(stage.window)])
+        trains = integrate_and_fire(currents, stage.neurons(charge))
+    return sum(stages[-1].current(spikes) for spikes in trains)
 
 
 @settings(max_examples=30, deadline=None)
@@ -40,7 +63,7 @@ def test_every_execution_gives_the_same_bits(kind, seed, window, start, channelw
     stack, x = make(kind, seed, window, start, channelwise, schedule=schedule)
     stages = stack.spiking_stages()
     potential = simulate(stages, x)
-    assert torch.equal(readout(stack, fire(stages[:-1], x)), potential)
+    assert torch.equal((step_by_step if schedule == "pipelined" else layer_by_layer)(stages, x), potential)
     double = copy.deepcopy(stages)
     for stage in double:
         stage.double()
@@ -48,6 +71,39 @@ def test_every_execution_gives_the_same_bits(kind, seed, window, start, channelw
     for one in range(len(x)):  # in double precision, and one by one, but for the float charge before the first spike
         double[0].charge = lambda _, one=one: charge[one : one + 1].double()
         assert torch.equal(simulate(double, x[one : one + 1].double()).float(), potential[one : one + 1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_event_driven_layers_fire_what_dense_ones_do(data):
+    """Random layers of every kind and geometry, against all steps folded into the batch of a dense layer."""
+    kind = data.draw(st.sampled_from(["linear", "conv1d", "conv2d"]))
+    small = st.integers(1, 3)
+    inputs, outputs, window = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 70)), data.draw(st.integers(1, 32))
+    torch.manual_seed(data.draw(st.integers(0, 10**6)))
+    if kind == "linear":
+        layer, shape = nn.Linear(inputs, outputs), ()
+    elif kind == "conv1d":
+        options = {"stride": data.draw(small), "padding": data.draw(st.integers(0, 4)), "dilation": data.draw(small)}
+        layer, shape = nn.Conv1d(inputs, outputs, data.draw(small), **options), (data.draw(st.integers(7, 40)),)
+    else:
+        options = {name: (data.draw(small), data.draw(small)) for name in ("stride", "dilation", "kernel_size")}
+        options["padding"] = (data.draw(st.integers(0, 4)), data.draw(st.integers(0, 4)))
+        layer, shape = nn.Conv2d(inputs, outputs, **options), (data.draw(st.integers(7, 9)), data.draw(st.integers(7, 20)))
+    dynamics = Dynamics(window, data.draw(st.sampled_from([0.0, 0.5])))
+    threshold = torch.rand(outputs) + 0.1 if data.draw(st.booleans()) else torch.full((1,), 0.5)
+    stage = SpikingStage.convert(Stage(layer), "fire", torch.ones(1), threshold, dynamics)
+    rate = data.draw(st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+    trains = (torch.rand(window, 2, inputs, *shape) < rate).float()
+    currents = torch.stack([stage.current(spikes) for spikes in trains])
+    expected = integrate_and_fire(currents, stage.neurons(currents[0]))
+    fired = stage.fire(Spikes.pack(trains))
+    assert stage._events is not None
+    assert torch.equal(fired.trains(), expected)
+    assert torch.equal(fired.counts, expected.sum(0))
+    grouped = copy.deepcopy(stage)
+    grouped._events, grouped._events_tried = None, True
+    assert torch.equal(grouped.fire(Spikes.pack(trains)).trains(), expected)
 
 
 def python_potential(stack, charge):
@@ -91,18 +147,18 @@ def test_simulation_equals_rational_arithmetic(window, start):
 @pytest.mark.parametrize("kind", sorted(STACKS))
 def test_counts_of_waiting_layers_are_clipped_floors_of_the_whole_potential(kind):
     stack, x = make(kind, 5, 6, 0.5, channelwise=True, schedule="layer-by-layer")
-    signal = x
+    incoming = None
     for stage in stack.spiking_stages()[:-1]:
-        trains = stage.trains(signal)
-        if stage.role == "encode":
-            potential = stage.charge(signal).double()
+        if incoming is None:
+            spikes, potential = stage.encode(x), stage.charge(x).double()
         else:
-            potential = sum(stage.current(spikes).double() for spikes in signal)
+            spikes = stage.fire(incoming)
+            potential = sum(stage.current(step).double() for step in incoming.steps())
         threshold, start = (value.double() for value in stage.neurons(potential))
         expected = ((potential + start) / threshold).floor().clamp(0, 6)
-        assert torch.equal(trains.sum(0).double(), expected)
-        assert torch.equal(trains, trains.sort(0, descending=True).values)
-        signal = trains
+        assert torch.equal(spikes.counts.double(), expected)
+        assert torch.equal(spikes.trains(), spikes.trains().sort(0, descending=True).values)
+        incoming = spikes
 
 
 @pytest.mark.parametrize("kind", sorted(STACKS))
@@ -138,9 +194,9 @@ def test_half_converted_stack_takes_a_given_prefix():
     whole = converted(linear_stack(2), x, 8, 0.0)
     half = linear_stack(2)
     half.stages[0] = whole.stages[0]
-    words = pack(fire([whole.stages[0]], x))
+    spikes = fire([whole.stages[0]], x)
     plain = half(x)
-    with half.given_prefix(words):
+    with half.given_prefix(spikes):
         assert torch.equal(half(torch.full_like(x, np.nan)), plain)
     assert torch.equal(half(x), plain)
 

@@ -16,17 +16,17 @@ def tandem_of(start=0.5, window=8, learn_threshold=False):
     analog = conv1d_stack(0).stages[1]
     first, second = spiking.stages[0], spiking.stages[1]
     tandem = TandemStage(analog, "fire", second.threshold, Dynamics(window, start), learn_threshold)
-    trains = fire([first], x)
-    return tandem, Signal(first.activation(trains), trains, first.threshold), second
+    spikes = fire([first], x)
+    return tandem, Signal(first.activation(spikes), spikes, first.threshold), second
 
 
 @pytest.mark.parametrize("learn_threshold", [False, True])
 def test_forward_is_the_spiking_layer(learn_threshold):
     tandem, signal, spiking = tandem_of(learn_threshold=learn_threshold)
     output = tandem(signal)
-    trains = spiking.trains(signal.trains)
-    assert torch.equal(output.trains, trains)
-    assert torch.equal(output.activation.detach(), spiking.activation(trains))
+    fired = spiking.fire(signal.spikes)
+    assert torch.equal(output.spikes.words, fired.words)
+    assert torch.equal(output.activation.detach(), spiking.activation(fired))
     assert torch.equal(output.unit, spiking.threshold)
 
 
@@ -50,8 +50,8 @@ def test_gradient_of_a_learned_threshold_is_that_of_a_learned_step():
     output = tandem(signal)
     output.activation.sum().backward()
     (z,) = captured
-    counts = output.trains.sum(0)
-    threshold = Fraction(float(tandem.threshold))
+    counts = output.spikes.counts
+    threshold = Fraction(tandem.threshold.item())
     step_gradient, below, inside, above = Fraction(0), 0, 0, 0
     for value, count, gradient in zip(z.flatten().tolist(), counts.flatten().tolist(), z.grad.flatten().tolist(), strict=True):
         level = Fraction(value) / threshold
@@ -85,10 +85,10 @@ def test_readout_is_the_membrane_potential():
     spiking = converted(conv1d_stack(0), x, 8, 0.5)
     analog = conv1d_stack(0).stages[-1]
     last = spiking.stages[-2]
-    trains = fire(spiking.spiking_stages()[:-1], x)
+    spikes = fire(spiking.spiking_stages()[:-1], x)
     tandem = TandemStage(analog, "readout", torch.ones(1), Dynamics(8, 0.5))
-    potential = sum(spiking.stages[-1].current(spikes) for spikes in trains)
-    assert torch.allclose(tandem(Signal(last.activation(trains), trains)).activation, potential, atol=1e-4)
+    potential = sum(spiking.stages[-1].current(step) for step in spikes.steps())
+    assert torch.allclose(tandem(Signal(last.activation(spikes), spikes)).activation, potential, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", STACKS)

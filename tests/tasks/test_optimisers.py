@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from separator.tasks.muon import Muon, orthogonalised
+from separator.tasks.optimisers import Muon, orthogonalised
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (6, 20), (20, 6)])

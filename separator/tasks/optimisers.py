@@ -1,15 +1,25 @@
-"""The Muon optimiser for convolution weights, with Adam for everything else."""
+"""Optimisers by name: Adam, and Muon for the separator's weights with Adam for everything else."""
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+
+OptimiserName = Literal["adam", "muon"]
 
 # Coefficients of the quintic iteration X <- aX + (bA + cAA)X with A = XX^T that drives all singular values towards one
 # (Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks").
 QUINTIC = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
+
+
+def make_optimiser(name: OptimiserName, parameters: Mapping[str, nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    """An optimiser of the parameters of a `TasNet`, given by their names."""
+    if name == "adam":
+        return torch.optim.Adam(parameters.values(), lr)
+    matrices = {key: p for key, p in parameters.items() if p.ndim >= 2 and key.startswith(("stack.", "mask."))}
+    return Muon(matrices.values(), [p for key, p in parameters.items() if key not in matrices], lr)
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:

@@ -1,0 +1,75 @@
+"""Spike trains, packed: a neuron's train of at most 32 steps is one 32-bit word, step t in bit t."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+LONGEST = 32  # steps
+
+
+class Spikes:
+    """The spike trains of a layer over a time window.
+
+    Where the spikes of each train come first, one a step, counts alone say it all, and words are made when they are needed.
+
+    Args:
+        window: time steps N_s, at most 32.
+        words: (B, ...), int32.
+        counts: (B, ...), whole numbers in floating point, given in place of words.
+
+    Raises:
+        ValueError: the window is over 32 steps.
+    """
+
+    def __init__(self, window: int, words: Tensor | None = None, counts: Tensor | None = None) -> None:
+        if window > LONGEST:
+            raise ValueError(f"a 32-bit word holds {LONGEST} time steps, not {window}")
+        self.window, self._words, self._counts = window, words, counts
+
+    @classmethod
+    def pack(cls, trains: Tensor) -> "Spikes":
+        """From spikes 0 or 1, time in front. Shape: (N_s, B, ...)."""
+        spikes = cls(len(trains), words=torch.zeros_like(trains[0], dtype=torch.int32))
+        for t, step in enumerate(trains):
+            spikes.words.bitwise_or_(step.to(torch.int32) << t)
+        return spikes
+
+    @property
+    def words(self) -> Tensor:
+        """Packed trains. Shape: (B, ...), int32."""
+        if self._words is None:
+            # Shifted as 64 bits, since 32 ones do not fit in a positive 32-bit number.
+            self._words = ((1 << self.counts.to(torch.int64)) - 1).to(torch.int32)
+        return self._words
+
+    @property
+    def counts(self) -> Tensor:
+        """Spikes of each train. Shape: (B, ...), float32."""
+        if self._counts is None:
+            self._counts = _bits(self.words).float()
+        return self._counts
+
+    def at(self, t: int) -> Tensor:
+        """Spikes 0 or 1 of one step. Shape: (B, ...), float32."""
+        return ((self.words >> t) & 1).float()
+
+    def steps(self) -> Iterator[Tensor]:
+        """Spikes of each step."""
+        return (self.at(t) for t in range(self.window))
+
+    def trains(self) -> Tensor:
+        """Spikes, time in front. Shape: (N_s, B, ...), float32."""
+        return torch.stack(list(self.steps()))
+
+    def to(self, device: torch.device | str) -> "Spikes":
+        """The same on another device, packed."""
+        return Spikes(self.window, self.words.to(device))
+
+
+def _bits(words: Tensor) -> Tensor:
+    """Set bits of 32-bit words, summed in pairs, nibbles and bytes."""
+    pairs = words - ((words >> 1) & 0x55555555)
+    nibbles = (pairs & 0x33333333) + ((pairs >> 2) & 0x33333333)
+    octets = (nibbles + (nibbles >> 4)) & 0x0F0F0F0F
+    return (octets * 0x01010101) >> 24

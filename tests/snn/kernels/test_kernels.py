@@ -1,0 +1,48 @@
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from separator.snn.kernels.events import Geometry, _compiled, event_layer, fire_events
+from separator.snn.kernels.threads import in_threads
+
+
+@given(st.integers(1, 50), st.integers(1, 5))
+def test_threads_share_all_jobs_and_none_twice(jobs, threads):
+    done, lock = [], threading.Lock()
+
+    def work(first, last):
+        with lock:
+            done.extend(range(first, last))
+
+    in_threads(work, jobs, threads)
+    assert sorted(done) == list(range(jobs))
+
+
+def test_errors_in_threads_are_raised_here():
+    def work(first, last):
+        raise ValueError(f"{first}")
+
+    with pytest.raises(ValueError, match="0"):
+        in_threads(work, 9, 3)
+
+
+def test_number_of_threads_changes_no_bit():
+    rng = np.random.default_rng(0)
+    weight = rng.integers(-(2**15), 2**15, (45, 7, 1, 3), dtype=np.int32)
+    bias, threshold, start = (rng.integers(low, 2**15, 45, dtype=np.int32) for low in (-(2**15), 1, 0))
+    layer = event_layer(Geometry((1, 3), padding=(0, 2), dilation=(1, 2)), weight, bias, threshold, start)
+    words = rng.integers(0, 2**32, (3, 1, 90, 7), dtype=np.uint32)
+    one, four = (fire_events(words, layer, 32, threads) for threads in (1, 4))
+    assert one.shape == (3, 1, 90, 45)
+    assert np.array_equal(one, four)
+    assert 0 < np.bitwise_count(one).mean() < 32
+
+
+def test_kernels_compile_where_nothing_can_be_kept():
+    """numba finds no place for the cache of a function that has no file."""
+    namespace = {}
+    exec("def double(x):\n    return 2 * x", namespace)
+    assert _compiled(namespace["double"])(21) == 42
