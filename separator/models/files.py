@@ -59,7 +59,8 @@ def build(card: ModelCard, tensors: dict[str, Tensor]) -> TasNet:
     network = TasNet(TasNetConfig(**card.config))
     if card.conversion is not None:
         network.stack.readout = card.conversion["readout"]
-        dynamics = Dynamics(*(card.conversion[name] for name in ("window", "start", "schedule")))
+        numbers = {name: card.conversion[name] for name in ("window", "start", "schedule")}
+        dynamics = Dynamics(**numbers, weight_bits=card.conversion.get("weight_bits"))
         network.stack.restore(len(network.stack.stages), dynamics, tensors, "stack.")
     return network
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from separator.snn.affine import AffineMap, affine_map
+from separator.snn.spikes import Spikes
 from separator.snn.spiking import per_channel
-from separator.snn.stack import Stack, StageStep
+from separator.snn.stack import Stack, StageRun
 from separator.snn.stage import Affine, Stage
 from separator.snn.tandem import Signal, TandemStage
 
@@ -111,20 +112,24 @@ def _count_analog(layer: LayerActivity, module: Affine, inputs: tuple[Tensor], o
     layer.neurons += output.numel()
 
 
-def _count_spiking(activity: Activity, synapses: dict[int, Tensor], step: StageStep) -> None:
-    stage, incoming, layer = step.stage, step.incoming, activity.layers[step.position]
-    if step.time == 0:
-        synapses[step.position] = fan_out(stage.apply_affine, stage.weight, incoming)
-        macs = len(incoming) * int(synapses[step.position].sum())
-        layer.window = stage.window
-        layer.macs += macs
-        layer.neurons += step.outputs.numel()
-        if stage.role == "encode":
-            activity.float_macs["charge"] = activity.float_macs.get("charge", 0) + macs
-    if stage.role != "encode":
-        layer.synaptic_operations += int((incoming.sum(0, dtype=torch.float64) * synapses[step.position][0]).sum())
-    if stage.role != "readout":
-        layer.spikes += int(step.outputs.sum(dtype=torch.float64))
+def _count_spiking(activity: Activity, synapses: dict[tuple[int, torch.Size], Tensor], run: StageRun) -> None:
+    stage, layer = run.stage, activity.layers[run.position]
+    incoming = run.incoming if isinstance(run.incoming, Tensor) else run.incoming.counts
+    key = run.position, incoming.shape[1:]
+    if key not in synapses:
+        synapses[key] = fan_out(stage.apply_affine, stage.weight, incoming)
+    macs = len(incoming) * int(synapses[key].sum())
+    layer.window = stage.window
+    layer.macs += macs
+    if stage.role == "encode":
+        activity.float_macs["charge"] = activity.float_macs.get("charge", 0) + macs
+    else:
+        layer.synaptic_operations += int((incoming.sum(0, dtype=torch.float64) * synapses[key][0]).sum())
+    if isinstance(run.outcome, Spikes):
+        layer.spikes += int(run.outcome.counts.sum(dtype=torch.float64))
+        layer.neurons += run.outcome.counts.numel()
+    else:
+        layer.neurons += run.outcome.numel()
 
 
 def density(activation: Tensor) -> Tensor:

@@ -5,24 +5,28 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from separator.snn.affine import AffineMap
-from separator.snn.grid import EXACT, grid_step, potential_bound
+from separator.snn.grid import grid_step, potential_bound, snap
 from separator.snn.neuron import IFParameters
 from separator.snn.spikes import Spikes
 
+Integers = NDArray[np.int32]
 
-def in_steps(weight: Tensor, bias: Tensor, neurons: IFParameters, window: int) -> list[Tensor] | None:
-    """Weight, bias, threshold and start potential as whole multiples of the grid step; None if they are on no grid."""
-    numbers = weight, bias, *neurons
-    bound = potential_bound(weight, bias, neurons.threshold, window)
-    step = grid_step(bound)
-    while bound <= step * EXACT * 2:
-        whole = [torch.round(x / step) for x in numbers]
-        if all(torch.equal(n * step, x) for n, x in zip(whole, numbers, strict=True)):
-            return [n.to(torch.int32) for n in whole]
-        step /= 2
+
+def in_steps(weight: Tensor, bias: Tensor, neurons: IFParameters, window: int) -> list[Integers] | None:
+    """Weight, bias, threshold and start potential of each neuron as the smallest integers; None if they are on no grid."""
+    numbers = weight, bias, *(x.expand(len(weight)) for x in neurons)
+    step = grid_step(potential_bound(weight, bias, neurons.threshold, window))
+    for _ in range(2):  # snapping may have moved the bound over a power of two
+        if all(torch.equal(snap(x, step), x) for x in numbers):
+            whole = [torch.round(x / step.view(-1, *[1] * (x.dim() - 1))).to(torch.int32).numpy() for x in numbers]
+            bits = np.bitwise_or.reduce(np.concatenate([x.reshape(len(x), -1) for x in whole], 1), 1)
+            common = np.maximum(bits & -bits, 1)  # largest power of two that divides all numbers of a neuron
+            return [x // common.reshape(-1, *[1] * (x.ndim - 1)) for x in whole]
+        step = step / 2
     return None
 
 
@@ -51,9 +55,7 @@ def event_driven(
     spans: dict[str, Any] = {"kernel": padded[2:]}
     for name in apply.geometry.keys() & {"stride", "padding", "dilation"}:
         spans[name] = (*[0 if name == "padding" else 1] * (2 - dimensions), *apply.geometry[name])
-    outputs = len(weight)
-    vectors = [x.expand(outputs).contiguous().numpy() for x in integers[1:]]
-    layer = event_layer(Geometry(**spans), integers[0].view(padded).numpy(), *vectors)
+    layer = event_layer(Geometry(**spans), integers[0].reshape(padded), *integers[1:])
 
     def execute(spikes: Spikes) -> Spikes:
         words = spikes.words.movedim(1, -1)  # (B, ..., C_in); contiguous for images stored channels last

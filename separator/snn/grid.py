@@ -1,12 +1,11 @@
 """Grids of numbers on which 32-bit floating point adds without rounding.
 
 A spike is a decision: two machines, batch sizes or kernels that add the same currents in another order must not decide
-differently. All weights, biases and thresholds of a spiking layer are therefore multiples of one power of two, the grid
-step, chosen so that no membrane potential can exceed 2^24 of them. Every partial sum is then exact in float32, and so the
-spikes are the same bits in whatever order, precision of accumulation, schedule or batch they are computed.
+differently. Weights, biases and thresholds of each spiking neuron are therefore multiples of one power of two, its grid
+step, chosen so that its membrane potential cannot exceed 2^24 of them. Every partial sum is then exact in float32, and so the
+spikes are the same bits in whatever order, precision of accumulation, schedule or batch they are computed. A coarser
+step makes the weights integers of few bits.
 """
-
-import math
 
 import torch
 from torch import Tensor
@@ -14,18 +13,31 @@ from torch import Tensor
 EXACT = 2.0**24  # float32 holds every integer up to here
 
 
-def grid_step(largest: float) -> float:
-    """Smallest power of two q such that numbers up to `largest` are at most 2^23 q: a factor of two is left for snapping."""
-    return 2.0 ** math.ceil(math.log2(max(largest, 2.0**-100) / (EXACT / 2)))
+def power_above(x: Tensor) -> Tensor:
+    """Smallest powers of two that are at least `x`, which is positive."""
+    mantissa, exponent = torch.frexp(x.double())
+    return torch.ldexp(torch.ones_like(mantissa), exponent - (mantissa == 0.5).int())
 
 
-def snap(x: Tensor, step: float) -> Tensor:
-    """Nearest multiples of `step`, ties to even."""
-    return torch.round(x / step) * step
+def grid_step(largest: Tensor) -> Tensor:
+    """Smallest powers of two q such that numbers up to `largest` are at most 2^23 q: a factor of two is left for snapping."""
+    return power_above(largest.double().clamp_min(2.0**-100) / (EXACT / 2))
 
 
-def potential_bound(weight: Tensor, bias: Tensor, threshold: Tensor, window: int) -> float:
-    """Bound of any membrane potential or partial sum of currents over a time window.
+def weight_step(weight: Tensor, bits: int) -> Tensor:
+    """Smallest powers of two that make the weights of each neuron signed integers of so many bits. Shape: (C_out,)."""
+    largest = weight.detach().flatten(1).abs().amax(1)
+    return power_above(largest.double().clamp_min(2.0**-100) / (2 ** (bits - 1) - 1))
+
+
+def snap(x: Tensor, step: Tensor) -> Tensor:
+    """Nearest multiples of the step of each channel, ties to even. Shapes: (C, ...), (C,) -> (C, ...)."""
+    steps = step.to(x.dtype).view(-1, *[1] * (x.dim() - 1))
+    return torch.round(x / steps) * steps
+
+
+def potential_bound(weight: Tensor, bias: Tensor, threshold: Tensor, window: int) -> Tensor:
+    """Bound of each neuron's membrane potential and partial sums of currents over a time window. Shape: (C_out,).
 
     Args:
         weight: (C_out, ...), what one spike of each input adds.
@@ -34,4 +46,4 @@ def potential_bound(weight: Tensor, bias: Tensor, threshold: Tensor, window: int
         window: time steps N_s.
     """
     per_step = weight.detach().flatten(1).abs().sum(1, dtype=torch.float64) + bias.detach().abs()
-    return float(window * per_step.max() + 2 * threshold.max())
+    return window * per_step + 2 * threshold.detach().double()

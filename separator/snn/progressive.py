@@ -54,6 +54,7 @@ class ConversionSettings:
     learn_thresholds: bool = False  # tune thresholds together with the weights
     readout: Readout = "rectified"
     schedule: Schedule = "pipelined"
+    weight_bits: int | None = None  # of synaptic weights as signed integers; None for as many as float32 sums stay exact with
     patience: int = 3  # T_p: epochs of a stage without improvement after which it ends
     max_epochs: int = 100  # of a stage; 0 converts without tuning
     lr: float = 1e-4
@@ -69,11 +70,13 @@ class ConversionSettings:
             raise UserError(f"the start potential is 0 to below 1 threshold, not {self.start}")
         if not 0 < self.percentile <= 100:
             raise UserError(f"the percentile is above 0 and at most 100, not {self.percentile}")
+        if self.weight_bits is not None and not 2 <= self.weight_bits <= 16:
+            raise UserError(f"weights have 2 to 16 bits, not {self.weight_bits}")
 
     @property
     def dynamics(self) -> Dynamics:
         """How the neurons run."""
-        return Dynamics(self.window, self.start, self.schedule)
+        return Dynamics(self.window, self.start, self.schedule, self.weight_bits)
 
 
 @dataclass

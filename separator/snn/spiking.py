@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from separator.snn.affine import AffineMap, affine_map
 from separator.snn.events import event_driven
 from separator.snn.fold import folded
-from separator.snn.grid import grid_step, potential_bound, snap
+from separator.snn.grid import grid_step, potential_bound, snap, weight_step
 from separator.snn.neuron import IFParameters, count_charge, integrate_and_fire
 from separator.snn.spikes import Spikes
 from separator.snn.stage import Stage
@@ -29,10 +30,13 @@ class Dynamics:
     window: int  # time steps N_s
     start: float = 0.0  # start potential in thresholds
     schedule: Schedule = "pipelined"
+    weight_bits: int | None = None  # of weights as signed integers; None for as many as sums stay exact with
 
     def __post_init__(self) -> None:
         if self.window < 1:
             raise ValueError(f"a time window has at least 1 step, not {self.window}")
+        if self.weight_bits is not None and not 2 <= self.weight_bits <= 16:
+            raise ValueError(f"weights have 2 to 16 bits, not {self.weight_bits}")
 
 
 def per_channel(values: Tensor, like: Tensor) -> Tensor:
@@ -44,9 +48,9 @@ def _per_input(unit: Tensor, weight: Tensor) -> Tensor:
     return unit.view(1, -1, *[1] * (weight.dim() - 2))
 
 
-def charge_step(threshold: Tensor, window: int) -> float:
+def charge_step(threshold: Tensor, window: int) -> Tensor:
     """Grid of an encoding stage, whose potentials never leave the range of the clipped charge."""
-    return grid_step(float((window + 2) * threshold.max()))
+    return grid_step((window + 2) * threshold)
 
 
 class SpikingStage(nn.Module):
@@ -109,13 +113,16 @@ class SpikingStage(nn.Module):
         cls, apply: AffineMap, role: Role, weight: Tensor, bias: Tensor, threshold: Tensor, dynamics: Dynamics
     ) -> "SpikingStage":
         """A stage with its numbers snapped to their grid, else as the class."""
+        threshold = threshold.expand(len(weight))
         if role == "encode":
             step = charge_step(threshold, dynamics.window)  # weights stay analog
         else:
             step = grid_step(potential_bound(weight, bias, threshold, dynamics.window))
+            if dynamics.weight_bits is not None:
+                step = torch.maximum(step, weight_step(weight, dynamics.weight_bits))
             weight, bias = snap(weight, step), snap(bias, step)
         # At least one grid step, since a neuron with threshold 0 would fire for ever on nothing.
-        threshold = snap(threshold, step).clamp_min(step)
+        threshold = torch.maximum(snap(threshold, step), step.to(threshold.dtype))
         neurons = IFParameters(threshold, snap(threshold * dynamics.start, step))
         return cls(apply, role, weight, bias, neurons, dynamics)
 
@@ -149,7 +156,8 @@ class SpikingStage(nn.Module):
         """
         charge = self.apply_affine(x, self.weight, self.bias)
         ceiling = per_channel(self.threshold, charge) * (self.window + 1)
-        return snap(charge.clamp(-ceiling, ceiling), charge_step(self.threshold, self.window))
+        step = per_channel(charge_step(self.threshold, self.window), charge).to(charge.dtype)
+        return torch.round(charge.clamp(-ceiling, ceiling) / step) * step
 
     def current(self, spikes: Tensor) -> Tensor:
         """Synaptic current of one time step, constant current included (Eq. 3). Shape: (B, ...) -> (B, ...)."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -22,17 +23,16 @@ def spiking_role(index: int, stages: int) -> Role:
     return "encode" if index == 0 else "readout" if index == stages - 1 else "fire"
 
 
-class StageStep(NamedTuple):
-    """One stage at one time step of a simulation, for observers."""
+class StageRun(NamedTuple):
+    """One stage over the time window of a simulation, for observers."""
 
-    time: int
     position: int  # of the stage in the stack
     stage: SpikingStage
-    incoming: Tensor  # spikes (B, ...), or the analog input of the encoding stage
-    outputs: Tensor  # spikes fired (B, ...), or the current of the readout
+    incoming: Spikes | Tensor  # the analog input (B, ...) of the encoding stage
+    outcome: Spikes | Tensor  # the membrane potential (B, ...) of the readout
 
 
-Observer = Callable[[StageStep], None]
+Observer = Callable[[StageRun], None]
 
 
 class Stack(nn.Module):
@@ -102,12 +102,18 @@ class Stack(nn.Module):
             neurons = IFParameters(threshold, start)
             self.stages[i] = SpikingStage(affine_map(stage.affine), role, weight, bias, neurons, dynamics)
 
-    def unfreeze(self, learn_thresholds: bool) -> None:
-        """Put all stages of a wholly spiking stack in tandem with analog twins, so that they learn together."""
+    def unfreeze(self, learn_thresholds: bool = False, weight_bits: int | None = None) -> None:
+        """Put all stages of a wholly spiking stack in tandem with analog twins, so that they learn together.
+
+        Args:
+            learn_thresholds: whether thresholds do too.
+            weight_bits: make synaptic weights integers of so many bits, if they are not yet.
+        """
         unit: Tensor | None = None
         for i, stage in enumerate(self.spiking_stages()):
             learn = learn_thresholds and stage.role != "readout"
-            self.stages[i] = TandemStage(stage.analog(unit), stage.role, stage.threshold, stage.dynamics, learn)
+            dynamics = replace(stage.dynamics, weight_bits=weight_bits or stage.dynamics.weight_bits)
+            self.stages[i] = TandemStage(stage.analog(unit), stage.role, stage.threshold, dynamics, learn)
             unit = stage.threshold
 
     def freeze(self) -> None:
@@ -146,19 +152,18 @@ def fire(stages: Sequence[SpikingStage], x: Tensor) -> Spikes:
 def simulate(stages: Sequence[SpikingStage], x: Tensor, observe: Observer | None = None) -> Tensor:
     """Free aggregate membrane potential of the last stage. Shape: (B, ...) -> (B, ...).
 
-    The observer sees every stage at every step, stage by stage. That is the order of computation under either schedule: what
-    a stage fires at a step depends on the stages before it only, so that time need not run on all of them at once.
+    One stage after the other runs over the whole window, under either schedule: what a stage fires at a step depends on the
+    stages before it only, so that time need not run on all of them at once.
     """
-    *firing, last = stages
-    spikes: Spikes | None = None
-    for position, stage in enumerate(firing):
-        fired = stage.encode(x) if spikes is None else stage.fire(spikes)
+    signal: Spikes | Tensor = x
+    for position, stage in enumerate(stages):
+        outcome: Spikes | Tensor
+        if isinstance(signal, Tensor):
+            outcome = stage.encode(signal)
+        else:
+            outcome = stage.potential(signal) if stage.role == "readout" else stage.fire(signal)
         if observe is not None:
-            for t, outputs in enumerate(fired.steps()):
-                observe(StageStep(t, position, stage, x if spikes is None else spikes.at(t), outputs))
-        spikes = fired
-    assert spikes is not None  # a stack has at least two stages
-    if observe is not None:
-        for t, incoming in enumerate(spikes.steps()):
-            observe(StageStep(t, len(firing), last, incoming, last.current(incoming)))
-    return last.potential(spikes)
+            observe(StageRun(position, stage, signal, outcome))
+        signal = outcome
+    assert isinstance(signal, Tensor)  # the last stage is a readout
+    return signal

@@ -61,13 +61,16 @@ class TandemStage(nn.Module):
     def forward(self, signal: Signal) -> Signal:
         """Spikes and activation from those of the stage before; of a readout, its membrane potential as activation."""
         z = self.stage.preactivation(signal.activation)
-        if self.role == "readout":
-            # No spikes: the potential is the pre-activation of the twin, exactly (Eq. 9).
-            return Signal(z)
         with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
             spiking = self.spiking(signal.unit)
-            spikes = spiking.encode(signal.activation.float()) if signal.spikes is None else spiking.fire(signal.spikes)
-            fired = spiking.activation(spikes)
+            if self.role == "readout":
+                assert signal.spikes is not None  # a readout is never the first stage
+                potential = spiking.potential(signal.spikes)
+            else:
+                spikes = spiking.encode(signal.activation.float()) if signal.spikes is None else spiking.fire(signal.spikes)
+                fired = spiking.activation(spikes)
+        if self.role == "readout":
+            return Signal(potential + (z - z.detach()))
         if self.learn_threshold:
             threshold = per_channel(self.threshold, z)
             clipped = (z / threshold).clamp(0, self.dynamics.window)

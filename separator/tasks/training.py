@@ -55,6 +55,7 @@ class OptimiserSettings:
     max_epochs: int = 100
     clip: float = 5.0  # norm of the gradient
     learn_thresholds: bool = False  # of a spiking network
+    weight_bits: int | None = None  # of a spiking network's synaptic weights, if fewer than they have
     activity_penalty: float = 0.0  # weight of the activity in the loss, in dB; see ActivityPenalty
 
 
@@ -261,10 +262,12 @@ def starting_point(settings: TrainingSettings) -> tuple[TasNet, ModelCard]:
         return TasNet(settings.model), ModelCard(config=settings.model.to_dict(), **named)
     model = load_model(settings.init)
     network = model.network.requires_grad_(True)
-    if model.card.kind == "snn":
+    if model.card.conversion is not None:
         # Currents on their grid need all 24 bits of a float32; see separator.snn.grid.
         torch.backends.cudnn.allow_tf32 = False
-        network.stack.unfreeze(settings.optimiser.learn_thresholds)
+        bits = settings.optimiser.weight_bits or model.card.conversion.get("weight_bits")
+        network.stack.unfreeze(settings.optimiser.learn_thresholds, bits)
+        model = replace(model, card=replace(model.card, conversion=model.card.conversion | {"weight_bits": bits}))
     return network, replace(model.card, scores={}, **named)
 
 

@@ -54,7 +54,13 @@ STACKS = {
 
 @torch.no_grad()
 def converted(
-    stack: Stack, x: torch.Tensor, window: int, start: float, channelwise: bool = False, schedule: Schedule = "pipelined"
+    stack: Stack,
+    x: torch.Tensor,
+    window: int,
+    start: float,
+    channelwise: bool = False,
+    schedule: Schedule = "pipelined",
+    weight_bits: int | None = None,
 ) -> Stack:
     """Convert in place without tuning, thresholds from the analog activations on `x`."""
     unit = torch.ones(1)
@@ -63,6 +69,6 @@ def converted(
         signal = stage(signal)
         role = spiking_role(i, len(stack.stages))
         threshold = torch.ones(1) if role == "readout" else activation_bound([signal], 99.0, channelwise) / window
-        stack.stages[i] = SpikingStage.convert(stage, role, unit, threshold, Dynamics(window, start, schedule))
+        stack.stages[i] = SpikingStage.convert(stage, role, unit, threshold, Dynamics(window, start, schedule, weight_bits))
         unit = stack.stages[i].threshold
     return stack

@@ -14,7 +14,7 @@ def test_sums_on_the_grid_do_not_depend_on_order(scale, seed):
     threshold = weight.abs().mean().view(1)
     step = grid_step(potential_bound(weight, bias, threshold, 32))
     snapped = snap(weight, step)
-    integers = (snapped.double() / step).numpy()
+    integers = (snapped.double() / step[:, None]).numpy()
     assert np.array_equal(integers, np.round(integers))
     spikes = rng.integers(0, 2, size=(300, 32))
     exact = (integers.astype(np.int64) @ spikes.astype(np.int64)).sum(1)
@@ -28,6 +28,6 @@ def test_sums_on_the_grid_do_not_depend_on_order(scale, seed):
 
 @given(st.floats(1e-20, 1e20))
 def test_step_is_the_smallest_power_of_two_that_fits(largest):
-    step = grid_step(largest)
+    step = float(grid_step(torch.tensor(largest, dtype=torch.float64)))
     assert np.log2(step) == round(np.log2(step))
     assert largest <= step * EXACT / 2 < largest * 2 * (1 + 1e-12)

@@ -81,7 +81,7 @@ def test_every_stage_becomes_spiking_and_tuning_mends_the_loss(trained, schedule
     untuned = plain.run()
     assert all(isinstance(stage, SpikingStage) for stage in tuned.stack.stages)
     assert [r.role for r in reports] == ["encode", "fire", "readout"]
-    assert reports[-1].loss_tuned == pytest.approx(dev_loss(tuned.network), rel=1e-4)
+    assert reports[-1].loss_tuned == pytest.approx(dev_loss(tuned.network), rel=1e-6)
     assert untuned[-1].loss_tuned == pytest.approx(dev_loss(plain.network), rel=1e-5)
     assert reports[-1].loss_tuned < untuned[-1].loss_tuned
     assert all(r.loss_tuned <= r.loss_converted for r in reports)

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from separator.snn.neuron import if_step, integrate_and_fire, start_state
+from separator.snn.events import in_steps
+from separator.snn.neuron import IFParameters, if_step, integrate_and_fire, start_state
 from separator.snn.spikes import Spikes
 from separator.snn.spiking import Dynamics, SpikingStage
 from separator.snn.stack import Stack, fire, simulate
@@ -199,6 +200,23 @@ def test_half_converted_stack_takes_a_given_prefix():
     with half.given_prefix(spikes):
         assert torch.equal(half(torch.full_like(x, np.nan)), plain)
     assert torch.equal(half(x), plain)
+
+
+@pytest.mark.parametrize("kind", sorted(STACKS))
+@pytest.mark.parametrize("bits", [4, 8])
+def test_weights_of_few_bits_are_integers_in_units_of_their_neurons_step(kind, bits):
+    build, shape = STACKS[kind]
+    x = torch.randn(4, *shape)
+    stack = converted(build(0), x, 8, 0.5, weight_bits=bits)
+    for stage in stack.spiking_stages()[1:]:
+        neurons = IFParameters(stage.threshold, stage.start)
+        weight, *_ = in_steps(stage.weight, stage.bias, neurons, 8)
+        assert np.abs(weight).max() <= 2 ** (bits - 1) - 1
+        assert np.abs(weight).max() > 2 ** (bits - 2) - 1  # a finer step would not have fitted
+    before = {name: value.clone() for name, value in stack.state_dict().items()}
+    stack.set_window(16)
+    stack.set_window(8)
+    assert all(torch.equal(before[name], value) for name, value in stack.state_dict().items() if "weight" in name)
 
 
 def test_restored_stack_equals_the_saved_one():

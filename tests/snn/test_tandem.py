@@ -51,25 +51,25 @@ def test_gradient_of_a_learned_threshold_is_that_of_a_learned_step():
     output.activation.sum().backward()
     (z,) = captured
     counts = output.spikes.counts
-    threshold = Fraction(tandem.threshold.item())
-    step_gradient, below, inside, above = Fraction(0), 0, 0, 0
-    for value, count, gradient in zip(z.flatten().tolist(), counts.flatten().tolist(), z.grad.flatten().tolist(), strict=True):
-        level = Fraction(value) / threshold
-        if level <= 0:
-            assert gradient == 0
-            below += 1
-            step_gradient += int(count)
-        elif level >= 4:
-            assert gradient == 0
-            above += 1
-            step_gradient += int(count)
-        else:
-            assert gradient == pytest.approx(1, abs=1e-6)
-            inside += 1
-            step_gradient += int(count) - level
+    thresholds = [Fraction(value) for value in tandem.threshold.tolist()]
+    step_gradients, below, inside, above = [Fraction(0)] * 5, 0, 0, 0
+    for sample in range(4):
+        for channel in range(5):
+            numbers = (x[sample, channel].tolist() for x in (z, counts, z.grad))
+            for value, count, gradient in zip(*numbers, strict=True):
+                level = Fraction(value) / thresholds[channel]
+                if 0 < level < 4:
+                    assert gradient == pytest.approx(1, abs=1e-6)
+                    step_gradients[channel] += int(count) - level
+                    inside += 1
+                else:
+                    assert gradient == 0
+                    step_gradients[channel] += int(count)
+                    below, above = below + (level <= 0), above + (level >= 4)
     assert min(below, inside, above) > 0
     # With respect to the logarithm of the threshold: times the threshold.
-    assert float(tandem.gain.grad) == pytest.approx(float(step_gradient * threshold), rel=1e-4)
+    expected = [float(gradient * threshold) for gradient, threshold in zip(step_gradients, thresholds, strict=True)]
+    assert tandem.gain.grad.tolist() == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
 def test_batch_statistics_do_not_move():
@@ -88,19 +88,22 @@ def test_readout_is_the_membrane_potential():
     spikes = fire(spiking.spiking_stages()[:-1], x)
     tandem = TandemStage(analog, "readout", torch.ones(1), Dynamics(8, 0.5))
     potential = sum(spiking.stages[-1].current(step) for step in spikes.steps())
-    assert torch.allclose(tandem(Signal(last.activation(spikes), spikes)).activation, potential, atol=1e-4)
+    output = tandem(Signal(last.activation(spikes), spikes, last.threshold))
+    assert torch.equal(output.activation.detach(), potential)
+    assert torch.allclose(analog.preactivation(last.activation(spikes)), potential, atol=1e-4)  # Eq. 9
 
 
 @pytest.mark.parametrize("name", STACKS)
 @pytest.mark.parametrize("schedule", ["pipelined", "layer-by-layer"])
-def test_a_stack_all_in_tandem_computes_what_the_spiking_one_does(name, schedule):
+@pytest.mark.parametrize("bits", [None, 4])
+def test_a_stack_all_in_tandem_computes_what_the_spiking_one_does(name, schedule, bits):
     make, shape = STACKS[name]
     x = torch.randn(4, *shape)
-    stack = converted(make(0), x, 4, 0.5, channelwise=True, schedule=schedule)
+    stack = converted(make(0), x, 4, 0.5, channelwise=True, schedule=schedule, weight_bits=bits)
     expected = stack(x)
     before = copy.deepcopy(stack.state_dict())
     stack.unfreeze(learn_thresholds=True)
-    assert torch.allclose(stack(x), expected, atol=1e-5)
+    assert torch.equal(stack(x), expected)
     stack.freeze()
     assert torch.equal(stack(x), expected)
     assert all(torch.equal(before[key], value) for key, value in stack.state_dict().items())

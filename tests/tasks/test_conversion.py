@@ -1,6 +1,10 @@
 import json
 import math
-from dataclasses import replace
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -49,6 +53,32 @@ def test_spiking_models_cannot_be_converted(run, tmp_path):
     path = convert(run, tmp_path / "snn", log=lambda line: None)
     with pytest.raises(UserError, match="spiking already"):
         convert(replace(run, model=str(path)), tmp_path / "twice", log=lambda line: None)
+
+
+def test_ctrl_c_is_one_line_and_the_conversion_goes_on(run, tmp_path, capsys):
+    out = tmp_path / "snn"
+    data = [f"--data.{name}={value}" for name, value in asdict(run.data).items() if value is not None]
+    conversion = ["--conversion.window=8", "--conversion.calibration_batches=2", "--threads=1"]
+    options = ["convert", f"--model={run.model}", f"--out={out}", *data, *conversion]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "separator.cli.main", *options, "--conversion.max_epochs=100", "--conversion.patience=100"],
+        stderr=subprocess.PIPE,
+        text=True,
+        # A suite run in the background may itself ignore Ctrl-C, and hand that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while not (out / "conversion.json").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, error
+    assert error.splitlines()[-1] == "separator convert: interrupted"
+    assert "Traceback" not in error
+    assert not (out / "snn.safetensors").exists()
+    assert not [path for path in out.iterdir() if path.name.startswith(".") or path.suffix == ".tmp"]
+    again = convert(replace(run, conversion=replace(run.conversion, start=0.0, max_epochs=100, patience=100)), out, log=print)
+    assert "goes on after" in capsys.readouterr().out
+    assert load_model(again).card.kind == "snn"
 
 
 def test_device_that_is_not_there(run, tmp_path):

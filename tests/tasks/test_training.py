@@ -116,13 +116,13 @@ def test_a_spiking_model_is_tuned_and_stays_spiking(settings, tmp_path):
     save_model(tmp_path / "ann.safetensors", TasNet(TINY).eval(), ModelCard("ann", TINY.to_dict()))
     run = ConversionRun(str(tmp_path / "ann.safetensors"), settings.data, conversion)
     converted = convert(run, tmp_path / "converted", log=lambda line: None)
-    optimiser = replace(settings.optimiser, learn_thresholds=True, max_epochs=3)
+    optimiser = replace(settings.optimiser, learn_thresholds=True, weight_bits=8, max_epochs=3)
     tuning = replace(settings, optimiser=optimiser, init=str(converted), card=CardSettings("tuned"))
     lines = []
     path = train(tuning, tmp_path / "tuned", progress=False, log=lines.append)
     before, after = load_model(converted), load_model(path)
     assert path.name == "snn.safetensors" and after.card.name == "tuned" and "receptive field" in lines[0]
-    assert after.card.conversion == before.card.conversion
+    assert after.card.conversion == before.card.conversion | {"weight_bits": 8}
     assert not torch.equal(after.network.stack.stages[0].threshold, before.network.stack.stages[0].threshold)
     rows = np.genfromtxt(tmp_path / "tuned" / "csv" / "version_0" / "metrics.csv", delimiter=",", names=True)
     losses = rows["dev_loss"][~np.isnan(rows["dev_loss"])]
