@@ -11,6 +11,7 @@ The folder gets mix/, s1/, s2/ with 16-bit wav files and the index mixtures.tsv.
 import argparse
 from pathlib import Path
 
+from separator.cli.arguments import positive
 from separator.corpora.kaldi import read_corpus
 from separator.corpora.lists import MixtureList, make_list, read_list, write_list
 from separator.corpora.mixing import MODES
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=int, default=8000, metavar="HZ", help="sample rate (default: %(default)s)")
     parser.add_argument("--levels", type=Path, metavar="DIR", help="WSJ0: active speech levels; measured if not given")
     parser.add_argument("--genders", type=Path, metavar="FILE", help="WSJ0: speakers and their genders, one a line")
-    parser.add_argument("--jobs", type=int, default=cores(), metavar="N", help="processes (default: all cores)")
+    parser.add_argument("--jobs", type=positive, default=cores(), metavar="N", help="processes (default: all cores)")
 
 
 def _draw_list(path: Path, sources: dict[str, Source], count: int, seed: int) -> MixtureList:

@@ -10,6 +10,7 @@ wsj0 converts the recordings that the mixture lists name, first microphone only,
 import argparse
 from pathlib import Path
 
+from separator.cli.arguments import positive
 from separator.corpora.downloads import prepare_corpus, read_librispeech, read_speechocean762
 from separator.corpora.lists import read_list
 from separator.corpora.wsj0 import convert_wsj0
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     corpora = parser.add_subparsers(dest="corpus", required=True, metavar="CORPUS")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
-    common.add_argument("--jobs", type=int, default=cores(), metavar="N", help="processes (default: all cores)")
+    common.add_argument("--jobs", type=positive, default=cores(), metavar="N", help="processes (default: all cores)")
     open_2mix = corpora.add_parser("open-2mix", parents=[common], help="LibriSpeech, speechocean762 or both")
     open_2mix.add_argument("--librispeech", type=Path, metavar="DIR", help="OpenSLR 12, unpacked (train-clean-100 is enough)")
     open_2mix.add_argument("--speechocean762", type=Path, metavar="DIR", help="OpenSLR 101, unpacked")

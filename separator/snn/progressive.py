@@ -324,7 +324,8 @@ class ProgressiveTandemLearning:
             tensors = load_file(self.folder / state["weights"])
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise UserError(f"{self.folder} holds a damaged conversion ({error}); remove it to start anew") from error
-        if state["settings"] != asdict(self.settings):
+        memory = {"keep_mb": None}  # may differ from machine to machine
+        if state["settings"] | memory != asdict(self.settings) | memory:
             raise UserError(f"{self.folder} holds a conversion with other settings; choose another folder, or remove it")
         prefix = next(name for name, module in self.network.named_modules() if module is self.stack)
         self.stack.restore(state["converted"], self.settings.dynamics, tensors, f"{prefix}.")

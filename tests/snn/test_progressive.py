@@ -130,6 +130,11 @@ def test_conversion_with_other_settings_is_not_gone_on_with(trained, tmp_path):
         engine(trained, tmp_path, window=4).run()
 
 
+def test_memory_for_kept_trains_may_differ_on_resume(trained, tmp_path):
+    next(engine(trained, tmp_path, keep_mb=100).stages())
+    assert len(engine(trained, tmp_path, keep_mb=0).run()) == 3
+
+
 def test_damaged_state_is_refused(trained, tmp_path):
     next(engine(trained, tmp_path).stages())
     weights = tmp_path / json.loads((tmp_path / STATE).read_text())["weights"]
