@@ -36,6 +36,20 @@ def report_errors(program: str, main: Callable[[], int]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 141
+    except Exception as error:
+        if not _comes_of_ctrl_c(error):
+            raise
+        print(f"{program}: interrupted", file=sys.stderr)
+        return 130
+
+
+def _comes_of_ctrl_c(error: BaseException | None) -> bool:
+    """Whether an error was raised on Ctrl-C, as an interrupted import of a compiled module fails with an `ImportError`."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from separator.cli.main import main
+from separator.cli.main import main, report_errors
 
 TINY = ["--model.filters", "32", "--model.filter_length", "16", "--model.channels", "8", "--model.dilations", "[1,2]"]
 
@@ -74,3 +74,22 @@ def test_ctrl_c_ends_training_with_one_line_and_it_goes_on(synthetic_corpus, tmp
     assert error.strip().endswith("separator train: interrupted")
     assert "Traceback" not in error
     assert main([*options, "--optimiser.max_epochs", "1"]) == 0
+
+
+def test_ctrl_c_that_another_error_stands_for_is_one_line_too(capsys):
+    """An import of a compiled module that Ctrl-C breaks off fails with an ImportError."""
+
+    def interrupted_import():
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise ImportError("initialization failed") from error
+
+    assert report_errors("separator train", interrupted_import) == 130
+    assert capsys.readouterr().err == "separator train: interrupted\n"
+
+    def broken_import():
+        raise ImportError("no such module")
+
+    with pytest.raises(ImportError, match="no such module"):
+        report_errors("separator train", broken_import)
