@@ -1,9 +1,8 @@
 """Files that are either whole or absent."""
 
-import os
-import tempfile
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from separator.errors import UserError
@@ -31,22 +30,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         UserError: the folder cannot be made or written, or the disk is full.
     """
     path = Path(path)
-    temporary: Path | None = None
+    # Named before it is made, so that Ctrl-C at any moment finds what to remove.
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-        os.close(descriptor)
-        temporary = Path(name)
+        temporary.touch(exist_ok=False)
         yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # mkstemp makes files private; an output is an ordinary file
         temporary.replace(path)
-        temporary = None
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        if temporary is not None:
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
