@@ -198,10 +198,9 @@ class ProgressiveTandemLearning:
         converted = self._dev_loss()
         self.log(f"stage {index}: dev loss {before:.4f}, converted {converted:.4f}")
         tuned, epochs = self._tune(index, converted)
-        report = StageReport(
-            index, role, before, converted, tuned, epochs, tandem.threshold.tolist(), agreement(tandem, self._signals(index))
-        )
         frozen = tandem.spiking(unit)
+        agreed = agreement(tandem.stage, frozen, self._signals(index))
+        report = StageReport(index, role, before, converted, tuned, epochs, tandem.threshold.tolist(), agreed)
         stages[index] = frozen
         if role == "fire":
             self._advance_prefixes(frozen)

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from separator.snn.spiking import SpikingStage
-from separator.snn.tandem import Signal, TandemStage
+from separator.snn.stage import Stage
+from separator.snn.tandem import Signal
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class StageReport:
 
 
 @torch.no_grad()
-def agreement(tandem: TandemStage, signals: Iterable[Signal]) -> dict[str, float]:
+def agreement(twin: Stage, spiking: SpikingStage, signals: Iterable[Signal]) -> dict[str, float]:
     """Compare spike counts times threshold with the analog twin's activations on the same input.
 
     Returns:
@@ -35,16 +36,14 @@ def agreement(tandem: TandemStage, signals: Iterable[Signal]) -> dict[str, float
         correlation: Pearson's, over all neurons;
         error: root mean square difference over the root mean square activation.
     """
-    if tandem.role == "readout":
+    if spiking.role == "readout":
         return {}
-    spiking: SpikingStage | None = None
     n = fired_sum = silent = saturated = 0.0
     moments = torch.zeros(5, dtype=torch.float64)  # sums of a, b, aa, bb, ab for activation a and spiking b
     for signal in signals:
-        spiking = spiking or tandem.spiking(signal.unit)
         spikes = spiking.encode(signal.activation) if signal.spikes is None else spiking.fire(signal.spikes)
         counts = spikes.counts
-        a = tandem.stage(signal.activation).double()
+        a = twin(signal.activation).double()
         b = spiking.activation(spikes).double()
         n += counts.numel()
         fired_sum += float(counts.sum(dtype=torch.float64))
@@ -54,7 +53,7 @@ def agreement(tandem: TandemStage, signals: Iterable[Signal]) -> dict[str, float
     a_mean, b_mean, aa, bb, ab = (moments / n).tolist()
     spread = ((aa - a_mean**2) * (bb - b_mean**2)) ** 0.5
     return {
-        "rate": fired_sum / n / tandem.dynamics.window,
+        "rate": fired_sum / n / spiking.window,
         "silent": silent / n,
         "saturated": saturated / n,
         "correlation": (ab - a_mean * b_mean) / spread if spread > 0 else 0.0,

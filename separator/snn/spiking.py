@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from separator.snn.affine import AffineMap, affine_map
-from separator.snn.events import event_driven
+from separator.snn.event_driven import event_driven
 from separator.snn.fold import folded
 from separator.snn.grid import grid_step, potential_bound, snap, weight_step
 from separator.snn.neuron import IFParameters, count_charge, integrate_and_fire
@@ -85,8 +86,6 @@ class SpikingStage(nn.Module):
     ) -> None:
         super().__init__()
         self.apply_affine, self.role, self.dynamics = apply, role, dynamics
-        self._events: Callable[[Spikes], Spikes] | None = None
-        self._events_tried = False
         self.register_buffer("weight", weight)
         self.register_buffer("bias", bias)
         self.register_buffer("threshold", neurons.threshold)
@@ -179,8 +178,8 @@ class SpikingStage(nn.Module):
         """Spikes fired on the incoming ones, by the fastest execution there is for them."""
         if self.dynamics.schedule == "layer-by-layer":
             return self._fire_at_once(self.potential(spikes))
-        if fired := self._fire_events(spikes):
-            return fired
+        if self._event_driven is not None:
+            return self._event_driven(spikes)
         trains = spikes.trains().to(self.weight.dtype)
         flat = self.current(trains.flatten(0, 1).contiguous())  # time folded into the batch
         currents = flat.view(self.window, -1, *flat.shape[1:])
@@ -193,15 +192,14 @@ class SpikingStage(nn.Module):
     def _fire_at_once(self, charge: Tensor) -> Spikes:
         return Spikes(self.window, counts=count_charge(charge, self.neurons(charge), self.window))
 
-    def _fire_events(self, spikes: Spikes) -> Spikes | None:
-        """Event-driven; None for layers that this execution does not serve."""
-        if not self._events_tried:
-            numbers = self.weight, self.bias, IFParameters(self.threshold, self.start)
-            self._events, self._events_tried = event_driven(self.apply_affine, *numbers, self.window), True
-        return None if self._events is None else self._events(spikes)
+    @cached_property
+    def _event_driven(self) -> Callable[[Spikes], Spikes] | None:
+        """The event-driven execution; None for layers that it does not serve."""
+        numbers = self.weight, self.bias, IFParameters(self.threshold, self.start)
+        return event_driven(self.apply_affine, *numbers, self.window)
 
     def _forget_layout(self) -> None:
-        self._events, self._events_tried = None, False
+        self.__dict__.pop("_event_driven", None)
 
     def _apply(self, *args: Any, **kwargs: Any) -> "SpikingStage":
         self._forget_layout()

@@ -1,4 +1,5 @@
 import copy
+import pickle
 from fractions import Fraction
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from separator.snn.events import in_steps
+from separator.snn.event_driven import in_steps
 from separator.snn.neuron import IFParameters, if_step, integrate_and_fire, start_state
 from separator.snn.spikes import Spikes
 from separator.snn.spiking import Dynamics, SpikingStage
@@ -99,12 +100,18 @@ def test_event_driven_layers_fire_what_dense_ones_do(data):
     currents = torch.stack([stage.current(spikes) for spikes in trains])
     expected = integrate_and_fire(currents, stage.neurons(currents[0]))
     fired = stage.fire(Spikes.pack(trains))
-    assert stage._events is not None
+    assert stage._event_driven is not None
     assert torch.equal(fired.trains(), expected)
     assert torch.equal(fired.counts, expected.sum(0))
     grouped = copy.deepcopy(stage)
-    grouped._events, grouped._events_tried = None, True
+    grouped._event_driven = None
     assert torch.equal(grouped.fire(Spikes.pack(trains)).trains(), expected)
+
+
+def test_a_stack_that_has_run_can_be_pickled():
+    stack, x = make("conv1d", 2, 8, 0.5)
+    expected = stack(x)
+    assert torch.equal(pickle.loads(pickle.dumps(stack))(x), expected)
 
 
 def python_potential(stack, charge):

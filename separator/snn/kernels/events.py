@@ -11,13 +11,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from separator.snn.kernels.threads import in_threads
-from separator.snn.kernels.vectors import lowest_bit, row_adder
+from separator.snn.kernels.vectors import WIDTH, add_rows, lowest_bit
 
-BLOCK = 32  # outputs whose sums are kept in registers: of 384 inputs, their 32-bit weights take 48 KiB
 FRAMES = 16  # positions that a block of weights is used for before the next one is fetched
 MOST_ROWS = 2**16  # inputs of a neuron, in 16-bit indices
-
-add_rows = row_adder(2, 16, 32, 32)
 
 Words = NDArray[np.uint32]
 Integers = NDArray[np.int32]
@@ -41,8 +38,8 @@ class Geometry(NamedTuple):
 class EventLayer(NamedTuple):
     """A layer in integers, laid out for `fire_events`; outputs are padded to whole blocks with neurons that never fire."""
 
-    weight: Integers  # (blocks, taps x C_in, BLOCK)
-    bias: Integers  # (blocks x BLOCK,), current per time step
+    weight: Integers  # (blocks, taps x C_in, WIDTH)
+    bias: Integers  # (blocks x WIDTH,), current per time step
     threshold: Integers
     start: Integers
     geometry: Geometry
@@ -60,11 +57,11 @@ def event_layer(geometry: Geometry, weight: Integers, bias: Integers, threshold:
         start: (C_out,), start potential.
     """
     outputs = len(weight)
-    blocks = -(-outputs // BLOCK)
-    missing = (0, blocks * BLOCK - outputs)
+    blocks = -(-outputs // WIDTH)
+    missing = (0, blocks * WIDTH - outputs)
     rows = np.pad(weight.transpose(2, 3, 1, 0).reshape(-1, outputs), ((0, 0), missing))
     return EventLayer(
-        np.ascontiguousarray(rows.reshape(-1, blocks, BLOCK).transpose(1, 0, 2)),
+        np.ascontiguousarray(rows.reshape(-1, blocks, WIDTH).transpose(1, 0, 2)),
         np.pad(bias, missing),
         np.pad(threshold, missing, constant_values=np.iinfo(np.int32).max),
         np.pad(start, missing),
@@ -121,22 +118,22 @@ def _fire(first_job, last_job, words, weight, bias, threshold, start, kernel, st
                             word &= word - np.uint32(1)
                             rows[f, t, count[f, t]] = row + c
                             count[f, t] += 1
-        v, sums, packed = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int32), np.empty(BLOCK, np.uint32)
+        v, sums, packed = np.empty(WIDTH, np.int32), np.empty(WIDTH, np.int32), np.empty(WIDTH, np.uint32)
         for block in range(blocks):
-            o = block * BLOCK
+            o = block * WIDTH
             for f in range(frames):
-                for n in range(BLOCK):
+                for n in range(WIDTH):
                     v[n] = start[o + n]
                     packed[n] = 0
                 for t in range(window):
-                    for n in range(BLOCK):
+                    for n in range(WIDTH):
                         sums[n] = 0
                     add_rows(weight[block].ctypes.data, rows[f, t].ctypes.data, count[f, t], sums.ctypes.data)
                     bit = np.uint32(1) << np.uint32(t)
-                    for n in range(BLOCK):
+                    for n in range(WIDTH):
                         charged = v[n] + sums[n] + bias[o + n]
                         fires = charged >= threshold[o + n]
                         v[n] = charged - threshold[o + n] if fires else charged
                         packed[n] |= bit if fires else np.uint32(0)
-                for n in range(min(BLOCK, outputs - o)):
+                for n in range(min(WIDTH, outputs - o)):
                     fired[b, y, first + f, o + n] = packed[n]

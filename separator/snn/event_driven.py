@@ -1,7 +1,8 @@
 """Spiking stages on the event-driven kernel: their numbers in grid steps, their tensors as its arrays."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from separator.snn.affine import AffineMap
 from separator.snn.grid import grid_step, potential_bound, snap
 from separator.snn.neuron import IFParameters
 from separator.snn.spikes import Spikes
+
+if TYPE_CHECKING:
+    from separator.snn.kernels.events import EventLayer
 
 Integers = NDArray[np.int32]
 
@@ -45,23 +49,25 @@ def event_driven(
     if integers is None:
         return None
     try:
-        from separator.snn.kernels.events import MOST_ROWS, Geometry, event_layer, fire_events
+        from separator.snn.kernels.events import MOST_ROWS, Geometry, event_layer
     except ImportError:  # a machine without numba
         return None
-    dimensions = weight.dim() - 2  # of the positions: 0 for a linear layer
-    padded = (weight.shape[0], weight.shape[1], *[1] * (2 - dimensions), *weight.shape[2:])
+    missing = 4 - weight.dim()  # dimensions of position that an image has and this layer's input has not
+    padded = (*weight.shape[:2], *[1] * missing, *weight.shape[2:])
     if np.prod(padded[1:]) > MOST_ROWS:
         return None
     spans: dict[str, Any] = {"kernel": padded[2:]}
     for name in apply.geometry.keys() & {"stride", "padding", "dilation"}:
-        spans[name] = (*[0 if name == "padding" else 1] * (2 - dimensions), *apply.geometry[name])
+        spans[name] = (*[0 if name == "padding" else 1] * missing, *apply.geometry[name])
     layer = event_layer(Geometry(**spans), integers[0].reshape(padded), *integers[1:])
+    return partial(_fire, layer, missing)
 
-    def execute(spikes: Spikes) -> Spikes:
-        words = spikes.words.movedim(1, -1)  # (B, ..., C_in); contiguous for images stored channels last
-        shape = (words.shape[0], *[1] * (2 - dimensions), *words.shape[1:])
-        incoming = words.contiguous().view(shape).numpy().view(np.uint32)
-        fired = torch.from_numpy(fire_events(incoming, layer, window, torch.get_num_threads()).view(np.int32))
-        return Spikes(window, words=fired.flatten(0, 2 - dimensions).movedim(-1, 1))
 
-    return execute
+def _fire(layer: "EventLayer", missing: int, spikes: Spikes) -> Spikes:
+    from separator.snn.kernels.events import fire_events
+
+    words = spikes.words.movedim(1, -1)  # (B, ..., C_in); contiguous for images stored channels last
+    shape = (words.shape[0], *[1] * missing, *words.shape[1:])
+    incoming = words.contiguous().view(shape).numpy().view(np.uint32)
+    fired = torch.from_numpy(fire_events(incoming, layer, spikes.window, torch.get_num_threads()).view(np.int32))
+    return Spikes(spikes.window, words=fired.flatten(0, missing).movedim(-1, 1))
