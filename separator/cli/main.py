@@ -30,13 +30,10 @@ def report_errors(program: str, main: Callable[[], int]) -> int:
     except UserError as error:
         print(f"{program}: error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f"{program}: interrupted", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         sys.stderr.close()
         return 141
-    except Exception as error:
+    except (KeyboardInterrupt, Exception) as error:
         if not _comes_of_ctrl_c(error):
             raise
         print(f"{program}: interrupted", file=sys.stderr)

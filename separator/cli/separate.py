@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from separator import __version__
+from separator.cli.arguments import positive
 from separator.cli.main import report_errors
 from separator.errors import UserError
 
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--model", metavar="NAME|FILE", help="shipped model or model file (default: the spiking one)")
     model.add_argument("--list-models", action="store_true", help="describe the shipped models and leave")
     model.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... or auto (default: %(default)s)")
-    model.add_argument("--time-steps", type=_positive_int, metavar="N", help="time steps of the spiking model")
+    model.add_argument("--time-steps", type=positive, metavar="N", help="time steps of the spiking model")
     model.add_argument("--segment", type=_seconds, metavar="S", help="seconds separated at a time (default: 24)")
     model.add_argument(
         "--overlap", type=_seconds, metavar="S", help="seconds shared by segments, to follow the talkers (default: 4)"
@@ -277,13 +278,6 @@ def list_models(as_json: bool) -> int:
 
 def _short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _positive_int(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
 
 
 def _seconds(text: str) -> float:

@@ -36,11 +36,13 @@ def load_model(name_or_path: str | Path, device: str | torch.device = "cpu", tim
     """
     path = find_model(name_or_path)
     card = read_card(path)
+    if card.architecture != "tasnet":
+        raise UserError(f"{path} has the architecture '{card.architecture}', which this version does not know; update it")
     try:
         tensors = load_file(path)
         network = build(card, tensors)
         network.load_state_dict(tensors)
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, UserError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} does not hold the network that it describes ({reason}); get it again") from error
     if time_steps is not None:
@@ -52,10 +54,8 @@ def build(card: ModelCard, tensors: dict[str, Tensor]) -> TasNet:
     """The network that `card` describes, spiking stages shaped by `tensors`.
 
     Raises:
-        UserError: the architecture is not known here.
+        KeyError, TypeError, ValueError, UserError: the card is damaged.
     """
-    if card.architecture != "tasnet":
-        raise UserError(f"the model {card.name} has the architecture '{card.architecture}', which this version does not know")
     network = TasNet(TasNetConfig(**card.config))
     if card.conversion is not None:
         network.stack.readout = card.conversion["readout"]
@@ -83,7 +83,5 @@ def save_model(path: str | Path, network: TasNet, card: ModelCard) -> None:
 def _with_time_steps(network: TasNet, card: ModelCard, time_steps: int) -> ModelCard:
     if card.conversion is None:
         raise UserError(f"{card.name} is an analog network and has no time steps; leave --time-steps out")
-    if not 1 <= time_steps <= 32:
-        raise UserError(f"a model has 1 to 32 time steps, not {time_steps}")
     network.stack.set_window(time_steps)
     return replace(card, conversion=card.conversion | {"window": time_steps})

@@ -64,14 +64,9 @@ class ConversionSettings:
     keep_mb: int = 4000  # memory for the trains of frozen stages; what does not fit is simulated again when it is needed
 
     def __post_init__(self) -> None:
-        if not 1 <= self.window <= 32:
-            raise UserError(f"the time window is 1 to 32 steps, not {self.window}")
-        if not 0 <= self.start < 1:
-            raise UserError(f"the start potential is 0 to below 1 threshold, not {self.start}")
+        _ = self.dynamics  # refuses what neurons cannot do
         if not 0 < self.percentile <= 100:
             raise UserError(f"the percentile is above 0 and at most 100, not {self.percentile}")
-        if self.weight_bits is not None and not 2 <= self.weight_bits <= 16:
-            raise UserError(f"weights have 2 to 16 bits, not {self.weight_bits}")
 
     @property
     def dynamics(self) -> Dynamics:
@@ -128,15 +123,17 @@ class ProgressiveTandemLearning:
     """Converts the stack of a network in place, one stage at a time.
 
     What lies before the stack is not trained, so that a frozen prefix fires the same trains for the same batch at every epoch:
-    they are kept, packed, and a stage of conversion simulates one layer only. Batches must therefore come in the same order
-    with the same content each time they are iterated over.
+    they are kept, packed, and every epoch after the first simulates one layer only. Batches must therefore come in the same
+    order with the same content each time they are iterated over.
 
     Args:
         network: any network that calls `stack` once per forward pass.
         stack: its stack, analog or already converted in part.
         upstream: modules whose output reaches the stack.
         loss: of the network on a batch.
-        train_batches, dev_batches: re-iterable, of fixed content and order.
+        train_batches: those of a stage, re-iterable, of fixed content and order. A stage that gets the very object that the
+            stage before got goes on with its trains.
+        dev_batches: likewise, the same for all stages.
         settings: how to convert.
         folder: for the state after each stage, from which an interrupted conversion goes on; None to keep none.
         log: called with one line of text at each event.
@@ -149,7 +146,7 @@ class ProgressiveTandemLearning:
         stack: Stack,
         upstream: Sequence[nn.Module],
         loss: Loss,
-        train_batches: Batches,
+        train_batches: Callable[[int], Batches],
         dev_batches: Batches,
         settings: ConversionSettings,
         folder: Path | None = None,
@@ -161,6 +158,7 @@ class ProgressiveTandemLearning:
         self.train_batches, self.dev_batches = train_batches, dev_batches
         self.folder, self.log, self.optimiser = folder, log, optimiser
         self.reports: list[StageReport] = []
+        self.stage_batches: Batches = ()  # of the stage under conversion
         self.prefixes: dict[tuple[str, int], Spikes] = {}
         self.device = next(network.parameters()).device
         stack.readout = settings.readout
@@ -186,6 +184,7 @@ class ProgressiveTandemLearning:
     def _convert_stage(self, index: int) -> StageReport:
         settings, stages = self.settings, self.stack.stages
         started = time.monotonic()
+        self._take_batches(index)
         role = spiking_role(index, len(stages))
         before = self._dev_loss()
         threshold = self._threshold(index) if role != "readout" else torch.ones(1)
@@ -206,6 +205,12 @@ class ProgressiveTandemLearning:
             self._advance_prefixes(frozen)
         return replace(report, seconds=time.monotonic() - started)
 
+    def _take_batches(self, index: int) -> None:
+        batches = self.train_batches(index)
+        if batches is not self.stage_batches:
+            self.prefixes = {key: spikes for key, spikes in self.prefixes.items() if key[0] == "dev"}
+        self.stage_batches = batches
+
     def _tune(self, index: int, loss: float) -> tuple[float, int]:
         """Train the stage in tandem and the analog ones after it; the best parameters are in place afterwards."""
         patience = Patience(self.settings.patience)
@@ -213,7 +218,7 @@ class ProgressiveTandemLearning:
         best = copy.deepcopy(self.network.state_dict())
         parameters = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
         optimiser = self.optimiser(parameters, self.settings.lr)
-        steps = max(1, self.settings.max_epochs * len(self.train_batches))
+        steps = max(1, self.settings.max_epochs * len(self.stage_batches))
         rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps if self.settings.anneal else 1.0)
         epoch = 0
         while epoch < self.settings.max_epochs and not patience.exhausted:
@@ -271,7 +276,7 @@ class ProgressiveTandemLearning:
 
     def _batches(self, subset: str, converted: int) -> Iterator[tuple[Any, Spikes | None]]:
         """Batches with the spikes of the spiking prefix, which is simulated when they are first needed."""
-        for i, batch in enumerate(self.train_batches if subset == "train" else self.dev_batches):
+        for i, batch in enumerate(self.stage_batches if subset == "train" else self.dev_batches):
             spikes = self.prefixes.get((subset, i))
             if spikes is None and converted:
                 spikes = fire(self.stack.spiking_stages(), self._stack_input(batch)).to("cpu")

@@ -8,12 +8,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from separator.errors import UserError
 from separator.snn.affine import AffineMap, affine_map
 from separator.snn.event_driven import event_driven
 from separator.snn.fold import folded
 from separator.snn.grid import grid_step, potential_bound, snap, weight_step
 from separator.snn.neuron import IFParameters, count_charge, integrate_and_fire
-from separator.snn.spikes import Spikes
+from separator.snn.spikes import LONGEST, Spikes
 from separator.snn.stage import Stage
 
 # What a stage does in the spiking network: the first one turns analog input into spikes, the last one is read out.
@@ -34,10 +35,12 @@ class Dynamics:
     weight_bits: int | None = None  # of weights as signed integers; None for as many as sums stay exact with
 
     def __post_init__(self) -> None:
-        if self.window < 1:
-            raise ValueError(f"a time window has at least 1 step, not {self.window}")
+        if not 1 <= self.window <= LONGEST:
+            raise UserError(f"the time window is 1 to {LONGEST} steps, not {self.window}")
+        if not 0 <= self.start < 1:
+            raise UserError(f"the start potential is 0 to below 1 threshold, not {self.start}")
         if self.weight_bits is not None and not 2 <= self.weight_bits <= 16:
-            raise ValueError(f"weights have 2 to 16 bits, not {self.weight_bits}")
+            raise UserError(f"weights have 2 to 16 bits, not {self.weight_bits}")
 
 
 def per_channel(values: Tensor, like: Tensor) -> Tensor:

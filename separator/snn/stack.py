@@ -102,19 +102,26 @@ class Stack(nn.Module):
             neurons = IFParameters(threshold, start)
             self.stages[i] = SpikingStage(affine_map(stage.affine), role, weight, bias, neurons, dynamics)
 
-    def unfreeze(self, learn_thresholds: bool = False, weight_bits: int | None = None) -> None:
+    def unfreeze(self, learn_thresholds: bool = False, weight_bits: int | None = None) -> Dynamics:
         """Put all stages of a wholly spiking stack in tandem with analog twins, so that they learn together.
 
         Args:
             learn_thresholds: whether thresholds do too.
-            weight_bits: make synaptic weights integers of so many bits, if they are not yet.
+            weight_bits: make synaptic weights integers of so many bits, None for as many as they have.
+
+        Returns:
+            how the neurons run from now on.
         """
+        spiking = self.spiking_stages()
+        dynamics = spiking[0].dynamics
+        if weight_bits is not None:
+            dynamics = replace(dynamics, weight_bits=weight_bits)
         unit: Tensor | None = None
-        for i, stage in enumerate(self.spiking_stages()):
+        for i, stage in enumerate(spiking):
             learn = learn_thresholds and stage.role != "readout"
-            dynamics = replace(stage.dynamics, weight_bits=weight_bits or stage.dynamics.weight_bits)
             self.stages[i] = TandemStage(stage.analog(unit), stage.role, stage.threshold, dynamics, learn)
             unit = stage.threshold
+        return dynamics
 
     def freeze(self) -> None:
         """Make all stages of a stack that is wholly in tandem spiking."""

@@ -47,8 +47,6 @@ def convert(run: ConversionRun, folder: Path, log: Callable[[str], None] = print
     if run.threads:
         torch.set_num_threads(run.threads)
     torch.manual_seed(run.seed)
-    # Currents on their grid need all 24 bits of a float32; see separator.snn.grid.
-    torch.backends.cudnn.allow_tf32 = False
     device = resolve_device(run.device)
     model = load_model(run.model, device)
     if model.card.kind == "snn":
@@ -67,7 +65,8 @@ def convert(run: ConversionRun, folder: Path, log: Callable[[str], None] = print
         network.stack,
         upstream=[network.encoder, network.norm],
         loss=loss,
-        train_batches=data.fixed_loader(run.data.train, run.data.epoch_mixtures, run.seed),
+        # Mixtures of its own for each stage: the same for all would teach them by heart.
+        train_batches=lambda stage: data.fixed_loader(run.data.train, run.data.epoch_mixtures, run.seed, epoch=stage),
         dev_batches=data.fixed_loader(run.data.dev, run.data.dev_mixtures, DEV_SEED),
         settings=run.conversion,
         folder=folder,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from separator.models import SeparationModel
     from separator.snn.activity import Activity
 
-# One sample depends on 2.6 s of mixture in the published network, on 8.2 s in the shipped size. The spiking network of the
+# One sample depends on 2.6 s of mixture in the published network, on 2.2 s in the shipped size. The spiking network of the
 # published size needs most memory, a potential for every neuron: the process takes 1.4 GB, 0.5 GB of them torch itself (shipped
 # size: 0.7 GB). Shorter is not less: under 32 MiB a tensor, glibc's heap fragments (20 s: 2.2 GB). 4 s of overlap hold enough
 # speech of both talkers to match them, for a fifth more computation.

@@ -123,9 +123,9 @@ class MixtureData(pl.LightningDataModule):
         """The same dev mixtures every time."""
         return self.fixed_loader(self.settings.dev, self.settings.dev_mixtures, DEV_SEED)
 
-    def fixed_loader(self, folder: Path, count: int, seed: int) -> DataLoader[Tensor]:
-        """At most `count` mixtures, the same in the same order every time."""
-        dataset = self.mixtures(folder, count, seed, 0)
+    def fixed_loader(self, folder: Path, count: int, seed: int, epoch: int = 0) -> DataLoader[Tensor]:
+        """At most `count` mixtures of an epoch, the same in the same order every time."""
+        dataset = self.mixtures(folder, count, seed, epoch)
         size = len(dataset)  # type: ignore[arg-type]
         if size > count:
             dataset = Subset(dataset, [i * size // count for i in range(count)])
@@ -261,14 +261,11 @@ def starting_point(settings: TrainingSettings) -> tuple[TasNet, ModelCard]:
     if settings.init is None:
         return TasNet(settings.model), ModelCard(config=settings.model.to_dict(), **named)
     model = load_model(settings.init)
-    network = model.network.requires_grad_(True)
-    if model.card.conversion is not None:
-        # Currents on their grid need all 24 bits of a float32; see separator.snn.grid.
-        torch.backends.cudnn.allow_tf32 = False
-        bits = settings.optimiser.weight_bits or model.card.conversion.get("weight_bits")
-        network.stack.unfreeze(settings.optimiser.learn_thresholds, bits)
-        model = replace(model, card=replace(model.card, conversion=model.card.conversion | {"weight_bits": bits}))
-    return network, replace(model.card, scores={}, **named)
+    network, conversion = model.network.requires_grad_(True), model.card.conversion
+    if conversion is not None:
+        dynamics = network.stack.unfreeze(settings.optimiser.learn_thresholds, settings.optimiser.weight_bits)
+        conversion = conversion | {"weight_bits": dynamics.weight_bits}
+    return network.train(), replace(model.card, conversion=conversion, scores={}, **named)
 
 
 def describe(network: TasNet) -> str:

@@ -1,11 +1,7 @@
-import signal
-import subprocess
-import sys
-import time
-
 import pytest
 
 from separator.cli.main import main, report_errors
+from tests.interrupt import interrupted
 
 TINY = ["--model.filters", "32", "--model.filter_length", "16", "--model.channels", "8", "--model.dilations", "[1,2]"]
 
@@ -58,19 +54,8 @@ def test_output_folder_that_cannot_be_made(synthetic_corpus, tmp_path, capsys):
 
 def test_ctrl_c_ends_training_with_one_line_and_it_goes_on(synthetic_corpus, tmp_path):
     options = arguments(synthetic_corpus, tmp_path, "--data.epoch_mixtures", "16", "--data.dev_mixtures", "4")
-    command = [sys.executable, "-m", "separator.cli.main", *options]
-    process = subprocess.Popen(
-        [*command, "--optimiser.max_epochs", "100000"],
-        stderr=subprocess.PIPE,
-        text=True,
-        # A suite run in the background may itself ignore Ctrl-C, and hand that down.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    while not (tmp_path / "last.ckpt").exists() and process.poll() is None:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    error = process.communicate(timeout=60)[1]
-    assert process.returncode == 130
+    status, error = interrupted([*options, "--optimiser.max_epochs", "100000"], tmp_path / "last.ckpt")
+    assert status == 130
     assert error.strip().endswith("separator train: interrupted")
     assert "Traceback" not in error
     assert main([*options, "--optimiser.max_epochs", "1"]) == 0

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from separator.errors import UserError
-from separator.snn.progressive import STATE, ConversionSettings, Patience, ProgressiveTandemLearning, check_convertible
+from separator.snn.progressive import STATE, ConversionSettings, Patience, ProgressiveTandemLearning, adam, check_convertible
 from separator.snn.report import plot, to_markdown
 from separator.snn.spiking import SpikingStage
 from separator.snn.stack import Stack
@@ -52,7 +52,10 @@ def trained():
     return network.eval().state_dict()
 
 
-def engine(trained, folder=None, **settings):
+TRAIN = batches(1)
+
+
+def engine(trained, folder=None, train=lambda stage: TRAIN, optimiser=adam, **settings):
     network = Autoencoder()
     network.load_state_dict(trained)
     return ProgressiveTandemLearning(
@@ -60,11 +63,12 @@ def engine(trained, folder=None, **settings):
         network.stack,
         [network.scale],
         loss,
-        batches(1),
+        train,
         batches(2, 2),
         ConversionSettings(**({"window": 8, "lr": 1e-3, "max_epochs": 4, "calibration_batches": 3} | settings)),
         folder,
         LINES.append,
+        optimiser,
     )
 
 
@@ -103,11 +107,59 @@ def test_upstream_and_finished_stages_do_not_learn(trained):
 
 
 @pytest.mark.parametrize("keep_mb", [0, 0.01])
-def test_kept_trains_change_nothing(trained, keep_mb):
+@pytest.mark.parametrize("train", [lambda stage: TRAIN, lambda stage: batches(10 + stage)], ids=["same", "renewed"])
+def test_kept_trains_change_nothing(trained, keep_mb, train):
     """Keep none, or those of some batches only."""
-    kept, simulated = engine(trained), engine(trained, keep_mb=keep_mb)
+    kept, simulated = engine(trained, train=train), engine(trained, train=train, keep_mb=keep_mb)
     assert [r.loss_tuned for r in kept.run()] == [r.loss_tuned for r in simulated.run()]
     assert not simulated.prefixes
+
+
+def test_stages_learn_from_batches_of_their_own(trained):
+    seen = []
+
+    def train(stage):
+        seen.append(stage)
+        return batches(10 + stage)
+
+    renewed, same = engine(trained, train=train), engine(trained, train=lambda stage: batches(10))
+    losses = [[r.loss_tuned for r in run.run()] for run in (renewed, same)]
+    assert seen == [0, 1, 2]
+    assert losses[0][0] == losses[1][0]
+    assert losses[0][1] != losses[1][1]
+
+
+class Noted(torch.optim.SGD):
+    """Notes its parameters and the learning rate of every step."""
+
+    def __init__(self, parameters, lr):
+        super().__init__(parameters.values(), lr)
+        self.names, self.rates = list(parameters), []
+
+    def step(self, closure=None):
+        self.rates.append(self.param_groups[0]["lr"])
+        return super().step(closure)
+
+
+@pytest.mark.parametrize("anneal", [False, True])
+def test_each_stage_has_an_optimiser_whose_rate_may_fall(trained, anneal):
+    made = []
+
+    def optimiser(parameters, lr):
+        made.append(Noted(parameters, lr))
+        return made[-1]
+
+    engine(trained, optimiser=optimiser, anneal=anneal, lr=0.01, max_epochs=2).run()
+    for stage, noted in enumerate(made):
+        assert noted.rates == pytest.approx([0.01 * (1 - i / 12 if anneal else 1) for i in range(12)])
+        assert {int(name.split(".")[2]) for name in noted.names if name.startswith("stack.")} == set(range(stage, 3))
+
+
+def test_thresholds_learn_on_demand(trained):
+    fixed, learned = engine(trained, window=2), engine(trained, window=2, learn_thresholds=True)
+    calibrated, tuned = (next(iter(run.stages()))[0].threshold for run in (fixed, learned))
+    torch.testing.assert_close(learned.stack.stages[0].threshold, torch.tensor(tuned).expand(16), rtol=1e-5, atol=0)
+    assert abs(tuned[0] / calibrated[0] - 1) > 1e-3
 
 
 @pytest.mark.parametrize("stages", [1, 2])

@@ -238,8 +238,3 @@ def test_restored_stack_equals_the_saved_one():
 def test_stack_needs_an_encoder_and_a_readout():
     with pytest.raises(ValueError, match="two stages"):
         Stack([Stage(nn.Linear(2, 2))])
-
-
-def test_window_has_a_step():
-    with pytest.raises(ValueError, match="at least 1 step"):
-        Dynamics(0)

@@ -1,9 +1,5 @@
 import json
 import math
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import asdict, replace
 
 import pytest
@@ -15,6 +11,7 @@ from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.progressive import ConversionSettings
 from separator.tasks.conversion import ConversionRun, convert
 from separator.tasks.training import CardSettings, DataSettings
+from tests.interrupt import interrupted
 
 
 @pytest.fixture
@@ -60,18 +57,9 @@ def test_ctrl_c_is_one_line_and_the_conversion_goes_on(run, tmp_path, capsys):
     data = [f"--data.{name}={value}" for name, value in asdict(run.data).items() if value is not None]
     conversion = ["--conversion.window=8", "--conversion.calibration_batches=2", "--threads=1"]
     options = ["convert", f"--model={run.model}", f"--out={out}", *data, *conversion]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "separator.cli.main", *options, "--conversion.max_epochs=100", "--conversion.patience=100"],
-        stderr=subprocess.PIPE,
-        text=True,
-        # A suite run in the background may itself ignore Ctrl-C, and hand that down.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    while not (out / "conversion.json").exists() and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    error = process.communicate(timeout=60)[1]
-    assert process.returncode == 130, error
+    endless = ["--conversion.max_epochs=100", "--conversion.patience=100"]
+    status, error = interrupted([*options, *endless], out / "conversion.json")
+    assert status == 130, error
     assert error.splitlines()[-1] == "separator convert: interrupted"
     assert "Traceback" not in error
     assert not (out / "snn.safetensors").exists()
@@ -79,6 +67,14 @@ def test_ctrl_c_is_one_line_and_the_conversion_goes_on(run, tmp_path, capsys):
     again = convert(replace(run, conversion=replace(run.conversion, start=0.0, max_epochs=100, patience=100)), out, log=print)
     assert "goes on after" in capsys.readouterr().out
     assert load_model(again).card.kind == "snn"
+
+
+def test_optimiser_is_the_one_asked_for(run, tmp_path):
+    adam, muon = (
+        load_model(convert(replace(run, optimiser=name), tmp_path / name, log=lambda line: None)).network
+        for name in ("adam", "muon")
+    )
+    assert not torch.equal(adam.mask.weight, muon.mask.weight)
 
 
 def test_device_that_is_not_there(run, tmp_path):

@@ -111,6 +111,14 @@ def test_activity_penalty_makes_activations_sparser(settings, tmp_path):
     assert densities[1] < densities[0]
 
 
+def test_an_analog_model_is_trained_further_statistics_included(settings, tmp_path):
+    first = train(replace(settings, optimiser=replace(settings.optimiser, max_epochs=1)), tmp_path / "first", progress=False)
+    further = train(replace(settings, init=str(first), seed=5), tmp_path / "further", progress=False)
+    before, after = (load_model(path).network.stack.stages[1] for path in (first, further))
+    assert not torch.equal(before.norm.running_mean, after.norm.running_mean)
+    assert not torch.equal(before.affine.weight, after.affine.weight)
+
+
 def test_a_spiking_model_is_tuned_and_stays_spiking(settings, tmp_path):
     conversion = ConversionSettings(4, 0.5, schedule="layer-by-layer", channelwise=True, max_epochs=0, calibration_batches=2)
     save_model(tmp_path / "ann.safetensors", TasNet(TINY).eval(), ModelCard("ann", TINY.to_dict()))
@@ -118,6 +126,8 @@ def test_a_spiking_model_is_tuned_and_stays_spiking(settings, tmp_path):
     converted = convert(run, tmp_path / "converted", log=lambda line: None)
     optimiser = replace(settings.optimiser, learn_thresholds=True, weight_bits=8, max_epochs=3)
     tuning = replace(settings, optimiser=optimiser, init=str(converted), card=CardSettings("tuned"))
+    with pytest.raises(UserError, match="2 to 16 bits, not 99"):
+        train(replace(tuning, optimiser=replace(optimiser, weight_bits=99)), tmp_path / "refused", progress=False)
     lines = []
     path = train(tuning, tmp_path / "tuned", progress=False, log=lines.append)
     before, after = load_model(converted), load_model(path)
