@@ -9,7 +9,7 @@ from typing import Any, Literal
 from separator import __version__
 from separator.errors import UserError
 
-FORMAT = 1  # of the metadata; a file with a higher one was written by a later version
+FORMAT = 2  # of metadata and tensors; a file with a higher one was written by a later version
 KEY = "separator"  # of our JSON in the safetensors metadata
 SHIPPED = Path(__file__).parent / "shipped"
 DEFAULT_MODEL = "small-snn"
@@ -83,6 +83,8 @@ def read_card(path: Path) -> ModelCard:
         raise UserError(f"{path} is a safetensors file, but not a model of this program") from error
     if found > FORMAT:
         raise UserError(f"{path} was written by version {values.get('version')} in format {found}; update this program")
+    if found < FORMAT:
+        raise UserError(f"{path} is in format {found}, which this version no longer reads; get it again or train it anew")
     try:
         card = ModelCard(**values)
         _ = card.sample_rate, card.n_src, card.time_steps

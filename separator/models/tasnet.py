@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from separator.models.exact import ExactLayerNorm, ExactLinear
 from separator.snn.stack import Stack
 from separator.snn.stage import Stage
 
@@ -82,8 +83,8 @@ class TasNet(nn.Module):
         super().__init__()
         self.config = config
         n, channels = config.filters, config.channels
-        self.encoder = nn.Linear(config.filter_length, n, bias=False)
-        self.norm = nn.LayerNorm(n, eps=1e-8)
+        self.encoder = ExactLinear(config.filter_length, n, bias=False)
+        self.norm = ExactLayerNorm(n, eps=1e-8)
         widths = [n] + [channels] * len(config.dilations)
         reach = config.kernel // 2
         self.stack = Stack(
@@ -119,19 +120,25 @@ class TasNet(nn.Module):
         """Estimate the sources. Shape: (B, T) -> (B, C, T), any T of at least 1 sample."""
         features = self.encode(mixture)  # (B, K, N)
         masks = self.masks(self.stack(self.stack_input(features)))  # (B, C, K, N)
-        return self.decode(masks * features[:, None], mixture.shape[-1])
+        return self.decode(masks * features.to(masks.dtype)[:, None], mixture.shape[-1])
+
+    @property
+    def spikes_are_at_stake(self) -> bool:
+        """Whether rounding before the stack may flip spikes, and no gradient is asked for."""
+        return self.stack.dynamics is not None and not self.training
 
     def encode(self, mixture: Tensor) -> Tensor:
         """Rectified filter outputs A of each frame. Shape: (B, T) -> (B, K, N)."""
         config = self.config
         samples = (config.frames(mixture.shape[-1]) - 1) * config.stride + config.filter_length
         padded = F.pad(mixture, (0, samples - mixture.shape[-1]))
-        features: Tensor = self.encoder(padded.unfold(-1, config.filter_length, config.stride))
+        frames = padded.unfold(-1, config.filter_length, config.stride)
+        features: Tensor = self.encoder(frames, exact=self.spikes_are_at_stake)
         return features.relu()
 
     def stack_input(self, features: Tensor) -> Tensor:
         """Mean and variance normalised over channels, with gain and bias. Shape: (B, K, N) -> (B, N, 1, K)."""
-        normalised: Tensor = self.norm(features)
+        normalised: Tensor = self.norm(features, exact=self.spikes_are_at_stake)
         return normalised.transpose(1, 2).unsqueeze(2)
 
     def masks(self, activation: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Spiking stages on the event-driven kernel: their numbers in grid steps, their tensors as its arrays."""
+"""Spiking stages on the event-driven kernel: their tensors as its arrays."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,47 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from separator.snn.affine import AffineMap
-from separator.snn.grid import grid_step, potential_bound, snap
 from separator.snn.neuron import IFParameters
 from separator.snn.spikes import Spikes
 
 if TYPE_CHECKING:
     from separator.snn.kernels.events import EventLayer
 
-Integers = NDArray[np.int32]
 
-
-def in_steps(weight: Tensor, bias: Tensor, neurons: IFParameters, window: int) -> list[Integers] | None:
-    """Weight, bias, threshold and start potential of each neuron as the smallest integers; None if they are on no grid."""
-    numbers = weight, bias, *(x.expand(len(weight)) for x in neurons)
-    step = grid_step(potential_bound(weight, bias, neurons.threshold, window))
-    for _ in range(2):  # snapping may have moved the bound over a power of two
-        if all(torch.equal(snap(x, step), x) for x in numbers):
-            whole = [torch.round(x / step.view(-1, *[1] * (x.dim() - 1))).to(torch.int32).numpy() for x in numbers]
-            bits = np.bitwise_or.reduce(np.concatenate([x.reshape(len(x), -1) for x in whole], 1), 1)
-            common = np.maximum(bits & -bits, 1)  # largest power of two that divides all numbers of a neuron
-            return [x // common.reshape(-1, *[1] * (x.ndim - 1)) for x in whole]
-        step = step / 2
-    return None
-
-
-def event_driven(
-    apply: AffineMap, weight: Tensor, bias: Tensor, neurons: IFParameters, window: int
-) -> Callable[[Spikes], Spikes] | None:
+def event_driven(apply: AffineMap, weight: Tensor, bias: Tensor, neurons: IFParameters) -> Callable[[Spikes], Spikes] | None:
     """The event-driven execution of a pipelined stage, as `SpikingStage` has it; None if the kernel cannot serve it.
 
-    It serves ungrouped layers on the CPU, in float32 on a grid, of at most 65,536 inputs to a neuron.
+    It serves ungrouped layers on the CPU of at most 65,536 inputs to a neuron.
     """
-    if weight.device.type != "cpu" or weight.dtype != torch.float32 or apply.geometry.get("groups", 1) != 1:
+    if weight.device.type != "cpu" or apply.geometry.get("groups", 1) != 1:
         return None
     if isinstance(apply.geometry.get("padding"), str):
-        return None
-    integers = in_steps(weight, bias, neurons, window)
-    if integers is None:
         return None
     try:
         from separator.snn.kernels.events import MOST_ROWS, Geometry, event_layer
@@ -59,7 +36,8 @@ def event_driven(
     spans: dict[str, Any] = {"kernel": padded[2:]}
     for name in apply.geometry.keys() & {"stride", "padding", "dilation"}:
         spans[name] = (*[0 if name == "padding" else 1] * missing, *apply.geometry[name])
-    layer = event_layer(Geometry(**spans), integers[0].reshape(padded), *integers[1:])
+    integers = (x.to(torch.int32).numpy() for x in (weight.reshape(padded), bias, *neurons))
+    layer = event_layer(Geometry(**spans), *integers)
     return partial(_fire, layer, missing)
 
 

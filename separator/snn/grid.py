@@ -1,10 +1,10 @@
-"""Grids of numbers on which 32-bit floating point adds without rounding.
+"""The steps that each spiking neuron's integers count.
 
 A spike is a decision: two machines, batch sizes or kernels that add the same currents in another order must not decide
-differently. Weights, biases and thresholds of each spiking neuron are therefore multiples of one power of two, its grid
-step, chosen so that its membrane potential cannot exceed 2^24 of them. Every partial sum is then exact in float32, and so the
-spikes are the same bits in whatever order, precision of accumulation, schedule or batch they are computed. A coarser
-step makes the weights integers of few bits.
+differently. Weights, biases and thresholds of each spiking neuron are therefore integers, in units of one power of two, its
+step, chosen so that its membrane potential cannot exceed 2^24 of them. Every partial sum is then exact in 32-bit integers and
+in float32 alike, and so the spikes are the same bits in whatever order, precision of accumulation, schedule or batch they are
+computed. A coarser step makes the weights integers of few bits.
 """
 
 import torch
@@ -19,8 +19,8 @@ def power_above(x: Tensor) -> Tensor:
     return torch.ldexp(torch.ones_like(mantissa), exponent - (mantissa == 0.5).int())
 
 
-def grid_step(largest: Tensor) -> Tensor:
-    """Smallest powers of two q such that numbers up to `largest` are at most 2^23 q: a factor of two is left for snapping."""
+def potential_step(largest: Tensor) -> Tensor:
+    """Smallest powers of two q such that numbers up to `largest` are at most 2^23 q: a factor of two is left for rounding."""
     return power_above(largest.double().clamp_min(2.0**-100) / (EXACT / 2))
 
 
@@ -30,10 +30,14 @@ def weight_step(weight: Tensor, bits: int) -> Tensor:
     return power_above(largest.double().clamp_min(2.0**-100) / (2 ** (bits - 1) - 1))
 
 
+def in_steps(x: Tensor, step: Tensor) -> Tensor:
+    """Nearest whole numbers of steps, ties to even. Shapes: (C, ...), (C,) -> (C, ...), of the type of `x`."""
+    return torch.round(x / step.to(x.dtype).view(-1, *[1] * (x.dim() - 1)))
+
+
 def snap(x: Tensor, step: Tensor) -> Tensor:
     """Nearest multiples of the step of each channel, ties to even. Shapes: (C, ...), (C,) -> (C, ...)."""
-    steps = step.to(x.dtype).view(-1, *[1] * (x.dim() - 1))
-    return torch.round(x / steps) * steps
+    return in_steps(x, step) * step.to(x.dtype).view(-1, *[1] * (x.dim() - 1))
 
 
 def potential_bound(weight: Tensor, bias: Tensor, threshold: Tensor, window: int) -> Tensor:

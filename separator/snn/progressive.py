@@ -188,7 +188,7 @@ class ProgressiveTandemLearning:
         role = spiking_role(index, len(stages))
         before = self._dev_loss()
         threshold = self._threshold(index) if role != "readout" else torch.ones(1)
-        unit = self.stack.spiking_stages()[-1].threshold if index else None
+        unit = self.stack.spiking_stages()[-1].unit if index else None
         analog = stages[index]
         assert isinstance(analog, Stage)  # check_convertible has seen to it
         learn = settings.learn_thresholds and role != "readout"

@@ -1,6 +1,7 @@
-"""Spiking stages: what a layer is after conversion."""
+"""Spiking stages: what a layer is after conversion, in integers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from separator.errors import UserError
 from separator.snn.affine import AffineMap, affine_map
 from separator.snn.event_driven import event_driven
 from separator.snn.fold import folded
-from separator.snn.grid import grid_step, potential_bound, snap, weight_step
+from separator.snn.grid import in_steps, potential_bound, potential_step, snap, weight_step
 from separator.snn.neuron import IFParameters, count_charge, integrate_and_fire
 from separator.snn.spikes import LONGEST, Spikes
 from separator.snn.stage import Stage
@@ -52,31 +53,57 @@ def _per_input(unit: Tensor, weight: Tensor) -> Tensor:
     return unit.view(1, -1, *[1] * (weight.dim() - 2))
 
 
-def charge_step(threshold: Tensor, window: int) -> Tensor:
-    """Grid of an encoding stage, whose potentials never leave the range of the clipped charge."""
-    return grid_step((window + 2) * threshold)
+def _per_output(unit: Tensor, weight: Tensor) -> Tensor:
+    return unit.view(-1, *[1] * (weight.dim() - 1))
+
+
+# The encoding stage reads its input in these steps, up to this much, and has weights of so many bits. Its sums over up to 2^13
+# inputs are then exact in 64-bit floating point, and what rounding errors before it may differ in is rounded away.
+INPUT_STEP, INPUT_LIMIT, ENCODER_BITS = 2.0**-14, 2.0**10, 16
+
+
+@contextmanager
+def every_bit(device: torch.device) -> Iterator[None]:
+    """Within, sums are exact as long as they fit: no autocast, no TF32 or bfloat16, none of cuDNN's transforms."""
+    cudnn, precision = torch.backends.cudnn.enabled, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.enabled = False  # convolutions become matrix products
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.backends.cudnn.enabled = cudnn
+        torch.set_float32_matmul_precision(precision)
+
+
+def integer_type(bits: int | None) -> torch.dtype:
+    """Smallest type that holds signed integers of so many bits."""
+    return torch.int32 if bits is None or bits > 16 else torch.int16 if bits > 8 else torch.int8
 
 
 class SpikingStage(nn.Module):
-    """A converted layer: frozen weights, a constant current and integrate-and-fire neurons.
+    """A converted layer: frozen weights, a constant current and integrate-and-fire neurons, in integers.
 
-    Numbers are in units of the analog network's activation: an incoming spike carries the threshold of the neuron that fired
-    it, folded into the weights (section 3.2), so that the free aggregate membrane potential (Eq. 9) is the analog
-    pre-activation, and spike count times threshold the activation. All lie on a grid (see `separator.snn.grid`).
+    Each neuron counts in a step of its own, a power of two of the analog network's activation (see `separator.snn.grid`).
+    An incoming spike carries the threshold of the neuron that fired it, folded into the weights (section 3.2), so that the
+    free aggregate membrane potential (Eq. 9) times the step is the analog pre-activation, and spike count times `unit` the
+    activation. `separator.snn.reference` says in plain integer arithmetic what a stage computes.
 
     Args:
         apply: the affine map without its numbers.
         role: encode (charged at the first step with an analog pre-activation), fire, or readout (never fires).
-        weight: as the affine layer's; what a spike adds, for `encode` the analog weights.
-        bias: (C_out,), current per time step; for `encode` the analog bias.
-        neurons: threshold and start potential, each (1,) or (C_out,); unused by `readout`.
-        dynamics: how the neurons run; `neurons` has their start potential on the grid.
+        weight: as the affine layer's; in steps, what a spike adds; for `encode` the analog weights, in floating point.
+        bias: (C_out,), in steps, current per time step; for `encode` the analog bias.
+        neurons: threshold and start potential in steps, each (C_out,); unused by `readout`.
+        step: (C_out,), powers of two.
+        dynamics: how the neurons run.
     """
 
     weight: Tensor
     bias: Tensor
     threshold: Tensor
     start: Tensor
+    step: Tensor
 
     def __init__(
         self,
@@ -85,6 +112,7 @@ class SpikingStage(nn.Module):
         weight: Tensor,
         bias: Tensor,
         neurons: IFParameters,
+        step: Tensor,
         dynamics: Dynamics,
     ) -> None:
         super().__init__()
@@ -93,6 +121,7 @@ class SpikingStage(nn.Module):
         self.register_buffer("bias", bias)
         self.register_buffer("threshold", neurons.threshold)
         self.register_buffer("start", neurons.start)
+        self.register_buffer("step", step)
 
     @classmethod
     def convert(cls, stage: Stage, role: Role, unit: Tensor, threshold: Tensor, dynamics: Dynamics) -> "SpikingStage":
@@ -101,77 +130,104 @@ class SpikingStage(nn.Module):
         Args:
             stage: the stage.
             role: its role in the spiking network.
-            unit: activation that an incoming spike stands for, the threshold of the stage before, (1,) or (C_in,).
-            threshold: a_u / N_s, (1,) or (C_out,).
+            unit: activation that an incoming spike stands for, (1,) or (C_in,).
+            threshold: a_u / N_s in units of activation, (1,) or (C_out,).
             dynamics: how its neurons run.
         """
         weight, bias = (x.detach() for x in folded(stage))
         if role != "encode":
             weight, bias = weight * _per_input(unit, weight), bias / dynamics.window
-        return cls.on_grid(affine_map(stage.affine), role, weight, bias, threshold.detach(), dynamics)
+        return cls.in_integers(affine_map(stage.affine), role, weight, bias, threshold.detach(), dynamics)
 
     @classmethod
-    def on_grid(
+    def in_integers(
         cls, apply: AffineMap, role: Role, weight: Tensor, bias: Tensor, threshold: Tensor, dynamics: Dynamics
     ) -> "SpikingStage":
-        """A stage with its numbers snapped to their grid, else as the class."""
+        """A stage from numbers in units of activation, rounded to integers of each neuron's step; else as the class."""
         threshold = threshold.expand(len(weight))
         if role == "encode":
-            step = charge_step(threshold, dynamics.window)  # weights stay analog
+            # Potentials never leave the range of the clipped charge.
+            step = potential_step((dynamics.window + 2) * threshold)
+            unit = weight_step(weight, ENCODER_BITS)
+            weight, bias = snap(weight, unit), snap(bias, unit * INPUT_STEP)
         else:
-            step = grid_step(potential_bound(weight, bias, threshold, dynamics.window))
+            step = potential_step(potential_bound(weight, bias, threshold, dynamics.window))
             if dynamics.weight_bits is not None:
                 step = torch.maximum(step, weight_step(weight, dynamics.weight_bits))
-            weight, bias = snap(weight, step), snap(bias, step)
-        # At least one grid step, since a neuron with threshold 0 would fire for ever on nothing.
-        threshold = torch.maximum(snap(threshold, step), step.to(threshold.dtype))
-        neurons = IFParameters(threshold, snap(threshold * dynamics.start, step))
-        return cls(apply, role, weight, bias, neurons, dynamics)
+            weight = in_steps(weight, step).to(integer_type(dynamics.weight_bits))
+            bias = in_steps(bias, step).to(torch.int32)
+        # At least one step, since a neuron with threshold 0 would fire for ever on nothing.
+        whole = in_steps(threshold, step).clamp_min(1)
+        neurons = IFParameters(whole.to(torch.int32), torch.round(whole * dynamics.start).to(torch.int32))
+        return cls(apply, role, weight, bias, neurons, step.to(threshold.dtype), dynamics)
 
     @property
     def window(self) -> int:
         """Time steps N_s."""
         return self.dynamics.window
 
+    @property
+    def unit(self) -> Tensor:
+        """Activation that a spike stands for, the threshold. Shape: (C_out,), float32."""
+        return self.threshold * self.step
+
+    def _analog_numbers(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias in units of activation."""
+        if self.role == "encode":
+            return self.weight, self.bias
+        return self.weight * _per_output(self.step, self.weight), self.bias * self.step
+
     def analog(self, unit: Tensor | None) -> Stage:
         """The analog stage that this one converts from where a spike stands for `unit`, None if its input is analog."""
-        weight, bias = self.weight, self.bias
+        weight, bias = self._analog_numbers()
         if unit is not None:
             weight, bias = weight / _per_input(unit, weight), bias * self.window
         return Stage(self.apply_affine.module(weight, bias))
 
     def with_window(self, window: int) -> "SpikingStage":
         """The same layer for another time window: thresholds are the same upper bounds over another number of steps."""
+        weight, bias = self._analog_numbers()
         ratio = self.window / window
-        scale = 1.0 if self.role == "encode" else ratio
-        numbers = self.weight * scale, self.bias * scale, self.threshold * ratio
-        return SpikingStage.on_grid(self.apply_affine, self.role, *numbers, replace(self.dynamics, window=window))
+        if self.role != "encode":
+            weight, bias = weight * ratio, bias * ratio
+        dynamics = replace(self.dynamics, window=window)
+        return SpikingStage.in_integers(self.apply_affine, self.role, weight, bias, self.unit * ratio, dynamics)
 
     def neurons(self, like: Tensor) -> IFParameters:
-        """Parameters of the neurons, shaped to broadcast against (B, C_out, ...)."""
-        return IFParameters(per_channel(self.threshold, like), per_channel(self.start, like))
+        """Parameters of the neurons, in steps, of the type of `like` and shaped to broadcast against it, (B, C_out, ...)."""
+        return IFParameters(*(per_channel(x.to(like.dtype), like) for x in (self.threshold, self.start)))
 
     def charge(self, x: Tensor) -> Tensor:
-        """What the encoding stage's neurons are charged with at the first step. Shape: (B, ...) -> (B, ...).
+        """What the encoding stage's neurons are charged with at the first step, in steps. Shape: (B, ...) -> (B, ...), float32.
 
-        It is snapped to the grid once, here, and clipped to where more would change no spike.
+        It is rounded to steps once, here, and clipped to where more would change no spike.
         """
-        charge = self.apply_affine(x, self.weight, self.bias)
-        ceiling = per_channel(self.threshold, charge) * (self.window + 1)
-        step = per_channel(charge_step(self.threshold, self.window), charge).to(charge.dtype)
-        return torch.round(charge.clamp(-ceiling, ceiling) / step) * step
+        x = torch.round(x.double().clamp(-INPUT_LIMIT, INPUT_LIMIT) / INPUT_STEP) * INPUT_STEP
+        weight, bias = self._floats
+        with every_bit(x.device):
+            charge = self.apply_affine(x, weight, bias)
+        ceiling = per_channel(self.threshold * (self.window + 1), charge)
+        return torch.round(charge / per_channel(self.step, charge)).clamp(-ceiling, ceiling).float()
 
     def current(self, spikes: Tensor) -> Tensor:
-        """Synaptic current of one time step, constant current included (Eq. 3). Shape: (B, ...) -> (B, ...)."""
-        return self.apply_affine(spikes, self.weight, self.bias)
+        """Synaptic current in steps of one time step, constant current included (Eq. 3). Shape: (B, ...) -> (B, ...)."""
+        with every_bit(spikes.device):
+            return self.apply_affine(spikes, *self._floats)
+
+    def free_potential(self, spikes: Spikes) -> Tensor:
+        """Free aggregate membrane potential after the whole window (Eq. 9), in steps. Shape: spikes (B, ...) -> (B, ...).
+
+        One application of the map to the spike counts; in integers that is exactly the sum of the currents.
+        """
+        weight, bias = self._floats
+        with every_bit(weight.device):
+            free = self.apply_affine(spikes.counts, weight, None)
+        return free + per_channel(bias * self.window, free)
 
     def potential(self, spikes: Spikes) -> Tensor:
-        """Free aggregate membrane potential after the whole window (Eq. 9). Shape: spikes (B, ...) -> (B, ...).
-
-        One application of the map to the spike counts; on the grid that is exactly the sum of the currents.
-        """
-        free = self.apply_affine(spikes.counts.to(self.weight.dtype), self.weight, None)
-        return free + per_channel(self.bias * self.window, free)
+        """Free aggregate membrane potential in units of activation. Shape: spikes (B, ...) -> (B, ...), float32."""
+        free = self.free_potential(spikes)
+        return free * per_channel(self.step, free)
 
     def encode(self, x: Tensor) -> Spikes:
         """Spikes of an encoding stage on analog input (B, ...)."""
@@ -180,29 +236,35 @@ class SpikingStage(nn.Module):
     def fire(self, spikes: Spikes) -> Spikes:
         """Spikes fired on the incoming ones, by the fastest execution there is for them."""
         if self.dynamics.schedule == "layer-by-layer":
-            return self._fire_at_once(self.potential(spikes))
+            return self._fire_at_once(self.free_potential(spikes))
         if self._event_driven is not None:
             return self._event_driven(spikes)
-        trains = spikes.trains().to(self.weight.dtype)
-        flat = self.current(trains.flatten(0, 1).contiguous())  # time folded into the batch
+        flat = self.current(spikes.trains().flatten(0, 1).contiguous())  # time folded into the batch
         currents = flat.view(self.window, -1, *flat.shape[1:])
         return Spikes.pack(integrate_and_fire(currents, self.neurons(currents[0])))
 
     def activation(self, spikes: Spikes) -> Tensor:
-        """Analog activation that spikes stand for, count times threshold. Shape: (B, ...)."""
-        return spikes.counts * per_channel(self.threshold, spikes.counts)
+        """Analog activation that spikes stand for, count times threshold. Shape: (B, ...), float32."""
+        return spikes.counts * per_channel(self.unit, spikes.counts)
 
     def _fire_at_once(self, charge: Tensor) -> Spikes:
         return Spikes(self.window, counts=count_charge(charge, self.neurons(charge), self.window))
 
     @cached_property
+    def _floats(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias as what dense maps add exactly: 64-bit floating point for `encode`, else 32-bit."""
+        dtype = torch.float64 if self.role == "encode" else torch.float32
+        return self.weight.to(dtype), self.bias.to(dtype)
+
+    @cached_property
     def _event_driven(self) -> Callable[[Spikes], Spikes] | None:
         """The event-driven execution; None for layers that it does not serve."""
-        numbers = self.weight, self.bias, IFParameters(self.threshold, self.start)
-        return event_driven(self.apply_affine, *numbers, self.window)
+        neurons = IFParameters(self.threshold, self.start)
+        return event_driven(self.apply_affine, self.weight, self.bias, neurons)
 
     def _forget_layout(self) -> None:
-        self.__dict__.pop("_event_driven", None)
+        for name in ("_floats", "_event_driven"):
+            self.__dict__.pop(name, None)
 
     def _apply(self, *args: Any, **kwargs: Any) -> "SpikingStage":
         self._forget_layout()

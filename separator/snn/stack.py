@@ -60,10 +60,10 @@ class Stack(nn.Module):
         return sum(isinstance(stage, SpikingStage) for stage in self.stages)
 
     @property
-    def window(self) -> int | None:
-        """Time steps N_s of the spiking stages, None while there are none."""
+    def dynamics(self) -> Dynamics | None:
+        """How the neurons run, None while all stages are analog."""
         first = self.stages[0]
-        return first.window if isinstance(first, SpikingStage) else None
+        return first.dynamics if isinstance(first, SpikingStage | TandemStage) else None
 
     def spiking_stages(self) -> list[SpikingStage]:
         """The spiking stages at the front."""
@@ -77,7 +77,7 @@ class Stack(nn.Module):
         signal = Signal(x)
         if spiking:
             spikes = fire(spiking, x) if self._prefix is None else self._prefix
-            signal = Signal(spiking[-1].activation(spikes), spikes, spiking[-1].threshold)
+            signal = Signal(spiking[-1].activation(spikes), spikes, spiking[-1].unit)
         for stage in self.stages[len(spiking) :]:
             signal = stage(signal) if isinstance(stage, TandemStage) else Signal(stage(signal.activation))
         last = self.stages[-1]
@@ -95,12 +95,12 @@ class Stack(nn.Module):
         for i in range(converted):
             stage = self.stages[i]
             assert isinstance(stage, Stage)
-            weight, bias, threshold, start = (
-                tensors[f"{prefix}stages.{i}.{name}"] for name in ("weight", "bias", "threshold", "start")
+            weight, bias, threshold, start, step = (
+                tensors[f"{prefix}stages.{i}.{name}"] for name in ("weight", "bias", "threshold", "start", "step")
             )
             role = spiking_role(i, len(self.stages))
             neurons = IFParameters(threshold, start)
-            self.stages[i] = SpikingStage(affine_map(stage.affine), role, weight, bias, neurons, dynamics)
+            self.stages[i] = SpikingStage(affine_map(stage.affine), role, weight, bias, neurons, step, dynamics)
 
     def unfreeze(self, learn_thresholds: bool = False, weight_bits: int | None = None) -> Dynamics:
         """Put all stages of a wholly spiking stack in tandem with analog twins, so that they learn together.
@@ -119,8 +119,8 @@ class Stack(nn.Module):
         unit: Tensor | None = None
         for i, stage in enumerate(spiking):
             learn = learn_thresholds and stage.role != "readout"
-            self.stages[i] = TandemStage(stage.analog(unit), stage.role, stage.threshold, dynamics, learn)
-            unit = stage.threshold
+            self.stages[i] = TandemStage(stage.analog(unit), stage.role, stage.unit, dynamics, learn)
+            unit = stage.unit
         return dynamics
 
     def freeze(self) -> None:
@@ -129,7 +129,7 @@ class Stack(nn.Module):
         for i, stage in enumerate(self.stages):
             assert isinstance(stage, TandemStage)
             self.stages[i] = frozen = stage.spiking(unit)
-            unit = frozen.threshold
+            unit = frozen.unit
 
     def set_window(self, window: int) -> None:
         """Give a wholly spiking stack another time window, the upper bounds of its activations staying as they are."""

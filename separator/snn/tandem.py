@@ -61,13 +61,13 @@ class TandemStage(nn.Module):
     def forward(self, signal: Signal) -> Signal:
         """Spikes and activation from those of the stage before; of a readout, its membrane potential as activation."""
         z = self.stage.preactivation(signal.activation)
-        with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
+        with torch.no_grad():
             spiking = self.spiking(signal.unit)
             if self.role == "readout":
                 assert signal.spikes is not None  # a readout is never the first stage
                 potential = spiking.potential(signal.spikes)
             else:
-                spikes = spiking.encode(signal.activation.float()) if signal.spikes is None else spiking.fire(signal.spikes)
+                spikes = spiking.encode(signal.activation) if signal.spikes is None else spiking.fire(signal.spikes)
                 fired = spiking.activation(spikes)
         if self.role == "readout":
             return Signal(potential + (z - z.detach()))
@@ -77,4 +77,4 @@ class TandemStage(nn.Module):
             twin = threshold * (clipped + (spikes.counts - clipped).detach())
         else:
             twin = z.relu()
-        return Signal(fired + (twin - twin.detach()), spikes, spiking.threshold)
+        return Signal(fired + (twin - twin.detach()), spikes, spiking.unit)

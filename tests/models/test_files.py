@@ -60,7 +60,7 @@ def test_time_steps_can_be_changed_in_a_spiking_model_only(saved):
             load_model(path, time_steps=8)
         return
     model = load_model(path, time_steps=8)
-    assert model.card.time_steps == model.network.stack.window == 8
+    assert model.card.time_steps == model.network.stack.dynamics.window == 8
     with pytest.raises(UserError, match="1 to 32"):
         load_model(path, time_steps=33)
 

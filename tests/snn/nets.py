@@ -70,5 +70,5 @@ def converted(
         role = spiking_role(i, len(stack.stages))
         threshold = torch.ones(1) if role == "readout" else activation_bound([signal], 99.0, channelwise) / window
         stack.stages[i] = SpikingStage.convert(stage, role, unit, threshold, Dynamics(window, start, schedule, weight_bits))
-        unit = stack.stages[i].threshold
+        unit = stack.stages[i].unit
     return stack

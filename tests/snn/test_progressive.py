@@ -158,7 +158,7 @@ def test_each_stage_has_an_optimiser_whose_rate_may_fall(trained, anneal):
 def test_thresholds_learn_on_demand(trained):
     fixed, learned = engine(trained, window=2), engine(trained, window=2, learn_thresholds=True)
     calibrated, tuned = (next(iter(run.stages()))[0].threshold for run in (fixed, learned))
-    torch.testing.assert_close(learned.stack.stages[0].threshold, torch.tensor(tuned).expand(16), rtol=1e-5, atol=0)
+    torch.testing.assert_close(learned.stack.stages[0].unit, torch.tensor(tuned).expand(16), rtol=1e-5, atol=0)
     assert abs(tuned[0] / calibrated[0] - 1) > 1e-3
 
 

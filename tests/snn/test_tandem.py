@@ -4,7 +4,7 @@ from fractions import Fraction
 import pytest
 import torch
 
-from separator.snn.spiking import Dynamics
+from separator.snn.spiking import Dynamics, per_channel
 from separator.snn.stack import fire
 from separator.snn.tandem import Signal, TandemStage
 from tests.snn.nets import STACKS, conv1d_stack, converted
@@ -15,9 +15,9 @@ def tandem_of(start=0.5, window=8, learn_threshold=False):
     spiking = converted(conv1d_stack(0), x, window, start)
     analog = conv1d_stack(0).stages[1]
     first, second = spiking.stages[0], spiking.stages[1]
-    tandem = TandemStage(analog, "fire", second.threshold, Dynamics(window, start), learn_threshold)
+    tandem = TandemStage(analog, "fire", second.unit, Dynamics(window, start), learn_threshold)
     spikes = fire([first], x)
-    return tandem, Signal(first.activation(spikes), spikes, first.threshold), second
+    return tandem, Signal(first.activation(spikes), spikes, first.unit), second
 
 
 @pytest.mark.parametrize("learn_threshold", [False, True])
@@ -27,7 +27,7 @@ def test_forward_is_the_spiking_layer(learn_threshold):
     fired = spiking.fire(signal.spikes)
     assert torch.equal(output.spikes.words, fired.words)
     assert torch.equal(output.activation.detach(), spiking.activation(fired))
-    assert torch.equal(output.unit, spiking.threshold)
+    assert torch.equal(output.unit, spiking.unit)
 
 
 def test_gradient_is_the_analog_twins():
@@ -87,8 +87,9 @@ def test_readout_is_the_membrane_potential():
     last = spiking.stages[-2]
     spikes = fire(spiking.spiking_stages()[:-1], x)
     tandem = TandemStage(analog, "readout", torch.ones(1), Dynamics(8, 0.5))
-    potential = sum(spiking.stages[-1].current(step) for step in spikes.steps())
-    output = tandem(Signal(last.activation(spikes), spikes, last.threshold))
+    readout = spiking.stages[-1]
+    potential = sum(readout.current(step) for step in spikes.steps()) * per_channel(readout.step, x)
+    output = tandem(Signal(last.activation(spikes), spikes, last.unit))
     assert torch.equal(output.activation.detach(), potential)
     assert torch.allclose(analog.preactivation(last.activation(spikes)), potential, atol=1e-4)  # Eq. 9
 

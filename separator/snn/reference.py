@@ -1,0 +1,116 @@
+"""What a spiking stack computes, in plain integer arithmetic: the definition that every execution equals to the bit.
+
+Slow on purpose: 64-bit integers for what is bounded by 2^24 steps, fractions for the first charge.
+Spikes have time in front, (N_s, B, ...), and are 0 or 1.
+"""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from separator.snn.affine import AffineMap
+from separator.snn.spiking import INPUT_LIMIT, INPUT_STEP, SpikingStage
+
+Integers = NDArray[Any]  # int64, or Python's fractions as objects
+
+
+def affine(apply: AffineMap, x: Integers, weight: Integers) -> Integers:
+    """Weighted sums of the map, tap by tap. Shapes: (B, C_in, ...), (C_out, C_in / groups, ...) -> (B, C_out, ...)."""
+    taps = weight.shape[2:]
+    spans = {name: apply.geometry.get(name, (1,) * len(taps)) for name in ("stride", "dilation")}
+    groups = apply.geometry.get("groups", 1)
+    reach = [d * (k - 1) for k, d in zip(taps, spans["dilation"], strict=True)]
+    padding = apply.geometry.get("padding", ())
+    if isinstance(padding, str):
+        both = [(r // 2, r - r // 2) if padding == "same" else (0, 0) for r in reach]
+    else:
+        both = [(p, p) for p in padding]
+    padded = np.pad(x, [(0, 0), (0, 0), *both])
+    sizes = [(n - r - 1) // s + 1 for n, r, s in zip(padded.shape[2:], reach, spans["stride"], strict=True)]
+    inputs, outputs = padded.shape[1] // groups, len(weight) // groups
+    sums = np.zeros((len(x), len(weight), *sizes), weight.dtype)
+    for tap in np.ndindex(*taps):
+        starts = [i * d for i, d in zip(tap, spans["dilation"], strict=True)]
+        seen = padded[
+            (
+                slice(None),
+                slice(None),
+                *(slice(b, b + s * (n - 1) + 1, s) for b, s, n in zip(starts, spans["stride"], sizes, strict=True)),
+            )
+        ]
+        for g in range(groups):
+            rows = weight[(slice(g * outputs, (g + 1) * outputs), slice(None), *tap)]
+            products = np.tensordot(rows, seen[:, g * inputs : (g + 1) * inputs], (1, 1))
+            sums[:, g * outputs : (g + 1) * outputs] += np.moveaxis(products, 0, 1)
+    return sums
+
+
+def first_charge(stage: SpikingStage, x: Tensor) -> Integers:
+    """Charge of the neurons of an encoding stage in their steps, rounded half to even once. Shape: (B, ...) -> (B, ...)."""
+    limited = np.clip(np.asarray(x, np.float64), -INPUT_LIMIT, INPUT_LIMIT)
+    read = _each(round, _fractions(limited) / Fraction(INPUT_STEP)) * Fraction(INPUT_STEP)
+    weight, bias, step = map(_fractions, (stage.weight, stage.bias, stage.step))
+    exact = affine(stage.apply_affine, read, weight) + _per_channel(bias, read)
+    whole = _each(round, exact / _per_channel(step, read))
+    ceiling = _per_channel(_integers(stage.threshold) * (stage.window + 1), read)
+    return np.clip(whole.astype(np.int64), -ceiling, ceiling)
+
+
+def fire(stage: SpikingStage, currents: Integers) -> Integers:
+    """Spikes of the stage's neurons: at each time step charge, compare, reset by subtraction. Shape: (N_s, B, ...)."""
+    threshold, start = (_per_channel(_integers(x), currents[0]) for x in (stage.threshold, stage.start))
+    v = np.broadcast_to(start, currents[0].shape)
+    spikes = np.empty_like(currents)
+    for t, current in enumerate(currents):
+        v = v + current
+        spikes[t] = v >= threshold
+        v = v - spikes[t] * threshold
+    return spikes
+
+
+def at_once(charge: Integers, window: int) -> Integers:
+    """Currents of neurons that get all of their charge at the first time step. Shape: (B, ...) -> (N_s, B, ...)."""
+    currents = np.zeros((window, *charge.shape), np.int64)
+    currents[0] = charge
+    return currents
+
+
+def currents(stage: SpikingStage, spikes: Integers) -> Integers:
+    """Synaptic and constant current of each time step. Shape: (N_s, B, ...) -> (N_s, B, ...)."""
+    weight, bias = _integers(stage.weight), _integers(stage.bias)
+    sums = np.stack([affine(stage.apply_affine, step, weight) for step in spikes])
+    return sums + _per_channel(bias, sums[0])
+
+
+def simulate(stages: Sequence[SpikingStage], x: Tensor) -> Integers:
+    """Free aggregate membrane potential of the last stage, in its steps. Shape: (B, ...) -> (B, ...)."""
+    first, *middle, last = stages
+    spikes = fire(first, at_once(first_charge(first, x), first.window))
+    for stage in middle:
+        incoming = currents(stage, spikes)
+        if stage.dynamics.schedule == "layer-by-layer":
+            incoming = at_once(incoming.sum(0), stage.window)
+        spikes = fire(stage, incoming)
+    potential: Integers = currents(last, spikes).sum(0)
+    return potential
+
+
+def _each(function: Callable[[Any], Any], x: Integers) -> Integers:
+    result: Integers = np.frompyfunc(function, 1, 1)(x)
+    return result
+
+
+def _fractions(x: Tensor | Integers) -> Integers:
+    return _each(Fraction, np.asarray(x, np.float64))
+
+
+def _integers(x: Tensor) -> Integers:
+    return np.asarray(x.cpu(), np.int64)
+
+
+def _per_channel(values: Integers, like: Integers) -> Integers:
+    return values.reshape(-1, *[1] * (like.ndim - 2))

@@ -1,0 +1,108 @@
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from separator.models.exact import ExactLayerNorm, ExactLinear
+from separator.models.tasnet import TasNet, TasNetConfig, small
+from separator.snn import reference
+from tests.snn.nets import converted, randomised
+
+TINY = TasNetConfig(filters=32, filter_length=16, channels=8, dilations=(1, 2))
+
+
+def wave(samples, seed=0, scale=0.1, bits=16):
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(np.round(rng.normal(size=(1, samples)) * scale * 2 ** (bits - 1)) / 2 ** (bits - 1)).float()
+
+
+def half_even(x: Fraction, largest: Fraction, bits: int) -> Fraction:
+    step = Fraction(1)
+    while step < largest:
+        step *= 2
+    while step / 2 >= largest:
+        step /= 2
+    return round(x * 2**bits / step) * step / 2**bits
+
+
+@given(st.integers(0, 10**6), st.sampled_from([1e-6, 0.01, 1.0, 3e4]))
+def test_sums_equal_rational_arithmetic(seed, scale):
+    torch.manual_seed(seed)
+    layer, frames = ExactLinear(8, 5, bias=False), wave(24, seed, scale)[0].view(3, 8)
+    loudest = max(Fraction(w) for w in layer.weight.abs().flatten().tolist())
+    rows = [[half_even(Fraction(w), loudest, 15) for w in row] for row in layer.weight.tolist()]
+    for frame, sums in zip(frames.tolist(), layer(frames, exact=True).tolist(), strict=True):
+        largest = max(*(abs(Fraction(x)) for x in frame), Fraction(1, 2**100))
+        samples = [half_even(Fraction(x), largest, 29) for x in frame]
+        assert [Fraction(value) for value in sums] == [sum(x * w for x, w in zip(samples, row, strict=True)) for row in rows]
+
+
+def test_exact_layers_are_the_ones_that_learned():
+    torch.manual_seed(0)
+    frames = torch.randn(2, 9, 16) * torch.logspace(-4, 2, 9)[:, None]
+    linear, norm = ExactLinear(16, 48, bias=False), ExactLayerNorm(48, eps=1e-8)
+    norm.weight.data.uniform_(0.5, 2)
+    norm.bias.data.uniform_(-1, 1)
+    features = linear(frames)
+    torch.testing.assert_close(linear(frames, exact=True).float(), features, rtol=1e-3, atol=1e-2)
+    torch.testing.assert_close(norm(features, exact=True), norm(features), rtol=1e-4, atol=1e-4)
+    for constant in (0.0, 1e4):  # of which the variance is 0
+        torch.testing.assert_close(norm(torch.full((1, 48), constant), exact=True)[0], norm.bias, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("config", [TINY, small()], ids=["tiny", "small"])
+def test_what_the_stack_sees_depends_on_its_frame_alone(config, threads):
+    """The same bits alone and in company, and in whatever order sums are taken."""
+    network = TasNet(config).eval()
+    x = torch.cat([wave(4000, seed) for seed in range(5)])
+    converted(network.stack, network.stack_input(network.encode(x)), 4, 0.5)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    together = network.stack_input(network.encode(x))
+    alone = torch.cat([network.stack_input(network.encode(one[None])) for one in x])
+    start, stop = 10 * config.stride, 10 * config.stride + 7 * config.stride + config.filter_length
+    part = network.stack_input(network.encode(x[:, start:stop]))
+    torch.set_num_threads(before)
+    assert torch.equal(alone, together)
+    assert torch.equal(part, together[..., 10 : 10 + part.shape[-1]])
+    frames = x.unfold(-1, config.filter_length, config.stride)
+    samples, channels = torch.randperm(config.filter_length), torch.randperm(config.filters)
+    features = network.encoder(frames, exact=True)
+    normalised = network.norm(features, exact=True)
+    network.encoder.weight.data = network.encoder.weight.data[:, samples]
+    assert torch.equal(network.encoder(frames[..., samples], exact=True), features)
+    network.norm.weight.data, network.norm.bias.data = network.norm.weight.data[channels], network.norm.bias.data[channels]
+    assert torch.equal(network.norm(features[..., channels], exact=True), normalised[..., channels])
+
+
+@pytest.mark.parametrize("schedule", ["pipelined", "layer-by-layer"])
+def test_separation_network_equals_the_reference(schedule):
+    torch.manual_seed(1)
+    network = TasNet(TINY).eval()
+    for stage in network.stack.stages:
+        randomised(stage)
+    x = wave(400)
+    seen = network.stack_input(network.encode(x))
+    converted(network.stack, seen, 8, 0.5, channelwise=True, schedule=schedule, weight_bits=8)
+    seen = network.stack_input(network.encode(x))
+    stages = network.stack.spiking_stages()
+    potential = torch.from_numpy(reference.simulate(stages, seen)).float() * stages[-1].step.view(1, -1, 1, 1)
+    assert torch.equal(network.stack(seen), potential.relu())
+
+
+def test_training_takes_the_path_that_gradients_go_through():
+    network = TasNet(TINY)
+    x = wave(400)
+    converted(network.stack.eval(), network.stack_input(network.encode(x)), 4, 0.5)
+    network.stack.unfreeze()
+    exact = network.eval()(x)
+    network.train()
+    network.encoder.weight.grad = None
+    trained = network(x)
+    trained.sum().backward()
+    assert network.encoder.weight.grad.abs().sum() > 0
+    assert (trained - exact).abs().max() < 0.2 * exact.abs().max()

@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from separator.models import load_model
+from separator.models.card import list_models
+from separator.snn import reference
+
+DEMO = Path(__file__).parents[2] / "egs" / "demo" / "mix.wav"
+SPIKING = [card.name for card in list_models() if card.kind == "snn"]
+
+
+@pytest.fixture(scope="module")
+def mixture():
+    samples, rate = soundfile.read(DEMO, dtype="float32")
+    assert rate == 8000
+    return torch.from_numpy(samples[None, : 4 * rate])
+
+
+@pytest.mark.parametrize("name", SPIKING)
+def test_shipped_networks_equal_the_reference(name, mixture):
+    network = load_model(name).network
+    part = mixture[:, 8000 : 8000 + 20 * network.config.stride]
+    seen = network.stack_input(network.encode(part))
+    stages = network.stack.spiking_stages()
+    potential = torch.from_numpy(reference.simulate(stages, seen)).float() * stages[-1].step.view(1, -1, 1, 1)
+    assert torch.equal(network.stack(seen), potential.relu())
+
+
+@pytest.mark.parametrize("name", SPIKING)
+def test_a_chunk_with_its_receptive_field_fires_the_same(name, mixture):
+    network = load_model(name).network
+    stride, context = network.config.stride, network.config.receptive_field // network.config.stride // 2 + 1
+    whole = network.stack(network.stack_input(network.encode(mixture)))
+    assert whole.abs().max() > 0
+    first, last = context + 20, context + 60
+    chunk = mixture[:, (first - context) * stride : (last + context) * stride]
+    potential = network.stack(network.stack_input(network.encode(chunk)))
+    assert torch.equal(potential[..., context : context + 40], whole[..., first:last])
+
+
+@pytest.mark.parametrize("name", SPIKING)
+def test_company_and_threads_change_nothing(name, mixture):
+    network = load_model(name).network
+    halves = mixture[:, :24000].view(3, 8000)
+    before = torch.get_num_threads()
+    together = network.stack(network.stack_input(network.encode(halves)))
+    torch.set_num_threads(2)
+    alone = torch.cat([network.stack(network.stack_input(network.encode(half[None]))) for half in halves])
+    torch.set_num_threads(before)
+    assert np.array_equal(alone, together)
