@@ -12,6 +12,7 @@ from separator.snn.grid import power_above
 
 INPUT_BITS, WEIGHT_BITS = 29, 15  # of the largest input of a frame and the largest weight of all: 2^8 products add up exactly
 FEATURE_BITS = 20  # of the largest feature of a frame: the squares of 2^12 add up exactly
+BLOCK = 256  # frames normalised at a time
 TINIEST = 2.0**-100  # what counts as the largest of a frame of silence
 
 
@@ -32,16 +33,22 @@ class ExactLayerNorm(nn.LayerNorm):
 
     def forward(self, x: Tensor, exact: bool = False) -> Tensor:
         """Shape: (..., N) -> (..., N), float32; to the bit if `exact`."""
-        if not exact:
-            return super().forward(x)
-        rounded = _rounded(x.double(), x.abs().amax(-1, keepdim=True).double(), FEATURE_BITS)
-        mean = rounded.sum(-1, keepdim=True) / x.shape[-1]
-        variance = rounded.square().sum(-1, keepdim=True) / x.shape[-1] - mean.square()
-        normalised = (rounded - mean) / (variance.clamp_min(0) + self.eps).sqrt()
-        return (normalised * self.weight.detach().double() + self.bias.detach().double()).float()
+        return self._exactly(x) if exact else super().forward(x)
+
+    @torch.no_grad()
+    def _exactly(self, x: Tensor) -> Tensor:
+        normalised = torch.empty(x.shape, dtype=torch.float32, device=x.device)
+        parts = (torch.split(rows.flatten(0, -2), BLOCK) for rows in (x, normalised))  # small enough for the cache
+        for features, out in zip(*parts, strict=True):
+            rounded = _rounded(features.double(), features.abs().amax(-1, keepdim=True).double(), FEATURE_BITS)
+            mean = rounded.sum(-1, keepdim=True) / x.shape[-1]
+            variance = rounded.square().sum(-1, keepdim=True) / x.shape[-1] - mean.square()
+            deviation = (variance.clamp_min_(0) + self.eps).sqrt_()
+            out.copy_(rounded.sub_(mean).div_(deviation).mul_(self.weight.double()).add_(self.bias.double()))
+        return normalised
 
 
 def _rounded(x: Tensor, largest: Tensor, bits: int) -> Tensor:
     """Multiples of one power of two of which `largest` is at most 2^bits."""
     step = power_above(largest.clamp_min(TINIEST)) / 2.0**bits
-    return torch.round(x / step) * step
+    return (x / step).round_().mul_(step)

@@ -52,10 +52,8 @@ def integrate_and_fire(currents: Tensor, p: IFParameters) -> Tensor:
 def count_charge(charge: Tensor, p: IFParameters, window: int) -> Tensor:
     """Spikes of neurons charged once, at the first step (section 3.4): clip(floor((charge + start) / threshold), 0, N_s).
 
-    They come first, one a step. Shape: (B, ...) -> (B, ...). Exact for numbers on a grid, whatever the division rounds to.
+    They come first, one a step. Shape: (B, ...) -> (B, ...), int8. Exact for whole numbers below 2^24 in float32 or int32 (or
+    such multiples of a power of two): a quotient below a whole number k is so by at least 1 / threshold, and that is more than
+    half the distance of k to the next float32 as long as k times the threshold is below 2^24.
     """
-    v = charge + p.start
-    counts = (v / p.threshold).floor().clamp(-1, window + 1)
-    counts = counts - (counts * p.threshold > v).to(v.dtype)
-    counts = counts + ((counts + 1) * p.threshold <= v).to(v.dtype)
-    return counts.clamp(0, window)
+    return ((charge + p.start) / p.threshold).clamp_(0, window).to(torch.int8)

@@ -51,8 +51,8 @@ def affine(apply: AffineMap, x: Integers, weight: Integers) -> Integers:
 
 def first_charge(stage: SpikingStage, x: Tensor) -> Integers:
     """Charge of the neurons of an encoding stage in their steps, rounded half to even once. Shape: (B, ...) -> (B, ...)."""
-    limited = np.clip(np.asarray(x, np.float64), -INPUT_LIMIT, INPUT_LIMIT)
-    read = _each(round, _fractions(limited) / Fraction(INPUT_STEP)) * Fraction(INPUT_STEP)
+    steps = np.clip(_each(round, _fractions(x) / Fraction(INPUT_STEP)), -int(INPUT_LIMIT), int(INPUT_LIMIT))
+    read = steps * Fraction(INPUT_STEP)
     weight, bias, step = map(_fractions, (stage.weight, stage.bias, stage.step))
     exact = affine(stage.apply_affine, read, weight) + _per_channel(bias, read)
     whole = _each(round, exact / _per_channel(step, read))

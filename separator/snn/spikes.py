@@ -16,7 +16,7 @@ class Spikes:
     Args:
         window: time steps N_s, at most 32.
         words: (B, ...), int32.
-        counts: (B, ...), whole numbers in floating point, given in place of words.
+        counts: (B, ...), int8, given in place of words.
 
     Raises:
         ValueError: the window is over 32 steps.
@@ -45,9 +45,9 @@ class Spikes:
 
     @property
     def counts(self) -> Tensor:
-        """Spikes of each train. Shape: (B, ...), float32."""
+        """Spikes of each train. Shape: (B, ...), int8."""
         if self._counts is None:
-            self._counts = _bits(self.words).float()
+            self._counts = _bits(self.words).to(torch.int8)
         return self._counts
 
     def at(self, t: int) -> Tensor:

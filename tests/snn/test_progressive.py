@@ -232,7 +232,7 @@ def test_report_tells_silence_and_saturation(trained, tmp_path):
     counts = torch.cat([spiking[0].encode(run.network.scale(x)).counts for x in batches(1)[:3]])
     assert firing[0]["saturated"] == pytest.approx(float((counts == 8).float().mean()))
     assert firing[0]["silent"] == pytest.approx(float((counts == 0).float().mean()))
-    assert firing[0]["rate"] == pytest.approx(float(counts.mean() / 8), rel=1e-5)
+    assert firing[0]["rate"] == pytest.approx(float(counts.double().mean() / 8), rel=1e-5)
     assert len(to_markdown(reports).splitlines()) == 2 + 3
     plot(reports, tmp_path / "report.png")
     assert (tmp_path / "report.png").stat().st_size > 1000

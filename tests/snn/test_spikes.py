@@ -12,12 +12,12 @@ def test_packing_is_lossless(window, seed):
     spikes = Spikes.pack(trains)
     assert spikes.words.dtype == torch.int32
     assert torch.equal(spikes.trains(), trains)
-    assert torch.equal(spikes.counts, trains.sum(0))
+    assert torch.equal(spikes.counts, trains.sum(0).to(torch.int8))
     assert all(torch.equal(spikes.at(t), step) for t, step in enumerate(trains))
 
 
 def test_counts_stand_for_trains_whose_spikes_come_first():
-    spikes = Spikes(32, counts=torch.arange(33.0))
+    spikes = Spikes(32, counts=torch.arange(33, dtype=torch.int8))
     assert [bin(word & 0xFFFFFFFF) for word in spikes.words.tolist()] == [bin((1 << n) - 1) for n in range(33)]
     assert torch.equal(Spikes(32, words=spikes.words).counts, spikes.counts)
 

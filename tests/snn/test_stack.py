@@ -4,7 +4,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -37,7 +37,10 @@ def make(kind, seed, window, start, channelwise=False, batch=3, schedule="pipeli
     st.sampled_from([None, 16, 8, 3]),
 )
 def test_every_execution_equals_the_reference(kind, seed, window, start, channelwise, schedule, bits):
-    stack, x = make(kind, seed, window, start, channelwise, schedule=schedule, bits=bits)
+    try:
+        stack, x = make(kind, seed, window, start, channelwise, schedule=schedule, bits=bits)
+    except ValueError:  # a layer that is never active has no thresholds
+        reject()
     stages = stack.spiking_stages()
     expected = reference.simulate(stages, x)
     *_, readout = stages
@@ -79,7 +82,7 @@ def test_event_driven_layers_fire_what_dense_ones_do(data):
     fired = stage.fire(Spikes.pack(trains))
     assert stage._event_driven is not None
     assert torch.equal(fired.trains(), expected)
-    assert torch.equal(fired.counts, expected.sum(0))
+    assert torch.equal(fired.counts, expected.sum(0).to(torch.int8))
     grouped = copy.deepcopy(stage)
     grouped._event_driven = None
     assert torch.equal(grouped.fire(Spikes.pack(trains)).trains(), expected)

@@ -4,12 +4,12 @@ For a block of outputs whose weights fit the fastest cache, the rows of the weig
 step in registers; the sums charge the membrane potentials at once, and the spikes they fire are packed at once.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from separator.snn.kernels.compiled import compiled
 from separator.snn.kernels.threads import in_threads
 from separator.snn.kernels.vectors import WIDTH, add_rows, lowest_bit
 
@@ -81,15 +81,7 @@ def fire_events(words: Words, layer: EventLayer, window: int, threads: int) -> W
     return fired
 
 
-def _compiled(function: Any) -> Any:
-    """Compiled once for all if there is a place to keep it, else once for each process."""
-    try:
-        return njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # no folder for the cache can be written to
-        return njit(nogil=True)(function)
-
-
-@_compiled
+@compiled
 def _fire(first_job, last_job, words, weight, bias, threshold, start, kernel, stride, padding, dilation, window, fired):  # noqa: ANN001, ANN202
     _, height, width, inputs = words.shape
     _, rows_out, columns_out, outputs = fired.shape

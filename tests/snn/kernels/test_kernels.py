@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from separator.snn.kernels.events import Geometry, _compiled, event_layer, fire_events
+from separator.snn.kernels.compiled import compiled
+from separator.snn.kernels.events import Geometry, event_layer, fire_events
 from separator.snn.kernels.threads import in_threads
 
 
@@ -45,4 +46,4 @@ def test_kernels_compile_where_nothing_can_be_kept():
     """numba finds no place for the cache of a function that has no file."""
     namespace = {}
     exec("def double(x):\n    return 2 * x", namespace)
-    assert _compiled(namespace["double"])(21) == 42
+    assert compiled(namespace["double"])(21) == 42

@@ -1,0 +1,79 @@
+"""Affine maps as one matrix product: of 8-bit integers, which adds exactly in 32 bits, or of any numbers."""
+
+from functools import lru_cache
+from itertools import product
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from separator.snn.affine import AffineMap
+
+
+class MatrixProduct:
+    """An ungrouped affine map with its weight, without bias. Shape: (B, C_in, ...) -> (B, C_out, ...).
+
+    Args:
+        apply: the map.
+        weight: as the layer's; of int8 it takes int8 and makes int32, else it takes and makes what it is of itself.
+    """
+
+    def __init__(self, apply: AffineMap, weight: Tensor) -> None:
+        self.geometry, self.taps = apply.geometry, weight.shape[2:]
+        self.matrix = weight.movedim(1, -1).flatten(1).contiguous()  # (C_out, taps x C_in)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Apply it."""
+        columns, sizes = self._columns(x)
+        if self.matrix.dtype == torch.int8:
+            rows = len(columns)
+            if columns.is_cuda and rows <= 16:  # which cuBLAS does not take
+                columns = F.pad(columns, (0, 0, 0, 32 - rows))
+            sums = torch._int_mm(columns, self.matrix.t())[:rows]
+        else:
+            sums = columns @ self.matrix.t()
+        return sums.view(len(x), *sizes, len(self.matrix)).movedim(-1, 1)
+
+    def _columns(self, x: Tensor) -> tuple[Tensor, list[int]]:
+        """What each output position sees, (positions, taps x C_in), and the sizes of the output."""
+        x = x.movedim(1, -1).contiguous()
+        if not self.taps:
+            return x, []
+        stride, dilation = self.geometry["stride"], self.geometry["dilation"]
+        x = F.pad(x, (0, 0, *(p for padding in reversed(self.geometry["padding"]) for p in (padding, padding))))
+        reach = [d * (k - 1) for k, d in zip(self.taps, dilation, strict=True)]
+        sizes = [(n - r - 1) // s + 1 for n, r, s in zip(x.shape[1:-1], reach, stride, strict=True)]
+        seen = []
+        for tap in product(*map(range, self.taps)):
+            starts = [i * d for i, d in zip(tap, dilation, strict=True)]
+            spans = (slice(b, b + s * (n - 1) + 1, s) for b, s, n in zip(starts, stride, sizes, strict=True))
+            seen.append(x[(slice(None), *spans)])
+        columns = seen[0] if len(seen) == 1 else torch.cat(seen, -1)
+        return columns.flatten(0, -2), sizes
+
+
+def matrix_product(apply: AffineMap, weight: Tensor) -> MatrixProduct | None:
+    """The map with `weight` as a matrix product; None where there is none, or where it would not be exact."""
+    if apply.geometry.get("groups", 1) != 1 or isinstance(apply.geometry.get("padding"), str):
+        return None
+    if weight.dtype == torch.int8:
+        inputs = weight[0].numel()
+        if inputs < 2:
+            return None  # oneDNN cannot tell how such a matrix lies in memory, and is silently wrong
+        if weight.is_cuda and (len(weight) % 8 or inputs % 8):
+            return None  # cuBLAS takes no others
+        if not adds_exactly(weight.device.type):
+            return None
+    return MatrixProduct(apply, weight)
+
+
+@lru_cache
+def adds_exactly(device: str) -> bool:
+    """Whether products of int8 are exact on this machine: instructions before AVX-512 VNNI saturate at 16 bits on their way."""
+    extremes = torch.tensor([-128, 127, 32, 0], dtype=torch.int8)
+    x, weight = extremes[:, None].repeat(8, 64), extremes[:, None].repeat(2, 64)
+    try:
+        found = torch._int_mm(x.to(device), weight.t().to(device)).cpu()
+    except RuntimeError:  # no such product there
+        return False
+    return torch.equal(found, (x.double() @ weight.t().double()).to(torch.int32))

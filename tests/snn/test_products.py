@@ -1,0 +1,55 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from separator.snn.affine import affine_map
+from separator.snn.products import adds_exactly, matrix_product
+
+# A machine without exact 8-bit products has the others.
+TYPES = [torch.int8, torch.float64] if adds_exactly("cpu") else [torch.float64]
+
+
+def layer_of(kind, data):
+    small = st.integers(1, 3)
+    inputs, outputs = data.draw(st.integers(2, 40)), data.draw(st.integers(1, 40))
+    if kind == "linear":
+        return nn.Linear(inputs, outputs), (inputs,)
+    dims = 1 if kind == "conv1d" else 2
+    options = {name: tuple(data.draw(small) for _ in range(dims)) for name in ("stride", "dilation", "kernel_size")}
+    options["padding"] = tuple(data.draw(st.integers(0, 4)) for _ in range(dims))
+    make = nn.Conv1d if dims == 1 else nn.Conv2d
+    return make(inputs, outputs, **options), (inputs, *(data.draw(st.integers(7, 20)) for _ in range(dims)))
+
+
+@given(st.sampled_from(["linear", "conv1d", "conv2d"]), st.sampled_from(TYPES), st.integers(0, 10**6), st.data())
+def test_products_are_the_maps(kind, dtype, seed, data):
+    layer, shape = layer_of(kind, data)
+    torch.manual_seed(seed)
+    weight = torch.randint(-128, 128, layer.weight.shape).to(dtype)
+    x = torch.randint(-128, 128, (2, *shape)).to(dtype)
+    served = matrix_product(affine_map(layer), weight)
+    assert served is not None
+    sums = served(x)
+    assert sums.dtype == (torch.int32 if dtype == torch.int8 else dtype)
+    assert torch.equal(sums.double(), affine_map(layer)(x.double(), weight.double(), None))
+
+
+@pytest.mark.parametrize("layer", [nn.Conv1d(4, 4, 3, groups=2), nn.Conv1d(4, 4, 3, padding="same")])
+def test_other_layers_are_not_served(layer):
+    assert matrix_product(affine_map(layer), layer.weight.to(torch.int8)) is None
+    assert matrix_product(affine_map(nn.Linear(1, 2)), torch.ones(2, 1, dtype=torch.int8)) is None
+
+
+def test_a_machine_that_saturates_is_found_out(monkeypatch):
+    """As instructions do that multiply unsigned by signed bytes and add pairs of products in 16 bits."""
+    adds_exactly.cache_clear()
+
+    def saturating(x, weight):
+        pairs = ((x.int() + 128)[:, :, None] * weight.int()[None]).unflatten(1, (-1, 2)).sum(2)
+        return (pairs.clamp(-(2**15), 2**15 - 1).sum(1) - 128 * weight.int().sum(0)).to(torch.int32)
+
+    monkeypatch.setattr(torch, "_int_mm", saturating)
+    assert not adds_exactly("cpu")
+    adds_exactly.cache_clear()
