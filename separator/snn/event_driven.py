@@ -19,20 +19,18 @@ if TYPE_CHECKING:
 def event_driven(apply: AffineMap, weight: Tensor, bias: Tensor, neurons: IFParameters) -> Callable[[Spikes], Spikes] | None:
     """The event-driven execution of a pipelined stage, as `SpikingStage` has it; None if the kernel cannot serve it.
 
-    It serves ungrouped layers on the CPU of at most 65,536 inputs to a neuron.
+    It serves ungrouped layers on the CPU.
     """
     if weight.device.type != "cpu" or apply.geometry.get("groups", 1) != 1:
         return None
     if isinstance(apply.geometry.get("padding"), str):
         return None
     try:
-        from separator.snn.kernels.events import MOST_ROWS, Geometry, event_layer
+        from separator.snn.kernels.events import Geometry, event_layer
     except ImportError:  # a machine without numba
         return None
     missing = 4 - weight.dim()  # dimensions of position that an image has and this layer's input has not
     padded = (*weight.shape[:2], *[1] * missing, *weight.shape[2:])
-    if np.prod(padded[1:]) > MOST_ROWS:
-        return None
     spans: dict[str, Any] = {"kernel": padded[2:]}
     for name in apply.geometry.keys() & {"stride", "padding", "dilation"}:
         spans[name] = (*[0 if name == "padding" else 1] * missing, *apply.geometry[name])

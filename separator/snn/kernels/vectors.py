@@ -10,11 +10,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-WIDTH = 32  # outputs whose sums are kept in registers: of 384 inputs, their 32-bit weights take 48 KiB
-LANES = 16  # of a vector; machines with narrower ones take several
+VECTOR_BITS = 512  # of a vector; machines with narrower ones take several
+ROW_BITS = 1024  # of a row of weights, whose sums are kept in registers
 
-INDEX, NUMBER, ADDRESS = ir.IntType(16), ir.IntType(32), ir.IntType(64)
-VECTOR = ir.VectorType(NUMBER, LANES)
+ADDRESS = ir.IntType(64)
 
 
 @intrinsic
@@ -28,32 +27,44 @@ def lowest_bit(typing_context: Any, word: Any) -> Any:
 
 
 @intrinsic
-def add_rows(typing_context: Any, weight: Any, rows: Any, n: Any, sums: Any) -> Any:
-    """(weight, rows, n, sums): add rows of a weight matrix, given by `n` 16-bit indices, to `sums`.
+def add_rows(
+    typing_context: Any, weight: Any, weight_from: Any, rows: Any, rows_from: Any, n: Any, sums: Any, sums_from: Any
+) -> Any:
+    """Add `n` rows of `weight`, given by their 8-bit numbers in `rows`, to `sums`; of each array from an index on, flattened.
 
-    All but `n` are addresses. A row has WIDTH 32-bit integers, which stay in registers as sums: numba's own loops would store
-    and load them for every row.
+    A row has ROW_BITS of integers. They are added in registers, as what they are: numba's own loops would store and load the
+    sums for every row. `sums` are 32-bit.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        weights, indices, n, totals = arguments
-        weights = builder.inttoptr(weights, NUMBER.as_pointer())
-        indices = builder.inttoptr(indices, INDEX.as_pointer())
-        totals = builder.inttoptr(totals, NUMBER.as_pointer())
+        def pointer(array: int, first: int) -> Any:
+            data = context.make_array(signature.args[array])(context, builder, arguments[array]).data
+            return builder.gep(data, [arguments[first]])
 
-        def vector(row: Any, part: int) -> Any:
-            return builder.bitcast(builder.gep(row, [ir.Constant(ADDRESS, part * LANES)]), VECTOR.as_pointer())
+        weights, numbers, totals = pointer(0, 1), pointer(2, 3), pointer(5, 6)
+        bits = weight.dtype.bitwidth
+        lanes = VECTOR_BITS // bits
+        addends, total = (ir.VectorType(ir.IntType(size), lanes) for size in (bits, 32))
 
-        registers = [cgutils.alloca_once(builder, VECTOR) for _ in range(WIDTH // LANES)]
-        for part, register in enumerate(registers):
-            builder.store(builder.load(vector(totals, part), align=4), register)
-        with cgutils.for_range(builder, n, intp=ADDRESS) as loop:
-            index = builder.zext(builder.load(builder.gep(indices, [loop.index])), ADDRESS)
-            row = builder.gep(weights, [builder.mul(index, ir.Constant(ADDRESS, WIDTH))])
+        def vector(start: Any, part: int, of: Any) -> Any:
+            return builder.bitcast(builder.gep(start, [ir.Constant(ADDRESS, part * lanes)]), of.as_pointer())
+
+        registers = [cgutils.alloca_once(builder, addends) for _ in range(ROW_BITS // VECTOR_BITS)]
+        for register in registers:
+            builder.store(ir.Constant(addends, None), register)
+        with cgutils.for_range(builder, arguments[4], intp=ADDRESS) as loop:
+            number = builder.zext(builder.load(builder.gep(numbers, [loop.index])), ADDRESS)
+            row = builder.gep(weights, [builder.mul(number, ir.Constant(ADDRESS, ROW_BITS // bits))])
             for part, register in enumerate(registers):
-                builder.store(builder.add(builder.load(register), builder.load(vector(row, part), align=4)), register)
+                added = builder.add(builder.load(register), builder.load(vector(row, part, addends), align=bits // 8))
+                builder.store(added, register)
         for part, register in enumerate(registers):
-            builder.store(builder.load(register), vector(totals, part), align=4)
+            where = vector(totals, part, total)
+            added = builder.load(register)
+            if bits < 32:
+                added = builder.sext(added, total)
+            builder.store(builder.add(builder.load(where, align=4), added), where, align=4)
         return context.get_dummy_value()
 
-    return types.void(types.intp, types.intp, types.intp, types.intp), generate
+    whole = types.intp
+    return types.void(weight, whole, rows, whole, whole, sums, whole), generate
