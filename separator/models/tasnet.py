@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from separator.models.exact import ExactLayerNorm, ExactLinear
 from separator.snn.stack import Stack
-from separator.snn.stage import Stage
+from separator.snn.stage import CausalConv2d, Stage
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class TasNetConfig:
     kernel: int = 3
     n_src: int = 2  # C, talkers
     sample_rate: int = 8000  # Hz
+    causal: bool = False  # no frame sees a later one
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dilations", tuple(self.dilations))
@@ -45,6 +46,12 @@ class TasNetConfig:
         frames = 1 + (self.kernel - 1) * sum(self.dilations)
         # A sample lies in two frames; each looks `frames` around itself.
         return frames * self.stride + self.filter_length
+
+    @property
+    def look_ahead(self) -> int:
+        """Samples after it that a sample of an estimate depends on."""
+        frames = 0 if self.causal else (self.kernel - 1) // 2 * sum(self.dilations)
+        return frames * self.stride + self.filter_length - 1
 
     def frames(self, samples: int) -> int:
         """Frames K that `samples` samples make, the last one padded."""
@@ -86,10 +93,9 @@ class TasNet(nn.Module):
         self.encoder = ExactLinear(config.filter_length, n, bias=False)
         self.norm = ExactLayerNorm(n, eps=1e-8)
         widths = [n] + [channels] * len(config.dilations)
-        reach = config.kernel // 2
         self.stack = Stack(
-            [_stage(n, channels, 1, 1, 0)]
-            + [_stage(c, channels, config.kernel, d, d * reach) for c, d in zip(widths[1:], config.dilations, strict=True)]
+            [_stage(n, channels, 1, 1, config.causal)]
+            + [_stage(c, channels, config.kernel, d, config.causal) for c, d in zip(widths[1:], config.dilations, strict=True)]
         )
         self.mask = nn.Linear(channels, config.n_src * n)
         self.decoder = nn.Linear(n, config.filter_length, bias=False)
@@ -155,6 +161,8 @@ class TasNet(nn.Module):
         return wave.flatten(-2)[..., :samples]
 
 
-def _stage(c_in: int, c_out: int, kernel: int, dilation: int, padding: int) -> Stage:
-    convolution = nn.Conv2d(c_in, c_out, (1, kernel), padding=(0, padding), dilation=(1, dilation), bias=False)
+def _stage(c_in: int, c_out: int, kernel: int, dilation: int, causal: bool) -> Stage:
+    make = CausalConv2d if causal else nn.Conv2d
+    padding = (0, dilation * (kernel // 2))
+    convolution = make(c_in, c_out, (1, kernel), padding=padding, dilation=(1, dilation), bias=False)
     return Stage(convolution, nn.BatchNorm2d(c_out))

@@ -1,36 +1,59 @@
 """Linear layers and convolutions without their numbers: how to apply one, and how to make one."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from separator.snn.stage import Affine
+from separator.snn.stage import Affine, CausalConv2d
 
 APPLY: dict[type[Affine], Callable[..., Tensor]] = {nn.Linear: F.linear, nn.Conv1d: F.conv1d, nn.Conv2d: F.conv2d}
 
 
 @dataclass(frozen=True)
 class AffineMap:
-    """An affine layer as a function of input, weight and bias."""
+    """An affine layer as a function of input, weight and bias; all but `kind` is of a convolution."""
 
     kind: type[Affine]
-    geometry: dict[str, Any] = field(default_factory=dict)  # stride, padding, dilation and groups of a convolution
+    stride: tuple[int, ...] = ()
+    padding: tuple[tuple[int, int], ...] = ()  # zeros before and after, of each dimension of position
+    dilation: tuple[int, ...] = ()
+    groups: int = 1
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Apply it. Shapes: as the layer's."""
-        return APPLY[self.kind](x, weight, bias, **self.geometry)
+        if self.kind is nn.Linear:
+            return F.linear(x, weight, bias)
+        padding = tuple(before for before, _ in self.padding)
+        if any(before != after for before, after in self.padding):
+            x, padding = F.pad(x, self.edges), (0,) * len(padding)
+        return APPLY[self.kind](x, weight, bias, self.stride, padding, self.dilation, self.groups)
+
+    @property
+    def edges(self) -> list[int]:
+        """The padding as `torch.nn.functional.pad` takes it, last dimension first."""
+        return [zeros for pair in reversed(self.padding) for zeros in pair]
+
+    def outputs(self, sizes: Sequence[int], taps: Sequence[int]) -> list[int]:
+        """Sizes of the output's dimensions of position, from those of the input and of the kernel."""
+        spans = zip(sizes, taps, self.stride, self.padding, self.dilation, strict=True)
+        return [(n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in spans]
 
     def module(self, weight: Tensor, bias: Tensor) -> Affine:
         """A layer of this kind with these numbers, free to learn."""
-        inputs, outputs = weight.shape[1], weight.shape[0]
+        inputs, outputs = weight.shape[1] * self.groups, weight.shape[0]
         if self.kind is nn.Linear:
             layer: Affine = nn.Linear(inputs, outputs)
         else:
-            inputs *= self.geometry["groups"]
-            layer = self.kind(inputs, outputs, tuple(weight.shape[2:]), **self.geometry)  # type: ignore[arg-type]
+            make: Any = self.kind
+            padding: Any = tuple(sum(pair) // 2 for pair in self.padding)
+            if any(before > after for before, after in self.padding):
+                make = CausalConv2d
+            elif any(before < after for before, after in self.padding):
+                padding = "same"
+            layer = make(inputs, outputs, tuple(weight.shape[2:]), self.stride, padding, self.dilation, self.groups)
         layer.weight, layer.bias = nn.Parameter(weight.clone()), nn.Parameter(bias.clone())
         return layer
 
@@ -46,4 +69,14 @@ def affine_map(affine: Affine) -> AffineMap:
     if affine.padding_mode != "zeros":
         raise ValueError(f"{affine} pads with '{affine.padding_mode}'; only zero padding can be converted")
     kind: type[Affine] = nn.Conv1d if isinstance(affine, nn.Conv1d) else nn.Conv2d
-    return AffineMap(kind, {name: getattr(affine, name) for name in ("stride", "padding", "dilation", "groups")})
+    return AffineMap(kind, affine.stride, _padding(affine), affine.dilation, affine.groups)
+
+
+def _padding(affine: nn.Conv1d | nn.Conv2d) -> tuple[tuple[int, int], ...]:
+    if affine.padding == "valid":
+        return ((0, 0),) * len(affine.kernel_size)
+    if affine.padding == "same":  # the larger half after, as torch does
+        reach = (d * (k - 1) for d, k in zip(affine.dilation, affine.kernel_size, strict=True))
+        return tuple((r // 2, r - r // 2) for r in reach)
+    pairs = tuple((int(p), int(p)) for p in affine.padding)
+    return (*pairs[:-1], (2 * pairs[-1][0], 0)) if isinstance(affine, CausalConv2d) else pairs

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,9 +21,7 @@ def event_driven(apply: AffineMap, weight: Tensor, bias: Tensor, neurons: IFPara
 
     It serves ungrouped layers on the CPU.
     """
-    if weight.device.type != "cpu" or apply.geometry.get("groups", 1) != 1:
-        return None
-    if isinstance(apply.geometry.get("padding"), str):
+    if weight.device.type != "cpu" or apply.groups != 1:
         return None
     try:
         from separator.snn.kernels.events import Geometry, event_layer
@@ -31,11 +29,10 @@ def event_driven(apply: AffineMap, weight: Tensor, bias: Tensor, neurons: IFPara
         return None
     missing = 4 - weight.dim()  # dimensions of position that an image has and this layer's input has not
     padded = (*weight.shape[:2], *[1] * missing, *weight.shape[2:])
-    spans: dict[str, Any] = {"kernel": padded[2:]}
-    for name in apply.geometry.keys() & {"stride", "padding", "dilation"}:
-        spans[name] = (*[0 if name == "padding" else 1] * missing, *apply.geometry[name])
+    stride, dilation = ((1,) * missing + spans for spans in (apply.stride, apply.dilation))
+    geometry = Geometry(padded[2:], stride, ((0, 0),) * missing + apply.padding, dilation)  # type: ignore[arg-type]
     integers = (x.to(torch.int32).numpy() for x in (weight.reshape(padded), bias, *neurons))
-    layer = event_layer(Geometry(**spans), *integers)
+    layer = event_layer(geometry, *integers)
     return partial(_fire, layer, missing)
 
 

@@ -19,7 +19,7 @@ class MatrixProduct:
     """
 
     def __init__(self, apply: AffineMap, weight: Tensor) -> None:
-        self.geometry, self.taps = apply.geometry, weight.shape[2:]
+        self.apply, self.taps = apply, weight.shape[2:]
         self.matrix = weight.movedim(1, -1).flatten(1).contiguous()  # (C_out, taps x C_in)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -39,14 +39,12 @@ class MatrixProduct:
         x = x.movedim(1, -1).contiguous()
         if not self.taps:
             return x, []
-        stride, dilation = self.geometry["stride"], self.geometry["dilation"]
-        x = F.pad(x, (0, 0, *(p for padding in reversed(self.geometry["padding"]) for p in (padding, padding))))
-        reach = [d * (k - 1) for k, d in zip(self.taps, dilation, strict=True)]
-        sizes = [(n - r - 1) // s + 1 for n, r, s in zip(x.shape[1:-1], reach, stride, strict=True)]
+        sizes = self.apply.outputs(x.shape[1:-1], self.taps)
+        x = F.pad(x, (0, 0, *self.apply.edges))
         seen = []
         for tap in product(*map(range, self.taps)):
-            starts = [i * d for i, d in zip(tap, dilation, strict=True)]
-            spans = (slice(b, b + s * (n - 1) + 1, s) for b, s, n in zip(starts, stride, sizes, strict=True))
+            starts = [i * d for i, d in zip(tap, self.apply.dilation, strict=True)]
+            spans = (slice(b, b + s * (n - 1) + 1, s) for b, s, n in zip(starts, self.apply.stride, sizes, strict=True))
             seen.append(x[(slice(None), *spans)])
         columns = seen[0] if len(seen) == 1 else torch.cat(seen, -1)
         return columns.flatten(0, -2), sizes
@@ -54,7 +52,7 @@ class MatrixProduct:
 
 def matrix_product(apply: AffineMap, weight: Tensor) -> MatrixProduct | None:
     """The map with `weight` as a matrix product; None where there is none, or where it would not be exact."""
-    if apply.geometry.get("groups", 1) != 1 or isinstance(apply.geometry.get("padding"), str):
+    if apply.groups != 1:
         return None
     if weight.dtype == torch.int8:
         inputs = weight[0].numel()

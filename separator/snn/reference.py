@@ -21,25 +21,18 @@ Integers = NDArray[Any]  # int64, or Python's fractions as objects
 def affine(apply: AffineMap, x: Integers, weight: Integers) -> Integers:
     """Weighted sums of the map, tap by tap. Shapes: (B, C_in, ...), (C_out, C_in / groups, ...) -> (B, C_out, ...)."""
     taps = weight.shape[2:]
-    spans = {name: apply.geometry.get(name, (1,) * len(taps)) for name in ("stride", "dilation")}
-    groups = apply.geometry.get("groups", 1)
-    reach = [d * (k - 1) for k, d in zip(taps, spans["dilation"], strict=True)]
-    padding = apply.geometry.get("padding", ())
-    if isinstance(padding, str):
-        both = [(r // 2, r - r // 2) if padding == "same" else (0, 0) for r in reach]
-    else:
-        both = [(p, p) for p in padding]
-    padded = np.pad(x, [(0, 0), (0, 0), *both])
-    sizes = [(n - r - 1) // s + 1 for n, r, s in zip(padded.shape[2:], reach, spans["stride"], strict=True)]
+    groups = apply.groups
+    padded = np.pad(x, [(0, 0), (0, 0), *apply.padding])
+    sizes = apply.outputs(x.shape[2:], taps)
     inputs, outputs = padded.shape[1] // groups, len(weight) // groups
     sums = np.zeros((len(x), len(weight), *sizes), weight.dtype)
     for tap in np.ndindex(*taps):
-        starts = [i * d for i, d in zip(tap, spans["dilation"], strict=True)]
+        starts = [i * d for i, d in zip(tap, apply.dilation, strict=True)]
         seen = padded[
             (
                 slice(None),
                 slice(None),
-                *(slice(b, b + s * (n - 1) + 1, s) for b, s, n in zip(starts, spans["stride"], sizes, strict=True)),
+                *(slice(b, b + s * (n - 1) + 1, s) for b, s, n in zip(starts, apply.stride, sizes, strict=True)),
             )
         ]
         for g in range(groups):

@@ -2,10 +2,21 @@
 
 from collections.abc import Iterable
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 Affine = nn.Linear | nn.Conv1d | nn.Conv2d
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
+
+
+class CausalConv2d(nn.Conv2d):
+    """A convolution that pads the last dimension, time, before the input only: no output sees what comes later."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Shape: as of a convolution padded with as many zeros, half of them on either side."""
+        padding = [int(zeros) for zeros in self.padding]
+        padded = F.pad(input, (2 * padding[1], 0))
+        return F.conv2d(padded, self.weight, self.bias, self.stride, (padding[0], 0), self.dilation, self.groups)
 
 
 class Stage(nn.Module):

@@ -75,6 +75,21 @@ def test_receptive_field_is_where_the_gradient_reaches(dilations, filter_length)
     assert int(touched.max() - touched.min()) + 1 == network.config.receptive_field
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_estimates_depend_on_no_more_than_the_look_ahead(causal):
+    network = tiny(causal=causal)
+    mixture = torch.randn(1, 400, requires_grad=True)
+    network(mixture)[0, :, 204].sum().backward()
+    touched = mixture.grad[0].nonzero()
+    assert int(touched.max()) - 204 <= network.config.look_ahead
+    reached = []
+    for sample in range(200, 204):  # somewhere in a stride the last sample in sight is seen
+        mixture.grad = None
+        network(mixture)[0, :, sample].sum().backward()
+        reached.append(int(mixture.grad[0].nonzero().max()) - sample)
+    assert max(reached) == network.config.look_ahead
+
+
 def test_masks_lie_between_zero_and_one_and_estimates_follow_the_level():
     network = tiny()
     mixture = torch.randn(1, 80)

@@ -7,7 +7,7 @@ from torch import nn
 
 from separator.snn.spiking import Dynamics, Schedule, SpikingStage
 from separator.snn.stack import Stack, spiking_role
-from separator.snn.stage import Stage
+from separator.snn.stage import CausalConv2d, Stage
 from separator.snn.thresholds import activation_bound
 
 
@@ -38,7 +38,7 @@ def conv1d_stack(seed: int = 0, channels: int = 5) -> Stack:
 def conv2d_stack(seed: int = 0, channels: int = 4) -> Stack:
     torch.manual_seed(seed)
     stages = [
-        Stage(nn.Conv2d(2, channels, 3, padding=1), nn.BatchNorm2d(channels)),
+        Stage(CausalConv2d(2, channels, 3, padding=1), nn.BatchNorm2d(channels)),
         Stage(nn.Conv2d(channels, channels, 3, stride=2, padding=1), nn.BatchNorm2d(channels)),
         Stage(nn.Conv2d(channels, 3, (1, 3), dilation=(1, 2), padding=(0, 2))),
     ]

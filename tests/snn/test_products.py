@@ -1,4 +1,3 @@
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,8 +35,8 @@ def test_products_are_the_maps(kind, dtype, seed, data):
     assert torch.equal(sums.double(), affine_map(layer)(x.double(), weight.double(), None))
 
 
-@pytest.mark.parametrize("layer", [nn.Conv1d(4, 4, 3, groups=2), nn.Conv1d(4, 4, 3, padding="same")])
-def test_other_layers_are_not_served(layer):
+def test_other_layers_are_not_served():
+    layer = nn.Conv1d(4, 4, 3, groups=2)
     assert matrix_product(affine_map(layer), layer.weight.to(torch.int8)) is None
     assert matrix_product(affine_map(nn.Linear(1, 2)), torch.ones(2, 1, dtype=torch.int8)) is None
 

@@ -25,13 +25,13 @@ class Geometry(NamedTuple):
 
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
+    padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))  # before and after
     dilation: tuple[int, int] = (1, 1)
 
     def outputs(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of the output."""
         spans = zip((height, width), self.kernel, self.stride, self.padding, self.dilation, strict=True)
-        rows, columns = ((size + 2 * p - d * (k - 1) - 1) // s + 1 for size, k, s, p, d in spans)
+        rows, columns = ((size + sum(p) - d * (k - 1) - 1) // s + 1 for size, k, s, p, d in spans)
         return rows, columns
 
 
@@ -79,14 +79,16 @@ def fire_events(words: Words, layer: EventLayer, window: int, threads: int) -> W
     batch, height, width, _ = words.shape
     fired = np.empty((batch, *layer.geometry.outputs(height, width), layer.outputs), np.uint32)
     numbers = layer.weight, layer.bias, layer.threshold, layer.start
-    shared = (np.ascontiguousarray(words), *numbers, *layer.geometry, window, fired)
+    kernel, stride, padding, dilation = layer.geometry
+    before = (padding[0][0], padding[1][0])
+    shared = (np.ascontiguousarray(words), *numbers, kernel, stride, before, dilation, window, fired)
     jobs = batch * fired.shape[1] * -(-fired.shape[2] // FRAMES)
     in_threads(lambda first, last: _fire(first, last, *shared), jobs, threads)
     return fired
 
 
 @compiled
-def _fire(first_job, last_job, words, weight, bias, threshold, start, kernel, stride, padding, dilation, window, fired):  # noqa: ANN001, ANN202
+def _fire(first_job, last_job, words, weight, bias, threshold, start, kernel, stride, before, dilation, window, fired):  # noqa: ANN001, ANN202
     _, height, width, inputs = words.shape
     _, rows_out, columns_out, outputs = fired.shape
     blocks, taps, tiles, size, lanes = weight.shape
@@ -105,9 +107,9 @@ def _fire(first_job, last_job, words, weight, bias, threshold, start, kernel, st
         place[:] = -1
         for tap in range(taps):
             i, j = tap // kernel[1], tap % kernel[1]
-            j_y = y * stride[0] + i * dilation[0] - padding[0]
+            j_y = y * stride[0] + i * dilation[0] - before[0]
             for f in range(frames):
-                j_x = (first + f) * stride[1] + j * dilation[1] - padding[1]
+                j_x = (first + f) * stride[1] + j * dilation[1] - before[1]
                 if j_y < 0 or j_y >= height or j_x < 0 or j_x >= width:
                     seen[tap, f] = -1
                     continue

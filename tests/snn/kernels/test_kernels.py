@@ -34,7 +34,7 @@ def test_number_of_threads_changes_no_bit():
     rng = np.random.default_rng(0)
     weight = rng.integers(-(2**15), 2**15, (45, 7, 1, 3), dtype=np.int32)
     bias, threshold, start = (rng.integers(low, 2**15, 45, dtype=np.int32) for low in (-(2**15), 1, 0))
-    layer = event_layer(Geometry((1, 3), padding=(0, 2), dilation=(1, 2)), weight, bias, threshold, start)
+    layer = event_layer(Geometry((1, 3), padding=((0, 0), (2, 2)), dilation=(1, 2)), weight, bias, threshold, start)
     words = rng.integers(0, 2**32, (3, 1, 90, 7), dtype=np.uint32)
     one, four = (fire_events(words, layer, 32, threads) for threads in (1, 4))
     assert one.shape == (3, 1, 90, 45)

@@ -1,0 +1,41 @@
+import pytest
+import torch
+from torch import nn
+
+from separator.snn.affine import affine_map
+from separator.snn.stage import CausalConv2d
+
+LAYERS = [
+    nn.Linear(4, 6),
+    nn.Conv1d(4, 6, 3, stride=2, padding=2),
+    nn.Conv1d(4, 6, 4, padding="same", dilation=3),
+    nn.Conv2d(4, 6, 3, padding="valid", groups=2),
+    CausalConv2d(4, 6, (1, 3), padding=(0, 2), dilation=(1, 2)),
+]
+SHAPES = {nn.Linear: (4,), nn.Conv1d: (4, 17)}
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize("layer", LAYERS)
+def test_the_map_with_the_layers_numbers_is_the_layer(layer):
+    x = torch.randn(2, *SHAPES.get(type(layer), (4, 5, 17)))
+    apply = affine_map(layer)
+    expected = layer(x)
+    torch.testing.assert_close(apply(x, layer.weight, layer.bias), expected)
+    assert apply.outputs(x.shape[2:], layer.weight.shape[2:]) == list(expected.shape[2:])
+    torch.testing.assert_close(apply.module(layer.weight, layer.bias)(x), expected)
+    assert affine_map(apply.module(layer.weight, layer.bias)) == apply
+
+
+def test_causal_convolution_sees_nothing_later():
+    layer = CausalConv2d(2, 3, (1, 3), padding=(0, 4), dilation=(1, 4))
+    x = torch.randn(1, 2, 1, 30)
+    changed = x.clone()
+    changed[..., 20:] += 1
+    before, after = layer(x), layer(changed)
+    assert before.shape == (1, 3, 1, 30)
+    assert torch.equal(before[..., :20], after[..., :20])
+    assert not torch.isclose(before[..., 20:], after[..., 20:]).any()
+    symmetric = nn.Conv2d(2, 3, (1, 3), padding=(0, 4), dilation=(1, 4))
+    symmetric.load_state_dict(layer.state_dict())
+    torch.testing.assert_close(before[..., 4:], symmetric(x)[..., :-4])
