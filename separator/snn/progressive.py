@@ -57,7 +57,7 @@ class ConversionSettings:
     weight_bits: int | None = None  # of synaptic weights as signed integers; None for as many as float32 sums stay exact with
     patience: int = 3  # T_p: epochs of a stage without improvement after which it ends
     max_epochs: int = 100  # of a stage; 0 converts without tuning
-    lr: float = 1e-4
+    lr: float | list[float] = 1e-4  # of all stages, or of the first, the second, ..., the last of all further ones
     anneal: bool = False  # lower the learning rate linearly to zero over the epochs of a stage
     clip: float = 5.0  # norm of the gradient
     calibration_batches: int = 8  # for thresholds and the report
@@ -65,8 +65,14 @@ class ConversionSettings:
 
     def __post_init__(self) -> None:
         _ = self.dynamics  # refuses what neurons cannot do
+        if self.lr == []:
+            raise UserError("a learning rate is missing")
         if not 0 < self.percentile <= 100:
             raise UserError(f"the percentile is above 0 and at most 100, not {self.percentile}")
+
+    def stage_lr(self, index: int) -> float:
+        """Learning rate of a stage."""
+        return self.lr[min(index, len(self.lr) - 1)] if isinstance(self.lr, list) else self.lr
 
     @property
     def dynamics(self) -> Dynamics:
@@ -217,7 +223,7 @@ class ProgressiveTandemLearning:
         patience.improved(loss)
         best = copy.deepcopy(self.network.state_dict())
         parameters = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
-        optimiser = self.optimiser(parameters, self.settings.lr)
+        optimiser = self.optimiser(parameters, self.settings.stage_lr(index))
         steps = max(1, self.settings.max_epochs * len(self.stage_batches))
         rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps if self.settings.anneal else 1.0)
         epoch = 0

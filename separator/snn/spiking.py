@@ -145,10 +145,9 @@ class SpikingStage(nn.Module):
         cls, apply: AffineMap, role: Role, weight: Tensor, bias: Tensor, threshold: Tensor, dynamics: Dynamics
     ) -> "SpikingStage":
         """A stage from numbers in units of activation, rounded to integers of each neuron's step; else as the class."""
-        threshold = threshold.expand(len(weight))
         if role == "encode":
             # Potentials never leave the range of the clipped charge.
-            step = potential_step((dynamics.window + 2) * threshold)
+            step = potential_step((dynamics.window + 2) * threshold).expand(len(weight))
             unit = weight_step(weight, ENCODER_BITS)
             weight, bias = snap(weight, unit), snap(bias, unit * INPUT_STEP)
         else:
@@ -157,10 +156,13 @@ class SpikingStage(nn.Module):
                 step = torch.maximum(step, weight_step(weight, dynamics.weight_bits))
             weight = in_steps(weight, step).to(integer_type(dynamics.weight_bits))
             bias = in_steps(bias, step).to(torch.int32)
+        # One threshold per layer is the same for all neurons, whatever their steps.
+        shared = step.amax(0, keepdim=True) if len(threshold) == 1 else step
         # At least one step, since a neuron with threshold 0 would fire for ever on nothing.
-        whole = in_steps(threshold, step).clamp_min(1)
-        neurons = IFParameters(whole.to(torch.int32), torch.round(whole * dynamics.start).to(torch.int32))
-        return cls(apply, role, weight, bias, neurons, step.to(threshold.dtype), dynamics)
+        threshold = torch.maximum(snap(threshold, shared), shared.to(threshold.dtype))
+        neurons = (in_steps(x.expand(len(weight)), step) for x in (threshold, snap(threshold * dynamics.start, shared)))
+        numbers = IFParameters(*(x.to(torch.int32) for x in neurons))
+        return cls(apply, role, weight, bias, numbers, step.to(threshold.dtype), dynamics)
 
     @property
     def window(self) -> int:
@@ -172,7 +174,7 @@ class SpikingStage(nn.Module):
         """Activation that a spike stands for, the threshold. Shape: (C_out,), float32."""
         return self.threshold * self.step
 
-    def _analog_numbers(self) -> tuple[Tensor, Tensor]:
+    def analog_numbers(self) -> tuple[Tensor, Tensor]:
         """Weight and bias in units of activation."""
         if self.role == "encode":
             return self.weight, self.bias
@@ -180,14 +182,14 @@ class SpikingStage(nn.Module):
 
     def analog(self, unit: Tensor | None) -> Stage:
         """The analog stage that this one converts from where a spike stands for `unit`, None if its input is analog."""
-        weight, bias = self._analog_numbers()
+        weight, bias = self.analog_numbers()
         if unit is not None:
             weight, bias = weight / _per_input(unit, weight), bias * self.window
         return Stage(self.apply_affine.module(weight, bias))
 
     def with_window(self, window: int) -> "SpikingStage":
         """The same layer for another time window: thresholds are the same upper bounds over another number of steps."""
-        weight, bias = self._analog_numbers()
+        weight, bias = self.analog_numbers()
         ratio = self.window / window
         if self.role != "encode":
             weight, bias = weight * ratio, bias * ratio

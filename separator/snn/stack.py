@@ -14,6 +14,7 @@ from separator.snn.spikes import Spikes
 from separator.snn.spiking import Dynamics, Role, SpikingStage
 from separator.snn.stage import Stage
 from separator.snn.tandem import Signal, TandemStage
+from separator.snn.thresholds import activation_bound
 
 Readout = Literal["potential", "rectified"]
 
@@ -73,7 +74,7 @@ class Stack(nn.Module):
         """Activation of the last stage, or its membrane potential once it is spiking or in tandem. Shape: (B, ...)."""
         spiking = self.spiking_stages()
         if len(spiking) == len(self.stages):
-            return self._read(simulate(spiking, x, self.observer))
+            return self.read(simulate(spiking, x, self.observer))
         signal = Signal(x)
         if spiking:
             spikes = fire(spiking, x) if self._prefix is None else self._prefix
@@ -81,9 +82,10 @@ class Stack(nn.Module):
         for stage in self.stages[len(spiking) :]:
             signal = stage(signal) if isinstance(stage, TandemStage) else Signal(stage(signal.activation))
         last = self.stages[-1]
-        return self._read(signal.activation) if isinstance(last, TandemStage) else signal.activation
+        return self.read(signal.activation) if isinstance(last, TandemStage) else signal.activation
 
-    def _read(self, potential: Tensor) -> Tensor:
+    def read(self, potential: Tensor) -> Tensor:
+        """Activation that the free membrane potential of the last stage stands for."""
         return potential.relu() if self.readout == "rectified" else potential
 
     def restore(self, converted: int, dynamics: Dynamics, tensors: Mapping[str, Tensor], prefix: str = "") -> None:
@@ -101,6 +103,28 @@ class Stack(nn.Module):
             role = spiking_role(i, len(self.stages))
             neurons = IFParameters(threshold, start)
             self.stages[i] = SpikingStage(affine_map(stage.affine), role, weight, bias, neurons, step, dynamics)
+
+    @torch.no_grad()
+    def convert(self, x: Tensor, dynamics: Dynamics, percentile: float = 99.0, channelwise: bool = False) -> None:
+        """Make all stages of a wholly analog stack spiking at once, without tuning.
+
+        Args:
+            x: input of the stack, whose activations thresholds are taken from.
+            dynamics: how the neurons run.
+            percentile: of the activations, their upper bound.
+            channelwise: a threshold per channel instead of one per layer.
+
+        Raises:
+            ValueError: a layer is never active on `x`.
+        """
+        unit, signal = torch.ones(1, device=x.device), x
+        for i, stage in enumerate(self.stages):
+            assert isinstance(stage, Stage)
+            role, signal, threshold = spiking_role(i, len(self.stages)), stage(signal), torch.ones(1)
+            if role != "readout":
+                threshold = activation_bound([signal.cpu()], percentile, channelwise) / dynamics.window
+            self.stages[i] = spiking = SpikingStage.convert(stage, role, unit, threshold.to(x.device), dynamics)
+            unit = spiking.unit
 
     def unfreeze(self, learn_thresholds: bool = False, weight_bits: int | None = None) -> Dynamics:
         """Put all stages of a wholly spiking stack in tandem with analog twins, so that they learn together.

@@ -7,13 +7,25 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from separator.errors import UserError
 
+if TYPE_CHECKING:
+    from separator.models import SeparationModel
+    from separator.snn.spiking import Schedule
+    from separator.tasks.separation import Separator
+
 ASTEROID = "asteroid-convtasnet"  # not a model of ours: Asteroid's Conv-TasNet with random weights, for comparison
+# Networks of the published size, and the schedule of their spikes; None for an analog one.
+PAPER_SIZED: "dict[str, Schedule | None]" = {
+    "paper-ann": None,
+    "paper-snn": "layer-by-layer",
+    "paper-snn-pipelined": "pipelined",
+}
 ROUNDS = 3  # the fastest counts, since another process can only slow one down
 
 
@@ -36,7 +48,9 @@ def benchmark(systems: Sequence[str], lengths: Sequence[float], threads: int) ->
     """Measure every system on every length, one after another.
 
     Args:
-        systems: shipped models, model files (`NAME@4` for 4 time steps), or `ASTEROID`.
+        systems: shipped models, model files (`NAME@4` for 4 time steps), networks of the published size with random weights
+            (`paper-ann`, `paper-snn` and `paper-snn-pipelined`, of 8-bit weights), each also in other hands (`bf16:NAME`,
+            `spikingjelly:NAME`), or `ASTEROID`.
         lengths: seconds of sound.
         threads: CPU threads.
 
@@ -91,12 +105,15 @@ def measure(system: str, seconds: float, threads: int) -> Measurement:
 def _separator(system: str) -> tuple[Callable[[NDArray[np.float32]], object], int]:
     """What separates a mixture (T,), and its sample rate; all of them through the same chunking."""
     from separator.audio.chunks import overlap_add
+    from separator.models import load_model
     from separator.tasks.separation import OVERLAP, SEGMENT, Separator
 
     if system != ASTEROID:
-        name, _, steps = system.partition("@")
-        separator = Separator.from_pretrained(name, time_steps=int(steps) if steps else None)
-        return lambda mixture: separator.separate(mixture, separator.sample_rate), separator.sample_rate
+        *hands, named = system.split(":", 1)
+        name, _, steps = named.partition("@")
+        make = random_model if name in PAPER_SIZED else load_model
+        separator = Separator(make(name, time_steps=int(steps) if steps else None))
+        return in_hands(hands[0] if hands else "", separator), separator.sample_rate
     import torch
     from asteroid.models import ConvTasNet
 
@@ -109,6 +126,42 @@ def _separator(system: str) -> tuple[Callable[[NDArray[np.float32]], object], in
         return estimates
 
     return lambda mixture: list(overlap_add(estimate, [mixture[None]], round(SEGMENT * rate), round(OVERLAP * rate))), rate
+
+
+def random_model(name: str, time_steps: int | None = None) -> "SeparationModel":
+    """A network of the published size by its name in `PAPER_SIZED`, of random weights; its thresholds are from noise."""
+    import torch
+
+    from separator.models import ModelCard, SeparationModel
+    from separator.models.tasnet import TasNet, paper
+    from separator.snn.spiking import Dynamics
+
+    torch.manual_seed(0)
+    network = TasNet(paper()).eval().requires_grad_(False)
+    schedule = PAPER_SIZED[name]
+    if schedule is not None:
+        seen = network.stack_input(network.encode(0.1 * torch.randn(1, 16_000)))
+        network.stack.convert(seen, Dynamics(time_steps or 32, 0.5, schedule, weight_bits=8))
+    return SeparationModel(network, ModelCard(name, network.config.to_dict()))
+
+
+def in_hands(hands: str, separator: "Separator") -> Callable[[NDArray[np.float32]], object]:
+    """How a separator is run: as it is, in bfloat16, or its stack by SpikingJelly."""
+    import torch
+
+    network = separator.model.network
+    if hands == "spikingjelly":
+        from separator.snn.spikingjelly import SpikingJellyStack
+
+        network.stack = SpikingJellyStack(network.stack)  # type: ignore[assignment]
+    elif hands not in ("", "bf16"):
+        raise UserError(f"nothing runs a network as '{hands}'; take bf16 or spikingjelly")
+
+    def separate(mixture: NDArray[np.float32]) -> object:
+        with torch.autocast("cpu", torch.bfloat16, enabled=hands == "bf16"):
+            return separator.separate(mixture, separator.sample_rate)
+
+    return separate
 
 
 if __name__ == "__main__":

@@ -5,10 +5,9 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from separator.snn.spiking import Dynamics, Schedule, SpikingStage
-from separator.snn.stack import Stack, spiking_role
+from separator.snn.spiking import Dynamics, Schedule
+from separator.snn.stack import Stack
 from separator.snn.stage import CausalConv2d, Stage
-from separator.snn.thresholds import activation_bound
 
 
 def randomised(stage: Stage) -> Stage:
@@ -52,7 +51,6 @@ STACKS = {
 }
 
 
-@torch.no_grad()
 def converted(
     stack: Stack,
     x: torch.Tensor,
@@ -63,12 +61,5 @@ def converted(
     weight_bits: int | None = None,
 ) -> Stack:
     """Convert in place without tuning, thresholds from the analog activations on `x`."""
-    unit = torch.ones(1)
-    signal = x
-    for i, stage in enumerate(list(stack.stages)):
-        signal = stage(signal)
-        role = spiking_role(i, len(stack.stages))
-        threshold = torch.ones(1) if role == "readout" else activation_bound([signal], 99.0, channelwise) / window
-        stack.stages[i] = SpikingStage.convert(stage, role, unit, threshold, Dynamics(window, start, schedule, weight_bits))
-        unit = stack.stages[i].unit
+    stack.convert(x, Dynamics(window, start, schedule, weight_bits), 99.0, channelwise)
     return stack

@@ -1,0 +1,61 @@
+"""A pipelined spiking stack as a network of SpikingJelly's neurons (Fang et al. 2023): the same weights and spikes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from separator.errors import UserError
+from separator.snn.spiking import SpikingStage, per_channel
+from separator.snn.stack import Stack
+from separator.snn.stage import Affine
+
+
+class SpikingJellyStack(nn.Module):
+    """Simulates all time steps of a layer at once, as SpikingJelly's multi-step mode does. Shapes: as of `Stack`.
+
+    Numbers are in units of activation, in 32-bit floating point; they lie on the grid of the stack's integers, so that sums are
+    exact here as well.
+
+    Args:
+        stack: wholly spiking and pipelined, with one threshold per layer.
+
+    Raises:
+        UserError: the stack is of another kind, or SpikingJelly is not installed.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__()
+        try:
+            from spikingjelly.activation_based import neuron
+        except ImportError as error:
+            raise UserError("SpikingJelly is not installed; `pip install spikingjelly` does it") from error
+        stages = stack.spiking_stages()
+        if len(stages) < len(stack.stages) or any(stage.dynamics.schedule != "pipelined" for stage in stages):
+            raise UserError("SpikingJelly runs pipelined spiking stacks only")
+        if any(bool((stage.unit != stage.unit[0]).any()) for stage in stages[:-1]):
+            raise UserError("neurons of SpikingJelly have one threshold per layer")
+        self.read, self.dynamics, self.first = stack.read, stages[0].dynamics, stages[0]
+        self.layers = nn.ModuleList(_layer(stage) for stage in stages[1:])
+        self.starts = [float(stage.start[0] * stage.step[0]) for stage in stages[:-1]]
+        self.nodes = nn.ModuleList()
+        for stage in stages[:-1]:
+            self.nodes.append(neuron.IFNode(float(stage.unit[0]), v_reset=None, step_mode="m"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Activation of the last stage from its membrane potential."""
+        charge = self.first.charge(x)
+        currents = charge.new_zeros(self.dynamics.window, *charge.shape)
+        currents[0] = charge * per_channel(self.first.step, charge)
+        nodes: Any = self.nodes
+        for node, start, layer in zip(nodes, self.starts, self.layers, strict=True):
+            node.reset()
+            node.v = torch.full_like(currents[0], start)
+            currents = layer(node(currents).flatten(0, 1)).unflatten(0, (self.dynamics.window, -1))
+        return self.read(currents.sum(0))
+
+
+def _layer(stage: SpikingStage) -> Affine:
+    """What a time step's spikes go through, constant current included."""
+    weight, bias = stage.analog_numbers()
+    return stage.apply_affine.module(weight, bias).requires_grad_(False)

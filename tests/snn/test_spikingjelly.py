@@ -1,0 +1,38 @@
+import pytest
+import torch
+from spikingjelly.activation_based import neuron
+
+from separator.errors import UserError
+from separator.snn.spikingjelly import SpikingJellyStack
+from tests.snn.nets import STACKS, converted, linear_stack
+
+
+@pytest.mark.parametrize("kind", sorted(STACKS))
+@pytest.mark.parametrize("window", [4, 32])
+@pytest.mark.parametrize("bits", [None, 8])
+@pytest.mark.parametrize("start", [0.0, 0.5])
+def test_spikes_are_the_same(kind, window, bits, start):
+    build, shape = STACKS[kind]
+    x = torch.randn(3, *shape)
+    stack = converted(build(0), x, window, start, weight_bits=bits)
+    theirs = SpikingJellyStack(stack)
+    fired, ours = [], []
+    for node in theirs.nodes:
+        assert isinstance(node, neuron.IFNode)
+        node.register_forward_hook(lambda module, inputs, output: fired.append(output))
+    stack.observer = lambda run: ours.append(run.outcome)
+    for _ in range(2):  # neurons start anew
+        assert torch.equal(theirs(x), stack(x))
+    *spikes, _ = ours[: len(stack.stages)]
+    assert all(torch.equal(a, b.trains()) for a, b in zip(fired[: len(spikes)], spikes, strict=True))
+    assert sum(float(train.sum()) for train in fired) > 0
+
+
+def test_other_stacks_are_refused():
+    x = torch.randn(3, 6)
+    with pytest.raises(UserError, match="pipelined"):
+        SpikingJellyStack(converted(linear_stack(), x, 4, 0.5, schedule="layer-by-layer"))
+    with pytest.raises(UserError, match="pipelined"):
+        SpikingJellyStack(linear_stack())
+    with pytest.raises(UserError, match="one threshold"):
+        SpikingJellyStack(converted(linear_stack(), x, 4, 0.5, channelwise=True))
