@@ -53,6 +53,12 @@ def test_a_model_comes_back_the_same(saved):
     assert not model.network.training
 
 
+def test_a_model_file_is_as_readable_as_any_other(saved):
+    path, _, _ = saved
+    (path.parent / "plain").touch()
+    assert path.stat().st_mode == (path.parent / "plain").stat().st_mode
+
+
 def test_time_steps_can_be_changed_in_a_spiking_model_only(saved):
     path, _, card = saved
     if card.kind == "ann":
@@ -108,6 +114,19 @@ def test_newer_format(saved):
     rewritten(saved[0], lambda values: values.update(format=FORMAT + 1, version="99.0"))
     with pytest.raises(UserError, match=r"version 99\.0.*update"):
         load_model(saved[0])
+
+
+def test_older_format(saved):
+    rewritten(saved[0], lambda values: values.update(format=1))
+    with pytest.raises(UserError, match="format 1, which this version no longer reads"):
+        load_model(saved[0])
+
+
+def test_window_that_no_network_has(saved):
+    if saved[2].kind == "snn":
+        rewritten(saved[0], lambda values: values["conversion"].update(window=99))
+        with pytest.raises(UserError, match="does not hold the network that it describes .*1 to 32 steps, not 99"):
+            load_model(saved[0])
 
 
 @pytest.mark.parametrize(
