@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from separator.snn.affine import AffineMap, affine_map
 from separator.snn.spikes import Spikes
-from separator.snn.spiking import per_channel
+from separator.snn.spiking import Schedule, per_channel
 from separator.snn.stack import Stack, StageRun
 from separator.snn.stage import Affine, Stage
 from separator.snn.tandem import Signal, TandemStage
@@ -39,6 +39,8 @@ class Activity:
 
     layers: list[LayerActivity] = field(default_factory=list)  # of the stack, front to back
     float_macs: dict[str, int] = field(default_factory=dict)  # multiply-accumulates on analog input, by module
+    schedule: Schedule | None = None  # None for an analog network
+    latency: int | None = None  # time steps from the first charge to the result
 
     @property
     def spikes(self) -> int:
@@ -81,7 +83,9 @@ def record_activity(network: nn.Module) -> Iterator[Activity]:
     if len(stacks) != 1:
         raise ValueError(f"activity is recorded of networks with one stack; this one has {len(stacks)}")
     name, stack = stacks[0]
-    activity = Activity([LayerActivity(f"stages.{i}") for i in range(len(stack.stages))])
+    activity = Activity([LayerActivity(f"stages.{i}") for i in range(len(stack.stages))], latency=stack.latency)
+    if stack.dynamics is not None:
+        activity.schedule = stack.dynamics.schedule
     with ExitStack() as hooks:
         for path, module in network.named_modules():
             if isinstance(module, Affine) and not path.startswith(f"{name}."):

@@ -66,6 +66,14 @@ class Stack(nn.Module):
         first = self.stages[0]
         return first.dynamics if isinstance(first, SpikingStage | TandemStage) else None
 
+    @property
+    def latency(self) -> int | None:
+        """Time steps from the first charge to the result; None while there are analog stages."""
+        if self.dynamics is None or self.converted < len(self.stages):
+            return None
+        waits = 1 if self.dynamics.schedule == "pipelined" else len(self.stages) - 1
+        return self.dynamics.window * waits
+
     def spiking_stages(self) -> list[SpikingStage]:
         """The spiking stages at the front."""
         return [stage for stage in self.stages if isinstance(stage, SpikingStage)]

@@ -249,6 +249,8 @@ def activity_values(activity: "Activity") -> dict[str, Any]:
     fields = ("name", "spikes", "synaptic_operations", "macs")
     return {
         "time_steps": activity.layers[0].window,
+        "schedule": activity.schedule,
+        "latency_steps": activity.latency,
         "spikes": activity.spikes,
         "synaptic_operations": activity.synaptic_operations,
         "macs": activity.macs,

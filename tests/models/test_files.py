@@ -125,7 +125,7 @@ def test_older_format(saved):
 def test_window_that_no_network_has(saved):
     if saved[2].kind == "snn":
         rewritten(saved[0], lambda values: values["conversion"].update(window=99))
-        with pytest.raises(UserError, match="does not hold the network that it describes .*1 to 32 steps, not 99"):
+        with pytest.raises(UserError, match=r"does not hold the network that it describes .*1 to 32 steps, not 99"):
             load_model(saved[0])
 
 

@@ -10,6 +10,7 @@ from separator.models.card import list_models
 from separator.snn import reference
 
 DEMO = Path(__file__).parents[2] / "egs" / "demo" / "mix.wav"
+DEVICES = ["cpu", *["cuda"] * torch.cuda.is_available()]
 SPIKING = [card.name for card in list_models() if card.kind == "snn"]
 
 
@@ -43,10 +44,14 @@ def test_a_chunk_with_its_receptive_field_fires_the_same(name, mixture):
 
 
 @pytest.mark.parametrize("name", SPIKING)
-def test_company_and_threads_change_nothing(name, mixture):
+def test_company_threads_and_device_change_nothing(name, mixture):
     network = load_model(name).network
     halves = mixture[:, :24000].view(3, 8000)
     before = torch.get_num_threads()
+    for device in DEVICES:
+        there = load_model(name, device=device).network
+        potential = there.stack(there.stack_input(there.encode(halves.to(device)))).cpu()
+        assert torch.equal(potential, network.stack(network.stack_input(network.encode(halves))))
     together = network.stack(network.stack_input(network.encode(halves)))
     torch.set_num_threads(2)
     alone = torch.cat([network.stack(network.stack_input(network.encode(half[None]))) for half in halves])

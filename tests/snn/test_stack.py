@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from separator.snn import reference
+from separator.snn.activity import record_activity
 from separator.snn.affine import affine_map
 from separator.snn.neuron import integrate_and_fire
 from separator.snn.spikes import Spikes
@@ -18,6 +19,7 @@ from separator.snn.stage import Stage
 from tests.snn.nets import STACKS, conv1d_stack, converted, linear_stack
 
 SCHEDULES = ("pipelined", "layer-by-layer")
+DEVICES = ["cpu", *["cuda"] * torch.cuda.is_available()]
 
 
 def make(kind, seed, window, start, channelwise=False, batch=3, schedule="pipelined", bits=None):
@@ -51,8 +53,10 @@ def test_every_execution_equals_the_reference(kind, seed, window, start, channel
     for stage in stages:
         stage._event_driven = None  # all steps folded into the batch of a dense layer
     assert torch.equal(simulate(stages, x).double(), in_steps)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(simulate(stages, x).double(), in_steps)
+    for device in DEVICES:
+        there = copy.deepcopy(stack).to(device).spiking_stages()
+        with torch.autocast(device, torch.bfloat16):
+            assert torch.equal(simulate(there, x.to(device)).double().cpu(), in_steps)
 
 
 @settings(max_examples=60, deadline=None)
@@ -202,6 +206,17 @@ def test_restored_stack_equals_the_saved_one():
     fresh.restore(len(saved.stages), Dynamics(5), saved.state_dict())
     fresh.load_state_dict(saved.state_dict())
     assert torch.equal(fresh(x), saved(x))
+
+
+@pytest.mark.parametrize(("schedule", "latency"), [("pipelined", 8), ("layer-by-layer", 24)])
+def test_latency_counts_what_waits(schedule, latency):
+    """By hand, for three firing layers: one window in all, or one after the other."""
+    stack, x = make("conv1d", 0, 8, 0.5, schedule=schedule)
+    assert stack.latency == latency
+    assert conv1d_stack().latency is None
+    with record_activity(stack) as activity:
+        stack(x)
+    assert (activity.schedule, activity.latency) == (schedule, latency)
 
 
 def test_stack_needs_an_encoder_and_a_readout():
