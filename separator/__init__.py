@@ -7,7 +7,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from separator.version import __version__
+
 __all__ = ["Separator", "__version__"]
 
 if TYPE_CHECKING:

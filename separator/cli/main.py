@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 
-from separator import __version__
 from separator.errors import UserError
+from separator.version import __version__
 
 # Each command is a module of this package with `add_arguments(parser)` and `run(arguments) -> exit status`, and a
 # `PARSER` class where argparse's is not enough; only the one asked for is imported, so that `--help` does not pay for the

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
-from separator import __version__
 from separator.cli.arguments import positive
 from separator.cli.main import report_errors
 from separator.errors import UserError
+from separator.version import __version__
 
 # torch takes seconds to import: whatever needs it is imported where it is used, so that --help answers at once.
 if TYPE_CHECKING:

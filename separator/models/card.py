@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from separator import __version__
 from separator.errors import UserError
+from separator.version import __version__
 
 FORMAT = 2  # of metadata and tensors; a file with a higher one was written by a later version
 KEY = "separator"  # of our JSON in the safetensors metadata

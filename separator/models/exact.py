@@ -10,14 +10,16 @@ from torch import Tensor, nn
 
 from separator.snn.grid import power_above
 
-INPUT_BITS, WEIGHT_BITS = 29, 15  # of the largest input of a frame and the largest weight of all: 2^8 products add up exactly
-FEATURE_BITS = 20  # of the largest feature of a frame: the squares of 2^12 add up exactly
+# Bits of the largest input of a frame and of the largest weight of all, and as many inputs as have products that add up exactly.
+INPUT_BITS, WEIGHT_BITS, MOST_INPUTS = 29, 15, 2**8
+# Bits of the largest feature of a frame, and as many as have squares that add up exactly.
+FEATURE_BITS, MOST_FEATURES = 20, 2**12
 BLOCK = 256  # frames normalised at a time
 TINIEST = 2.0**-100  # what counts as the largest of a frame of silence
 
 
 class ExactLinear(nn.Linear):
-    """A linear layer without bias of at most 256 inputs."""
+    """A linear layer without bias of at most MOST_INPUTS inputs."""
 
     def forward(self, x: Tensor, exact: bool = False) -> Tensor:
         """Shape: (..., L) -> (..., N); to the bit, then float64, if `exact`."""
@@ -29,7 +31,7 @@ class ExactLinear(nn.Linear):
 
 
 class ExactLayerNorm(nn.LayerNorm):
-    """Layer normalisation over at most 4,096 features."""
+    """Layer normalisation over at most MOST_FEATURES features."""
 
     def forward(self, x: Tensor, exact: bool = False) -> Tensor:
         """Shape: (..., N) -> (..., N), float32; to the bit if `exact`."""

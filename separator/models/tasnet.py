@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from separator.models.exact import ExactLayerNorm, ExactLinear
+from separator.models.exact import MOST_FEATURES, MOST_INPUTS, ExactLayerNorm, ExactLinear
 from separator.snn.stack import Stack
 from separator.snn.stage import CausalConv2d, Stage
 
@@ -28,8 +28,10 @@ class TasNetConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dilations", tuple(self.dilations))
-        if self.filter_length < 2 or self.filter_length % 2:
-            raise ValueError(f"filter_length must be even and at least 2 samples, not {self.filter_length}")
+        if not 2 <= self.filter_length <= MOST_INPUTS or self.filter_length % 2:
+            raise ValueError(f"filter_length must be even and 2 to {MOST_INPUTS} samples, not {self.filter_length}")
+        if self.filters > MOST_FEATURES:
+            raise ValueError(f"there are at most {MOST_FEATURES} filters, not {self.filters}")
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel must be odd, so that frames stay where they are, not {self.kernel}")
         if min(self.filters, self.channels, self.n_src, self.sample_rate, *self.dilations) < 1:

@@ -100,7 +100,9 @@ def test_masks_lie_between_zero_and_one_and_estimates_follow_the_level():
     assert torch.allclose(network(10 * mixture), 10 * network(mixture), atol=1e-4)
 
 
-@pytest.mark.parametrize("wrong", [{"filter_length": 7}, {"kernel": 2}, {"channels": 0}, {"n_src": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"filter_length": 7}, {"filter_length": 258}, {"filters": 5000}, {"kernel": 2}, {"channels": 0}, {"n_src": 0}]
+)
 def test_impossible_sizes_are_refused(wrong):
     with pytest.raises(ValueError):
         TasNetConfig(**wrong)
