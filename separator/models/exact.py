@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from separator.snn.grid import power_above
 
-# Bits of the largest input of a frame and of the largest weight of all, and as many inputs as have products that add up exactly.
+# Bits of the largest input of a frame and of the largest weight of all; so many inputs have products that add up exactly.
 INPUT_BITS, WEIGHT_BITS, MOST_INPUTS = 29, 15, 2**8
-# Bits of the largest feature of a frame, and as many as have squares that add up exactly.
+# Bits of the largest feature of a frame; so many features have squares that add up exactly.
 FEATURE_BITS, MOST_FEATURES = 20, 2**12
 BLOCK = 256  # frames normalised at a time
 TINIEST = 2.0**-100  # what counts as the largest of a frame of silence
