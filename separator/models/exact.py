@@ -4,6 +4,8 @@ Numbers are whole multiples of a power of two, held in 64-bit floating point, in
 and whatever they are batched with; all else is single operations, which IEEE 754 rounds alike everywhere. No gradient passes.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,8 +28,10 @@ class ExactLinear(nn.Linear):
         if not exact:
             return super().forward(x)
         x, weight = x.double(), self.weight.detach().double()
-        weight = _rounded(weight, weight.abs().amax(), WEIGHT_BITS)
-        return F.linear(_rounded(x, x.abs().amax(-1, keepdim=True), INPUT_BITS), weight)
+        per_input = _steps_per_unit(_largest(x), INPUT_BITS)
+        per_weight = _steps_per_unit(weight.abs().amax(), WEIGHT_BITS)
+        sums = F.linear((x * per_input).round_(), (weight * per_weight).round_())
+        return sums.mul_(1 / (per_input * per_weight))
 
 
 class ExactLayerNorm(nn.LayerNorm):
@@ -40,17 +44,25 @@ class ExactLayerNorm(nn.LayerNorm):
     @torch.no_grad()
     def _exactly(self, x: Tensor) -> Tensor:
         normalised = torch.empty(x.shape, dtype=torch.float32, device=x.device)
+        gain, bias = self.weight.double(), self.bias.double()
         parts = (torch.split(rows.flatten(0, -2), BLOCK) for rows in (x, normalised))  # small enough for the cache
         for features, out in zip(*parts, strict=True):
-            rounded = _rounded(features.double(), features.abs().amax(-1, keepdim=True).double(), FEATURE_BITS)
-            mean = rounded.sum(-1, keepdim=True) / x.shape[-1]
-            variance = rounded.square().sum(-1, keepdim=True) / x.shape[-1] - mean.square()
-            deviation = (variance.clamp_min_(0) + self.eps).sqrt_()
-            out.copy_(rounded.sub_(mean).div_(deviation).mul_(self.weight.double()).add_(self.bias.double()))
+            whole = features.double()
+            per_unit = _steps_per_unit(_largest(whole), FEATURE_BITS)
+            whole = (whole * per_unit).round_()
+            mean = whole.sum(-1, keepdim=True) / x.shape[-1]
+            variance = torch.linalg.vecdot(whole, whole)[:, None] / x.shape[-1] - mean.square()
+            deviation = (variance.clamp_min_(0) + self.eps * per_unit.square()).sqrt_()
+            whole.sub_(mean).mul_(1 / deviation).mul_(gain).add_(bias)
+            out.copy_(whole)
         return normalised
 
 
-def _rounded(x: Tensor, largest: Tensor, bits: int) -> Tensor:
-    """Multiples of one power of two of which `largest` is at most 2^bits."""
-    step = power_above(largest.clamp_min(TINIEST)) / 2.0**bits
-    return (x / step).round_().mul_(step)
+def _largest(x: Tensor) -> Tensor:
+    """Largest magnitude of each frame. Shape: (..., N) -> (..., 1)."""
+    return torch.linalg.vector_norm(x, math.inf, dim=-1, keepdim=True)
+
+
+def _steps_per_unit(largest: Tensor, bits: int) -> Tensor:
+    """Powers of two of which `largest` is at most 2^bits steps."""
+    return 2.0**bits / power_above(largest.clamp_min(TINIEST))

@@ -209,7 +209,7 @@ class SpikingStage(nn.Module):
         charge = self.weighted_sum(whole)
         bias = self.bias.double() / self.step
         ceiling = per_channel(self.threshold * (self.window + 1), charge)
-        return (charge + per_channel(bias, charge)).round_().clamp_(-ceiling, ceiling).float()
+        return (charge + per_channel(bias, charge)).round_().float().clamp_(-ceiling, ceiling)
 
     def weighted_sum(self, x: Tensor) -> Tensor:
         """Exact sum of weights times spikes, spike counts or whole steps of input, in steps. Shape: (B, ...) -> (B, ...)."""

@@ -155,6 +155,18 @@ def test_each_stage_has_an_optimiser_whose_rate_may_fall(trained, anneal):
         assert {int(name.split(".")[2]) for name in noted.names if name.startswith("stack.")} == set(range(stage, 3))
 
 
+@pytest.mark.parametrize(("lr", "expected"), [(0.01, [0.01] * 3), ([0.01, 0.005], [0.01, 0.005, 0.005])])
+def test_each_stage_has_its_learning_rate(trained, lr, expected):
+    made = []
+
+    def optimiser(parameters, lr):
+        made.append(lr)
+        return adam(parameters, lr)
+
+    engine(trained, optimiser=optimiser, lr=lr, max_epochs=1).run()
+    assert made == expected
+
+
 def test_thresholds_learn_on_demand(trained):
     fixed, learned = engine(trained, window=2), engine(trained, window=2, learn_thresholds=True)
     calibrated, tuned = (next(iter(run.stages()))[0].threshold for run in (fixed, learned))
@@ -217,7 +229,9 @@ def test_what_cannot_be_converted_is_named_with_what_can(stage, words):
     assert "supported are Linear, Conv1d and Conv2d" in str(error.value)
 
 
-@pytest.mark.parametrize("settings", [{"window": 0}, {"window": 33}, {"start": 1.0}, {"percentile": 0}])
+@pytest.mark.parametrize(
+    "settings", [{"window": 0}, {"window": 33}, {"start": 1.0}, {"percentile": 0}, {"lr": []}, {"weight_bits": 99}]
+)
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(UserError):
         ConversionSettings(**settings)
