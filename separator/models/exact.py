@@ -4,8 +4,6 @@ Numbers are whole multiples of a power of two, held in 64-bit floating point, in
 and whatever they are batched with; all else is single operations, which IEEE 754 rounds alike everywhere. No gradient passes.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -60,7 +58,7 @@ class ExactLayerNorm(nn.LayerNorm):
 
 def _largest(x: Tensor) -> Tensor:
     """Largest magnitude of each frame. Shape: (..., N) -> (..., 1)."""
-    return torch.linalg.vector_norm(x, math.inf, dim=-1, keepdim=True)
+    return torch.maximum(x.amax(-1, keepdim=True), -x.amin(-1, keepdim=True))
 
 
 def _steps_per_unit(largest: Tensor, bits: int) -> Tensor:
