@@ -196,9 +196,10 @@ class SpikingStage(nn.Module):
         dynamics = replace(self.dynamics, window=window)
         return SpikingStage.in_integers(self.apply_affine, self.role, weight, bias, self.unit * ratio, dynamics)
 
-    def neurons(self, like: Tensor) -> IFParameters:
-        """Parameters of the neurons, in steps, of the type of `like` and shaped to broadcast against it, (B, C_out, ...)."""
-        return IFParameters(*(per_channel(x.to(like.dtype), like) for x in (self.threshold, self.start)))
+    def neurons(self, like: Tensor, start: Tensor | None = None) -> IFParameters:
+        """Threshold and start potential (or another one) in steps, of the type of `like` and shaped to broadcast against it."""
+        numbers = self.threshold, self.start if start is None else start
+        return IFParameters(*(per_channel(x.to(like.dtype), like) for x in numbers))
 
     def charge(self, x: Tensor) -> Tensor:
         """What the encoding stage's neurons are charged with at the first step, in steps. Shape: (B, ...) -> (B, ...), float32.
@@ -253,8 +254,7 @@ class SpikingStage(nn.Module):
         return spikes.counts * per_channel(self.unit, spikes.counts)
 
     def _fire_at_once(self, charge: Tensor, start: Tensor) -> Spikes:
-        neurons = IFParameters(*(per_channel(x.to(charge.dtype), charge) for x in (self.threshold, start)))
-        return Spikes(self.window, counts=count_charge(charge, neurons, self.window))
+        return Spikes(self.window, counts=count_charge(charge, self.neurons(charge, start), self.window))
 
     def _plus(self, sums: Tensor, values: Tensor) -> Tensor:
         return sums + per_channel(values.to(sums.dtype), sums)
