@@ -42,7 +42,6 @@ def run(arguments: jsonargparse.Namespace) -> int:
     # Lightning's tips are for its developers' users, not for ours.
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
-    warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # batch statistics of stages in tandem
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")  # Lightning's own
     warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
     settings = settings_from(arguments, TrainingSettings)

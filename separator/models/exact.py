@@ -15,7 +15,6 @@ INPUT_BITS, WEIGHT_BITS, MOST_INPUTS = 29, 15, 2**8
 # Bits of the largest feature of a frame; so many features have squares that add up exactly.
 FEATURE_BITS, MOST_FEATURES = 20, 2**12
 BLOCK = 256  # frames normalised at a time
-TINIEST = 2.0**-100  # what counts as the largest of a frame of silence
 
 
 class ExactLinear(nn.Linear):
@@ -63,4 +62,4 @@ def _largest(x: Tensor) -> Tensor:
 
 def _steps_per_unit(largest: Tensor, bits: int) -> Tensor:
     """Powers of two of which `largest` is at most 2^bits steps."""
-    return 2.0**bits / power_above(largest.clamp_min(TINIEST))
+    return 2.0**bits / power_above(largest)

@@ -30,17 +30,19 @@ def event_driven(apply: AffineMap, weight: Tensor, bias: Tensor, neurons: IFPara
     missing = 4 - weight.dim()  # dimensions of position that an image has and this layer's input has not
     padded = (*weight.shape[:2], *[1] * missing, *weight.shape[2:])
     stride, dilation = ((1,) * missing + spans for spans in (apply.stride, apply.dilation))
-    geometry = Geometry(padded[2:], stride, ((0, 0),) * missing + apply.padding, dilation)  # type: ignore[arg-type]
+    before = (0,) * missing + tuple(zeros for zeros, _ in apply.padding)
+    geometry = Geometry(padded[2:], stride, before, dilation)  # type: ignore[arg-type]
     integers = (x.to(torch.int32).numpy() for x in (weight.reshape(padded), bias, *neurons))
     layer = event_layer(geometry, *integers)
-    return partial(_fire, layer, missing)
+    return partial(_fire, layer, apply, weight.shape[2:])
 
 
-def _fire(layer: "EventLayer", missing: int, spikes: Spikes) -> Spikes:
+def _fire(layer: "EventLayer", apply: AffineMap, taps: tuple[int, ...], spikes: Spikes) -> Spikes:
     from separator.snn.kernels.events import fire_events
 
     words = spikes.words.movedim(1, -1)  # (B, ..., C_in); contiguous for images stored channels last
-    shape = (words.shape[0], *[1] * missing, *words.shape[1:])
-    incoming = words.contiguous().view(shape).numpy().view(np.uint32)
-    fired = torch.from_numpy(fire_events(incoming, layer, spikes.window, torch.get_num_threads()).view(np.int32))
-    return Spikes(spikes.window, words=fired.flatten(0, missing).movedim(-1, 1))
+    missing = (1,) * (2 - len(taps))
+    incoming = words.contiguous().view(len(words), *missing, *words.shape[1:]).numpy().view(np.uint32)
+    sizes = (*missing, *apply.outputs(words.shape[1:-1], taps))
+    fired = torch.from_numpy(fire_events(incoming, layer, sizes, spikes.window, torch.get_num_threads()).view(np.int32))
+    return Spikes(spikes.window, words=fired.flatten(0, len(missing)).movedim(-1, 1))

@@ -11,23 +11,24 @@ import torch
 from torch import Tensor
 
 EXACT = 2.0**24  # float32 holds every integer up to here
+TINIEST = 2.0**-123  # step of what is all zero
 
 
 def power_above(x: Tensor) -> Tensor:
-    """Smallest powers of two that are at least `x`, which is positive."""
-    mantissa, exponent = torch.frexp(x.double())
+    """Smallest powers of two that are at least `x` and TINIEST."""
+    mantissa, exponent = torch.frexp(x.double().clamp_min(TINIEST))
     return torch.ldexp(torch.ones_like(mantissa), exponent - (mantissa == 0.5).int())
 
 
 def potential_step(largest: Tensor) -> Tensor:
     """Smallest powers of two q such that numbers up to `largest` are at most 2^23 q: a factor of two is left for rounding."""
-    return power_above(largest.double().clamp_min(2.0**-100) / (EXACT / 2))
+    return power_above(largest.double() / (EXACT / 2))
 
 
 def weight_step(weight: Tensor, bits: int) -> Tensor:
     """Smallest powers of two that make the weights of each neuron signed integers of so many bits. Shape: (C_out,)."""
     largest = weight.detach().flatten(1).abs().amax(1)
-    return power_above(largest.double().clamp_min(2.0**-100) / (2 ** (bits - 1) - 1))
+    return power_above(largest.double() / (2 ** (bits - 1) - 1))
 
 
 def in_steps(x: Tensor, step: Tensor) -> Tensor:

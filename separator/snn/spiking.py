@@ -78,8 +78,8 @@ def every_bit(device: torch.device) -> Iterator[None]:
 
 
 def integer_type(bits: int | None) -> torch.dtype:
-    """Smallest type that holds signed integers of so many bits."""
-    return torch.int32 if bits is None or bits > 16 else torch.int16 if bits > 8 else torch.int8
+    """Smallest type that holds signed integers of so many bits, at most 16; None for as many as there are."""
+    return torch.int32 if bits is None else torch.int16 if bits > 8 else torch.int8
 
 
 class SpikingStage(nn.Module):

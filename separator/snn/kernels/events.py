@@ -4,6 +4,7 @@ For a tile of weights that fits the fastest cache, the rows that spikes select a
 tiles of a block of outputs are through, the sums charge the membrane potentials, and the spikes they fire are packed at once.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,14 +26,8 @@ class Geometry(NamedTuple):
 
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
-    padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))  # before and after
+    before: tuple[int, int] = (0, 0)  # zeros that the input is padded with
     dilation: tuple[int, int] = (1, 1)
-
-    def outputs(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of the output."""
-        spans = zip((height, width), self.kernel, self.stride, self.padding, self.dilation, strict=True)
-        rows, columns = ((size + sum(p) - d * (k - 1) - 1) // s + 1 for size, k, s, p, d in spans)
-        return rows, columns
 
 
 class EventLayer(NamedTuple):
@@ -57,7 +52,7 @@ def event_layer(geometry: Geometry, weight: Integers, bias: Integers, threshold:
         start: (C_out,), start potential.
     """
     outputs, inputs = weight.shape[:2]
-    kind = np.int16 if np.abs(weight).max() * TILE < 2**15 else np.int32
+    kind = np.int16 if np.abs(weight).max() <= (2**15 - 1) // TILE else np.int32
     block = ROW_BITS // np.dtype(kind).itemsize // 8
     blocks, tiles = -(-outputs // block), -(-inputs // TILE)
     size = -(-inputs // tiles)
@@ -74,15 +69,12 @@ def event_layer(geometry: Geometry, weight: Integers, bias: Integers, threshold:
     )
 
 
-def fire_events(words: Words, layer: EventLayer, window: int, threads: int) -> Words:
-    """Packed spike trains that a layer fires on packed spike trains. Shape: (B, H, W, C_in) -> (B, H', W', C_out)."""
-    batch, height, width, _ = words.shape
-    fired = np.empty((batch, *layer.geometry.outputs(height, width), layer.outputs), np.uint32)
+def fire_events(words: Words, layer: EventLayer, sizes: Sequence[int], window: int, threads: int) -> Words:
+    """Packed spike trains that a layer fires on packed spike trains. Shape: (B, H, W, C_in) -> (B, *sizes, C_out)."""
+    fired = np.empty((len(words), *sizes, layer.outputs), np.uint32)
     numbers = layer.weight, layer.bias, layer.threshold, layer.start
-    kernel, stride, padding, dilation = layer.geometry
-    before = (padding[0][0], padding[1][0])
-    shared = (np.ascontiguousarray(words), *numbers, kernel, stride, before, dilation, window, fired)
-    jobs = batch * fired.shape[1] * -(-fired.shape[2] // FRAMES)
+    shared = (np.ascontiguousarray(words), *numbers, *layer.geometry, window, fired)
+    jobs = len(words) * fired.shape[1] * -(-fired.shape[2] // FRAMES)
     in_threads(lambda first, last: _fire(first, last, *shared), jobs, threads)
     return fired
 

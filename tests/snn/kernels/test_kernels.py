@@ -34,12 +34,21 @@ def test_number_of_threads_changes_no_bit():
     rng = np.random.default_rng(0)
     weight = rng.integers(-(2**15), 2**15, (45, 7, 1, 3), dtype=np.int32)
     bias, threshold, start = (rng.integers(low, 2**15, 45, dtype=np.int32) for low in (-(2**15), 1, 0))
-    layer = event_layer(Geometry((1, 3), padding=((0, 0), (2, 2)), dilation=(1, 2)), weight, bias, threshold, start)
+    layer = event_layer(Geometry((1, 3), before=(0, 2), dilation=(1, 2)), weight, bias, threshold, start)
     words = rng.integers(0, 2**32, (3, 1, 90, 7), dtype=np.uint32)
-    one, four = (fire_events(words, layer, 32, threads) for threads in (1, 4))
+    one, four = (fire_events(words, layer, (1, 90), 32, threads) for threads in (1, 4))
     assert one.shape == (3, 1, 90, 45)
     assert np.array_equal(one, four)
     assert 0 < np.bitwise_count(one).mean() < 32
+
+
+@pytest.mark.parametrize("weight", [127, 128, 2**15, 2**23, 2**24])
+def test_weights_of_every_size_count_in_full(weight):
+    """Those that are summed in 16 bits, and the largest there are."""
+    one = np.ones(1, np.int32)
+    layer = event_layer(Geometry(), np.full((1, 1, 1, 1), weight, np.int32), 0 * one, weight * one, 0 * one)
+    words = np.array([0b1011], np.uint32).reshape(1, 1, 1, 1)
+    assert fire_events(words, layer, (1, 1), 4, 1).item() == 0b1011
 
 
 def test_kernels_compile_where_nothing_can_be_kept():
