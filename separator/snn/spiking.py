@@ -164,6 +164,11 @@ class SpikingStage(nn.Module):
         numbers = IFParameters(*(x.to(torch.int32) for x in neurons))
         return cls(apply, role, weight, bias, numbers, step.to(threshold.dtype), dynamics)
 
+    def with_map(self, apply: AffineMap) -> "SpikingStage":
+        """The same neurons and synapses, sharing memory with these, in another geometry."""
+        neurons = IFParameters(self.threshold, self.start)
+        return SpikingStage(apply, self.role, self.weight, self.bias, neurons, self.step, self.dynamics)
+
     @property
     def window(self) -> int:
         """Time steps N_s."""

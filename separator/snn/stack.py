@@ -196,13 +196,18 @@ def simulate(stages: Sequence[SpikingStage], x: Tensor, observe: Observer | None
     """
     signal: Spikes | Tensor = x
     for position, stage in enumerate(stages):
-        outcome: Spikes | Tensor
-        if isinstance(signal, Tensor):
-            outcome = stage.encode(signal)
-        else:
-            outcome = stage.potential(signal) if stage.role == "readout" else stage.fire(signal)
-        if observe is not None:
-            observe(StageRun(position, stage, signal, outcome))
-        signal = outcome
+        signal = run_stage(position, stage, signal, observe)
     assert isinstance(signal, Tensor)  # the last stage is a readout
     return signal
+
+
+def run_stage(position: int, stage: SpikingStage, incoming: Spikes | Tensor, observe: Observer | None) -> Spikes | Tensor:
+    """What a stage makes of its input over the whole window. Shapes: (B, ...) -> (B, ...)."""
+    outcome: Spikes | Tensor
+    if isinstance(incoming, Tensor):
+        outcome = stage.encode(incoming)
+    else:
+        outcome = stage.potential(incoming) if stage.role == "readout" else stage.fire(incoming)
+    if observe is not None:
+        observe(StageRun(position, stage, incoming, outcome))
+    return outcome

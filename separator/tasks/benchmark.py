@@ -103,10 +103,10 @@ def measure(system: str, seconds: float, threads: int) -> Measurement:
 
 
 def _separator(system: str) -> tuple[Callable[[NDArray[np.float32]], object], int]:
-    """What separates a mixture (T,), and its sample rate; all of them through the same chunking."""
-    from separator.audio.chunks import overlap_add
+    """What separates a mixture (T,), and its sample rate; all of them so many seconds at a time."""
+    from separator.audio.blocks import in_blocks_of
     from separator.models import load_model
-    from separator.tasks.separation import OVERLAP, SEGMENT, Separator
+    from separator.tasks.separation import SEGMENT, Separator
 
     if system != ASTEROID:
         *hands, named = system.split(":", 1)
@@ -125,7 +125,7 @@ def _separator(system: str) -> tuple[Callable[[NDArray[np.float32]], object], in
             estimates: NDArray[np.float32] = network(torch.from_numpy(np.array(chunk))).numpy()
         return estimates
 
-    return lambda mixture: list(overlap_add(estimate, [mixture[None]], round(SEGMENT * rate), round(OVERLAP * rate))), rate
+    return lambda mixture: [estimate(block) for block in in_blocks_of(round(SEGMENT * rate), [mixture[None]])], rate
 
 
 def random_model(name: str, time_steps: int | None = None) -> "SeparationModel":
@@ -154,7 +154,8 @@ def in_hands(hands: str, separator: "Separator") -> Callable[[NDArray[np.float32
         from separator.snn.spikingjelly import SpikingJellyStack
 
         network.stack = SpikingJellyStack(network.stack)  # type: ignore[assignment]
-    elif hands not in ("", "bf16"):
+        return lambda mixture: network(torch.from_numpy(mixture)[None])
+    if hands not in ("", "bf16"):
         raise UserError(f"nothing runs a network as '{hands}'; take bf16 or spikingjelly")
 
     def separate(mixture: NDArray[np.float32]) -> object:
