@@ -61,6 +61,7 @@ def _per_output(unit: Tensor, weight: Tensor) -> Tensor:
 # The encoding stage reads its input in these steps, up to so many, and has weights of so many bits. Its sums over up to 2^13
 # inputs are then exact in 64-bit floating point, and what rounding errors before it may differ in is rounded away.
 INPUT_STEP, INPUT_LIMIT, ENCODER_BITS = 2.0**-14, 2.0**24, 16
+LARGEST = 2.0**64  # weight, current and threshold in units of activation, far from where steps overflow
 
 
 @contextmanager
@@ -144,7 +145,15 @@ class SpikingStage(nn.Module):
     def in_integers(
         cls, apply: AffineMap, role: Role, weight: Tensor, bias: Tensor, threshold: Tensor, dynamics: Dynamics
     ) -> "SpikingStage":
-        """A stage from numbers in units of activation, rounded to integers of each neuron's step; else as the class."""
+        """A stage from numbers in units of activation, rounded to integers of each neuron's step; else as the class.
+
+        Raises:
+            UserError: a number is NaN, infinite, or too large for the step to be a float.
+        """
+        for name, values in (("weight", weight), ("bias", bias), ("threshold", threshold)):
+            largest = float(values.abs().max())
+            if not largest < LARGEST:
+                raise UserError(f"a {name} of {largest:g} cannot be made an integer; the training has diverged")
         if role == "encode":
             # Potentials never leave the range of the clipped charge.
             step = potential_step((dynamics.window + 2) * threshold).expand(len(weight))
