@@ -1,15 +1,11 @@
 """The separation network on a mixture that comes piece by piece, with explicit state."""
 
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from separator.models.tasnet import TasNet
 from separator.snn.streaming import StackStream
-
-if TYPE_CHECKING:
-    from separator.models.tasnet import TasNet
 
 
 class TasNetStream:
@@ -22,7 +18,7 @@ class TasNetStream:
         network: in evaluation mode, wholly analog or wholly spiking; not to be changed meanwhile.
     """
 
-    def __init__(self, network: "TasNet") -> None:
+    def __init__(self, network: TasNet) -> None:
         self.network = network
         self.stack = StackStream(network.stack)
         self.taken = self.given = 0  # samples

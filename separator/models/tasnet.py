@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from separator.models.exact import BLOCK, MOST_FEATURES, ExactLayerNorm, ExactLinear, sigmoid
-from separator.models.streaming import TasNetStream
 from separator.snn.stack import Stack
 from separator.snn.stage import CausalConv2d, Stage
 
@@ -130,10 +129,6 @@ class TasNet(nn.Module):
         features = self.encode(mixture)  # (B, K, N)
         frames = self.decode(self.stack(self.stack_input(features)), features)  # (B, C, K, L)
         return overlap_add(frames)[..., : mixture.shape[-1]].float()
-
-    def stream(self) -> TasNetStream:
-        """Run the network on a mixture that comes piece by piece."""
-        return TasNetStream(self)
 
     @property
     def exact(self) -> bool:

@@ -14,23 +14,23 @@ from separator.audio.resample import LiveResampler, resampled_length
 from separator.errors import UserError
 
 if TYPE_CHECKING:
-    from separator.models.tasnet import TasNet
+    from separator.models import SeparationModel
     from separator.snn.activity import Activity
 
 Array = NDArray[np.float32]
 
 
 class EstimateStream:
-    """A network on a mixture that comes piece by piece, in arrays.
+    """A model's network on a mixture that comes piece by piece, in arrays.
 
     Args:
-        network: in evaluation mode.
-        device: where it is.
+        model: in evaluation mode.
+        device: where its network is.
     """
 
-    def __init__(self, network: "TasNet", device: str) -> None:
+    def __init__(self, model: "SeparationModel", device: str) -> None:
         self.device = device
-        self._stream = network.stream()
+        self._stream = model.stream()
 
     @property
     def look_ahead(self) -> int:

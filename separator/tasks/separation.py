@@ -165,7 +165,7 @@ class Separator:
         Raises:
             UserError: the rate is no rate, or the model's card has no gain to bring its output to the mixture's level.
         """
-        network = EstimateStream(self.model.network, self.device)
+        network = EstimateStream(self.model, self.device)
         return SeparationStream(network, self.n_src, self._model_gain(), self.sample_rate, sample_rate)
 
     def separate_file(
@@ -228,7 +228,7 @@ class Separator:
 
     def _stream(self, blocks: Iterable[Array], sample_rate: int) -> Iterator[tuple[Array, Array]]:
         """Mixture (B, k) at any rate to pieces of mixture (B, k') and estimates (B, n_src, k') at the model's rate."""
-        network = EstimateStream(self.model.network, self.device)
+        network = EstimateStream(self.model, self.device)
         waiting: Array | None = None
         for block in in_blocks_of(self.segment, resample_blocks(blocks, sample_rate, self.sample_rate)):
             estimates = network.push(block)

@@ -3,6 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from separator.models.streaming import TasNetStream
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.spiking import Dynamics
 from tests.snn.nets import randomised
@@ -21,7 +22,7 @@ def network_of(causal, schedule=None, seed=0):
 
 def streamed(network, mixture, sizes):
     """Estimates of a mixture in blocks of these sizes; how late they came, and were said to come."""
-    stream, given, late, taken = network.stream(), [], 0, 0
+    stream, given, late, taken = TasNetStream(network), [], 0, 0
     while taken < mixture.shape[-1]:
         size = sizes.pop(0) if sizes else mixture.shape[-1]
         given.append(stream.push(mixture[:, taken : taken + size]))

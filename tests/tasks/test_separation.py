@@ -30,9 +30,6 @@ class HalfWaves(torch.nn.Module):
         self.lengths.append(mixture.shape[-1])
         return torch.stack([mixture.clamp(min=0), mixture.clamp(max=0)], dim=1) * self.levels
 
-    def stream(self):
-        return Late(self)
-
 
 class Late:
     """A stream of estimates that come three samples late."""
@@ -54,7 +51,8 @@ class Late:
 
 def model(network=None, kind="ann", causal=False, gain=None):
     card = SimpleNamespace(name="halves", kind=kind, sample_rate=8000, n_src=2, causal=causal, gain=gain)
-    return SimpleNamespace(network=network or HalfWaves(), card=card)
+    network = network or HalfWaves()
+    return SimpleNamespace(network=network, card=card, stream=lambda: Late(network))
 
 
 def separator(**options):
