@@ -1,4 +1,4 @@
-"""Linear layer, normalisation and sigmoid that are defined to the bit, for all that is not spikes in a spiking network.
+"""Linear layers, normalisation and sigmoid that are defined to the bit, for all that is not spikes in a spiking network.
 
 What comes before the first spike cannot flip it then, and what comes behind the last one is the same whatever it is batched
 with. Numbers are whole multiples of a power of two, held in 64-bit floating point, in which sums of that size are exact in any
@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from separator.snn.grid import power_above
+from separator.snn.affine import AffineMap
+from separator.snn.grid import TINIEST, power_above
+from separator.snn.products import matrix_product
 
 # Bits of a sum of products, of the largest weight of all, and at most of the largest input of a frame.
 SUM_BITS, WEIGHT_BITS, INPUT_BITS = 52, 15, 29
@@ -35,6 +37,21 @@ class ExactLinear(nn.Linear):
         per_weight = _steps_per_unit(weight.abs().amax(), WEIGHT_BITS)
         sums = F.linear((x * per_input).round_(), (weight * per_weight).round_()).mul_(1 / (per_input * per_weight))
         return sums if self.bias is None else sums.add_(self.bias.detach().double())
+
+
+class EightBitLinear(nn.Linear):
+    """A linear layer that can run on 8-bit inputs and weights, each frame and each output in steps of its own."""
+
+    def forward(self, x: Tensor, exact: bool = False) -> Tensor:
+        """Shape: (..., N) -> (..., M); to the bit, then float32 from inputs and weights of 8 bits, if `exact`."""
+        if not exact:
+            return super().forward(x)
+        frames, frame_step = _in_8_bits(x.float().flatten(0, -2))
+        weight, weight_step = _in_8_bits(self.weight.detach())
+        product = matrix_product(AffineMap(nn.Linear), weight)
+        sums = F.linear(frames.double(), weight.double()) if product is None else product(frames)
+        outputs = sums.float().mul_(frame_step).mul_(weight_step.view(-1)).add_(self.bias.detach())
+        return outputs.view(*x.shape[:-1], -1)
 
 
 class ExactLayerNorm(nn.LayerNorm):
@@ -67,7 +84,7 @@ def sigmoid(x: Tensor, exact: bool = False) -> Tensor:
         return x.sigmoid()
     limit = round(ARGUMENT_LIMIT / ARGUMENT_STEP)
     steps = (x / ARGUMENT_STEP).round_().clamp_(-limit, limit)
-    return _sigmoid_table(x.device)[steps.long() + limit]
+    return _sigmoid_table(x.device).index_select(0, steps.add_(limit).int().flatten()).view(x.shape)
 
 
 @lru_cache
@@ -76,6 +93,12 @@ def _sigmoid_table(device: torch.device) -> Tensor:
     limit = round(ARGUMENT_LIMIT / ARGUMENT_STEP)
     exact = torch.sigmoid(torch.arange(-limit, limit + 1, dtype=torch.float64) * ARGUMENT_STEP)
     return ((exact / VALUE_STEP).round() * VALUE_STEP).float().to(device)
+
+
+def _in_8_bits(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows as 8-bit integers in steps of a 127th of their largest magnitude. Shape: (R, N) -> (R, N), (R, 1)."""
+    step = (_largest(rows) / 127).clamp_min(TINIEST)
+    return (rows / step).round_().to(torch.int8), step
 
 
 def _largest(x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from separator.models.exact import BLOCK, MOST_FEATURES, ExactLayerNorm, ExactLinear, sigmoid
+from separator.models.exact import BLOCK, MOST_FEATURES, EightBitLinear, ExactLayerNorm, ExactLinear, sigmoid
 from separator.snn.stack import Stack
 from separator.snn.stage import CausalConv2d, Stage
 
@@ -99,7 +99,7 @@ class TasNet(nn.Module):
             [_stage(n, channels, 1, 1, config.causal)]
             + [_stage(c, channels, config.kernel, d, config.causal) for c, d in zip(widths[1:], config.dilations, strict=True)]
         )
-        self.mask = ExactLinear(channels, config.n_src * n)
+        self.mask = EightBitLinear(channels, config.n_src * n)
         self.decoder = ExactLinear(n, config.filter_length, bias=False)
         self.stack.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.reset_filters()
@@ -152,18 +152,23 @@ class TasNet(nn.Module):
         normalised: Tensor = self.norm(features, exact=self.exact)
         return normalised.transpose(1, 2).unsqueeze(2)
 
-    def masks(self, activation: Tensor) -> Tensor:
-        """Sigmoid masks from the last stage. Shape: (B, channels, 1, K) -> (B, C, K, N)."""
-        masks = sigmoid(self.mask(activation.squeeze(2).transpose(1, 2), exact=self.exact), self.exact)  # (B, K, C N)
+    def mask_logits(self, activation: Tensor) -> Tensor:
+        """What the masks are the sigmoid of. Shape: (B, channels, 1, K) -> (B, K, C N)."""
+        logits: Tensor = self.mask(activation.squeeze(2).transpose(1, 2), exact=self.exact)
+        return logits
+
+    def masks(self, logits: Tensor) -> Tensor:
+        """Masks between 0 and 1. Shape: (B, K, C N) -> (B, C, K, N)."""
+        masks = sigmoid(logits, self.exact)
         return masks.view(*masks.shape[:2], self.config.n_src, self.config.filters).transpose(1, 2)
 
     def decode(self, activation: Tensor, features: Tensor) -> Tensor:
         """Frames of the estimates. Shapes: activation (B, channels, 1, K), features (B, K, N) -> (B, C, K, L)."""
-        if self.exact and features.shape[1] > BLOCK:
-            pieces = zip(torch.split(activation, BLOCK, -1), torch.split(features, BLOCK, 1), strict=True)
-            return torch.cat([self.decode(*piece) for piece in pieces], 2)
-        frames: Tensor = self.decoder(self.masks(activation) * features[:, None], exact=self.exact)
-        return frames
+        logits = self.mask_logits(activation)
+        size = BLOCK if self.exact else features.shape[1]
+        pieces = zip(torch.split(logits, size, 1), torch.split(features.to(logits.dtype), size, 1), strict=True)
+        frames = [self.decoder(self.masks(logit) * feature[:, None], exact=self.exact) for logit, feature in pieces]
+        return torch.cat(frames, 2)
 
 
 def overlap_add(frames: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from separator.models.exact import ExactLayerNorm, ExactLinear, sigmoid
+from separator.models.exact import EightBitLinear, ExactLayerNorm, ExactLinear, sigmoid
 from separator.models.tasnet import TasNet, TasNetConfig, small
 from separator.snn import reference
 from tests.snn.nets import converted, randomised
@@ -55,6 +55,29 @@ def test_sums_of_the_largest_terms_are_not_rounded(inputs):
         bits = min(29, 52 - 15 - (inputs - 1).bit_length())
         whole = sum(half_even(Fraction(x), Fraction(1), bits) for x in frame[0].tolist())
         assert Fraction(layer(frame, exact=True).item()) == whole
+
+
+@pytest.mark.parametrize("inputs", [1, 24, 300])
+def test_8_bit_sums_equal_plain_integers(inputs):
+    """Also with one input, which int8 matrix products do not take."""
+    torch.manual_seed(inputs)
+    layer = EightBitLinear(inputs, 5)
+    frames = torch.rand(2, 3, inputs) * torch.tensor([1e-3, 1.0, 0.0])[:, None]
+    one = np.float32(1)
+    for frame, outputs in zip(frames.view(6, -1).numpy(), layer(frames, exact=True).view(6, -1).tolist(), strict=True):
+        step = max(frame.max() / np.float32(127), np.float32(2.0**-123))
+        counts = [round(float(x / step)) for x in frame]
+        for row, bias, output in zip(layer.weight.detach().numpy(), layer.bias.detach().numpy(), outputs, strict=True):
+            weight_step = np.abs(row).max() / np.float32(127)
+            total = sum(count * round(float(w / weight_step)) for count, w in zip(counts, row, strict=True))
+            assert output == one * total * step * weight_step + bias
+
+
+def test_8_bit_layers_are_close_to_the_ones_that_learned():
+    torch.manual_seed(0)
+    layer, frames = EightBitLinear(128, 40), torch.randn(50, 128).relu() * torch.logspace(-3, 3, 50)[:, None]
+    learned = layer(frames)
+    assert ((layer(frames, exact=True) - learned).norm(dim=1) < 0.02 * learned.norm(dim=1)).all()
 
 
 @pytest.mark.parametrize("x", [-1e9, -20, -16, -3.0001, -(2**-11), 0, 2**-11, 1.5 * 2**-10, 0.3, 7.7, 16, 1e30])
