@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from separator.snn.affine import AffineMap
+from separator.snn.kernels.geometry import Geometry
 from separator.snn.neuron import IFParameters
 from separator.snn.spikes import Spikes
 
@@ -24,7 +25,7 @@ def event_driven(apply: AffineMap, weight: Tensor, bias: Tensor, neurons: IFPara
     if weight.device.type != "cpu" or apply.groups != 1:
         return None
     try:
-        from separator.snn.kernels.events import Geometry, event_layer
+        from separator.snn.kernels.events import event_layer
     except ImportError:  # a machine without numba
         return None
     missing = 4 - weight.dim()  # dimensions of position that an image has and this layer's input has not
