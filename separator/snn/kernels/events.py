@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from separator.snn.kernels.compiled import compiled
+from separator.snn.kernels.geometry import Geometry
 from separator.snn.kernels.threads import in_threads
 from separator.snn.kernels.vectors import ROW_BITS, add_rows, lowest_bit
 
@@ -19,15 +20,6 @@ TILE = 256  # inputs: their 8-bit weights add up in 16 bits without overflow, an
 
 Words = NDArray[np.uint32]
 Integers = NDArray[np.int32]
-
-
-class Geometry(NamedTuple):
-    """Of a two-dimensional convolution: (rows, columns) each."""
-
-    kernel: tuple[int, int] = (1, 1)
-    stride: tuple[int, int] = (1, 1)
-    before: tuple[int, int] = (0, 0)  # zeros that the input is padded with
-    dilation: tuple[int, int] = (1, 1)
 
 
 class EventLayer(NamedTuple):

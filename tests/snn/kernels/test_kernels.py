@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from separator.snn.kernels.compiled import compiled
-from separator.snn.kernels.events import Geometry, event_layer, fire_events
+from separator.snn.kernels.events import event_layer, fire_events
+from separator.snn.kernels.geometry import Geometry
 from separator.snn.kernels.threads import in_threads
 
 

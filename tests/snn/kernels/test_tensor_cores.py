@@ -1,0 +1,192 @@
+import importlib.util
+import re
+import sys
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from separator.snn import event_driven, reference
+from separator.snn.affine import AffineMap
+from separator.snn.kernels.geometry import Geometry
+from separator.snn.neuron import IFParameters
+from separator.snn.spikes import Spikes
+from separator.snn.spiking import Dynamics, SpikingStage
+from separator.snn.stage import Stage
+
+triton = pytest.importorskip("triton")
+compiler = pytest.importorskip("triton.backends.compiler")
+interpreter = pytest.importorskip("triton.runtime.interpreter")
+testing = pytest.importorskip("triton.testing")
+
+NAME = "separator.snn.kernels.tensor_cores"
+GPU = torch.cuda.is_available()
+DEVICE = torch.device("cuda" if GPU else "cpu")
+# The interpreter takes its time. Of channels: one tile of them and two.
+EXAMPLES, LENGTH = (400, 20) if GPU else (20, 8)
+COUNTS = st.integers(1, 200) if GPU else st.integers(1, 12) | st.integers(62, 67)
+WINDOWS = st.integers(1, 32) if GPU else st.integers(1, 9) | st.just(32)
+
+
+def fresh_module():
+    """A copy of the module, its kernel compiled or interpreted as the environment says now."""
+    spec = importlib.util.find_spec(NAME)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def mended(patch_tensor):
+    """The interpreter makes a whole number of an array of one element in a way that numpy 2.4 refuses."""
+
+    def patched(tensor, scope):
+        patch_tensor(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
+
+    return patched
+
+
+@pytest.fixture(scope="module")
+def module():
+    """The kernel, for stages on a GPU; where there is none, through Triton's interpreter and for stages on the CPU."""
+    if GPU:
+        yield importlib.import_module(NAME)
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interpreter, "_patch_lang_tensor", mended(interpreter._patch_lang_tensor))
+        patch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+        with pytest.MonkeyPatch.context() as now:
+            now.setenv("TRITON_INTERPRET", "1")
+            interpreted = fresh_module()
+        patch.setitem(sys.modules, NAME, interpreted)
+        patch.setitem(event_driven.MAKERS, "cpu", event_driven.MAKERS["cuda"])
+        yield interpreted
+
+
+@st.composite
+def layers(draw):
+    """A stage of random integers of 8, 16 and more bits, small enough for its potentials, and the shape of its input."""
+    kind, dimensions = draw(st.sampled_from([(nn.Linear, 0), (nn.Conv1d, 1), (nn.Conv2d, 2)]))
+
+    def each(values):
+        return tuple(draw(values) for _ in range(dimensions))
+
+    small, pad = st.integers(1, 3), st.integers(0, 4)
+    apply = AffineMap(kind, each(small), each(st.tuples(pad, pad)), each(small))
+    taps, inputs, outputs, window = each(small), draw(COUNTS), draw(COUNTS), draw(WINDOWS)
+    shape = (draw(st.integers(1, 3)), inputs, *each(st.integers(7, LENGTH)))
+    dtype = draw(st.sampled_from([torch.int8, torch.int16, torch.int32]))
+    limit = min(torch.iinfo(dtype).max, 2**23 // (window * inputs * int(np.prod(taps))))
+    torch.manual_seed(draw(st.integers(0, 10**6)))
+    weight = torch.randint(-limit, limit + 1, (outputs, inputs, *taps), dtype=dtype)
+    bias = torch.randint(-limit, limit + 1, (outputs,), dtype=torch.int32)
+    threshold = torch.randint(1, 3 * limit + 2, (outputs,), dtype=torch.int32)
+    neurons = IFParameters(threshold, (threshold * draw(st.sampled_from([0.0, 0.5]))).to(torch.int32))
+    return SpikingStage(apply, "fire", weight, bias, neurons, torch.ones(outputs), Dynamics(window)), shape
+
+
+def by_reference(stage, trains):
+    """Packed trains that the reference fires on spikes (N_s, B, ...)."""
+    currents = reference.currents(stage, trains.numpy().astype(np.int64))
+    return Spikes.pack(torch.from_numpy(reference.fire(stage, currents))).words
+
+
+@settings(max_examples=EXAMPLES)
+@given(layers(), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+def test_layers_of_every_kind_fire_what_the_reference_does(module, layer, rate):
+    stage, shape = layer
+    trains = (torch.rand(stage.window, *shape) < rate).float()
+    expected = by_reference(stage, trains)
+    stage.to(DEVICE)
+    assert stage._event_driven.args[0].func is module.fire_layer
+    assert torch.equal(stage.fire(Spikes.pack(trains).to(DEVICE)).words.cpu(), expected)
+
+
+@pytest.mark.parametrize("weight", [1, 127, 128, 255, 2**15 - 1, 2**15, 2**23 - 1, 2**23, 2**24])
+def test_weights_of_every_size_count_in_full(module, weight):
+    """Where they have one signed byte more or less, and the largest there are."""
+    weights = torch.tensor([[weight, -weight]], dtype=torch.int32)
+    neurons = IFParameters(torch.tensor([weight], dtype=torch.int32), torch.zeros(1, dtype=torch.int32))
+    bias = torch.zeros(1, dtype=torch.int32)
+    stage = SpikingStage(AffineMap(nn.Linear), "fire", weights, bias, neurons, torch.ones(1), Dynamics(8)).to(DEVICE)
+    words = torch.tensor([[0b1011_0110, 0b0010_0001]], dtype=torch.int32, device=DEVICE)
+    assert stage.fire(Spikes(8, words)).words.item() == 0b1001_0100  # by hand: one spike less, and one that comes to nothing
+
+
+def test_grouped_layers_are_left_to_dense_ones(module):
+    stage = SpikingStage.convert(Stage(nn.Conv1d(4, 4, 3, groups=2)), "fire", torch.ones(1), torch.ones(1), Dynamics(4))
+    assert stage.to(DEVICE)._event_driven is None
+
+
+def test_a_gpu_is_used_once_it_has_computed_right(module, monkeypatch):
+    again = module.exact_on.__wrapped__
+    assert again(DEVICE)
+
+    class Wrong:
+        def __getitem__(self, grid):
+            return lambda *arguments, **options: arguments[5].zero_()
+
+    monkeypatch.setattr(module, "_fire", Wrong())
+    with pytest.warns(UserWarning, match="wrong spikes"):
+        assert not again(DEVICE)
+    monkeypatch.setattr(module, "_fire", None)
+    with pytest.warns(UserWarning, match="slower there: TypeError"):
+        assert not again(DEVICE)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    assert not again(DEVICE)
+
+
+@pytest.mark.parametrize(
+    ("capability", "product"), [(80, r"mma\.sync\S*\.s32\.s8\.s8\.s32"), (90, r"wgmma\.mma_async\S*\.s32\.s8\.s8")]
+)
+def test_kernel_compiles_to_products_of_8_bit_integers(capability, product, monkeypatch, tmp_path):
+    """The interpreter takes more than the compiler does; no GPU is needed for this."""
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    target = compiler.GPUTarget("cuda", capability, 32)
+    driver = SimpleNamespace(
+        get_current_device=lambda: 0, get_current_stream=lambda device: 0, get_current_target=lambda: target
+    )
+    fresh, compiled = fresh_module(), []
+    kernel = fresh._fire
+
+    class WithoutLaunch:
+        def __getitem__(self, grid):
+            return lambda *arguments, **options: compiled.append(kernel.warmup(*arguments, grid=grid, **options))
+
+    monkeypatch.setattr(fresh, "_fire", WithoutLaunch())
+    monkeypatch.setattr(triton.runtime.driver, "_active", driver)
+    one = torch.ones(1, dtype=torch.int32)
+    layer = fresh.tensor_core_layer(Geometry(), 1000 * one.view(1, 1, 1, 1), one, one, one)
+    fresh.fire_layer(layer, one.view(1, 1, 1, 1), (1, 1), 1)
+    text = compiled[0].asm["ptx"]
+    assert re.search(product, text)
+    assert "cp.async.cg.shared.global" in text  # weights and spikes are fetched 16 bytes at once
+    assert not re.search(r"ld\.global\S*\.[bsu]8", text)
+
+
+@pytest.mark.skipif(not GPU, reason="needs a GPU")
+@pytest.mark.parametrize("window", [4, 8, 32])
+@pytest.mark.parametrize(("channels", "frames", "bits"), [(128, 1000, None), (128, 1000, 8), (512, 3200, 8)])
+def test_layers_as_in_the_shipped_networks_on_a_gpu(channels, frames, bits, window):
+    """Prints times for 4 s of sound with -s."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(channels, channels, (1, 3), padding=(0, 16), dilation=(1, 16))
+    dynamics = Dynamics(window, weight_bits=bits)
+    stage = SpikingStage.convert(Stage(layer), "fire", torch.ones(1), torch.tensor([0.2]), dynamics)
+    trains = (torch.rand(window, 1, channels, 1, frames) < 0.2).float()
+    part = slice(frames - 40, frames)  # the last outputs see no more than this
+    expected = by_reference(stage, trains[..., part])[..., 16:]
+    stage.to(DEVICE)
+    incoming = Spikes.pack(trains).to(DEVICE)
+    words = stage.fire(incoming).words
+    assert torch.equal(words.cpu()[..., part][..., 16:], expected)
+    fused = testing.do_bench(partial(stage.fire, incoming))
+    stage._event_driven = None  # all steps folded into the batch of a dense layer
+    assert torch.equal(stage.fire(incoming).words, words)
+    folded = testing.do_bench(partial(stage.fire, incoming))
+    print(f"\n{channels} channels, weights of {bits or 24} bits, {window} steps: {fused:.3f} ms, folded {folded:.3f} ms")
