@@ -69,13 +69,13 @@ def paper(n_src: int = 2) -> TasNetConfig:
     return TasNetConfig(n_src=n_src)
 
 
-def small(n_src: int = 2) -> TasNetConfig:
+def small(n_src: int = 2, causal: bool = False) -> TasNetConfig:
     """A network that two CPU cores train in an hour or two: N = 256, L = 64, 128 channels.
 
     Frames are 3.2 times as far apart as the paper's, so that dilations up to 128 span about as many seconds.
     """
     dilations = (1, 2, 4, 8, 16, 32, 64, 128, 2, 16)
-    return TasNetConfig(filters=256, filter_length=64, channels=128, dilations=dilations, n_src=n_src)
+    return TasNetConfig(filters=256, filter_length=64, channels=128, dilations=dilations, n_src=n_src, causal=causal)
 
 
 class TasNet(nn.Module):

@@ -108,7 +108,7 @@ def test_impossible_sizes_are_refused(wrong):
         TasNetConfig(**wrong)
 
 
-@pytest.mark.parametrize(("name", "factory"), [("small", small), ("paper", paper)])
-def test_recipe_trains_the_network_of_that_name(name, factory):
+@pytest.mark.parametrize(("name", "config"), [("small", small()), ("small-causal", small(causal=True)), ("paper", paper())])
+def test_recipe_trains_the_network_of_that_name(name, config):
     path = Path(__file__).parents[2] / "recipes" / "open-2mix" / "conf" / f"{name}.yaml"
-    assert TasNetConfig(**yaml.safe_load(path.read_text()).get("model", {})) == factory()
+    assert TasNetConfig(**yaml.safe_load(path.read_text()).get("model", {})) == config
