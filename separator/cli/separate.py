@@ -27,10 +27,13 @@ examples:
   separate --model FILE mix.wav          a model file instead of a shipped model
   ffmpeg -i talk.mp4 -f wav - | separate - -o out
   separate - < mix.wav > sources.wav     one wav, a channel for each talker
+  arecord -f S16_LE -r 8000 | separate --stream | aplay       live, a channel for each talker
+  separate --stream --raw s16le --rate 16000 --to s1 s2       live, to two named pipes
 
 Any sample rate, length and number of channels that libsndfile reads is taken; channels are averaged. Sources have the
 rate and length of the mixture and are scaled to add up to it. With -r, hidden files, files in the output folder and
 files NAME_s1.wav beside their mixture NAME.* are passed over: they are earlier outputs.
+With --stream, what came before an error or Ctrl-C is separated and written all the same.
 The exit status is 0 if all was separated, 1 if an input or the model failed, 2 for a wrong command line.
 """
 
@@ -60,10 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--list-models", action="store_true", help="describe the shipped models and leave")
     model.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... or auto (default: %(default)s)")
     model.add_argument("--time-steps", type=positive, metavar="N", help="time steps of the spiking model")
-    model.add_argument("--segment", type=_seconds, metavar="S", help="seconds separated at a time (default: 24)")
-    model.add_argument(
-        "--overlap", type=_seconds, metavar="S", help="seconds shared by segments, to follow the talkers (default: 4)"
-    )
+    model.add_argument("--segment", type=_seconds, metavar="S", help="seconds computed at a time, for memory (default: 24)")
     sound = parser.add_argument_group("output")
     sound.add_argument(
         "--clip",
@@ -72,6 +72,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sources over full scale: lower all by one gain, cut the peaks, or leave them to the format, "
         "which cuts 16-bit samples (default: %(default)s)",
     )
+    sound.add_argument(
+        "--level",
+        choices=("mixture", "model"),
+        help="scale sources to add up to the mixture, or by the one gain in the model's card, as live sound is "
+        "(default: model if it is causal, else mixture)",
+    )
     sound.add_argument("--float32", action="store_true", help="32-bit float samples instead of 16-bit integers")
     sound.add_argument(
         "--json",
@@ -79,6 +85,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one JSON object a line for each input on stdout (stderr, if sources go to stdout): seconds, real-time "
         "factor, and for a spiking model spikes, synaptic operations and firing rates",
     )
+    live = parser.add_argument_group("live sound")
+    live.add_argument(
+        "--stream",
+        action="store_true",
+        help="separate stdin while it comes, a wav stream or --raw samples, to stdout in the same form, a channel for each "
+        "source, or to the files of --to or -o",
+    )
+    live.add_argument("--raw", choices=("s16le", "f32le"), help="samples without a header: 16-bit integers or 32-bit floats")
+    live.add_argument("--rate", type=positive, metavar="HZ", help="sample rate of --raw (default: the model's)")
+    live.add_argument("--channels", type=positive, metavar="N", help="channels of --raw, which are averaged (default: 1)")
+    live.add_argument("--to", nargs="+", metavar="FILE", help="a file or named pipe for each source")
+    live.add_argument("--timeout", type=_seconds, metavar="S", help="give up when no sound comes for so long (default: never)")
     sound.add_argument("-q", "--quiet", action="store_true", help="no progress and no notes, errors only")
 
 
@@ -86,6 +104,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Separate all inputs; return 0, or 1 if one of them failed."""
     if arguments.list_models:
         return list_models(arguments.json)
+    if arguments.stream:
+        from separator.cli.stream import run_stream
+
+        return run_stream(arguments)
+    _require_stream(arguments)
     if not arguments.inputs:
         raise UserError("nothing to separate: name a sound file, or see --help")
     _require_one_for_stdout(arguments)
@@ -196,19 +219,25 @@ def _require_one_for_stdout(arguments: argparse.Namespace) -> None:
         raise UserError("sources would go to the terminal; redirect stdout or use -o DIR")
 
 
+def _require_stream(arguments: argparse.Namespace) -> None:
+    for option in ("raw", "rate", "channels", "to", "timeout"):
+        if getattr(arguments, option) is not None:
+            raise UserError(f"--{option} is of live sound; say --stream")
+
+
 def _to_stdout(arguments: argparse.Namespace) -> bool:
     return arguments.output == "-" or (arguments.output is None and "-" in arguments.inputs)
 
 
 def _load(arguments: argparse.Namespace) -> "Separator":
-    from separator.tasks.separation import OVERLAP, SEGMENT, Separator
+    from separator.tasks.separation import SEGMENT, Separator
 
     return Separator.from_pretrained(
         arguments.model,
         device=arguments.device,
         time_steps=arguments.time_steps,
         segment=SEGMENT if arguments.segment is None else arguments.segment,
-        overlap=OVERLAP if arguments.overlap is None else arguments.overlap,
+        level=arguments.level,
     )
 
 

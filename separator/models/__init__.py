@@ -3,12 +3,12 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from separator.models.card import DEFAULT_MODEL, ModelCard, list_models
+from separator.models.card import DEFAULT_LIVE_MODEL, DEFAULT_MODEL, ModelCard, list_models
 
 if TYPE_CHECKING:
     from separator.models.files import SeparationModel, load_model, save_model
 
-__all__ = ["DEFAULT_MODEL", "ModelCard", "SeparationModel", "list_models", "load_model", "save_model"]
+__all__ = ["DEFAULT_LIVE_MODEL", "DEFAULT_MODEL", "ModelCard", "SeparationModel", "list_models", "load_model", "save_model"]
 
 
 def __getattr__(name: str) -> Any:

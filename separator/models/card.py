@@ -13,6 +13,7 @@ FORMAT = 2  # of metadata and tensors; a file with a higher one was written by a
 KEY = "separator"  # of our JSON in the safetensors metadata
 SHIPPED = Path(__file__).parent / "shipped"
 DEFAULT_MODEL = "small-snn"
+DEFAULT_LIVE_MODEL = "small-causal-snn"
 MAX_HEADER = 100_000_000  # bytes, as safetensors itself allows
 
 
@@ -27,6 +28,7 @@ class ModelCard:
     training_data: str = ""
     licence: str = ""
     scores: dict[str, Any] = field(default_factory=dict)
+    gain: float | None = None  # brings the network's output to the mixture's level, on average; None if it was not measured
     architecture: str = "tasnet"
     version: str = __version__  # of the program that wrote it
     format: int = FORMAT
@@ -40,6 +42,11 @@ class ModelCard:
     def sample_rate(self) -> int:
         """Sample rate in Hz of what the network separates."""
         return int(self.config["sample_rate"])
+
+    @property
+    def causal(self) -> bool:
+        """Whether the network sees no frame that is to come."""
+        return bool(self.config.get("causal", False))
 
     @property
     def n_src(self) -> int:

@@ -1,8 +1,11 @@
-"""Linear layer and normalisation that are defined to the bit, so that what comes before the first spike cannot flip it.
+"""Linear layer, normalisation and sigmoid that are defined to the bit, for all that is not spikes in a spiking network.
 
-Numbers are whole multiples of a power of two, held in 64-bit floating point, in which sums of that size are exact in any order
-and whatever they are batched with; all else is single operations, which IEEE 754 rounds alike everywhere. No gradient passes.
+What comes before the first spike cannot flip it then, and what comes behind the last one is the same whatever it is batched
+with. Numbers are whole multiples of a power of two, held in 64-bit floating point, in which sums of that size are exact in any
+order; all else is single operations, which IEEE 754 rounds alike everywhere. No gradient passes.
 """
+
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -10,25 +13,28 @@ from torch import Tensor, nn
 
 from separator.snn.grid import power_above
 
-# Bits of the largest input of a frame and of the largest weight of all; so many inputs have products that add up exactly.
-INPUT_BITS, WEIGHT_BITS, MOST_INPUTS = 29, 15, 2**8
+# Bits of a sum of products, of the largest weight of all, and at most of the largest input of a frame.
+SUM_BITS, WEIGHT_BITS, INPUT_BITS = 52, 15, 29
 # Bits of the largest feature of a frame; so many features have squares that add up exactly.
 FEATURE_BITS, MOST_FEATURES = 20, 2**12
-BLOCK = 256  # frames normalised at a time
+BLOCK = 256  # frames computed at a time, small enough for the cache
+# The sigmoid is read from a table: its argument in steps, up to a limit beyond which it is 0 or 1, its value in steps.
+ARGUMENT_STEP, ARGUMENT_LIMIT, VALUE_STEP = 2.0**-10, 16.0, 2.0**-20
 
 
 class ExactLinear(nn.Linear):
-    """A linear layer without bias of at most MOST_INPUTS inputs."""
+    """A linear layer whose outputs are sums that are never rounded, of inputs and weights that are."""
 
     def forward(self, x: Tensor, exact: bool = False) -> Tensor:
         """Shape: (..., L) -> (..., N); to the bit, then float64, if `exact`."""
         if not exact:
             return super().forward(x)
         x, weight = x.double(), self.weight.detach().double()
-        per_input = _steps_per_unit(_largest(x), INPUT_BITS)
+        bits = min(INPUT_BITS, SUM_BITS - WEIGHT_BITS - (self.in_features - 1).bit_length())
+        per_input = _steps_per_unit(_largest(x), bits)
         per_weight = _steps_per_unit(weight.abs().amax(), WEIGHT_BITS)
-        sums = F.linear((x * per_input).round_(), (weight * per_weight).round_())
-        return sums.mul_(1 / (per_input * per_weight))
+        sums = F.linear((x * per_input).round_(), (weight * per_weight).round_()).mul_(1 / (per_input * per_weight))
+        return sums if self.bias is None else sums.add_(self.bias.detach().double())
 
 
 class ExactLayerNorm(nn.LayerNorm):
@@ -42,7 +48,7 @@ class ExactLayerNorm(nn.LayerNorm):
     def _exactly(self, x: Tensor) -> Tensor:
         normalised = torch.empty(x.shape, dtype=torch.float32, device=x.device)
         gain, bias = self.weight.double(), self.bias.double()
-        parts = (torch.split(rows.flatten(0, -2), BLOCK) for rows in (x, normalised))  # small enough for the cache
+        parts = (torch.split(rows.flatten(0, -2), BLOCK) for rows in (x, normalised))
         for features, out in zip(*parts, strict=True):
             whole = features.double()
             per_unit = _steps_per_unit(_largest(whole), FEATURE_BITS)
@@ -53,6 +59,23 @@ class ExactLayerNorm(nn.LayerNorm):
             whole.sub_(mean).mul_(1 / deviation).mul_(gain).add_(bias)
             out.copy_(whole)
         return normalised
+
+
+def sigmoid(x: Tensor, exact: bool = False) -> Tensor:
+    """Logistic function; to the bit, in steps of VALUE_STEP, if `exact`. Shape: any."""
+    if not exact:
+        return x.sigmoid()
+    limit = round(ARGUMENT_LIMIT / ARGUMENT_STEP)
+    steps = (x / ARGUMENT_STEP).round_().clamp_(-limit, limit)
+    return _sigmoid_table(x.device)[steps.long() + limit]
+
+
+@lru_cache
+def _sigmoid_table(device: torch.device) -> Tensor:
+    """Sigmoid of all steps up to the limit: the last bits, which machines may differ in, are rounded away."""
+    limit = round(ARGUMENT_LIMIT / ARGUMENT_STEP)
+    exact = torch.sigmoid(torch.arange(-limit, limit + 1, dtype=torch.float64) * ARGUMENT_STEP)
+    return ((exact / VALUE_STEP).round() * VALUE_STEP).float().to(device)
 
 
 def _largest(x: Tensor) -> Tensor:

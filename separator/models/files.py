@@ -11,6 +11,7 @@ from torch import Tensor
 from separator.atomic import atomic_path
 from separator.errors import UserError
 from separator.models.card import ModelCard, find_model, read_card
+from separator.models.streaming import TasNetStream
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.spiking import Dynamics
 
@@ -21,6 +22,10 @@ class SeparationModel:
 
     network: TasNet  # in evaluation mode; (B, T) -> (B, n_src, T) at `card.sample_rate`
     card: ModelCard
+
+    def stream(self) -> TasNetStream:
+        """Run the network on a mixture that comes piece by piece."""
+        return TasNetStream(self.network)
 
 
 def load_model(name_or_path: str | Path, device: str | torch.device = "cpu", time_steps: int | None = None) -> SeparationModel:

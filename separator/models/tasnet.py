@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from separator.models.exact import MOST_FEATURES, MOST_INPUTS, ExactLayerNorm, ExactLinear
+from separator.models.exact import BLOCK, MOST_FEATURES, ExactLayerNorm, ExactLinear, sigmoid
 from separator.snn.stack import Stack
 from separator.snn.stage import CausalConv2d, Stage
 
@@ -28,8 +28,8 @@ class TasNetConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dilations", tuple(self.dilations))
-        if not 2 <= self.filter_length <= MOST_INPUTS or self.filter_length % 2:
-            raise ValueError(f"filter_length must be even and 2 to {MOST_INPUTS} samples, not {self.filter_length}")
+        if self.filter_length < 2 or self.filter_length % 2:
+            raise ValueError(f"filter_length must be even and at least 2 samples, not {self.filter_length}")
         if self.filters > MOST_FEATURES:
             raise ValueError(f"there are at most {MOST_FEATURES} filters, not {self.filters}")
         if self.kernel % 2 == 0:
@@ -99,8 +99,8 @@ class TasNet(nn.Module):
             [_stage(n, channels, 1, 1, config.causal)]
             + [_stage(c, channels, config.kernel, d, config.causal) for c, d in zip(widths[1:], config.dilations, strict=True)]
         )
-        self.mask = nn.Linear(channels, config.n_src * n)
-        self.decoder = nn.Linear(n, config.filter_length, bias=False)
+        self.mask = ExactLinear(channels, config.n_src * n)
+        self.decoder = ExactLinear(n, config.filter_length, bias=False)
         self.stack.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.reset_filters()
 
@@ -127,40 +127,49 @@ class TasNet(nn.Module):
     def forward(self, mixture: Tensor) -> Tensor:
         """Estimate the sources. Shape: (B, T) -> (B, C, T), any T of at least 1 sample."""
         features = self.encode(mixture)  # (B, K, N)
-        masks = self.masks(self.stack(self.stack_input(features)))  # (B, C, K, N)
-        return self.decode(masks * features.to(masks.dtype)[:, None], mixture.shape[-1])
+        frames = self.decode(self.stack(self.stack_input(features)), features)  # (B, C, K, L)
+        return overlap_add(frames)[..., : mixture.shape[-1]].float()
 
     @property
-    def spikes_are_at_stake(self) -> bool:
-        """Whether rounding before the stack may flip spikes, and no gradient is asked for."""
+    def exact(self) -> bool:
+        """Whether all that is not spikes is computed to the bit: once the network is spiking, and no gradient is asked for."""
         return self.stack.dynamics is not None and not self.training
 
     def encode(self, mixture: Tensor) -> Tensor:
-        """Rectified filter outputs A of each frame. Shape: (B, T) -> (B, K, N)."""
+        """Features of each frame of a mixture, the last frame padded. Shape: (B, T) -> (B, K, N)."""
         config = self.config
         samples = (config.frames(mixture.shape[-1]) - 1) * config.stride + config.filter_length
         padded = F.pad(mixture, (0, samples - mixture.shape[-1]))
-        frames = padded.unfold(-1, config.filter_length, config.stride)
-        features: Tensor = self.encoder(frames, exact=self.spikes_are_at_stake)
+        return self.features(padded.unfold(-1, config.filter_length, config.stride))
+
+    def features(self, frames: Tensor) -> Tensor:
+        """Rectified filter outputs A. Shape: (B, K, L) -> (B, K, N)."""
+        features: Tensor = self.encoder(frames, exact=self.exact)
         return features.relu()
 
     def stack_input(self, features: Tensor) -> Tensor:
         """Mean and variance normalised over channels, with gain and bias. Shape: (B, K, N) -> (B, N, 1, K)."""
-        normalised: Tensor = self.norm(features, exact=self.spikes_are_at_stake)
+        normalised: Tensor = self.norm(features, exact=self.exact)
         return normalised.transpose(1, 2).unsqueeze(2)
 
     def masks(self, activation: Tensor) -> Tensor:
         """Sigmoid masks from the last stage. Shape: (B, channels, 1, K) -> (B, C, K, N)."""
-        masks: Tensor = self.mask(activation.squeeze(2).transpose(1, 2)).sigmoid()  # (B, K, C N)
+        masks = sigmoid(self.mask(activation.squeeze(2).transpose(1, 2), exact=self.exact), self.exact)  # (B, K, C N)
         return masks.view(*masks.shape[:2], self.config.n_src, self.config.filters).transpose(1, 2)
 
-    def decode(self, features: Tensor, samples: int) -> Tensor:
-        """Frames back to waves by overlap-add. Shape: (B, C, K, N) -> (B, C, samples)."""
-        stride = self.config.stride
-        frames: Tensor = self.decoder(features)  # (B, C, K, L)
-        first, second = frames[..., :stride], frames[..., stride:]
-        wave = F.pad(first, (0, 0, 0, 1)) + F.pad(second, (0, 0, 1, 0))
-        return wave.flatten(-2)[..., :samples]
+    def decode(self, activation: Tensor, features: Tensor) -> Tensor:
+        """Frames of the estimates. Shapes: activation (B, channels, 1, K), features (B, K, N) -> (B, C, K, L)."""
+        if self.exact and features.shape[1] > BLOCK:
+            pieces = zip(torch.split(activation, BLOCK, -1), torch.split(features, BLOCK, 1), strict=True)
+            return torch.cat([self.decode(*piece) for piece in pieces], 2)
+        frames: Tensor = self.decoder(self.masks(activation) * features[:, None], exact=self.exact)
+        return frames
+
+
+def overlap_add(frames: Tensor) -> Tensor:
+    """Waves from frames of which each shares one half with the next. Shape: (..., K, L) -> (..., (K + 1) L / 2)."""
+    first, second = frames.chunk(2, -1)
+    return (F.pad(first, (0, 0, 0, 1)) + F.pad(second, (0, 0, 1, 0))).flatten(-2)
 
 
 def _stage(c_in: int, c_out: int, kernel: int, dilation: int, causal: bool) -> Stage:

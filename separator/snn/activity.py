@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +57,26 @@ class Activity:
     def macs(self) -> int:
         """MACs that the analog network spends on the layers that spikes drive here: all of the stack but the first."""
         return sum(layer.macs for layer in self.layers[1:])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON.
+
+        `macs` are those of the analog network in the layers that spikes drive, `float_macs` those that remain.
+        """
+        fields = ("name", "spikes", "synaptic_operations", "macs")
+        return {
+            "time_steps": self.layers[0].window,
+            "schedule": self.schedule,
+            "latency_steps": self.latency,
+            "spikes": self.spikes,
+            "synaptic_operations": self.synaptic_operations,
+            "macs": self.macs,
+            "synaptic_operations_per_mac": self.synaptic_operations / self.macs if self.macs else None,
+            "float_macs": sum(self.float_macs.values()),
+            "layers": [
+                {field: getattr(layer, field) for field in fields} | {"firing_rate": layer.rate} for layer in self.layers
+            ],
+        }
 
 
 def fan_out(apply: AffineMap, weight: Tensor, x: Tensor) -> Tensor:
@@ -116,10 +137,10 @@ def _count_analog(layer: LayerActivity, module: Affine, inputs: tuple[Tensor], o
     layer.neurons += output.numel()
 
 
-def _count_spiking(activity: Activity, synapses: dict[tuple[int, torch.Size], Tensor], run: StageRun) -> None:
+def _count_spiking(activity: Activity, synapses: dict[tuple[AffineMap, torch.Size], Tensor], run: StageRun) -> None:
     stage, layer = run.stage, activity.layers[run.position]
     incoming = run.incoming if isinstance(run.incoming, Tensor) else run.incoming.counts
-    key = run.position, incoming.shape[1:]
+    key = stage.apply_affine, incoming.shape[1:]
     if key not in synapses:
         synapses[key] = fan_out(stage.apply_affine, stage.weight, incoming)
     macs = len(incoming) * int(synapses[key].sum())

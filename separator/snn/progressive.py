@@ -19,7 +19,7 @@ from separator.errors import UserError
 from separator.snn.report import StageReport, agreement
 from separator.snn.spikes import Spikes
 from separator.snn.spiking import Dynamics, Schedule, SpikingStage
-from separator.snn.stack import Readout, Stack, fire, spiking_role
+from separator.snn.stack import Readout, Stack, fire, in_stage, spiking_role
 from separator.snn.stage import Stage
 from separator.snn.tandem import Signal, TandemStage
 from separator.snn.thresholds import activation_bound
@@ -196,7 +196,8 @@ class ProgressiveTandemLearning:
         converted = self._dev_loss()
         self.log(f"stage {index}: dev loss {before:.4f}, converted {converted:.4f}")
         tuned, epochs = self._tune(index, converted)
-        frozen = tandem.spiking(unit)
+        with in_stage(index):
+            frozen = tandem.spiking(unit)
         agreed = agreement(tandem.stage, frozen, self._signals(index))
         report = StageReport(index, role, before, converted, tuned, epochs, tandem.threshold.tolist(), agreed)
         self.stack.stages[index] = frozen

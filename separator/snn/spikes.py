@@ -26,6 +26,7 @@ class Spikes:
         if window > LONGEST:
             raise ValueError(f"a 32-bit word holds {LONGEST} time steps, not {window}")
         self.window, self._words, self._counts = window, words, counts
+        self._in_front = words is None
 
     @classmethod
     def pack(cls, trains: Tensor) -> "Spikes":
@@ -34,6 +35,15 @@ class Spikes:
         for t, step in enumerate(trains):
             spikes.words.bitwise_or_(step.to(torch.int32) << t)
         return spikes
+
+    @property
+    def numbers(self) -> Tensor:
+        """What says it all: counts where the spikes of each train come first, else words. Shape: (B, ...)."""
+        return self.counts if self._in_front else self.words
+
+    def with_numbers(self, numbers: Tensor) -> "Spikes":
+        """Other trains of the same kind, by their `numbers`. Shape: (B, ...)."""
+        return Spikes(self.window, counts=numbers) if self._in_front else Spikes(self.window, words=numbers)
 
     @property
     def words(self) -> Tensor:

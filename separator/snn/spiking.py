@@ -62,6 +62,7 @@ def _per_output(unit: Tensor, weight: Tensor) -> Tensor:
 # The encoding stage reads its input in these steps, up to so many, and has weights of so many bits. Its sums over up to 2^13
 # inputs are then exact in 64-bit floating point, and what rounding errors before it may differ in is rounded away.
 INPUT_STEP, INPUT_LIMIT, ENCODER_BITS = 2.0**-14, 2.0**24, 16
+LARGEST = 2.0**64  # weight, current and threshold in units of activation, far from where steps overflow
 
 
 @contextmanager
@@ -145,7 +146,15 @@ class SpikingStage(nn.Module):
     def in_integers(
         cls, apply: AffineMap, role: Role, weight: Tensor, bias: Tensor, threshold: Tensor, dynamics: Dynamics
     ) -> "SpikingStage":
-        """A stage from numbers in units of activation, rounded to integers of each neuron's step; else as the class."""
+        """A stage from numbers in units of activation, rounded to integers of each neuron's step; else as the class.
+
+        Raises:
+            UserError: a number is NaN, infinite, or too large for the step to be a float.
+        """
+        for name, values in (("weight", weight), ("bias", bias), ("threshold", threshold)):
+            largest = float(values.abs().max())
+            if not largest < LARGEST:
+                raise UserError(f"a {name} of {largest:g} cannot be made an integer; the training has diverged")
         if role == "encode":
             # Potentials never leave the range of the clipped charge.
             step = potential_step((dynamics.window + 2) * threshold).expand(len(weight))
@@ -164,6 +173,11 @@ class SpikingStage(nn.Module):
         neurons = (in_steps(x.expand(len(weight)), step) for x in (threshold, snap(threshold * dynamics.start, shared)))
         numbers = IFParameters(*(x.to(torch.int32) for x in neurons))
         return cls(apply, role, weight, bias, numbers, step.to(threshold.dtype), dynamics)
+
+    def with_map(self, apply: AffineMap) -> "SpikingStage":
+        """The same neurons and synapses, sharing memory with these, in another geometry."""
+        neurons = IFParameters(self.threshold, self.start)
+        return SpikingStage(apply, self.role, self.weight, self.bias, neurons, self.step, self.dynamics)
 
     @property
     def window(self) -> int:

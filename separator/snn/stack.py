@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from separator.errors import UserError
 from separator.snn.affine import affine_map
 from separator.snn.neuron import IFParameters
 from separator.snn.spikes import Spikes
@@ -87,8 +88,9 @@ class Stack(nn.Module):
         if spiking:
             spikes = fire(spiking, x) if self._prefix is None else self._prefix
             signal = Signal(spiking[-1].activation(spikes), spikes, spiking[-1].unit)
-        for stage in self.stages[len(spiking) :]:
-            signal = stage(signal) if isinstance(stage, TandemStage) else Signal(stage(signal.activation))
+        for i, stage in enumerate(self.stages[len(spiking) :], len(spiking)):
+            with in_stage(i):
+                signal = stage(signal) if isinstance(stage, TandemStage) else Signal(stage(signal.activation))
         last = self.stages[-1]
         return self.read(signal.activation) if isinstance(last, TandemStage) else signal.activation
 
@@ -132,6 +134,7 @@ class Stack(nn.Module):
 
         Raises:
             ValueError: a layer is never active on `x`, or less than `rate` asks for.
+            UserError: numbers of a stage cannot be made integers; the message names it.
         """
         unit, signal = torch.ones(1, device=x.device), x
         for i, stage in enumerate(self.stages):
@@ -144,7 +147,8 @@ class Stack(nn.Module):
                     bound = rate_bound(signal.cpu(), rate)
                     signal = signal.clamp(max=float(bound))  # as spikes hand it on, which matters where much is above
                 threshold = bound / dynamics.window
-            self.stages[i] = spiking = SpikingStage.convert(stage, role, unit, threshold.to(x.device), dynamics)
+            with in_stage(i):
+                self.stages[i] = spiking = SpikingStage.convert(stage, role, unit, threshold.to(x.device), dynamics)
             unit = spiking.unit
 
     def unfreeze(self, learn_thresholds: bool = False, weight_bits: int | None = None) -> Dynamics:
@@ -169,11 +173,16 @@ class Stack(nn.Module):
         return dynamics
 
     def freeze(self) -> None:
-        """Make all stages of a stack that is wholly in tandem spiking."""
+        """Make all stages of a stack that is wholly in tandem spiking.
+
+        Raises:
+            UserError: numbers of a stage cannot be made integers; the message names it.
+        """
         unit: Tensor | None = None
         for i, stage in enumerate(self.stages):
             assert isinstance(stage, TandemStage)
-            self.stages[i] = frozen = stage.spiking(unit)
+            with in_stage(i):
+                self.stages[i] = frozen = stage.spiking(unit)
             unit = frozen.unit
 
     def set_window(self, window: int) -> None:
@@ -189,6 +198,15 @@ class Stack(nn.Module):
             yield
         finally:
             self._prefix = None
+
+
+@contextmanager
+def in_stage(position: int) -> Iterator[None]:
+    """Name the stage in errors that arise within."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"stage {position}: {error}") from error
 
 
 @torch.no_grad()
@@ -221,13 +239,18 @@ def simulate(stages: Sequence[SpikingStage], x: Tensor, observe: Observer | None
     """
     signal: Spikes | Tensor = x
     for position, stage in enumerate(stages):
-        outcome: Spikes | Tensor
-        if isinstance(signal, Tensor):
-            outcome = stage.encode(signal)
-        else:
-            outcome = stage.potential(signal) if stage.role == "readout" else stage.fire(signal)
-        if observe is not None:
-            observe(StageRun(position, stage, signal, outcome))
-        signal = outcome
+        signal = run_stage(position, stage, signal, observe)
     assert isinstance(signal, Tensor)  # the last stage is a readout
     return signal
+
+
+def run_stage(position: int, stage: SpikingStage, incoming: Spikes | Tensor, observe: Observer | None) -> Spikes | Tensor:
+    """What a stage makes of its input over the whole window. Shapes: (B, ...) -> (B, ...)."""
+    outcome: Spikes | Tensor
+    if isinstance(incoming, Tensor):
+        outcome = stage.encode(incoming)
+    else:
+        outcome = stage.potential(incoming) if stage.role == "readout" else stage.fire(incoming)
+    if observe is not None:
+        observe(StageRun(position, stage, incoming, outcome))
+    return outcome

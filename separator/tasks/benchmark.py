@@ -151,12 +151,12 @@ def _separator(case: Case) -> tuple[Callable[[NDArray[np.float32]], object], int
 
 
 def _asteroid() -> tuple[Callable[[NDArray[np.float32]], object], int]:
-    """What separates a mixture (T,), and its sample rate, through the same chunking as ours."""
+    """What separates a mixture (T,), and its sample rate; as many seconds at a time as ours."""
     import torch
     from asteroid.models import ConvTasNet
 
-    from separator.audio.chunks import overlap_add
-    from separator.tasks.separation import OVERLAP, SEGMENT
+    from separator.audio.blocks import in_blocks_of
+    from separator.tasks.separation import SEGMENT
 
     rate = 8000
     network = ConvTasNet(n_src=2, sample_rate=rate).eval()
@@ -166,7 +166,7 @@ def _asteroid() -> tuple[Callable[[NDArray[np.float32]], object], int]:
             estimates: NDArray[np.float32] = network(torch.from_numpy(np.array(chunk))).numpy()
         return estimates
 
-    return lambda mixture: list(overlap_add(estimate, [mixture[None]], round(SEGMENT * rate), round(OVERLAP * rate))), rate
+    return lambda mixture: [estimate(block) for block in in_blocks_of(round(SEGMENT * rate), [mixture[None]])], rate
 
 
 if __name__ == "__main__":

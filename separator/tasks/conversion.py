@@ -17,6 +17,7 @@ from separator.models.tasnet import TasNet
 from separator.snn import report
 from separator.snn.progressive import Batches, ConversionSettings, ProgressiveTandemLearning
 from separator.snn.report import StageReport
+from separator.tasks.levels import output_gain
 from separator.tasks.optimisers import OptimiserName, make_optimiser
 from separator.tasks.separation import resolve_device
 from separator.tasks.training import DEV_SEED, CardSettings, DataSettings, MixtureData, pit_loss
@@ -55,11 +56,12 @@ def convert(run: ConversionRun, folder: Path, log: Callable[[str], None] = print
         raise UserError(f"{run.model} is spiking already; convert an analog model")
     network = model.network.requires_grad_(True)
     data = MixtureData(run.data, network.config, run.seed)
+    dev_batches = data.fixed_loader(run.data.dev, run.data.dev_mixtures, DEV_SEED)
     engine = conversion_engine(
         network,
         # Mixtures of its own for each stage: the same for all would teach them by heart.
         lambda stage: data.fixed_loader(run.data.train, run.data.epoch_mixtures, run.seed, epoch=stage),
-        data.fixed_loader(run.data.dev, run.data.dev_mixtures, DEV_SEED),
+        dev_batches,
         run.conversion,
         folder=folder,
         log=log,
@@ -70,7 +72,8 @@ def convert(run: ConversionRun, folder: Path, log: Callable[[str], None] = print
         write_reports(stages, folder)
     path = folder / "snn.safetensors"
     conversion = asdict(run.conversion) | {"dev_losses": [stage.loss_tuned for stage in stages]}
-    save_model(path, network, replace(model.card, conversion=conversion, scores={}, **asdict(run.card)))
+    gain = output_gain(network.eval(), dev_batches, device)
+    save_model(path, network, replace(model.card, conversion=conversion, scores={}, gain=gain, **asdict(run.card)))
     return path
 
 

@@ -8,29 +8,31 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from separator import models
-from separator.audio.chunks import overlap_add
+from separator.audio.blocks import in_blocks_of
 from separator.audio.files import STANDARD_STREAM, AudioReader, Spool, open_audio, write_wavs
 from separator.audio.level import ClipPolicy, NormalEquations, fit_peak, mixture_gains, normal_equations
 from separator.audio.resample import resample_blocks
 from separator.errors import UserError
+from separator.tasks.live import EstimateStream, SeparationStream
 
 if TYPE_CHECKING:
     from separator.models import SeparationModel
     from separator.snn.activity import Activity
 
-# One sample depends on 2.6 s of mixture in the published network, on 2.2 s in the shipped size. The spiking network of the
-# published size needs most memory, a potential for every neuron: the process takes 1.4 GB, 0.5 GB of them torch itself (shipped
-# size: 0.7 GB). Shorter is not less: under 32 MiB a tensor, glibc's heap fragments (20 s: 2.2 GB). 4 s of overlap hold enough
-# speech of both talkers to match them, for a fifth more computation.
+# The spiking network of the published size needs most memory, a potential for every neuron: the process takes 1.4 GB, 0.5 GB of
+# them torch itself (shipped size: 0.7 GB). Shorter is not less: under 32 MiB a tensor, glibc's heap fragments (20 s: 2.2 GB).
 SEGMENT = 24.0  # seconds
-OVERLAP = 4.0  # seconds
+
+# What sources are scaled to: to add up to the mixture as well as possible, which takes all of it, or by the one gain in the
+# model's card, which live sound takes too.
+Level = Literal["mixture", "model"]
 
 Array = NDArray[np.float32]
 Wave = TypeVar("Wave", NDArray[Any], torch.Tensor)
@@ -58,7 +60,7 @@ class SeparationReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        activity = None if self.activity is None else activity_values(self.activity)
+        activity = None if self.activity is None else self.activity.to_dict()
         return asdict(self) | {"real_time_factor": self.real_time_factor, "activity": activity}
 
 
@@ -68,21 +70,26 @@ class Separator:
     Args:
         model: a network and its card, already on `device`.
         device: where it is.
-        segment: seconds of a chunk; what is longer is separated chunk by chunk.
-        overlap: seconds shared by neighbouring chunks, on which talkers are matched.
+        segment: seconds computed at a time, which memory depends on; the network carries its state on, so that it changes no
+            bit of what a spiking network gives.
+        level: what sources are scaled to; None for `model` if the network is causal, so that files give what live sound gives,
+            else `mixture`.
 
     Raises:
-        UserError: segment or overlap is out of range.
+        UserError: the segment is not positive, or the model's card has no gain for the level `model`.
     """
 
     def __init__(
-        self, model: "SeparationModel", device: str = "cpu", segment: float = SEGMENT, overlap: float = OVERLAP
+        self, model: "SeparationModel", device: str = "cpu", segment: float = SEGMENT, level: Level | None = None
     ) -> None:
         self.model = model
         self.device = device
-        self.segment, self.overlap = (round(seconds * self.sample_rate) for seconds in (segment, overlap))
-        if not 0 <= self.overlap < self.segment:
-            raise UserError(f"the overlap ({overlap} s) must be at least 0 and shorter than the segment ({segment} s)")
+        self.segment = round(segment * self.sample_rate)
+        if self.segment < 1:
+            raise UserError(f"the segment must be longer than {segment} s")
+        self.level: Level = level or ("model" if model.card.causal else "mixture")
+        if self.level == "model":
+            self._model_gain()
 
     @classmethod
     def from_pretrained(
@@ -91,7 +98,7 @@ class Separator:
         device: str = "cpu",
         time_steps: int | None = None,
         segment: float = SEGMENT,
-        overlap: float = OVERLAP,
+        level: Level | None = None,
     ) -> "Separator":
         """Load a shipped model by its name, or a model file.
 
@@ -99,15 +106,15 @@ class Separator:
             name_or_path: None for the shipped spiking model.
             device: `cpu`, `cuda`, `cuda:1`, ..., or `auto` for a GPU if there is one.
             time_steps: of a spiking model that can run with another number than its own; None keeps its own.
-            segment: seconds of a chunk.
-            overlap: seconds shared by neighbouring chunks.
+            segment: seconds computed at a time.
+            level: what sources are scaled to, see `Separator`.
 
         Raises:
             UserError: the model is unknown, damaged, foreign or newer, or an option does not fit it.
         """
         device = resolve_device(device)
         model = models.load_model(name_or_path or models.DEFAULT_MODEL, device=device, time_steps=time_steps)
-        return cls(model, device, segment, overlap)
+        return cls(model, device, segment, level)
 
     @property
     def sample_rate(self) -> int:
@@ -122,7 +129,7 @@ class Separator:
     def separate(self, wave: Wave, sample_rate: int) -> Wave:
         """Separate a mixture or a batch of mixtures.
 
-        The sources add up to the mixture as well as possible and keep its rate, length, floating type and device.
+        The sources keep the mixture's rate, length, floating type and device.
 
         Args:
             wave: (T,) or (B, T), real floating-point samples.
@@ -140,14 +147,26 @@ class Separator:
         pieces = list(self._stream([mixture], sample_rate))
         heard = np.concatenate([piece for piece, _ in pieces], axis=-1)
         estimates = np.concatenate([piece for _, piece in pieces], axis=-1)
-        gains = [mixture_gains(normal_equations(*pair)) for pair in zip(heard, estimates, strict=True)]
-        scaled = (estimates * np.array(gains)[..., None]).astype(np.float32)
+        gains = [self._gains(normal_equations(*pair)) for pair in zip(heard, estimates, strict=True)]
+        scaled = estimates * np.array(gains, np.float32)[..., None]
         flat = scaled.reshape(-1, scaled.shape[-1])
         resampled = np.concatenate(list(resample_blocks([flat], self.sample_rate, sample_rate, mixture.shape[-1])), axis=-1)
         sources = resampled.reshape(*wave.shape[:-1], self.n_src, -1)
         if isinstance(wave, torch.Tensor):
             return torch.from_numpy(sources).to(wave)
         return sources.astype(wave.dtype)
+
+    def stream(self, sample_rate: int) -> SeparationStream:
+        """Separate live sound, in blocks of any size, with a fixed latency.
+
+        Args:
+            sample_rate: of the blocks and the sources, Hz.
+
+        Raises:
+            UserError: the rate is no rate, or the model's card has no gain to bring its output to the mixture's level.
+        """
+        network = EstimateStream(self.model, self.device)
+        return SeparationStream(network, self.n_src, self._model_gain(), self.sample_rate, sample_rate)
 
     def separate_file(
         self,
@@ -184,9 +203,9 @@ class Separator:
             refuse_existing(paths)
         with open_audio(source) as reader, Spool(paths[0].parent if paths else None) as spool:
             seconds = reader.frames / reader.sample_rate
-            with self._recorder(activity) as record:
+            with self.recorder(activity) as record:
                 blocks = _reporting(reader, seconds, progress)
-                gains = mixture_gains(self._fill(spool, self._stream(blocks, reader.sample_rate)))
+                gains = self._gains(self._fill(spool, self._stream(blocks, reader.sample_rate)))
             sources = _Sources(spool, gains, self.sample_rate, reader.sample_rate, reader.frames_read)
             peak = sources.peak()
             sources = sources.clipped(clip, peak)
@@ -209,19 +228,29 @@ class Separator:
 
     def _stream(self, blocks: Iterable[Array], sample_rate: int) -> Iterator[tuple[Array, Array]]:
         """Mixture (B, k) at any rate to pieces of mixture (B, k') and estimates (B, n_src, k') at the model's rate."""
-        mixture = resample_blocks(blocks, sample_rate, self.sample_rate)
-        return overlap_add(self._estimate, mixture, self.segment, self.overlap)
+        network = EstimateStream(self.model, self.device)
+        waiting: Array | None = None
+        for block in in_blocks_of(self.segment, resample_blocks(blocks, sample_rate, self.sample_rate)):
+            estimates = network.push(block)
+            waiting = block if waiting is None else np.concatenate([waiting, block], -1)
+            ready = estimates.shape[-1]
+            yield waiting[:, :ready], estimates
+            waiting = waiting[:, ready:]
+        if waiting is not None:
+            yield waiting, network.finish()
 
-    def _estimate(self, mixture: Array) -> Array:
-        try:
-            with torch.no_grad():
-                estimates = self.model.network(torch.tensor(mixture, device=self.device))
-        except torch.OutOfMemoryError as error:
-            raise UserError(f"out of memory on {self.device}; take a shorter --segment") from error
-        samples: Array = estimates.float().cpu().numpy()
-        if not np.isfinite(samples).all():
-            raise UserError("the network's output overflows; lower the level of the input towards full scale 1")
-        return samples
+    def _gains(self, equations: NormalEquations) -> NDArray[np.float64]:
+        if self.level == "model":
+            return np.full(self.n_src, self._model_gain())
+        return mixture_gains(equations)
+
+    def _model_gain(self) -> float:
+        card = self.model.card
+        if card.gain is None:
+            raise UserError(
+                f"the card of {card.name} has no gain to bring its output to the mixture's level; train or tune it anew"
+            )
+        return float(card.gain)
 
     def _fill(self, spool: Spool, pieces: Iterable[tuple[Array, Array]]) -> NormalEquations:
         """Keep the estimates of a stream of one mixture in `spool`; return what least squares needs of them."""
@@ -232,34 +261,13 @@ class Separator:
             equations += normal_equations(mixture[0], estimates[0])
         return equations
 
-    def _recorder(self, wanted: bool) -> "AbstractContextManager[Activity | None]":
+    def recorder(self, wanted: bool) -> "AbstractContextManager[Activity | None]":
         """Context that counts spikes; it yields None if that is not wanted or the network has none."""
         if not wanted or self.model.card.kind != "snn":
             return nullcontext()
         from separator.snn.activity import record_activity  # analog networks run without the spiking engine
 
         return record_activity(self.model.network)
-
-
-def activity_values(activity: "Activity") -> dict[str, Any]:
-    """Recorded activity as plain values for JSON; the overlaps of chunks are counted as often as they were computed.
-
-    `macs` are those of the analog network in the layers that spikes drive, `float_macs` those that remain.
-    """
-    fields = ("name", "spikes", "synaptic_operations", "macs")
-    return {
-        "time_steps": activity.layers[0].window,
-        "schedule": activity.schedule,
-        "latency_steps": activity.latency,
-        "spikes": activity.spikes,
-        "synaptic_operations": activity.synaptic_operations,
-        "macs": activity.macs,
-        "synaptic_operations_per_mac": activity.synaptic_operations / activity.macs if activity.macs else None,
-        "float_macs": sum(activity.float_macs.values()),
-        "layers": [
-            {field: getattr(layer, field) for field in fields} | {"firing_rate": layer.rate} for layer in activity.layers
-        ],
-    }
 
 
 def resolve_device(name: str) -> str:

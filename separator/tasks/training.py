@@ -21,6 +21,7 @@ from separator.models.card import ModelCard
 from separator.models.files import load_model, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.activity import ActivityPenalty
+from separator.tasks.levels import output_gain
 from separator.tasks.optimisers import OptimiserName, make_optimiser
 
 DEV_SEED = 1_000_003  # mixtures made on the fly for the dev loss; the same in every epoch
@@ -247,7 +248,7 @@ def train(
         raise
     model = folder / f"{card.kind}.safetensors"
     if trainer.is_global_zero:
-        export(Path(best.best_model_path), model, settings)
+        export(Path(best.best_model_path), model, settings, data)
     return model
 
 
@@ -275,8 +276,8 @@ def describe(network: TasNet) -> str:
     return f"{parameters:,} parameters, receptive field {seconds:.2f} s"
 
 
-def export(checkpoint: Path, path: Path, settings: TrainingSettings) -> None:
-    """Write the network of a Lightning checkpoint as a model file.
+def export(checkpoint: Path, path: Path, settings: TrainingSettings, data: MixtureData) -> None:
+    """Write the network of a Lightning checkpoint as a model file, its level measured on the dev mixtures.
 
     Raises:
         UserError: there is no such checkpoint, since the dev loss was never finite.
@@ -290,4 +291,5 @@ def export(checkpoint: Path, path: Path, settings: TrainingSettings) -> None:
     if card.kind == "snn":
         network.stack.freeze()
     scores = {"steps": state["global_step"], "epochs": state["epoch"] + 1}
-    save_model(path, network, replace(card, scores=scores))
+    gain = output_gain(network.eval(), data.val_dataloader())
+    save_model(path, network, replace(card, scores=scores, gain=gain))

@@ -4,7 +4,7 @@ import soxr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from separator.audio.resample import resample_blocks, resampled_length
+from separator.audio.resample import LiveResampler, resample_blocks, resampled_length
 
 RATES = [8000, 11025, 16000, 22050, 44100, 48000, 96000, 192000]
 
@@ -69,3 +69,45 @@ def test_given_length_cuts_and_pads():
 
 def test_an_empty_stream_stays_empty():
     assert list(resample_blocks([], 8000, 16000)) == []
+
+
+def live(wave, source, target, sizes=()):
+    """What a live resampler gives for a wave in blocks of these sizes; how late its samples came, in samples of the input."""
+    resampler, pieces, late, given = LiveResampler(source, target), [], 0.0, 0
+    for block in np.split(wave, np.cumsum(sizes), -1):
+        pieces.append(resampler.push(block))
+        given += pieces[-1].shape[-1]
+        late = max(late, resampler.taken - given * source / target)
+    pieces.append(resampler.finish(resampled_length(wave.shape[-1], source, target)))
+    return np.concatenate(pieces, -1), late, resampler.look_ahead
+
+
+RATES = [(8000, 16_000), (48_000, 8000), (44_100, 8000), (8000, 44_100), (11_025, 8000), (7, 5)]
+
+
+@given(st.sampled_from(RATES), st.lists(st.integers(0, 700), max_size=8), st.integers(1, 3000))
+def test_live_sound_does_not_depend_on_its_blocks(rates, sizes, length):
+    wave = np.random.default_rng(length).normal(size=(2, length))
+    whole, _, _ = live(wave, *rates)
+    assert whole.shape == (2, resampled_length(length, *rates))
+    part, late, look_ahead = live(wave, *rates, [size for size in sizes if size])
+    assert np.array_equal(part, whole)
+    assert late <= look_ahead + 1
+
+
+@pytest.mark.parametrize("rates", RATES[:-1])
+def test_live_sound_is_what_soxr_gives(rates):
+    """Within the pass band of the shorter filter."""
+    source, target = rates
+    time = np.arange(source) / source
+    wave = sum(np.sin(2 * np.pi * f * time + f) for f in (50, 1000, 3200))[None]
+    found = live(wave, source, target)[0][0]
+    expected = soxr.resample(wave[0], source, target)[: len(found)]
+    inner = slice(target // 50, -target // 50)
+    assert np.abs(found[: len(expected)] - expected)[inner].max() < 3e-3
+    assert live(wave, source, target)[2] <= 0.004 * source  # 32 samples at the lower rate
+
+
+def test_live_sound_loses_what_the_lower_rate_cannot_carry():
+    wave = np.sin(2 * np.pi * 4800 * np.arange(48_000) / 48_000)[None]
+    assert np.abs(live(wave, 48_000, 8000)[0][0, 200:-200]).max() < 1e-3

@@ -18,7 +18,7 @@ from separator.models import ModelCard, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.spiking import Dynamics, SpikingStage
 from separator.snn.stack import spiking_role
-from separator.tasks.separation import OVERLAP, SEGMENT
+from separator.tasks.separation import SEGMENT
 
 RATE = 8000
 
@@ -130,8 +130,8 @@ def test_options_are_handed_on(loaded, capsys):
         "4",
         "--segment",
         "1",
-        "--overlap",
-        "0.5",
+        "--level",
+        "mixture",
         "--float32",
     ]
     assert entry(["mix.wav", *options, "-q", "--clip", "none"]) == 0
@@ -148,7 +148,9 @@ def test_options_are_handed_on(loaded, capsys):
         ["--time-steps", "x"],
         ["--segment", "-1"],
         ["--segment", "nan"],
-        ["--overlap", "inf"],
+        ["--level", "loud"],
+        ["--timeout", "-1"],
+        ["--rate", "0"],
         ["--unknown"],
     ],
 )
@@ -165,7 +167,9 @@ def test_wrong_options_are_refused(loaded, options):
         (["mix.wav", "--model", "mix.wav"], "mix.wav is not a model file"),
         (["mix.wav", "--model", "small-ann", "--time-steps", "4"], "no time steps"),
         (["mix.wav", "--device", "toaster"], "no device 'toaster'"),
-        (["mix.wav", "--segment", "1", "--overlap", "1"], "shorter than the segment"),
+        (["mix.wav", "--segment", "0"], "segment must be longer"),
+        (["mix.wav", "--raw", "s16le"], "--raw is of live sound"),
+        (["mix.wav", "--stream"], "leave the names of inputs out"),
         (["-", "-"], "stdin can be read once"),
         (["-", "mix.wav"], "only one input"),
         (["folder", "-r", "-o", "-"], "only one input"),
@@ -347,7 +351,7 @@ def run(*arguments):
 def test_help_needs_no_torch_and_gives_the_defaults():
     done = run("--help")
     assert done.returncode == 0 and "examples:" in done.stdout and done.stderr.strip() == "False"
-    assert f"(default: {SEGMENT:g})" in done.stdout and f"(default: {OVERLAP:g})" in done.stdout
+    assert f"(default: {SEGMENT:g})" in done.stdout
 
 
 @pytest.fixture
@@ -361,7 +365,7 @@ def ctrl_c_works():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interruption_leaves_no_file(loaded, monkeypatch, capsys, ctrl_c_works, number):
     write("mix.wav", 24_000)
-    monkeypatch.setattr(TasNet, "forward", lambda self, mixture: signal.raise_signal(number))
+    monkeypatch.setattr(TasNet, "features", lambda self, frames: signal.raise_signal(number))
     if number == signal.SIGINT:
         assert entry(["mix.wav", "-o", "out"]) == 130
         assert capsys.readouterr().err == "separate: interrupted\n"

@@ -1,3 +1,4 @@
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -6,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from separator.models.exact import ExactLayerNorm, ExactLinear
+from separator.models.exact import ExactLayerNorm, ExactLinear, sigmoid
 from separator.models.tasnet import TasNet, TasNetConfig, small
 from separator.snn import reference
 from tests.snn.nets import converted, randomised
@@ -38,6 +39,34 @@ def test_sums_equal_rational_arithmetic(seed, scale):
         largest = max(*(abs(Fraction(x)) for x in frame), Fraction(1, 2**100))
         samples = [half_even(Fraction(x), largest, 29) for x in frame]
         assert [Fraction(value) for value in sums] == [sum(x * w for x, w in zip(samples, row, strict=True)) for row in rows]
+
+
+def test_bias_is_added_once_and_rounded_once():
+    layer, frame = ExactLinear(2, 1), torch.tensor([[0.5, 0.25]])
+    layer.weight.data, layer.bias.data = torch.tensor([[1.0, 0.5]]), torch.tensor([0.1])
+    assert layer(frame, exact=True).item() == 0.625 + layer.bias.double().item()
+
+
+@pytest.mark.parametrize("inputs", [2, 256, 257, 4096])
+def test_sums_of_the_largest_terms_are_not_rounded(inputs):
+    layer = ExactLinear(inputs, 1, bias=False)
+    layer.weight.data.fill_(1.0)
+    for frame in (torch.ones(1, inputs), torch.linspace(0.9, 1, inputs)[None]):
+        bits = min(29, 52 - 15 - (inputs - 1).bit_length())
+        whole = sum(half_even(Fraction(x), Fraction(1), bits) for x in frame[0].tolist())
+        assert Fraction(layer(frame, exact=True).item()) == whole
+
+
+@pytest.mark.parametrize("x", [-1e9, -20, -16, -3.0001, -(2**-11), 0, 2**-11, 1.5 * 2**-10, 0.3, 7.7, 16, 1e30])
+def test_sigmoid_is_that_of_the_nearest_step(x):
+    nearest = max(-16, min(16, round(Fraction(x) * 2**10) / 2**10))
+    expected = round(2**20 / (1 + math.exp(-nearest))) / 2**20
+    assert sigmoid(torch.tensor([x], dtype=torch.float64), exact=True).item() == expected
+
+
+def test_sigmoid_is_close_to_the_one_that_learned():
+    x = torch.linspace(-30, 30, 10_001, dtype=torch.float64)
+    assert (sigmoid(x, exact=True) - sigmoid(x)).abs().max() < 2**-12
 
 
 def test_exact_layers_are_the_ones_that_learned():

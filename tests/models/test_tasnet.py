@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from separator.models.tasnet import TasNet, TasNetConfig, paper, small
+from separator.models.tasnet import TasNet, TasNetConfig, overlap_add, paper, small
 from separator.snn.stage import Stage
 
 TINY = TasNetConfig(filters=16, filter_length=8, channels=6, dilations=(1, 2))
@@ -51,13 +51,13 @@ def test_decoder_is_the_transposed_convolution():
     network = tiny()
     features = torch.randn(2, 2, 9, 16)
     expected = F.conv_transpose1d(features.flatten(0, 1).transpose(1, 2), network.decoder.weight.T[:, None], stride=4)
-    assert torch.allclose(network.decode(features, 40).flatten(0, 1)[:, None], expected, atol=1e-6)
+    assert torch.allclose(overlap_add(network.decoder(features)).flatten(0, 1)[:, None], expected, atol=1e-6)
 
 
 def test_a_new_network_can_return_the_mixture():
     network = tiny(filters=16)
     mixture = torch.randn(1, 48)
-    again = network.decode(network.encode(mixture)[:, None], 48)[:, 0]
+    again = overlap_add(network.decoder(network.encode(mixture)))
     inner = slice(4, -4)  # the first and last half frame lie in one window only
     assert torch.allclose(again[:, inner], mixture[:, inner], atol=1e-5)
 
@@ -101,7 +101,7 @@ def test_masks_lie_between_zero_and_one_and_estimates_follow_the_level():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"filter_length": 7}, {"filter_length": 258}, {"filters": 5000}, {"kernel": 2}, {"channels": 0}, {"n_src": 0}]
+    "wrong", [{"filter_length": 7}, {"filter_length": 0}, {"filters": 5000}, {"kernel": 2}, {"channels": 0}, {"n_src": 0}]
 )
 def test_impossible_sizes_are_refused(wrong):
     with pytest.raises(ValueError):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from separator.snn.activity import ActivityPenalty, density, fan_out, record_activity
+from separator.snn.activity import Activity, ActivityPenalty, LayerActivity, density, fan_out, record_activity
 from separator.snn.affine import affine_map
 from separator.snn.stack import fire
 from tests.snn.nets import conv1d_stack, conv2d_stack, converted, linear_stack
@@ -131,3 +131,13 @@ def test_activity_of_stages_in_tandem_is_their_firing_rate():
     assert value.item() == pytest.approx(sum(rates) / len(rates))
     value.backward()
     assert stack.stages[0].stage.affine.weight.grad.abs().sum() > 0
+
+
+def test_plain_values():
+    first = LayerActivity("stages.0", spikes=60, neurons=10, window=8, macs=1000)
+    last = LayerActivity("stages.1", spikes=30, neurons=15, window=8, synaptic_operations=300, macs=500)
+    values = Activity([first, last], {"encoder": 70, "mask": 30}).to_dict()
+    assert (values["time_steps"], values["spikes"], values["synaptic_operations"]) == (8, 90, 300)
+    # Spikes drive the last layer only; the first is charged with analog values.
+    assert (values["macs"], values["synaptic_operations_per_mac"], values["float_macs"]) == (500, 0.6, 100)
+    assert [layer["firing_rate"] for layer in values["layers"]] == [60 / 80, 30 / 120]

@@ -8,6 +8,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from separator.errors import UserError
 from separator.snn import reference
 from separator.snn.activity import record_activity
 from separator.snn.affine import affine_map
@@ -221,3 +222,21 @@ def test_latency_counts_what_waits(schedule, latency):
 def test_stack_needs_an_encoder_and_a_readout():
     with pytest.raises(ValueError, match="two stages"):
         Stack([Stage(nn.Linear(2, 2))])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e30])
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_numbers_that_no_integer_holds_are_refused_by_stage(name, value):
+    stack = converted(conv1d_stack(0), torch.randn(2, 3, 11), 4, 0.5, weight_bits=8)
+    stack.unfreeze()
+    getattr(stack.stages[2].stage.affine, name).data.flatten()[0] = value
+    with pytest.raises(UserError, match=f"stage 2: a {name} of .* cannot be made an integer"):
+        stack.freeze()
+    with pytest.raises(UserError, match=f"stage 2: a {name}"):
+        stack(torch.randn(2, 3, 11))
+
+
+def test_thresholds_that_no_integer_holds_are_refused_by_stage():
+    stack = conv1d_stack(0)
+    with pytest.raises(UserError, match="stage 0: a threshold of"):
+        converted(stack, torch.full((2, 3, 11), 1e25), 4, 0.5)

@@ -6,8 +6,10 @@ from separator.errors import UserError
 from separator.models import ModelCard, SeparationModel, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.activity import record_activity
+from separator.snn.execution import chosen_execution
 from separator.snn.spiking import Dynamics
 from separator.snn.spikingjelly import SpikingJellyStack
+from separator.tasks import separation
 from separator.tasks.benchmark import Case, Measurement, benchmark, to_markdown
 from separator.tasks.benchmark_systems import check_spikes, in_hands, model_named, parse_system, random_model
 from separator.tasks.separation import Separator
@@ -36,9 +38,33 @@ NOISE = np.random.default_rng(0).normal(0, 0.1, 1000).astype(np.float32)
 
 def test_other_hands_separate_the_same(network):
     separator = Separator(SeparationModel(network, ModelCard("tiny", network.config.to_dict())))
+    ours = network(torch.from_numpy(NOISE)[None]).numpy()
     plain, rounded, dense = (in_hands(hands, separator)(NOISE) for hands in ("", "bf16", "dense"))
-    assert np.array_equal(in_hands("spikingjelly", separator)(NOISE), plain)
     assert np.array_equal(dense, plain)
+    assert np.array_equal(rounded, plain)  # spiking networks are exact whatever others would round
+    (theirs,) = in_hands("spikingjelly", separator)(NOISE)
+    assert np.array_equal(theirs, ours)
+
+
+@pytest.mark.parametrize(("hands", "chosen"), [("", "fastest"), ("dense", "dense")])
+def test_hands_choose_the_execution_of_every_stage(network, hands, chosen):
+    seen = []
+    network.stack.observer = lambda run: seen.append((run.position, chosen_execution()))
+    in_hands(hands, Separator(SeparationModel(network, ModelCard("tiny", network.config.to_dict()))))(NOISE)
+    assert set(seen) == {(position, chosen) for position in range(3)}
+
+
+def test_long_sound_reaches_other_simulators_in_pieces(network, monkeypatch):
+    """Which would not fit into memory as a whole."""
+    monkeypatch.setattr(separation, "SEGMENT", 0.05)
+    separator = Separator(SeparationModel(network, ModelCard("tiny", network.config.to_dict())))
+    assert [piece.shape for piece in in_hands("spikingjelly", separator)(NOISE)] == [(1, 2, 400), (1, 2, 400), (1, 2, 200)]
+
+
+def test_bfloat16_rounds_analog_networks():
+    network = TasNet(TasNetConfig(filters=16, filter_length=8, channels=6, dilations=(1, 2))).eval().requires_grad_(False)
+    separator = Separator(SeparationModel(network, ModelCard("tiny", network.config.to_dict())))
+    plain, rounded = (in_hands(hands, separator)(NOISE) for hands in ("", "bf16"))
     assert not np.array_equal(rounded, plain)
     np.testing.assert_allclose(rounded, plain, atol=0.05)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from separator import models
 from separator.errors import UserError
 from separator.snn.activity import Activity, LayerActivity
-from separator.tasks.separation import Separator, activity_values, output_paths, resolve_device
+from separator.tasks.separation import Separator, output_paths, resolve_device
 
 
 class HalfWaves(torch.nn.Module):
@@ -26,18 +26,37 @@ class HalfWaves(torch.nn.Module):
         self.lengths = []
 
     def forward(self, mixture):
-        assert mixture.dtype == torch.float32 and not torch.is_grad_enabled()
+        assert mixture.dtype == torch.float32
         self.lengths.append(mixture.shape[-1])
         return torch.stack([mixture.clamp(min=0), mixture.clamp(max=0)], dim=1) * self.levels
 
 
-def model(network=None, kind="ann"):
-    card = SimpleNamespace(name="halves", kind=kind, sample_rate=8000, n_src=2)
-    return SimpleNamespace(network=network or HalfWaves(), card=card)
+class Late:
+    """A stream of estimates that come three samples late."""
+
+    look_ahead = 3
+
+    def __init__(self, network):
+        self.network, self.held = network, None
+
+    def push(self, mixture):
+        held = mixture if self.held is None else torch.cat([self.held, mixture], -1)
+        ready = max(0, held.shape[-1] - self.look_ahead)
+        self.held = held[..., ready:]
+        return self.network(held[..., :ready])
+
+    def finish(self):
+        return self.network(self.held)
+
+
+def model(network=None, kind="ann", causal=False, gain=None):
+    card = SimpleNamespace(name="halves", kind=kind, sample_rate=8000, n_src=2, causal=causal, gain=gain)
+    network = network or HalfWaves()
+    return SimpleNamespace(network=network, card=card, stream=lambda: Late(network))
 
 
 def separator(**options):
-    return Separator(model(), **{"segment": 0.5, "overlap": 0.1} | options)
+    return Separator(model(), **{"segment": 0.5} | options)
 
 
 def noise(*shape, seed=0):
@@ -131,16 +150,33 @@ def test_network_that_overflows_is_reported():
         separator().separate(np.full(9, -1e38), 8000)
 
 
-@pytest.mark.parametrize(("segment", "overlap"), [(0, 0), (1, 1), (1, 2), (1, -1)])
-def test_impossible_chunks_are_refused(segment, overlap):
-    with pytest.raises(UserError, match="overlap"):
-        separator(segment=segment, overlap=overlap)
+@pytest.mark.parametrize("segment", [0, -1, 1e-5])
+def test_impossible_segments_are_refused(segment):
+    with pytest.raises(UserError, match="segment must be longer"):
+        separator(segment=segment)
 
 
-def test_network_sees_no_more_than_a_segment():
+def test_network_sees_no_more_than_a_segment_and_what_waits():
     chosen = model()
-    Separator(chosen, segment=0.5, overlap=0.1).separate(noise(50_000), 8000)
-    assert len(chosen.network.lengths) > 10 and set(chosen.network.lengths) == {4000}
+    Separator(chosen, segment=0.5).separate(noise(50_000), 8000)
+    assert chosen.network.lengths == [3997, *[4000] * 11, 2000, 3]
+
+
+@pytest.mark.parametrize(
+    ("causal", "level", "fitted"), [(False, None, True), (True, None, False), (True, "mixture", True), (False, "model", False)]
+)
+def test_level_is_the_mixtures_or_the_models(causal, level, fitted):
+    wave = noise(9000)
+    sources = Separator(model(causal=causal, gain=10.0), level=level).separate(wave, 8000)
+    gains = np.ones(2) if fitted else 10 * HalfWaves.levels[:, 0].numpy()
+    np.testing.assert_allclose(sources, halves(wave) * gains[:, None], rtol=1e-5, atol=1e-6)
+
+
+def test_models_level_has_to_be_known():
+    with pytest.raises(UserError, match="halves has no gain"):
+        Separator(model(causal=True))
+    with pytest.raises(UserError, match="halves has no gain"):
+        separator().stream(8000)
 
 
 @pytest.mark.parametrize("rate", [8000, 44_100])
@@ -248,7 +284,7 @@ def test_interruption_leaves_nothing(tmp_path):
 
     mixture = write(tmp_path / "mix.wav", noise(50_000))
     with pytest.raises(KeyboardInterrupt):
-        Separator(model(Interrupted()), segment=0.5, overlap=0.1).separate_file(mixture)
+        Separator(model(Interrupted()), segment=0.5).separate_file(mixture)
     assert list(tmp_path.iterdir()) == [mixture]
 
 
@@ -273,20 +309,12 @@ def recorded():
     return Activity([first, last], {"encoder": 70, "mask": 30})
 
 
-def test_activity_values():
-    values = activity_values(recorded())
-    assert (values["time_steps"], values["spikes"], values["synaptic_operations"]) == (8, 90, 300)
-    # Spikes drive the last layer only; the first is charged with analog values.
-    assert (values["macs"], values["synaptic_operations_per_mac"], values["float_macs"]) == (500, 0.6, 100)
-    assert [layer["firing_rate"] for layer in values["layers"]] == [60 / 80, 30 / 120]
-
-
 @pytest.mark.parametrize(("kind", "wanted"), [("snn", True), ("snn", False), ("ann", True)])
 def test_activity_is_recorded_of_spiking_networks_if_asked_for(tmp_path, monkeypatch, kind, wanted):
     monkeypatch.setattr("separator.snn.activity.record_activity", lambda network: nullcontext(recorded()))
     report = Separator(model(kind=kind)).separate_file(write(tmp_path / "mix.wav", noise(500)), activity=wanted)
     assert report.activity == (recorded() if kind == "snn" and wanted else None)
-    assert report.to_dict()["activity"] == (activity_values(recorded()) if kind == "snn" and wanted else None)
+    assert report.to_dict()["activity"] == (recorded().to_dict() if kind == "snn" and wanted else None)
 
 
 def test_from_pretrained_hands_its_options_on(monkeypatch):
@@ -298,9 +326,9 @@ def test_from_pretrained_hands_its_options_on(monkeypatch):
 
     monkeypatch.setattr(models, "load_model", load_model)
     Separator.from_pretrained()
-    chosen = Separator.from_pretrained("other", device="cpu", time_steps=4, segment=2, overlap=1)
+    chosen = Separator.from_pretrained("other", device="cpu", time_steps=4, segment=2, level="mixture")
     assert asked == [(models.DEFAULT_MODEL, "cpu", None), ("other", "cpu", 4)]
-    assert (chosen.segment, chosen.overlap, chosen.sample_rate, chosen.n_src) == (16_000, 8000, 8000, 2)
+    assert (chosen.segment, chosen.level, chosen.sample_rate, chosen.n_src) == (16_000, "mixture", 8000, 2)
 
 
 def test_devices():

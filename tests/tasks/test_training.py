@@ -146,10 +146,11 @@ def test_a_spiking_model_is_tuned_and_stays_spiking(settings, tmp_path):
 
 
 def test_no_checkpoint_means_that_training_diverged(settings, tmp_path):
+    data = MixtureData(settings.data, TINY, settings.seed)
     with pytest.raises(UserError, match="dev loss"):
-        export(tmp_path / "best.ckpt", tmp_path / "ann.safetensors", settings)
+        export(tmp_path / "best.ckpt", tmp_path / "ann.safetensors", settings, data)
     with pytest.raises(UserError, match="dev loss"):
-        export(tmp_path, tmp_path / "ann.safetensors", settings)
+        export(tmp_path, tmp_path / "ann.safetensors", settings, data)
 
 
 def test_two_processes_share_an_epoch(synthetic_corpus, tmp_path):

@@ -1,0 +1,127 @@
+"""`separate --stream`: stdin while it comes, sources while they are made."""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from separator.errors import UserError
+
+if TYPE_CHECKING:
+    from separator.audio.pcm import ByteSource, Encoding, PcmStream
+    from separator.tasks.separation import Separator
+
+
+def run_stream(arguments: argparse.Namespace) -> int:
+    """Separate stdin until it ends; return 0."""
+    _require_sense(arguments)
+    from separator.audio.pcm import ByteSource, PcmFormat, PcmWriter
+    from separator.tasks.live import report_live, separate_live
+
+    separator = _load(arguments)
+    source = ByteSource(sys.stdin.fileno(), arguments.timeout)
+    with ExitStack() as stack:
+        sound = _sound(arguments, source, separator.sample_rate)
+        stream = separator.stream(sound.layout.rate)
+        files = _outputs(arguments, separator.n_src, stack)
+        encoding: Encoding = arguments.raw or ("f32le" if arguments.float32 else "s16le")
+        layout = PcmFormat(stream.sample_rate, separator.n_src // len(files), encoding)
+        activity = stack.enter_context(separator.recorder(arguments.json))
+        writer = stack.enter_context(PcmWriter(files, layout, wav=not arguments.raw))
+        _tell(arguments, f"{sound.layout}; {separator.model.card.name}, sources {1000 * stream.latency_seconds:.1f} ms late")
+        try:
+            with _interrupting(source):
+                separate_live(stream, sound.blocks(), writer.write)
+        finally:
+            report = report_live(stream, str(separator.model.card.name), writer.cut, activity)
+            _tell(arguments, f"{report.seconds:.1f} s separated in {report.elapsed:.1f} s")
+            if report.cut:
+                _tell(arguments, f"{report.cut} samples over full scale were cut")
+            if arguments.json:
+                print(json.dumps(report.to_dict()), file=sys.stderr)
+    if not stream.pushed:
+        raise UserError("nothing came from stdin")
+    return 0
+
+
+def _require_sense(arguments: argparse.Namespace) -> None:
+    if arguments.inputs not in ([], ["-"]):
+        raise UserError("--stream separates stdin; leave the names of inputs out")
+    if arguments.level == "mixture":
+        raise UserError("live sound cannot be levelled to the whole mixture; leave --level out")
+    if arguments.clip != "rescale":
+        raise UserError("live sound over full scale is cut; leave --clip out, or take floats with --float32 or --raw f32le")
+    if not arguments.raw and (arguments.rate or arguments.channels):
+        raise UserError("--rate and --channels are of --raw samples; a wav stream says its own")
+    if arguments.raw and arguments.float32:
+        raise UserError("--raw says what samples come and go; leave --float32 out")
+    if arguments.to and arguments.output:
+        raise UserError("take one of --to and -o")
+    if not arguments.to and arguments.output in (None, "-") and sys.stdout.isatty():
+        raise UserError("sources would go to the terminal; redirect stdout, or use --to or -o")
+    if sys.stdin.isatty():
+        raise UserError("stdin is the terminal; pipe sound into it")
+
+
+def _load(arguments: argparse.Namespace) -> "Separator":
+    from separator.models import DEFAULT_LIVE_MODEL
+    from separator.tasks.separation import Separator
+
+    name = arguments.model or DEFAULT_LIVE_MODEL
+    return Separator.from_pretrained(name, device=arguments.device, time_steps=arguments.time_steps, level="model")
+
+
+def _sound(arguments: argparse.Namespace, source: "ByteSource", model_rate: int) -> "PcmStream":
+    from separator.audio.pcm import PcmFormat, PcmStream
+
+    if not arguments.raw:
+        return PcmStream.open_wav(source)
+    return PcmStream(source, PcmFormat(arguments.rate or model_rate, arguments.channels or 1, arguments.raw))
+
+
+def _outputs(arguments: argparse.Namespace, n_src: int, stack: ExitStack) -> list[BinaryIO]:
+    """Stdout, or a file for each source."""
+    from separator.tasks.separation import output_paths
+
+    if arguments.to:
+        if len(arguments.to) != n_src:
+            raise UserError(f"--to takes {n_src} files, one for each source, not {len(arguments.to)}")
+        paths = [Path(name) for name in arguments.to]
+    else:
+        paths = output_paths("-", arguments.output, n_src)
+        if arguments.raw:
+            paths = [path.with_suffix(".raw") for path in paths]
+    if not paths:
+        return [stack.enter_context(open(sys.stdout.fileno(), "wb", buffering=0, closefd=False))]
+    for path in paths:
+        if path.is_file() and not arguments.overwrite:
+            raise UserError(f"{path} exists; --overwrite replaces it")
+    return [stack.enter_context(_opened(path)) for path in paths]
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("wb", buffering=0)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _interrupting(source: "ByteSource") -> Iterator[None]:
+    """Let Ctrl-C and a polite kill end the sound, not the work on what has come."""
+    before = {number: signal.signal(number, lambda *_: source.interrupt()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _tell(arguments: argparse.Namespace, text: str) -> None:
+    if not arguments.quiet:
+        print(f"stdin: {text}", file=sys.stderr)

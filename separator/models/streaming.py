@@ -1,0 +1,81 @@
+"""The separation network on a mixture that comes piece by piece, with explicit state."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from separator.models.tasnet import TasNet
+from separator.snn.streaming import StackStream
+
+
+class TasNetStream:
+    """Estimates of a mixture that comes piece by piece.
+
+    Joined, the pieces are what the network makes of the whole mixture: to the bit if it is spiking, else but for rounding.
+    After n samples at least n - `look_ahead` samples of the estimates have been given.
+
+    Args:
+        network: in evaluation mode, wholly analog or wholly spiking; not to be changed meanwhile.
+    """
+
+    def __init__(self, network: TasNet) -> None:
+        self.network = network
+        self.stack = StackStream(network.stack)
+        self.taken = self.given = 0  # samples
+        self.samples: Tensor | None = None  # (B, n) that lie in frames to come
+        self.features: Tensor | None = None  # (B, K, N) that wait for their masks
+        self.tail: Tensor | None = None  # (B, C, L/2), of the last frame, to be added to the next
+
+    @property
+    def look_ahead(self) -> int:
+        """Samples of the mixture after it that a sample of an estimate may wait for."""
+        return self.network.config.look_ahead
+
+    @torch.no_grad()
+    def push(self, mixture: Tensor) -> Tensor:
+        """Take the next samples, give what is ready. Shape: (B, n) -> (B, C, m), n at least 1, m at least 0."""
+        self.taken += mixture.shape[-1]
+        length, stride = self.network.config.filter_length, self.network.config.stride
+        samples = mixture if self.samples is None else torch.cat([self.samples, mixture], -1)
+        if samples.shape[-1] < length:
+            self.samples = samples
+            return self._nothing(mixture)
+        frames = samples.unfold(-1, length, stride)
+        self.samples = samples[..., frames.shape[1] * stride :]
+        return self._estimate(frames, last=False)
+
+    @torch.no_grad()
+    def finish(self) -> Tensor:
+        """Give the rest, so that the estimates are as long as the mixture; at least one sample was pushed. Shape: (B, C, m)."""
+        assert self.samples is not None
+        length, stride = self.network.config.filter_length, self.network.config.stride
+        lacking = self.samples.shape[-1] > stride or self.taken < length  # samples that no frame holds yet
+        padded = F.pad(self.samples, (0, length - self.samples.shape[-1]))
+        frames = padded.unfold(-1, length, stride)[:, : int(lacking)]
+        estimates = self._estimate(frames, last=True)
+        assert self.tail is not None
+        rest = self.taken - (self.given - estimates.shape[-1])
+        return torch.cat([estimates, self.tail.float()], -1)[..., :rest]
+
+    def _estimate(self, frames: Tensor, last: bool) -> Tensor:
+        """Shape: (B, K, L) -> (B, C, K' L/2), K' the frames whose masks are there."""
+        network = self.network
+        features = network.features(frames)
+        self.features = features if self.features is None else torch.cat([self.features, features], 1)
+        activation = self.stack.push(network.stack_input(features), last)
+        if activation is None:
+            return self._nothing(frames)
+        ready = activation.shape[-1]
+        decoded = network.decode(activation, self.features[:, :ready])  # (B, C, K', L)
+        self.features = self.features[:, ready:]
+        first, second = decoded.chunk(2, -1)
+        if self.tail is None:
+            self.tail = torch.zeros_like(second[..., 0, :])
+        before = torch.cat([self.tail[..., None, :], second[..., :-1, :]], -2)
+        self.tail = second[..., -1, :]
+        estimates = (first + before).flatten(-2).float()
+        self.given += estimates.shape[-1]
+        return estimates
+
+    def _nothing(self, like: Tensor) -> Tensor:
+        return like.new_zeros(len(like), self.network.config.n_src, 0)

@@ -1,0 +1,107 @@
+"""A stack run piece by piece along the last dimension of its input, time: each stage keeps what its next outputs still see."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from separator.snn.affine import affine_map
+from separator.snn.fold import folded
+from separator.snn.spikes import Spikes
+from separator.snn.spiking import SpikingStage
+from separator.snn.stack import Stack, run_stage
+from separator.snn.stage import Stage
+
+Signal = Tensor | Spikes
+
+
+class StackStream:
+    """The outcome of a stack on an input that comes piece by piece.
+
+    Joined, the pieces are the outcome on the whole input: to the bit if the stack is spiking, else but for rounding.
+
+    Args:
+        stack: in evaluation mode, wholly analog or wholly spiking; not to be changed meanwhile.
+
+    Raises:
+        ValueError: a stage is in tandem, has no dimension of time, or another number of outputs than of inputs along it.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.stages = [_StageStream(stage) for stage in stack.stages]
+
+    @property
+    def look_ahead(self) -> int:
+        """Positions of the input after it that a position of the outcome waits for."""
+        return sum(stage.after for stage in self.stages)
+
+    @torch.no_grad()
+    def push(self, x: Tensor, last: bool = False) -> Tensor | None:
+        """Take the next positions, the end if `last`; give what is ready, if anything. Shape: (B, ..., n) -> (B, ..., m)."""
+        signal: Signal | None = x if x.shape[-1] else None
+        for position, stream in enumerate(self.stages):
+            incoming = stream.take(signal, last)
+            if incoming is None:
+                signal = None
+            elif isinstance(stream.stage, Stage):
+                signal = stream.stage(incoming)
+            else:
+                signal = run_stage(position, stream.stage, incoming, self.stack.observer)
+        if signal is None:
+            return None
+        assert isinstance(signal, Tensor)  # the last stage is a readout
+        return signal if isinstance(self.stack.stages[-1], Stage) else self.stack.read(signal)
+
+
+class _StageStream:
+    """One stage that does not pad along time, and the end of its input so far."""
+
+    def __init__(self, stage: nn.Module) -> None:
+        if isinstance(stage, SpikingStage):
+            apply, taps = stage.apply_affine, stage.weight.shape[2:]
+        elif isinstance(stage, Stage):
+            apply, taps = affine_map(stage.affine), stage.affine.weight.shape[2:]
+        else:
+            raise ValueError(f"a stack is streamed if it is wholly analog or spiking; this one has a {type(stage).__name__}")
+        if not taps:
+            raise ValueError("a linear layer has no dimension of time to be streamed along")
+        self.reach = apply.dilation[-1] * (taps[-1] - 1)  # positions before an output's last one that it sees
+        self.before, self.after = apply.padding[-1]
+        if apply.stride[-1] != 1 or self.before + self.after != self.reach:
+            raise ValueError(f"a stage is streamed if it has as many outputs as inputs along time; this one is {apply}")
+        unpadded = replace(apply, padding=(*apply.padding[:-1], (0, 0)))
+        self.stage: Stage | SpikingStage
+        if isinstance(stage, SpikingStage):
+            self.stage = stage.with_map(unpadded)
+        else:
+            self.stage = Stage(unpadded.module(*folded(stage))).requires_grad_(False)
+        self.held: Signal | None = None
+
+    def take(self, signal: Signal | None, last: bool) -> Signal | None:
+        """What the next outputs see of the input so far; None if there is no such output yet."""
+        like = self.held if signal is None else signal
+        if like is None:
+            return None
+        numbers = _numbers(like)
+
+        def zeros(size: int) -> Tensor:
+            return numbers.new_zeros(*numbers.shape[:-1], size)
+
+        pieces = [zeros(self.before) if self.held is None else _numbers(self.held)]
+        if signal is not None:
+            pieces.append(numbers)
+        if last:
+            pieces.append(zeros(self.after))
+        seen = torch.cat(pieces, -1)
+        # In memory of its own, so that the rest of `seen` is not kept.
+        self.held = _with_numbers(like, torch.cat([seen[..., max(0, seen.shape[-1] - self.reach) :]], -1))
+        return _with_numbers(like, seen) if seen.shape[-1] > self.reach else None
+
+
+def _numbers(signal: Signal) -> Tensor:
+    return signal if isinstance(signal, Tensor) else signal.numbers
+
+
+def _with_numbers(like: Signal, numbers: Tensor) -> Signal:
+    return numbers if isinstance(like, Tensor) else like.with_numbers(numbers)

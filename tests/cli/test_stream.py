@@ -1,0 +1,118 @@
+import io
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from separator import Separator
+from separator.cli.separate import entry
+
+COMMAND = [sys.executable, "-m", "separator.cli.separate", "--stream", "--model", "small-snn"]
+
+
+def speechlike(samples=9000, seed=0):
+    return (np.random.default_rng(seed).normal(size=samples) * 1000).astype(np.int16)
+
+
+def wav(wave, rate=8000):
+    file = io.BytesIO()
+    soundfile.write(file, wave, rate, "PCM_16", format="WAV")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def expected():
+    """16-bit sources of `speechlike()`, by the file path of the separator."""
+    separator = Separator.from_pretrained("small-snn", level="model")
+    return np.rint(separator.separate(speechlike() / np.float32(32768), 8000) * 32768).clip(-32768, 32767).astype(np.int16)
+
+
+def run(data, *options, **arguments):
+    return subprocess.run([*COMMAND, *options], input=data, capture_output=True, check=False, **arguments)
+
+
+def test_wav_in_wav_out(expected):
+    done = run(wav(speechlike()))
+    sources, rate = soundfile.read(io.BytesIO(done.stdout), dtype="int16")
+    assert done.returncode == 0 and rate == 8000
+    assert np.array_equal(sources.T, expected)
+    assert b"8000 Hz, 1 channel, s16le; small-snn, sources 1099.9 ms late" in done.stderr
+
+
+def test_samples_in_samples_out_while_they_come(expected):
+    """What is due comes before the next samples have to be given."""
+    process = subprocess.Popen([*COMMAND, "-q", "--raw", "s16le"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+    process.stdin.write(speechlike()[:8900].tobytes())
+    process.stdin.flush()
+    due = 8900 - 8799
+    first = process.stdout.read(4 * due)
+    rest, _ = process.communicate(speechlike()[8900:].tobytes())
+    assert np.array_equal(np.frombuffer(first + rest, np.int16).reshape(-1, 2).T, expected)
+
+
+def test_two_named_pipes(tmp_path, expected):
+    pipes, found = [tmp_path / "one", tmp_path / "two"], {}
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    threads = [threading.Thread(target=lambda pipe=pipe: found.update({pipe: pipe.read_bytes()})) for pipe in pipes]
+    for thread in threads:
+        thread.start()
+    done = run(speechlike().tobytes(), "--raw", "s16le", "--to", *map(str, pipes))
+    for thread in threads:
+        thread.join()
+    assert done.returncode == 0 and done.stdout == b""
+    assert np.array_equal([np.frombuffer(found[pipe], np.int16) for pipe in pipes], expected)
+
+
+def test_folder_report_and_the_end_within_a_sample(tmp_path, expected):
+    done = run(speechlike().tobytes()[:-1], "--raw", "s16le", "-o", "out", "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert b"ended in the middle of a sample" in done.stderr.splitlines()[-1]
+    assert b'"latency_steps": 40' in done.stderr and b"Traceback" not in done.stderr
+    found = [np.frombuffer((tmp_path / "out" / f"stdin_s{i}.raw").read_bytes(), np.int16) for i in (1, 2)]
+    assert len(found[0]) == len(found[1]) == 8999
+    again = run(b"", "-o", "out", "--raw", "s16le", cwd=tmp_path)
+    assert again.returncode == 1 and b"stdin_s1.raw exists; --overwrite" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "reason"),
+    [
+        (b"", [], "nothing came"),
+        (b"hello, is this a wav file?", [], "not a wav stream"),
+        (wav(speechlike()) + wav(speechlike(), 16_000), [], "changes from 8000 Hz"),
+        (b"", ["--rate", "8000"], "--rate and --channels are of --raw"),
+        (b"", ["--raw", "s16le", "--float32"], "leave --float32 out"),
+        (b"", ["--level", "mixture"], "leave --level out"),
+        (b"", ["--clip", "none"], "leave --clip out"),
+        (b"", ["--raw", "s16le", "--to", "a"], "--to takes 2 files"),
+        (b"", ["--to", "a", "b", "-o", "c"], "one of --to and -o"),
+        (b"", ["--raw", "s16le", "--to", "/dev/null/a", "/dev/null/b"], "cannot write /dev/null/a"),
+    ],
+)
+def test_bad_streams_and_options_end_with_one_line(data, options, reason, tmp_path, monkeypatch, capsys):
+    (tmp_path / "sound").write_bytes(data)
+    monkeypatch.chdir(tmp_path)
+    with Path("sound").open() as sound:
+        monkeypatch.setattr(sys, "stdin", sound)
+        with Path("sources").open("w") as sources:
+            monkeypatch.setattr(sys, "stdout", sources)
+            assert entry(["--stream", "--model", "small-snn", *options]) == 1
+    assert reason in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_interruption_loses_nothing(expected):
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    process = subprocess.Popen([*COMMAND, "--raw", "s16le"], bufsize=0, **pipes)
+    process.stdin.write(speechlike().tobytes())
+    process.stdin.flush()
+    first = process.stdout.read(4)  # all has been read by then
+    process.send_signal(2)
+    rest, errors = process.communicate()
+    assert process.returncode == 130 and errors.endswith(b"interrupted\n")
+    assert np.array_equal(np.frombuffer(first + rest, np.int16).reshape(-1, 2).T, expected)

@@ -1,0 +1,76 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from separator.models.streaming import TasNetStream
+from separator.models.tasnet import TasNet, TasNetConfig
+from separator.snn.spiking import Dynamics
+from tests.snn.nets import randomised
+
+
+def network_of(causal, schedule=None, seed=0):
+    torch.manual_seed(seed)
+    network = TasNet(TasNetConfig(filters=32, filter_length=8, channels=6, dilations=(1, 2, 4), causal=causal)).eval()
+    for stage in network.stack.stages:
+        randomised(stage)
+    if schedule is not None:
+        seen = network.stack_input(network.encode(0.1 * torch.randn(1, 2000)))
+        network.stack.convert(seen, Dynamics(4, 0.5, schedule, 8))
+    return network
+
+
+def streamed(network, mixture, sizes):
+    """Estimates of a mixture in blocks of these sizes; how late they came, and were said to come."""
+    stream, given, late, taken = TasNetStream(network), [], 0, 0
+    while taken < mixture.shape[-1]:
+        size = sizes.pop(0) if sizes else mixture.shape[-1]
+        given.append(stream.push(mixture[:, taken : taken + size]))
+        taken = min(taken + size, mixture.shape[-1])
+        late = max(late, taken - sum(piece.shape[-1] for piece in given))
+    given.append(stream.finish())
+    return torch.cat(given, -1), late, stream.look_ahead
+
+
+@given(
+    st.booleans(),
+    st.sampled_from(["pipelined", "layer-by-layer"]),
+    st.integers(1, 300),
+    st.lists(st.integers(1, 40), max_size=12),
+    st.integers(0, 99),
+)
+def test_spiking_networks_give_the_same_bits_in_blocks_of_any_size(causal, schedule, samples, sizes, seed):
+    network = network_of(causal, schedule, seed)
+    mixture = 0.1 * torch.randn(2, samples)
+    estimates, late, look_ahead = streamed(network, mixture, sizes)
+    assert torch.equal(estimates, network(mixture))
+    assert late <= look_ahead
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_analog_networks_differ_by_rounding_alone(causal):
+    network = network_of(causal)
+    mixture = torch.randn(2, 333)
+    estimates, _, _ = streamed(network, mixture, [1] * 50 + [7] * 20)
+    torch.testing.assert_close(estimates, network(mixture), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_samples_come_as_late_as_was_said_and_no_later(causal):
+    mixture = torch.randn(1, 400)
+    _, late, look_ahead = streamed(network_of(causal), mixture, [1] * 400)
+    assert late == look_ahead == (7 if causal else 7 + 7 * 4)
+
+
+@pytest.mark.parametrize("schedule", ["pipelined", "layer-by-layer"])
+def test_estimates_of_a_batch_are_those_of_its_items(schedule):
+    """Masks and decoder included, whatever they are batched with."""
+    network = network_of(False, schedule)
+    mixture = 0.1 * torch.randn(5, 2500)  # more frames than are decoded at a time
+    together = network(mixture)
+    assert together.abs().max() > 0
+    assert torch.equal(torch.cat([network(item[None]) for item in mixture]), together)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2 if before == 1 else 1)
+    assert torch.equal(network(mixture), together)
+    torch.set_num_threads(before)

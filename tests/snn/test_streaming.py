@@ -1,0 +1,124 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from separator.snn.activity import record_activity
+from separator.snn.spiking import Dynamics
+from separator.snn.stack import Stack
+from separator.snn.stage import CausalConv2d, Stage
+from separator.snn.streaming import StackStream
+from tests.snn.nets import linear_stack, randomised
+
+
+def stack_of(seed, causal, channels=5, kernels=(1, 3, 3, 5), dilations=(1, 1, 4, 2)):
+    """One-row images, as separation networks have them, first without padding in between."""
+    torch.manual_seed(seed)
+    make = CausalConv2d if causal else nn.Conv2d
+    stages, width = [], 3
+    for k, d in zip(kernels, dilations, strict=True):
+        convolution = make(width, channels, (1, k), padding=(0, d * (k // 2)), dilation=(1, d), bias=False)
+        stages.append(randomised(Stage(convolution, nn.BatchNorm2d(channels))))
+        width = channels
+    return Stack(stages).eval().to(memory_format=torch.channels_last)
+
+
+def pieces(x, sizes):
+    """The input cut into pieces of these sizes, some of them empty, and a last one."""
+    sizes = list(sizes)
+    while sum(sizes) > x.shape[-1]:
+        sizes.pop()
+    return torch.split(x, [*sizes, x.shape[-1] - sum(sizes)], -1)
+
+
+def streamed(stack, x, sizes):
+    stream, parts = StackStream(stack), pieces(x, sizes)
+    given, late, taken = [], 0, 0
+    for part in parts[:-1]:
+        given.append(stream.push(part))
+        taken += part.shape[-1]
+        late = max(late, taken - sum(piece.shape[-1] for piece in given if piece is not None))
+    given.append(stream.push(parts[-1], last=True))
+    assert late <= stream.look_ahead
+    return torch.cat([piece for piece in given if piece is not None], -1)
+
+
+sizes_of_pieces = st.lists(st.integers(0, 15), max_size=8)
+
+
+@given(
+    st.integers(0, 10**6),
+    st.booleans(),
+    st.sampled_from(["pipelined", "layer-by-layer"]),
+    st.sampled_from([1, 4, 32]),
+    st.sampled_from([None, 8]),
+    st.integers(1, 60),
+    sizes_of_pieces,
+)
+def test_spikes_do_not_depend_on_the_pieces(seed, causal, schedule, window, bits, length, sizes):
+    stack = stack_of(seed, causal)
+    x = torch.randn(2, 3, 1, length)
+    stack.convert(torch.randn(2, 3, 1, 60), Dynamics(window, 0.5, schedule, bits), channelwise=True)
+    assert torch.equal(streamed(stack, x, sizes), stack(x))
+
+
+@given(st.integers(0, 10**6), st.booleans(), st.integers(1, 60), sizes_of_pieces)
+def test_analog_stacks_differ_by_rounding_alone(seed, causal, length, sizes):
+    stack = stack_of(seed, causal)
+    x = torch.randn(2, 3, 1, length)
+    torch.testing.assert_close(streamed(stack, x, sizes), stack(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_look_ahead_is_what_stages_pad_behind(causal):
+    assert StackStream(stack_of(0, causal)).look_ahead == (0 if causal else 1 + 4 + 4)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_activity_of_pieces_adds_up(causal):
+    stack = stack_of(1, causal)
+    x = torch.randn(2, 3, 1, 50)
+    stack.convert(x, Dynamics(6, 0.5, "layer-by-layer", 8))
+    network = nn.Sequential(stack)
+    with record_activity(network) as whole:
+        network(x)
+    with record_activity(network) as parts:
+        streamed(stack, x, [7, 1, 20])
+    for part, layer in zip(parts.layers, whole.layers, strict=True):
+        assert replace(part, macs=0) == replace(layer, macs=0)
+        assert part.macs >= layer.macs  # of the zeros around the input as well
+    assert whole.synaptic_operations > 0
+
+
+def test_nothing_is_kept_of_what_no_output_will_see():
+    stack = stack_of(0, causal=True)
+    stack.convert(torch.randn(1, 3, 1, 60), Dynamics(4, 0.5, "layer-by-layer", 8))
+    stream = StackStream(stack)
+    for _ in range(3):
+        stream.push(torch.randn(1, 3, 1, 1000))
+    held = [stage.held if isinstance(stage.held, torch.Tensor) else stage.held.numbers for stage in stream.stages]
+    assert [numbers.untyped_storage().nbytes() // numbers.itemsize // 5 for numbers in held[1:]] == [2, 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: linear_stack(), "no dimension of time"),
+        (lambda: Stack([Stage(nn.Conv1d(3, 3, 3, stride=2, padding=1)), Stage(nn.Conv1d(3, 3, 1))]), "as many outputs"),
+        (lambda: Stack([Stage(nn.Conv1d(3, 3, 3)), Stage(nn.Conv1d(3, 3, 1))]), "as many outputs"),
+    ],
+)
+def test_what_cannot_be_streamed_is_refused(make, reason):
+    with pytest.raises(ValueError, match=reason):
+        StackStream(make())
+
+
+def test_stacks_in_tandem_are_refused():
+    stack = stack_of(0, causal=True)
+    stack.convert(torch.randn(1, 3, 1, 60), Dynamics(4))
+    stack.unfreeze()
+    with pytest.raises(ValueError, match="TandemStage"):
+        StackStream(stack)
