@@ -1,14 +1,27 @@
-"""Measure speed and memory of models, side by side.
+r"""Measure speed and memory of models, side by side.
 
   separator bench
   separator bench --systems small-ann small-snn small-snn@32 asteroid-convtasnet --seconds 10 600 --threads 2
+  separator bench --systems paper-ann bf16:paper-ann paper-snn@4 paper-snn-pipelined@4 dense:paper-snn-pipelined@4 \
+      spikingjelly:paper-snn-pipelined@4
+  separator bench --sweep window rate width seconds stage --out DIR
 
-  separator bench --systems paper-ann bf16:paper-ann paper-snn@4 paper-snn-pipelined@4 spikingjelly:paper-snn-pipelined@4
+Each case runs in a process of its own; times are of separating, without loading, and the fastest of up to three. The spikes of
+`dense:NAME` (without event-driven kernel and 8-bit products) and `spikingjelly:NAME` are compared with ours beforehand.
 
-Each case runs in a process of its own; times are of separating, without loading, and the fastest of three up to a minute.
+--sweep varies one thing at a time on networks with random weights: the time window, the firing rate that thresholds are chosen
+for, the width, the seconds of sound; NAME=VALUE,VALUE,... takes other values, --at another place for what stands still. `stage`
+times a training step of conversion, of each stage of analog networks, by the fastest and by the dense execution. DIR gets
+bench.csv, BENCH.md and a picture for each sweep; the same command goes on where it was stopped.
+
+  separator bench --sweep window=2,8 width=64,128 stage=small-ann --at width=128 seconds=1 --out DIR
 """
 
 import argparse
+import math
+import shlex
+import sys
+from pathlib import Path
 
 from separator.cli.arguments import positive
 from separator.parallel import cores
@@ -19,18 +32,57 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--systems",
         nargs="+",
-        default=["small-ann", "small-snn"],
         metavar="MODEL",
         help="shipped models, model files, NAME@STEPS, paper-ann, paper-snn, paper-snn-pipelined (random weights), bf16:NAME, "
-        "spikingjelly:NAME, or asteroid-convtasnet (%(default)s)",
+        "dense:NAME, spikingjelly:NAME, or asteroid-convtasnet (small-ann small-snn; of sweeps all that have random weights); "
+        "times are multiples of the first one's",
     )
-    parser.add_argument("--seconds", nargs="+", type=float, default=[10.0], metavar="S", help="lengths of sound (%(default)s)")
+    parser.add_argument("--seconds", nargs="+", type=_seconds, metavar="S", help="lengths of sound (10); of sweeps see --at")
     parser.add_argument("--threads", type=positive, default=cores(), metavar="N", help="CPU threads (%(default)s)")
+    parser.add_argument("--sweep", nargs="+", metavar="NAME", help="window, rate, width, seconds, stage, each also NAME=VALUES")
+    parser.add_argument(
+        "--at",
+        nargs="+",
+        metavar="NAME=VALUE",
+        help="where sweeps stand still (window=8 width=512 seconds=4; rate: window=32; stage: window=32 seconds=2)",
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for tables and pictures of sweeps")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, and print a table."""
+    if arguments.sweep:
+        return _sweep(arguments)
+    from separator.errors import UserError
     from separator.tasks.benchmark import benchmark, to_markdown
 
-    print(to_markdown(benchmark(arguments.systems, arguments.seconds, arguments.threads)), end="")
+    if arguments.out or arguments.at:
+        raise UserError("--out and --at go with --sweep")
+    systems = arguments.systems or ["small-ann", "small-snn"]
+    print(to_markdown(benchmark(systems, arguments.seconds or [10.0], arguments.threads)), end="")
     return 0
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    from separator.errors import UserError
+    from separator.tasks.sweeps import SYSTEMS, Plan, Sweep, parse_at, run_sweeps
+
+    if not arguments.out:
+        raise UserError("a sweep needs --out DIR, the folder for its tables and pictures")
+    if arguments.seconds:
+        raise UserError("give sweeps their lengths of sound as --sweep seconds=S,S or --at seconds=S")
+    sweeps = tuple(map(Sweep.parse, arguments.sweep))
+    plan = Plan(sweeps, parse_at(arguments.at or []), arguments.threads, tuple(arguments.systems or SYSTEMS))
+    options = {"--sweep": arguments.sweep, "--at": arguments.at, "--systems": arguments.systems}
+    words = [word for option, values in options.items() if values for word in (option, *values)]
+    command = shlex.join(["separator", "bench", *words, "--threads", str(arguments.threads), "--out", str(arguments.out)])
+    print(run_sweeps(plan, arguments.out, command), end="")
+    print(f"tables and pictures are in {arguments.out}", file=sys.stderr)
+    return 0
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise argparse.ArgumentTypeError("must be above 0")
+    return seconds

@@ -1,7 +1,7 @@
 """Linear layers and convolutions without their numbers: how to apply one, and how to make one."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch.nn.functional as F
@@ -40,6 +40,10 @@ class AffineMap:
         """Sizes of the output's dimensions of position, from those of the input and of the kernel."""
         spans = zip(sizes, taps, self.stride, self.padding, self.dilation, strict=True)
         return [(n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in spans]
+
+    def without_time_padding(self) -> "AffineMap":
+        """The map that pads its last dimension, time, with nothing."""
+        return replace(self, padding=(*self.padding[:-1], (0, 0)))
 
     def module(self, weight: Tensor, bias: Tensor) -> Affine:
         """A layer of this kind with these numbers, free to learn."""

@@ -188,18 +188,11 @@ class ProgressiveTandemLearning:
         self.prefixes.clear()
 
     def _convert_stage(self, index: int) -> StageReport:
-        settings, stages = self.settings, self.stack.stages
         started = time.monotonic()
-        self._take_batches(index)
-        role = spiking_role(index, len(stages))
         before = self._dev_loss()
-        threshold = self._threshold(index) if role != "readout" else torch.ones(1)
+        tandem = self.put_in_tandem(index)
+        role = tandem.role
         unit = self.stack.spiking_stages()[-1].unit if index else None
-        analog = stages[index]
-        assert isinstance(analog, Stage)  # check_convertible has seen to it
-        learn = settings.learn_thresholds and role != "readout"
-        tandem = TandemStage(analog, role, threshold.to(self.device), settings.dynamics, learn)
-        stages[index] = tandem
         converted = self._dev_loss()
         self.log(f"stage {index}: dev loss {before:.4f}, converted {converted:.4f}")
         tuned, epochs = self._tune(index, converted)
@@ -207,10 +200,43 @@ class ProgressiveTandemLearning:
             frozen = tandem.spiking(unit)
         agreed = agreement(tandem.stage, frozen, self._signals(index))
         report = StageReport(index, role, before, converted, tuned, epochs, tandem.threshold.tolist(), agreed)
-        stages[index] = frozen
+        self.stack.stages[index] = frozen
         if role == "fire":
             self._advance_prefixes(frozen)
         return replace(report, seconds=time.monotonic() - started)
+
+    def put_in_tandem(self, index: int) -> TandemStage:
+        """Put stage `index`, the first analog one, in tandem, its threshold taken from its train batches."""
+        self._take_batches(index)
+        role = spiking_role(index, len(self.stack.stages))
+        threshold = self._threshold(index) if role != "readout" else torch.ones(1)
+        analog = self.stack.stages[index]
+        assert isinstance(analog, Stage)  # check_convertible has seen to it
+        learn = self.settings.learn_thresholds and role != "readout"
+        tandem = TandemStage(analog, role, threshold.to(self.device), self.settings.dynamics, learn)
+        self.stack.stages[index] = tandem
+        return tandem
+
+    def make_optimiser(self, index: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+        """Optimiser of all that learns while stage `index` is in tandem, and its learning rate over the steps."""
+        parameters = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
+        optimiser = self.optimiser(parameters, self.settings.stage_lr(index))
+        steps = max(1, self.settings.max_epochs * len(self.stage_batches))
+        anneal = self.settings.anneal
+        return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps if anneal else 1.0)
+
+    def train_epoch(self, optimiser: torch.optim.Optimizer, rate: torch.optim.lr_scheduler.LRScheduler) -> None:
+        """Train the stage in tandem and the analog ones after it, once on each of the stage's batches."""
+        parameters = [p for group in optimiser.param_groups for p in group["params"]]
+        self.network.train()
+        for batch, prefix in self._batches("train", self.stack.converted):
+            with self.stack.given_prefix(prefix):
+                value = self.loss(self.network, batch)
+            optimiser.zero_grad()
+            value.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(parameters, self.settings.clip)
+            optimiser.step()
+            rate.step()
 
     def _take_batches(self, index: int) -> None:
         batches = self.train_batches(index)
@@ -223,22 +249,11 @@ class ProgressiveTandemLearning:
         patience = Patience(self.settings.patience)
         patience.improved(loss)
         best = copy.deepcopy(self.network.state_dict())
-        parameters = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
-        optimiser = self.optimiser(parameters, self.settings.stage_lr(index))
-        steps = max(1, self.settings.max_epochs * len(self.stage_batches))
-        rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps if self.settings.anneal else 1.0)
+        optimiser, rate = self.make_optimiser(index)
         epoch = 0
         while epoch < self.settings.max_epochs and not patience.exhausted:
             epoch += 1
-            self.network.train()
-            for batch, prefix in self._batches("train", index):
-                with self.stack.given_prefix(prefix):
-                    value = self.loss(self.network, batch)
-                optimiser.zero_grad()
-                value.backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(parameters.values(), self.settings.clip)
-                optimiser.step()
-                rate.step()
+            self.train_epoch(optimiser, rate)
             loss = self._dev_loss()
             if patience.improved(loss):
                 best = copy.deepcopy(self.network.state_dict())

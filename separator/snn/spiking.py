@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from separator.errors import UserError
 from separator.snn.affine import AffineMap, affine_map
 from separator.snn.event_driven import event_driven
+from separator.snn.execution import chosen_execution
 from separator.snn.fold import folded
 from separator.snn.grid import in_steps, potential_bound, potential_step, snap, weight_step
 from separator.snn.neuron import IFParameters, count_charge, integrate_and_fire
@@ -173,9 +174,10 @@ class SpikingStage(nn.Module):
         numbers = IFParameters(*(x.to(torch.int32) for x in neurons))
         return cls(apply, role, weight, bias, numbers, step.to(threshold.dtype), dynamics)
 
-    def with_map(self, apply: AffineMap) -> "SpikingStage":
-        """The same neurons and synapses, sharing memory with these, in another geometry."""
-        neurons = IFParameters(self.threshold, self.start)
+    @cached_property
+    def without_time_padding(self) -> "SpikingStage":
+        """The same neurons and synapses where the last dimension of their input, time, is not padded."""
+        neurons, apply = IFParameters(self.threshold, self.start), self.apply_affine.without_time_padding()
         return SpikingStage(apply, self.role, self.weight, self.bias, neurons, self.step, self.dynamics)
 
     @property
@@ -228,8 +230,9 @@ class SpikingStage(nn.Module):
 
     def weighted_sum(self, x: Tensor) -> Tensor:
         """Exact sum of weights times spikes, spike counts or whole steps of input, in steps. Shape: (B, ...) -> (B, ...)."""
-        if self._product is not None:
-            return self._product(x.to(self._product.matrix.dtype))
+        product = self._product
+        if product is not None and (product.matrix.is_floating_point() or chosen_execution() == "fastest"):
+            return product(x.to(product.matrix.dtype))
         with every_bit(x.device):
             return self.apply_affine(x.to(self._dense_weight.dtype), self._dense_weight, None)
 
@@ -254,10 +257,10 @@ class SpikingStage(nn.Module):
         return self._fire_at_once(self.charge(x), self.start)
 
     def fire(self, spikes: Spikes) -> Spikes:
-        """Spikes fired on the incoming ones, by the fastest execution there is for them."""
+        """Spikes fired on the incoming ones, by the chosen execution (see `separator.snn.execution`)."""
         if self.dynamics.schedule == "layer-by-layer":
             return self._fire_at_once(self.weighted_sum(spikes.counts), self.bias * self.window + self.start)
-        if self._event_driven is not None:
+        if self._event_driven is not None and chosen_execution() == "fastest":
             return self._event_driven(spikes)
         flat = self.current(spikes.trains().flatten(0, 1))  # time folded into the batch
         currents = flat.view(self.window, -1, *flat.shape[1:])
@@ -294,7 +297,7 @@ class SpikingStage(nn.Module):
         return event_driven(self.apply_affine, self.weight, self.bias, neurons)
 
     def _forget_layout(self) -> None:
-        for name in ("_dense_weight", "_product", "_event_driven"):
+        for name in ("_dense_weight", "_product", "_event_driven", "without_time_padding"):
             self.__dict__.pop(name, None)
 
     def _apply(self, *args: Any, **kwargs: Any) -> "SpikingStage":

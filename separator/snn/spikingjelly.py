@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from separator.errors import UserError
+from separator.snn.spikes import Spikes
 from separator.snn.spiking import SpikingStage, per_channel
 from separator.snn.stack import Stack
 from separator.snn.stage import Affine
@@ -44,6 +45,23 @@ class SpikingJellyStack(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Activation of the last stage from its membrane potential."""
+        return self.read(self._potential(x))
+
+    @torch.no_grad()
+    def outcomes(self, x: Tensor) -> list[Tensor]:
+        """Packed spike trains of each stage and the readout's potential, as `separator.snn.stack.outcomes` has them."""
+        seen: list[Tensor] = []
+        hooks = [
+            node.register_forward_hook(lambda _, __, trains: seen.append(Spikes.pack(trains).words)) for node in self.nodes
+        ]
+        try:
+            seen.append(self._potential(x))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return seen
+
+    def _potential(self, x: Tensor) -> Tensor:
         charge = self.first.charge(x)
         currents = charge.new_zeros(self.dynamics.window, *charge.shape)
         currents[0] = charge * per_channel(self.first.step, charge)
@@ -52,7 +70,7 @@ class SpikingJellyStack(nn.Module):
             node.reset()
             node.v = torch.full_like(currents[0], start)
             currents = layer(node(currents).flatten(0, 1)).unflatten(0, (self.dynamics.window, -1))
-        return self.read(currents.sum(0))
+        return currents.sum(0)
 
 
 def _layer(stage: SpikingStage) -> Affine:

@@ -15,7 +15,7 @@ from separator.snn.spikes import Spikes
 from separator.snn.spiking import Dynamics, Role, SpikingStage
 from separator.snn.stage import Stage
 from separator.snn.tandem import Signal, TandemStage
-from separator.snn.thresholds import activation_bound
+from separator.snn.thresholds import activation_bound, rate_bound
 
 Readout = Literal["potential", "rectified"]
 
@@ -115,7 +115,14 @@ class Stack(nn.Module):
             self.stages[i] = SpikingStage(affine_map(stage.affine), role, weight, bias, neurons, step, dynamics)
 
     @torch.no_grad()
-    def convert(self, x: Tensor, dynamics: Dynamics, percentile: float = 99.0, channelwise: bool = False) -> None:
+    def convert(
+        self,
+        x: Tensor,
+        dynamics: Dynamics,
+        percentile: float = 99.0,
+        channelwise: bool = False,
+        rate: float | None = None,
+    ) -> None:
         """Make all stages of a wholly analog stack spiking at once, without tuning.
 
         Args:
@@ -123,9 +130,10 @@ class Stack(nn.Module):
             dynamics: how the neurons run.
             percentile: of the activations, their upper bound.
             channelwise: a threshold per channel instead of one per layer.
+            rate: thresholds per layer that make it fire at about this mean rate, in place of those of the percentile.
 
         Raises:
-            ValueError: a layer is never active on `x`.
+            ValueError: a layer is never active on `x`, or less than `rate` asks for.
             UserError: numbers of a stage cannot be made integers; the message names it.
         """
         unit, signal = torch.ones(1, device=x.device), x
@@ -133,7 +141,12 @@ class Stack(nn.Module):
             assert isinstance(stage, Stage)
             role, signal, threshold = spiking_role(i, len(self.stages)), stage(signal), torch.ones(1)
             if role != "readout":
-                threshold = activation_bound([signal.cpu()], percentile, channelwise) / dynamics.window
+                if rate is None:
+                    bound = activation_bound([signal.cpu()], percentile, channelwise)
+                else:
+                    bound = rate_bound(signal.cpu(), rate)
+                    signal = signal.clamp(max=float(bound))  # as spikes hand it on, which matters where much is above
+                threshold = bound / dynamics.window
             with in_stage(i):
                 self.stages[i] = spiking = SpikingStage.convert(stage, role, unit, threshold.to(x.device), dynamics)
             unit = spiking.unit
@@ -194,6 +207,18 @@ def in_stage(position: int) -> Iterator[None]:
         yield
     except UserError as error:
         raise UserError(f"stage {position}: {error}") from error
+
+
+@torch.no_grad()
+def outcomes(stack: Stack, x: Tensor) -> list[Tensor]:
+    """What each stage of a wholly spiking stack comes to: packed spike trains (B, ...), int32, and the readout's potential."""
+    seen: list[Tensor] = []
+
+    def observe(run: StageRun) -> None:
+        seen.append(run.outcome.words if isinstance(run.outcome, Spikes) else run.outcome)
+
+    simulate(stack.spiking_stages(), x, observe)
+    return seen
 
 
 @torch.no_grad()

@@ -38,7 +38,10 @@ class Stage(nn.Module):
 
     def preactivation(self, x: Tensor) -> Tensor:
         """What the ReLU sees."""
-        z: Tensor = self.affine(x)
+        return self.normalised(self.affine(x))
+
+    def normalised(self, z: Tensor) -> Tensor:
+        """What the ReLU sees, from the affine layer's output."""
         return z if self.norm is None else self.norm(z)
 
 

@@ -1,12 +1,9 @@
 """A stack run piece by piece along the last dimension of its input, time: each stage keeps what its next outputs still see."""
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 
 from separator.snn.affine import affine_map
-from separator.snn.fold import folded
 from separator.snn.spikes import Spikes
 from separator.snn.spiking import SpikingStage
 from separator.snn.stack import Stack, run_stage
@@ -44,10 +41,13 @@ class StackStream:
             incoming = stream.take(signal, last)
             if incoming is None:
                 signal = None
-            elif isinstance(stream.stage, Stage):
-                signal = stream.stage(incoming)
+            elif isinstance(stream.stage, SpikingStage):
+                signal = run_stage(position, stream.stage.without_time_padding, incoming, self.stack.observer)
             else:
-                signal = run_stage(position, stream.stage, incoming, self.stack.observer)
+                assert isinstance(incoming, Tensor)
+                signal = stream.stage.normalised(
+                    stream.apply(incoming, stream.stage.affine.weight, stream.stage.affine.bias)
+                ).relu()
         if signal is None:
             return None
         assert isinstance(signal, Tensor)  # the last stage is a readout
@@ -70,12 +70,7 @@ class _StageStream:
         self.before, self.after = apply.padding[-1]
         if apply.stride[-1] != 1 or self.before + self.after != self.reach:
             raise ValueError(f"a stage is streamed if it has as many outputs as inputs along time; this one is {apply}")
-        unpadded = replace(apply, padding=(*apply.padding[:-1], (0, 0)))
-        self.stage: Stage | SpikingStage
-        if isinstance(stage, SpikingStage):
-            self.stage = stage.with_map(unpadded)
-        else:
-            self.stage = Stage(unpadded.module(*folded(stage))).requires_grad_(False)
+        self.stage, self.apply = stage, apply.without_time_padding()
         self.held: Signal | None = None
 
     def take(self, signal: Signal | None, last: bool) -> Signal | None:

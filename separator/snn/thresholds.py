@@ -37,6 +37,27 @@ def activation_bound(activations: Sequence[Tensor], percentile: float, channelwi
     return torch.where(bounds > 0, bounds, bound)
 
 
+def rate_bound(activation: Tensor, rate: float) -> Tensor:
+    """Upper bound a_u under which neurons fire at a mean rate: where the mean of min(a / a_u, 1) is that rate.
+
+    Shape: any -> (1,), of the type of `activation`.
+
+    Raises:
+        ValueError: the rate is not above 0, or there are fewer active neurons than that.
+    """
+    values = activation.detach().flatten()
+    values = values[:: max(1, len(values) // SAMPLES)]
+    active = values[values > 0].double().sort().values
+    if not 0 < rate * len(values) < len(active):
+        share = len(active) / max(1, len(values))
+        raise ValueError(f"a firing rate of {rate:g} is out of reach where a share of {share:.3f} of the neurons is active")
+    # Of those up to a bound the sum, and the number above it, say what the mean is; it falls as the bound rises.
+    sums, above = active.cumsum(0), len(active) - torch.arange(1.0, len(active) + 1, dtype=active.dtype, device=active.device)
+    below = int(((sums / active + above) / len(values) > rate).sum())
+    bound = sums[below - 1] / (rate * len(values) - above[below - 1])
+    return bound.to(activation.dtype).view(1)
+
+
 def _percentile(values: Tensor, percentile: float) -> Tensor:
     rank = max(1, min(len(values), math.ceil(percentile / 100 * len(values) - 1e-9)))
     return values.kthvalue(rank).values

@@ -7,41 +7,48 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from separator.errors import UserError
+from separator.tasks.benchmark_systems import ASTEROID, SpikeCheck, check_spikes, in_hands, model_named, parse_system
 
-if TYPE_CHECKING:
-    from separator.models import SeparationModel
-    from separator.snn.spiking import Schedule
-    from separator.tasks.separation import Separator
-
-ASTEROID = "asteroid-convtasnet"  # not a model of ours: Asteroid's Conv-TasNet with random weights, for comparison
-# Networks of the published size, and the schedule of their spikes; None for an analog one.
-PAPER_SIZED: "dict[str, Schedule | None]" = {
-    "paper-ann": None,
-    "paper-snn": "layer-by-layer",
-    "paper-snn-pipelined": "pipelined",
-}
 ROUNDS = 3  # the fastest counts, since another process can only slow one down
+LONG = 20.0  # s of rounds after which none is begun
+CHECKED = 1.0  # s of sound on which spikes are compared; it warms up what it runs, too
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured: separating, or a step of conversion."""
+
+    system: str  # see `benchmark`
+    seconds: float  # of sound
+    threads: int  # of the CPU
+    width: int | None = None  # of a network with random weights; see `random_model`
+    rate: float | None = None  # likewise
+    stage: int | None = None  # under conversion, of an analog network; None for separating
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One system on one length of sound."""
+    """What a case took."""
 
-    system: str
-    seconds: float  # of sound
-    elapsed: float  # s, to separate it; loading the model not counted
+    case: Case
+    elapsed: float  # s, to separate the sound or to train on one batch; loading the model not counted
     memory: float  # MB, the most that the process held, torch and the model included
+    firing_rate: float | None = None  # of a spiking network: mean spikes per neuron and time step
+    same_spikes: bool | None = (
+        None  # whether they were compared with ours, for equality; None where there is nothing to compare
+    )
+    kept: float | None = None  # s, of a step of conversion whose frozen stages need not be simulated again
 
     @property
     def real_time_factor(self) -> float:
         """Time taken over the length of the sound."""
-        return self.elapsed / self.seconds
+        return self.elapsed / self.case.seconds
 
 
 def benchmark(systems: Sequence[str], lengths: Sequence[float], threads: int) -> list[Measurement]:
@@ -49,73 +56,107 @@ def benchmark(systems: Sequence[str], lengths: Sequence[float], threads: int) ->
 
     Args:
         systems: shipped models, model files (`NAME@4` for 4 time steps), networks of the published size with random weights
-            (`paper-ann`, `paper-snn` and `paper-snn-pipelined`, of 8-bit weights), each also in other hands (`bf16:NAME`,
-            `spikingjelly:NAME`), or `ASTEROID`.
+            (`paper-ann`, `paper-snn` and `paper-snn-pipelined`, of 8-bit weights), each also in other hands (`bf16:NAME`;
+            `dense:NAME`, without event-driven kernel and 8-bit products; `spikingjelly:NAME`), or `ASTEROID`.
         lengths: seconds of sound.
         threads: CPU threads.
 
     Raises:
-        UserError: a system cannot be loaded.
+        UserError: a system cannot be loaded, or fires other spikes than it should.
     """
-    results = []
-    for seconds in lengths:
-        for system in systems:
-            command = [sys.executable, "-m", "separator.tasks.benchmark", system, str(seconds), str(threads)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                lines = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
-                raise UserError(f"{system} cannot be measured: {lines[-1]}")
-            results.append(Measurement(**json.loads(done.stdout)))
-    return results
+    return [measured_apart(Case(system, seconds, threads)) for seconds in lengths for system in systems]
+
+
+def measured_apart(case: Case) -> Measurement:
+    """Measure a case in a process of its own.
+
+    Raises:
+        UserError: it cannot be measured.
+    """
+    command = [sys.executable, "-m", "separator.tasks.benchmark", json.dumps(asdict(case))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"its process ended with status {done.returncode} (out of memory?)"]
+        raise UserError(f"{case.system} cannot be measured: {lines[-1]}")
+    return Measurement(case, **json.loads(done.stdout))
 
 
 def to_markdown(results: Sequence[Measurement]) -> str:
     """A table, times also as ratios to the first system on the same length."""
     lines = [
-        "| system | sound (s) | time (s) | real-time factor | times the first | memory (MB) |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| system | sound (s) | time (s) | real-time factor | times the first | memory (MB) | firing rate | same spikes |",
+        "|---|---:|---:|---:|---:|---:|---:|---|",
     ]
     first: dict[float, float] = {}
     for result in results:
-        ratio = result.elapsed / first.setdefault(result.seconds, result.elapsed)
+        case = result.case
+        ratio = result.elapsed / first.setdefault(case.seconds, result.elapsed)
+        rate = "" if result.firing_rate is None else f"{result.firing_rate:.3f}"
         lines.append(
-            f"| {result.system} | {result.seconds:g} | {result.elapsed:.2f} | {result.real_time_factor:.4f} | "
-            f"{ratio:.2f} | {result.memory:.0f} |"
+            f"| {case.system} | {case.seconds:g} | {result.elapsed:.2f} | {result.real_time_factor:.4f} | "
+            f"{ratio:.2f} | {result.memory:.0f} | {rate} | {'yes' if result.same_spikes else ''} |"
         )
     return "\n".join(lines) + "\n"
 
 
-def measure(system: str, seconds: float, threads: int) -> Measurement:
-    """Separate `seconds` seconds of noise in this process."""
+def measure(case: Case) -> dict[str, Any]:
+    """Measure a case in this process; the fields of `Measurement` other than the case."""
     import torch
 
-    torch.set_num_threads(threads)
-    separate, rate = _separator(system)
-    mixture = np.random.default_rng(0).normal(0, 0.1, round(seconds * rate)).astype(np.float32)
-    rounds = ROUNDS if seconds <= 60 else 1
-    times = []
-    for _ in range(rounds):
-        started = time.perf_counter()
-        separate(mixture)
-        times.append(time.perf_counter() - started)
+    torch.set_num_threads(case.threads)
+    if case.stage is None:
+        values = measure_separation(case)
+    else:
+        from separator.tasks.tandem_step import measure_step
+
+        values = measure_step(case)
     unit = 1e6 if sys.platform == "darwin" else 1e3  # ru_maxrss is in bytes there, in KiB elsewhere
-    return Measurement(system, seconds, min(times), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
+    return values | {"memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
 
 
-def _separator(system: str) -> tuple[Callable[[NDArray[np.float32]], object], int]:
-    """What separates a mixture (T,), and its sample rate; all of them so many seconds at a time."""
-    from separator.audio.blocks import in_blocks_of
-    from separator.models import load_model
-    from separator.tasks.separation import SEGMENT, Separator
+def measure_separation(case: Case) -> dict[str, Any]:
+    """Separate noise."""
+    separate, rate, spikes = _separator(case)
+    mixture = _noise(case.seconds, rate)
+    separate(mixture[: round(CHECKED * rate)])  # so that no round pays for what is done but once
+    values: dict[str, Any] = {"elapsed": fastest(lambda: separate(mixture))}
+    return values if spikes is None else values | {"firing_rate": spikes.firing_rate, "same_spikes": spikes.same}
 
-    if system != ASTEROID:
-        *hands, named = system.split(":", 1)
-        name, _, steps = named.partition("@")
-        make = random_model if name in PAPER_SIZED else load_model
-        separator = Separator(make(name, time_steps=int(steps) if steps else None))
-        return in_hands(hands[0] if hands else "", separator), separator.sample_rate
+
+def fastest(run: Callable[[], object]) -> float:
+    """Seconds of the fastest of up to `ROUNDS` rounds."""
+    times: list[float] = []
+    while len(times) < ROUNDS and sum(times) < LONG:
+        started = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def _noise(seconds: float, rate: int) -> NDArray[np.float32]:
+    return np.random.default_rng(0).normal(0, 0.1, round(seconds * rate)).astype(np.float32)
+
+
+def _separator(case: Case) -> tuple[Callable[[NDArray[np.float32]], object], int, SpikeCheck | None]:
+    """What separates a mixture (T,), its sample rate, and what was found of its spikes."""
+    from separator.tasks.separation import Separator
+
+    if case.system == ASTEROID:
+        return *_asteroid(), None
+    hands, name, steps = parse_system(case.system)
+    separator = Separator(model_named(name, steps, case.width, case.rate))
+    rate = separator.sample_rate
+    spikes = check_spikes(hands, separator.model.network, _noise(min(case.seconds, CHECKED), rate))
+    return in_hands(hands, separator), rate, spikes
+
+
+def _asteroid() -> tuple[Callable[[NDArray[np.float32]], object], int]:
+    """What separates a mixture (T,), and its sample rate; as many seconds at a time as ours."""
     import torch
     from asteroid.models import ConvTasNet
+
+    from separator.audio.blocks import in_blocks_of
+    from separator.tasks.separation import SEGMENT
 
     rate = 8000
     network = ConvTasNet(n_src=2, sample_rate=rate).eval()
@@ -128,45 +169,8 @@ def _separator(system: str) -> tuple[Callable[[NDArray[np.float32]], object], in
     return lambda mixture: [estimate(block) for block in in_blocks_of(round(SEGMENT * rate), [mixture[None]])], rate
 
 
-def random_model(name: str, time_steps: int | None = None) -> "SeparationModel":
-    """A network of the published size by its name in `PAPER_SIZED`, of random weights; its thresholds are from noise."""
-    import torch
-
-    from separator.models import ModelCard, SeparationModel
-    from separator.models.tasnet import TasNet, paper
-    from separator.snn.spiking import Dynamics
-
-    torch.manual_seed(0)
-    network = TasNet(paper()).eval().requires_grad_(False)
-    schedule = PAPER_SIZED[name]
-    if schedule is not None:
-        seen = network.stack_input(network.encode(0.1 * torch.randn(1, 16_000)))
-        network.stack.convert(seen, Dynamics(time_steps or 32, 0.5, schedule, weight_bits=8))
-    return SeparationModel(network, ModelCard(name, network.config.to_dict()))
-
-
-def in_hands(hands: str, separator: "Separator") -> Callable[[NDArray[np.float32]], object]:
-    """How a separator is run: as it is, in bfloat16, or its stack by SpikingJelly."""
-    import torch
-
-    network = separator.model.network
-    if hands == "spikingjelly":
-        from separator.snn.spikingjelly import SpikingJellyStack
-
-        network.stack = SpikingJellyStack(network.stack)  # type: ignore[assignment]
-        return lambda mixture: network(torch.from_numpy(mixture)[None])
-    if hands not in ("", "bf16"):
-        raise UserError(f"nothing runs a network as '{hands}'; take bf16 or spikingjelly")
-
-    def separate(mixture: NDArray[np.float32]) -> object:
-        with torch.autocast("cpu", torch.bfloat16, enabled=hands == "bf16"):
-            return separator.separate(mixture, separator.sample_rate)
-
-    return separate
-
-
 if __name__ == "__main__":
     try:
-        print(json.dumps(asdict(measure(sys.argv[1], float(sys.argv[2]), int(sys.argv[3])))))
+        print(json.dumps(measure(Case(**json.loads(sys.argv[1])))))
     except UserError as error:
         sys.exit(str(error))

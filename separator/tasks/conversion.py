@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,9 @@ from torch import Tensor, nn
 from separator.atomic import atomic_path, make_folder, write_text
 from separator.errors import UserError
 from separator.models import load_model, save_model
+from separator.models.tasnet import TasNet
 from separator.snn import report
-from separator.snn.progressive import ConversionSettings, ProgressiveTandemLearning
+from separator.snn.progressive import Batches, ConversionSettings, ProgressiveTandemLearning
 from separator.snn.report import StageReport
 from separator.tasks.levels import output_gain
 from separator.tasks.optimisers import OptimiserName, make_optimiser
@@ -55,22 +57,12 @@ def convert(run: ConversionRun, folder: Path, log: Callable[[str], None] = print
     network = model.network.requires_grad_(True)
     data = MixtureData(run.data, network.config, run.seed)
     dev_batches = data.fixed_loader(run.data.dev, run.data.dev_mixtures, DEV_SEED)
-    pit = pit_loss()
-
-    def loss(network: nn.Module, sources: Tensor) -> Tensor:
-        sources = sources.to(device)
-        value: Tensor = pit(network(sources.sum(1)), sources)
-        return value
-
-    engine = ProgressiveTandemLearning(
+    engine = conversion_engine(
         network,
-        network.stack,
-        upstream=[network.encoder, network.norm],
-        loss=loss,
         # Mixtures of its own for each stage: the same for all would teach them by heart.
-        train_batches=lambda stage: data.fixed_loader(run.data.train, run.data.epoch_mixtures, run.seed, epoch=stage),
-        dev_batches=dev_batches,
-        settings=run.conversion,
+        lambda stage: data.fixed_loader(run.data.train, run.data.epoch_mixtures, run.seed, epoch=stage),
+        dev_batches,
+        run.conversion,
         folder=folder,
         log=log,
         optimiser=partial(make_optimiser, run.optimiser),
@@ -83,6 +75,26 @@ def convert(run: ConversionRun, folder: Path, log: Callable[[str], None] = print
     gain = output_gain(network.eval(), dev_batches, device)
     save_model(path, network, replace(model.card, conversion=conversion, scores={}, gain=gain, **asdict(run.card)))
     return path
+
+
+def conversion_engine(
+    network: TasNet,
+    train_batches: Callable[[int], Batches],
+    dev_batches: Batches,
+    settings: ConversionSettings,
+    **options: Any,
+) -> ProgressiveTandemLearning:
+    """The conversion of an analog separation network, on batches of sources (B, C, T); further options as the engine's."""
+    device = next(network.parameters()).device
+    pit = pit_loss()
+
+    def loss(network: nn.Module, sources: Tensor) -> Tensor:
+        sources = sources.to(device)
+        value: Tensor = pit(network(sources.sum(1)), sources)
+        return value
+
+    upstream = [network.encoder, network.norm]
+    return ProgressiveTandemLearning(network, network.stack, upstream, loss, train_batches, dev_batches, settings, **options)
 
 
 def write_reports(stages: Sequence[StageReport], folder: Path) -> None:

@@ -48,6 +48,10 @@ class Journal:
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror}") from error
 
+    def find(self, key: Mapping[str, object]) -> Row | None:
+        """The row of a key, given by its columns; None if there is none."""
+        return self.rows.get(tuple(_text(key[name]) for name in self.key))
+
     def finish(self) -> None:
         """Write the file anew, sorted by key."""
         with atomic_path(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:

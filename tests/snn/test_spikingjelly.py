@@ -4,6 +4,7 @@ from spikingjelly.activation_based import neuron
 
 from separator.errors import UserError
 from separator.snn.spikingjelly import SpikingJellyStack
+from separator.snn.stack import outcomes
 from tests.snn.nets import STACKS, converted, linear_stack
 
 
@@ -26,6 +27,10 @@ def test_spikes_are_the_same(kind, window, bits, start):
     *spikes, _ = ours[: len(stack.stages)]
     assert all(torch.equal(a, b.trains()) for a, b in zip(fired[: len(spikes)], spikes, strict=True))
     assert sum(float(train.sum()) for train in fired) > 0
+    *words, potential = theirs.outcomes(x)
+    assert all(torch.equal(a, b.words) for a, b in zip(words, spikes, strict=True))
+    assert torch.equal(stack.read(potential), stack(x))
+    assert all(torch.equal(a, b) for a, b in zip((*words, potential), outcomes(stack, x), strict=True))
 
 
 def test_other_stacks_are_refused():

@@ -12,6 +12,7 @@ from separator.errors import UserError
 from separator.snn import reference
 from separator.snn.activity import record_activity
 from separator.snn.affine import affine_map
+from separator.snn.execution import execution
 from separator.snn.neuron import integrate_and_fire
 from separator.snn.spikes import Spikes
 from separator.snn.spiking import Dynamics, SpikingStage, per_channel
@@ -51,9 +52,8 @@ def test_every_execution_equals_the_reference(kind, seed, window, start, channel
     assert torch.equal(simulate(stages, x).double(), in_steps)
     for one in range(len(x)):
         assert torch.equal(simulate(stages, x[one : one + 1])[0].double(), in_steps[one])
-    for stage in stages:
-        stage._event_driven = None  # all steps folded into the batch of a dense layer
-    assert torch.equal(simulate(stages, x).double(), in_steps)
+    with execution("dense"):
+        assert torch.equal(simulate(stages, x).double(), in_steps)
     for device in DEVICES:
         there = copy.deepcopy(stack).to(device).spiking_stages()
         with torch.autocast(device, torch.bfloat16):
@@ -88,9 +88,8 @@ def test_event_driven_layers_fire_what_dense_ones_do(data):
     assert stage._event_driven is not None
     assert torch.equal(fired.trains(), expected)
     assert torch.equal(fired.counts, expected.sum(0).to(torch.int8))
-    grouped = copy.deepcopy(stage)
-    grouped._event_driven = None
-    assert torch.equal(grouped.fire(Spikes.pack(trains)).trains(), expected)
+    with execution("dense"):
+        assert torch.equal(stage.fire(Spikes.pack(trains)).trains(), expected)
 
 
 def test_a_stack_that_has_run_can_be_pickled():

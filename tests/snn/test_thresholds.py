@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from separator.snn.thresholds import activation_bound
+from separator.snn.thresholds import activation_bound, rate_bound
 
 
 @pytest.mark.parametrize("percentile", [75.0, 99.0, 99.9, 100.0])
@@ -32,3 +34,14 @@ def test_very_sparse_layer_is_bounded_by_its_maximum():
 def test_dead_layer_is_refused():
     with pytest.raises(ValueError, match="ever active"):
         activation_bound([torch.zeros(2, 2)], 99.0, False)
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=40), st.floats(0.001, 0.999))
+def test_bound_of_a_rate_makes_clipped_activations_that_mean(values, rate):
+    activation = torch.tensor(values, dtype=torch.float64).view(1, 1, -1)
+    share = float((activation > 0).double().mean())
+    if rate >= share:
+        with pytest.raises(ValueError, match="out of reach"):
+            rate_bound(activation, rate)
+    else:
+        assert float((activation / rate_bound(activation, rate)).clamp(max=1).mean()) == pytest.approx(rate, rel=1e-9)

@@ -50,3 +50,11 @@ def test_a_file_that_is_no_text_is_refused(path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="cannot read"):
         journal(path)
+
+
+def test_rows_are_found_by_the_values_of_their_key(tmp_path):
+    journal = Journal(tmp_path / "rows.csv", ("name", "size"), ("time",))
+    journal.add([{"name": "a", "size": 4.0, "time": 1.5}])
+    for known in (journal, Journal(tmp_path / "rows.csv", ("name", "size"), ("time",))):
+        assert known.find({"name": "a", "size": 4}) == {"name": "a", "size": "4", "time": "1.5"}
+        assert known.find({"name": "a", "size": 5}) is None

@@ -1,0 +1,112 @@
+"""Sweeps as pictures."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from separator.atomic import atomic_path
+from separator.tasks.benchmark_systems import parse_system
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from separator.tasks.benchmark import Measurement
+    from separator.tasks.sweeps import Line
+
+LABELS = {
+    "window": "time window (steps)",
+    "rate": "measured firing rate (spikes per neuron and step)",
+    "width": "width (filters and channels)",
+    "seconds": "length of sound (s)",
+    "stage": "stage under conversion",
+}
+NAMES = {"paper-ann": "ANN", "paper-snn": "layer by layer", "paper-snn-pipelined": "pipelined"}
+HANDS = {"": "", "bf16": ", bfloat16", "dense": ", dense", "spikingjelly": ", SpikingJelly"}
+COLOURS = {"paper-ann": "black", "paper-snn": "tab:blue", "paper-snn-pipelined": "tab:orange"}
+STYLES = {"": "o-", "bf16": "v:", "dense": "s--", "spikingjelly": "^-."}
+TICKS = (1.0, 2.0, 5.0)  # and their multiples by powers of ten
+
+
+def draw_sweep(path: Path, name: str, lines: Sequence["Line"]) -> None:
+    """Draw one sweep.
+
+    Of the conversion, seconds of a training step, a panel for each network. Of separating, time as a multiple of the first
+    system's, and memory.
+
+    Args:
+        path: picture file; its suffix chooses the format.
+        name: of the sweep.
+        lines: its systems; of a conversion in pairs, the fastest and the dense execution of one network.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    # Importing pyplot would choose a screen; a figure by itself draws to files on any machine.
+    from matplotlib.figure import Figure
+
+    panels = len(lines) // 2 if name == "stage" else 2
+    figure = Figure(figsize=(max(8, 5 * panels), 5), layout="constrained")
+    axes: list[Axes] = list(figure.subplots(1, panels, squeeze=False)[0])
+    if name == "stage":
+        for axis, after, before in zip(axes, lines[::2], lines[1::2], strict=True):
+            _draw_conversion(axis, after, before)
+    else:
+        _draw_separation(axes, name, lines)
+    for axis in axes:
+        axis.grid(alpha=0.3, which="both")
+        axis.set_xlabel(LABELS[name])
+        _plain_logarithmic(axis)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def _plain_logarithmic(axis: "Axes") -> None:
+    """A logarithmic axis that spans at least a factor of ten, with numbers written out."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_yscale("log")
+    low, high = axis.get_ylim()
+    middle = (low * high) ** 0.5
+    axis.set_ylim(min(low, middle / 10**0.5), max(high, middle * 10**0.5))
+    axis.yaxis.set_major_locator(LogLocator(subs=TICKS))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _draw_separation(axes: Sequence["Axes"], name: str, lines: Sequence["Line"]) -> None:
+    first = lines[0]
+    quantities: list[tuple[str, Callable[[Measurement, Measurement], float]]] = [
+        (f"time / time of {_label(first.system)}", lambda mine, base: mine.elapsed / base.elapsed),
+        ("memory of the process (MB)", lambda mine, base: mine.memory),
+    ]
+    for axis, (label, quantity) in zip(axes, quantities, strict=True):
+        for line in lines:
+            system = parse_system(line.system)
+            heights = [quantity(*pair) for pair in zip(line.results, first.results, strict=True)]
+            places = [_place(name, *pair) for pair in zip(line.values, line.results, strict=True)]
+            colour = "tab:red" if system.hands == "spikingjelly" else COLOURS[system.name]
+            axis.plot(places, heights, STYLES[system.hands], color=colour, label=_label(line.system), markersize=5)
+        axis.set(ylabel=label)
+        if name != "rate":
+            axis.set_xscale("log", base=2)
+            axis.set_xticks(first.values, [f"{value:g}" for value in first.values])
+
+
+def _place(name: str, value: float, result: "Measurement") -> float:
+    """Where a measurement stands; an analog network has no firing rate and is drawn from end to end."""
+    return value if name != "rate" or result.firing_rate is None else result.firing_rate
+
+
+def _draw_conversion(axis: "Axes", after: "Line", before: "Line") -> None:
+    for line, style, label in ((before, "s--", "before: dense"), (after, "o-", "after: fastest")):
+        elapsed, kept = ([getattr(result, field) for result in line.results] for field in ("elapsed", "kept"))
+        axis.plot(line.values, elapsed, style, color="tab:orange", label=label, markersize=5)
+        axis.plot(line.values, kept, style, color="tab:blue", label=f"{label}, frozen spikes kept", markersize=5)
+    axis.set(ylabel="time of a training step (s)", title=after.system)
+    axis.set_xticks(after.values)
+
+
+def _label(system: str) -> str:
+    hands, name, _ = parse_system(system)
+    return NAMES[name] + HANDS[hands]

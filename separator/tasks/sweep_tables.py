@@ -1,0 +1,95 @@
+"""Sweeps as Markdown tables."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from separator.tasks.tandem_step import BATCH
+
+if TYPE_CHECKING:
+    from separator.tasks.benchmark import Measurement
+    from separator.tasks.sweeps import Line, Point, Sweep
+
+TITLES = {
+    "window": "Time window (steps)",
+    "rate": "Firing rate (that thresholds are chosen for)",
+    "width": "Width (filters and channels)",
+    "seconds": "Length of sound (s)",
+    "stage": "Conversion, stage by stage",
+}
+UNITS = {"window": "{} steps", "width": "width {}", "seconds": "{:g} s of noise", "rate": "a firing rate of about {:g}"}
+
+Cell = Callable[["Measurement", "Measurement"], str]  # from a measurement and the first system's at the same value
+
+
+def to_markdown(results: Sequence[tuple["Sweep", "Point", Sequence["Line"]]], made_on: str, threads: int, command: str) -> str:
+    """All tables of a run.
+
+    Args:
+        results: each sweep, where all else stood, and its lines.
+        made_on: the machine and versions.
+        threads: of the CPU.
+        command: that does the same again.
+    """
+    parts = [
+        "# Benchmark\n\n",
+        f"{made_on}; {threads} CPU threads. Each case ran in a process of its own, whose largest memory counts; its time is "
+        "the fastest of up to three rounds.\n\n",
+        f"```sh\n{command}\n```\n",
+    ]
+    for sweep, point, lines in results:
+        parts.append(f"\n## {TITLES[sweep.name]}\n\n![{sweep.name}]({sweep.name}.png)\n")
+        parts += stage_tables(point, lines) if sweep.name == "stage" else value_tables(sweep.name, point, lines)
+    return "".join(parts)
+
+
+def value_tables(name: str, point: "Point", lines: Sequence["Line"]) -> list[str]:
+    """Time, memory and firing rate of separating, systems against values."""
+    stood = {field: getattr(point, field) for field in UNITS if field != name}
+    place = ", ".join(UNITS[field].format(value) for field, value in stood.items() if value is not None)
+    first = lines[0].system
+    cells: dict[str, Cell] = {
+        f"Time as a multiple of {first}'s, and in seconds": lambda mine, base: (
+            f"{mine.elapsed / base.elapsed:.2f} ({mine.elapsed:.3g})"
+        ),
+        "Memory (MB)": lambda mine, base: f"{mine.memory:.0f}",
+        "Firing rate, measured": lambda mine, base: "" if mine.firing_rate is None else f"{mine.firing_rate:.3f}",
+    }
+    parts = [f"\nNetworks with random weights, {place}.\n"]
+    for title, cell in cells.items():
+        rows = [[f"{value:g}" for value in lines[0].values]]
+        rows += [[cell(mine, base) for mine, base in zip(line.results, lines[0].results, strict=True)] for line in lines]
+        names = ["system", *(line.system for line in lines)]
+        table = [[name, *row] for name, row in zip(names, rows, strict=True) if any(row)]
+        parts.append(f"\n{title}:\n\n" + _table(table))
+    if checked := [line.system for line in lines if all(result.same_spikes for result in line.results)]:
+        parts.append(f"\nSpikes and readouts compared with ours before timing, and equal to the bit: {', '.join(checked)}.\n")
+    return parts
+
+
+def stage_tables(point: "Point", lines: Sequence["Line"]) -> list[str]:
+    """Time of a training step in the conversion of each stage, of a network in the fastest and in the dense execution."""
+    parts = [
+        f"\nOne training step on {BATCH} mixtures of {point.seconds:g} s, {point.window} time steps, pipelined: frozen spiking "
+        "stages, the stage in tandem, the analog ones, backward, optimiser. `kept`: with the spikes of the frozen stages kept "
+        "from an earlier epoch. Before: all spikes by dense floating-point layers. After: by the fastest execution.\n"
+    ]
+    for after, before in zip(lines[::2], lines[1::2], strict=True):
+        rows = [["stage", "before (s)", "kept", "after (s)", "kept", "before / after", "memory before (MB)", "after"]]
+        numbers = [
+            [old.elapsed, old.kept or 0.0, new.elapsed, new.kept or 0.0]
+            for old, new in zip(before.results, after.results, strict=True)
+        ]
+        memories = [[old.memory, new.memory] for old, new in zip(before.results, after.results, strict=True)]
+        numbers.append([sum(column) for column in zip(*numbers, strict=True)])
+        memories.append([max(column) for column in zip(*memories, strict=True)])
+        for stage, times, memory in zip([*after.values, "all"], numbers, memories, strict=True):
+            ratio = f"{times[0] / times[2]:.1f}"
+            rows.append([str(stage), *(f"{t:.3g}" for t in times), ratio, *(f"{m:.0f}" for m in memory)])
+        parts.append(f"\n{after.system}:\n\n" + _table(rows))
+    return parts
+
+
+def _table(rows: Sequence[Sequence[Any]]) -> str:
+    head, *body = ("| " + " | ".join(row) + " |" for row in rows)
+    rule = "|---|" + "---:|" * (len(rows[0]) - 1)
+    return "\n".join([head, rule, *body]) + "\n"

@@ -1,0 +1,37 @@
+import pytest
+import torch
+
+from separator.snn.execution import chosen_execution, execution
+from separator.snn.stack import outcomes
+from tests.snn.nets import conv1d_stack, converted
+
+
+def refuse(*_):
+    raise AssertionError("not to be used")
+
+
+@pytest.mark.parametrize("schedule", ["pipelined", "layer-by-layer"])
+def test_dense_execution_does_without_kernel_and_8_bit_products(schedule, monkeypatch):
+    x = torch.randn(3, 3, 11)
+    stack = converted(conv1d_stack(), x, 8, 0.5, schedule=schedule, weight_bits=8)
+    expected = outcomes(stack, x)
+    for stage in stack.spiking_stages()[1:]:
+        assert stage.weight.dtype == torch.int8
+        stage._event_driven = refuse
+        if stage._product is not None:  # not every machine adds them exactly
+            monkeypatch.setattr(stage._product, "_columns", refuse)
+    with execution("dense"):
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(outcomes(stack, x), expected, strict=True))
+    if schedule == "pipelined" or stage._product is not None:
+        with pytest.raises(AssertionError, match="not to be used"):
+            outcomes(stack, x)
+
+
+def test_choice_ends_with_its_block():
+    assert chosen_execution() == "fastest"
+    with pytest.raises(KeyError), execution("dense"):
+        with execution("fastest"):
+            assert chosen_execution() == "fastest"
+        assert chosen_execution() == "dense"
+        raise KeyError
+    assert chosen_execution() == "fastest"
