@@ -1,6 +1,7 @@
 """A stack run piece by piece along the last dimension of its input, time: each stage keeps what its next outputs still see."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from separator.snn.affine import affine_map
@@ -78,17 +79,11 @@ class _StageStream:
         like = self.held if signal is None else signal
         if like is None:
             return None
-        numbers = _numbers(like)
-
-        def zeros(size: int) -> Tensor:
-            return numbers.new_zeros(*numbers.shape[:-1], size)
-
-        pieces = [zeros(self.before) if self.held is None else _numbers(self.held)]
-        if signal is not None:
-            pieces.append(numbers)
-        if last:
-            pieces.append(zeros(self.after))
-        seen = torch.cat(pieces, -1)
+        pieces = [_numbers(piece) for piece in (self.held, signal) if piece is not None]
+        seen = torch.cat(pieces, -1) if len(pieces) > 1 else pieces[0]
+        zeros = (self.before if self.held is None else 0, self.after if last else 0)
+        if any(zeros):  # padding keeps how an image is laid out; joining it with zeros would not
+            seen = F.pad(seen, zeros)
         # In memory of its own, so that the rest of `seen` is not kept.
         self.held = _with_numbers(like, torch.cat([seen[..., max(0, seen.shape[-1] - self.reach) :]], -1))
         return _with_numbers(like, seen) if seen.shape[-1] > self.reach else None
