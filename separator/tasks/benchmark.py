@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from separator.errors import UserError
 from separator.tasks.benchmark_systems import ASTEROID, SpikeCheck, check_spikes, in_hands, model_named, parse_system
+from separator.tasks.memory import working_memory
 
 ROUNDS = 3  # the fastest counts, since another process can only slow one down
 LONG = 20.0  # s of rounds after which none is begun
@@ -40,10 +41,10 @@ class Measurement:
     elapsed: float  # s, to separate the sound or to train on one batch; loading the model not counted
     memory: float  # MB, the most that the process held, torch and the model included
     firing_rate: float | None = None  # of a spiking network: mean spikes per neuron and time step
-    same_spikes: bool | None = (
-        None  # whether they were compared with ours, for equality; None where there is nothing to compare
-    )
+    # Whether its spikes were found to be those of our fastest execution; None where there is nothing to compare.
+    same_spikes: bool | None = None
     kept: float | None = None  # s, of a step of conversion whose frozen stages need not be simulated again
+    working: float | None = None  # MB beyond what the process held before it separated; None where the system does not tell
 
     @property
     def real_time_factor(self) -> float:
@@ -83,18 +84,17 @@ def measured_apart(case: Case) -> Measurement:
 
 def to_markdown(results: Sequence[Measurement]) -> str:
     """A table, times also as ratios to the first system on the same length."""
-    lines = [
-        "| system | sound (s) | time (s) | real-time factor | times the first | memory (MB) | firing rate | same spikes |",
-        "|---|---:|---:|---:|---:|---:|---:|---|",
-    ]
+    columns = ["sound (s)", "time (s)", "real-time factor", "times the first", "memory (MB)", "for the work", "firing rate"]
+    lines = [f"| system | {' | '.join(columns)} | same spikes |", f"|---|{'---:|' * len(columns)}---|"]
     first: dict[float, float] = {}
     for result in results:
         case = result.case
         ratio = result.elapsed / first.setdefault(case.seconds, result.elapsed)
         rate = "" if result.firing_rate is None else f"{result.firing_rate:.3f}"
+        working = "" if result.working is None else f"{result.working:.0f}"
         lines.append(
             f"| {case.system} | {case.seconds:g} | {result.elapsed:.2f} | {result.real_time_factor:.4f} | "
-            f"{ratio:.2f} | {result.memory:.0f} | {rate} | {'yes' if result.same_spikes else ''} |"
+            f"{ratio:.2f} | {result.memory:.0f} | {working} | {rate} | {'yes' if result.same_spikes else ''} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -119,7 +119,8 @@ def measure_separation(case: Case) -> dict[str, Any]:
     separate, rate, spikes = _separator(case)
     mixture = _noise(case.seconds, rate)
     separate(mixture[: round(CHECKED * rate)])  # so that no round pays for what is done but once
-    values: dict[str, Any] = {"elapsed": fastest(lambda: separate(mixture))}
+    working = working_memory(lambda: separate(mixture))
+    values: dict[str, Any] = {"elapsed": fastest(lambda: separate(mixture)), "working": working}
     return values if spikes is None else values | {"firing_rate": spikes.firing_rate, "same_spikes": spikes.same}
 
 
