@@ -44,6 +44,17 @@ def test_wav_in_wav_out(expected):
     assert b"8000 Hz, 1 channel, s16le; small-snn, sources 1099.9 ms late" in done.stderr
 
 
+def test_sources_of_the_default_network_are_8_ms_late():
+    """Causal, so that nothing of what is to come is waited for."""
+    command = [part for part in COMMAND if part not in ("--model", "small-snn")]
+    process = subprocess.Popen([*command, "--raw", "s16le"], bufsize=0, **dict.fromkeys(("stdin", "stdout", "stderr"), -1))
+    process.stdin.write(speechlike(1000).tobytes())
+    first = process.stdout.read(4 * (1000 - 63))
+    rest, errors = process.communicate()
+    assert len(first) == 4 * (1000 - 63) and len(rest) == 4 * 63
+    assert b"small-causal-snn, sources 7.9 ms late" in errors
+
+
 def test_samples_in_samples_out_while_they_come(expected):
     """What is due comes before the next samples have to be given."""
     process = subprocess.Popen([*COMMAND, "-q", "--raw", "s16le"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)

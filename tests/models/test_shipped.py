@@ -34,13 +34,22 @@ def test_shipped_networks_equal_the_reference(name, mixture):
 @pytest.mark.parametrize("name", SPIKING)
 def test_a_chunk_with_its_receptive_field_fires_the_same(name, mixture):
     network = load_model(name).network
-    stride, context = network.config.stride, network.config.receptive_field // network.config.stride // 2 + 1
+    stride, context = network.config.stride, network.config.receptive_field // network.config.stride + 1
     whole = network.stack(network.stack_input(network.encode(mixture)))
     assert whole.abs().max() > 0
     first, last = context + 20, context + 60
     chunk = mixture[:, (first - context) * stride : (last + context) * stride]
     potential = network.stack(network.stack_input(network.encode(chunk)))
     assert torch.equal(potential[..., context : context + 40], whole[..., first:last])
+
+
+@pytest.mark.parametrize("name", SPIKING)
+def test_blocks_of_any_size_give_the_same_bits(name, mixture):
+    model = load_model(name)
+    stream, sizes = model.stream(), [1, 31, 32, 33, 63, 64, 65, 500, 4000]
+    estimates = [stream.push(block) for block in mixture.split([*sizes, mixture.shape[-1] - sum(sizes)], -1)]
+    estimates.append(stream.finish())
+    assert torch.equal(torch.cat(estimates, -1), model.network(mixture))
 
 
 @pytest.mark.parametrize("name", SPIKING)
