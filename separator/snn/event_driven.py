@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 def event_driven(apply: AffineMap, weight: Tensor, bias: Tensor, neurons: IFParameters) -> Callable[[Spikes], Spikes] | None:
     """The event-driven execution of a pipelined stage, as `SpikingStage` has it; None if the kernel cannot serve it.
 
-    It serves ungrouped layers on the CPU.
+    It serves ungrouped layers on the CPU, of up to MOST_ROWS weights to an output.
     """
     if weight.device.type != "cpu" or apply.groups != 1:
         return None
     try:
-        from separator.snn.kernels.events import Geometry, event_layer
+        from separator.snn.kernels.events import MOST_ROWS, Geometry, event_layer
     except ImportError:  # a machine without numba
+        return None
+    if weight[0].numel() > MOST_ROWS:
         return None
     missing = 4 - weight.dim()  # dimensions of position that an image has and this layer's input has not
     padded = (*weight.shape[:2], *[1] * missing, *weight.shape[2:])
