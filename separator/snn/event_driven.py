@@ -23,8 +23,8 @@ Kernel = Callable[[Tensor, Sequence[int], int], Tensor]
 def event_driven(apply: AffineMap, weight: Tensor, bias: Tensor, neurons: IFParameters) -> Callable[[Spikes], Spikes] | None:
     """The execution of a pipelined stage by a kernel, as `SpikingStage` has it; None if there is no kernel for it.
 
-    There are kernels for ungrouped layers, on the CPU where there is numba, and on GPUs with 8-bit tensor cores where there is
-    Triton.
+    There are kernels for ungrouped layers: on the CPU where there is numba, of up to MOST_ROWS weights to an output, and on GPUs
+    with 8-bit tensor cores where there is Triton.
     """
     make = MAKERS.get(weight.device.type)
     if make is None or apply.groups != 1:
@@ -48,8 +48,10 @@ def _fire(kernel: Kernel, apply: AffineMap, taps: tuple[int, ...], spikes: Spike
 
 def _events(geometry: Geometry, weight: Tensor, bias: Tensor, threshold: Tensor, start: Tensor) -> Kernel | None:
     try:
-        from separator.snn.kernels.events import event_layer
+        from separator.snn.kernels.events import MOST_ROWS, event_layer
     except ImportError:  # a machine without numba
+        return None
+    if weight[0].numel() > MOST_ROWS:
         return None
     return partial(_fire_events, event_layer(geometry, *(x.numpy() for x in (weight, bias, threshold, start))))
 

@@ -1,11 +1,21 @@
 """Event-driven integrate-and-fire layers on the CPU: work is done per incoming spike, and currents never reach memory.
 
-For a tile of weights that fits the fastest cache, the rows that spikes select are summed in registers, step by step; when all
-tiles of a block of outputs are through, the sums charge the membrane potentials, and the spikes they fire are packed at once.
+A job is a run of output positions of one row that see common inputs: for a dilated convolution, every so many-th position.
+
+1. Each input position that the job sees is listed once: for each time step, the inputs that spike.
+2. For each output position and step, the lists of the positions that its taps see are put together to one, of the rows of
+   weights that spikes select.
+3. For a block of outputs, whose weights stay in the second-level cache meanwhile, the rows of each list are summed in registers
+   and charge the membrane potentials; the spikes that these fire are packed at once.
+
+Weights are split into bytes from 0 to 255, by adding half of their range to them, which is taken from the sums again as many
+times as there were spikes. Weights of 8 bits are one such plane; others take two, three or four, added one after another.
+Sums are right modulo 2^32, and so the potentials, which have fewer bits, are right.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from math import gcd
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +23,23 @@ from numpy.typing import NDArray
 from separator.snn.kernels.compiled import compiled
 from separator.snn.kernels.geometry import Geometry
 from separator.snn.kernels.threads import in_threads
-from separator.snn.kernels.vectors import ROW_BITS, add_rows, lowest_bit
+from separator.snn.kernels.vectors import (
+    LANES,
+    MOVED,
+    ROWS_AT_ONCE,
+    UNROLLED,
+    WORDS,
+    add_rows,
+    append_spiking,
+    fire,
+    lane_order,
+    move_rows,
+)
 
-FRAMES = 32  # positions that a tile of weights is used for before the next one is fetched
-TILE = 256  # inputs: their 8-bit weights add up in 16 bits without overflow, and their rows take 32 KiB
+MOST_ROWS = 2**16 - 1  # inputs times taps whose numbers fit in 16 bits; one more number is for a row of zeros
+POSITIONS = 32  # output positions of a job, at most
+LISTED = 2**22  # row numbers that a job has room for, if that is not less than one position can have
+CACHE_LINE = 64  # bytes
 
 Words = NDArray[np.uint32]
 Integers = NDArray[np.int32]
@@ -25,8 +48,9 @@ Integers = NDArray[np.int32]
 class EventLayer(NamedTuple):
     """A layer in integers, laid out for `fire_events`; outputs are padded to whole blocks with neurons that never fire."""
 
-    weight: NDArray[Any]  # (blocks, taps, tiles, inputs of a tile, outputs of a block), int16 or int32
-    bias: Integers  # (blocks x outputs of a block,), current per time step
+    weight: NDArray[np.uint8]  # (blocks, planes, taps x inputs + 1, LANES); the last row is zeros, which may be added at will
+    excess: int  # of the planes' sum over the weight, per spike
+    bias: Integers  # (blocks x LANES,), current per time step
     threshold: Integers
     start: Integers
     geometry: Geometry
@@ -38,21 +62,25 @@ def event_layer(geometry: Geometry, weight: Integers, bias: Integers, threshold:
 
     Args:
         geometry: of the convolution.
-        weight: (C_out, C_in, rows, columns); those of 8 bits are summed faster.
+        weight: (C_out, C_in, rows, columns), at most MOST_ROWS to an output; time grows with their bytes.
         bias: (C_out,), current per time step.
         threshold: (C_out,).
         start: (C_out,), start potential.
     """
-    outputs, inputs = weight.shape[:2]
-    kind = np.int16 if np.abs(weight).max() <= (2**15 - 1) // TILE else np.int32
-    block = ROW_BITS // np.dtype(kind).itemsize // 8
-    blocks, tiles = -(-outputs // block), -(-inputs // TILE)
-    size = -(-inputs // tiles)
-    missing = (0, blocks * block - outputs)
-    rows = np.pad(weight.astype(kind), (missing, (0, tiles * size - inputs), (0, 0), (0, 0)))
-    tiled = rows.reshape(blocks, block, tiles, size, -1).transpose(0, 4, 2, 3, 1)
+    planes = next(n for n in range(1, 5) if n == 4 or np.abs(weight.astype(np.int64)).max() < 2 ** (8 * n - 1))
+    excess = 2 ** (8 * planes - 1)
+    outputs = len(weight)
+    blocks = -(-outputs // LANES)
+    missing = (0, blocks * LANES - outputs)
+    rows = np.pad(weight, (missing, *[(0, 0)] * 3)).transpose(2, 3, 1, 0).reshape(-1, blocks, LANES)[..., lane_order()]
+    raised = (rows.astype(np.int64) + excess).transpose(1, 0, 2)
+    laid_out = _on_cache_lines((blocks, planes, len(rows) + 1, LANES))
+    for plane in range(planes):
+        laid_out[:, plane, :-1] = raised >> 8 * plane & 255
+    laid_out[:, :, -1] = 0
     return EventLayer(
-        np.ascontiguousarray(tiled),
+        laid_out,
+        excess,
         np.pad(bias, missing),
         np.pad(threshold, missing, constant_values=np.iinfo(np.int32).max),
         np.pad(start, missing),
@@ -64,78 +92,96 @@ def event_layer(geometry: Geometry, weight: Integers, bias: Integers, threshold:
 def fire_events(words: Words, layer: EventLayer, sizes: Sequence[int], window: int, threads: int) -> Words:
     """Packed spike trains that a layer fires on packed spike trains. Shape: (B, H, W, C_in) -> (B, *sizes, C_out)."""
     fired = np.empty((len(words), *sizes, layer.outputs), np.uint32)
-    numbers = layer.weight, layer.bias, layer.threshold, layer.start
-    shared = (np.ascontiguousarray(words), *numbers, *layer.geometry, window, fired)
-    jobs = len(words) * fired.shape[1] * -(-fired.shape[2] // FRAMES)
-    in_threads(lambda first, last: _fire(first, last, *shared), jobs, threads)
+    stride, dilation = layer.geometry.stride[1], layer.geometry.dilation[1]
+    apart = dilation // gcd(stride, dilation)  # output columns that see common input columns are so far apart
+    positions = max(1, min(POSITIONS, LISTED // (window * layer.weight.shape[2])))
+    runs = min(apart, sizes[1]), -(-sizes[1] // (apart * positions))
+    numbers = layer.weight, layer.excess, layer.bias, layer.threshold, layer.start
+    shared = (np.ascontiguousarray(words), *numbers, *layer.geometry, window, apart, positions, runs, fired)
+    in_threads(lambda first, last: _fire(first, last, *shared), len(words) * sizes[0] * runs[0] * runs[1], threads)
     return fired
 
 
+def _on_cache_lines(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Bytes that start on a cache line: rows that straddle two take twice the time to fetch."""
+    size = int(np.prod(shape))
+    room = np.empty(size + CACHE_LINE, np.uint8)
+    start = -room.ctypes.data % CACHE_LINE
+    return room[start : start + size].reshape(shape)
+
+
 @compiled
-def _fire(first_job, last_job, words, weight, bias, threshold, start, kernel, stride, before, dilation, window, fired):  # noqa: ANN001, ANN202
+def _fire(  # noqa: ANN202
+    first_job, last_job, words, weight, excess, bias, threshold, start,  # noqa: ANN001
+    kernel, stride, before, dilation, window, apart, positions, runs, fired,  # noqa: ANN001
+):  # fmt: skip
     _, height, width, inputs = words.shape
     _, rows_out, columns_out, outputs = fired.shape
-    blocks, taps, tiles, size, lanes = weight.shape
-    groups = (columns_out + FRAMES - 1) // FRAMES
-    # Of each input position in use, per tile and step: the inputs that spike.
-    lists = np.empty((taps * FRAMES, tiles, window, size), np.uint8)
-    count = np.empty((taps * FRAMES, tiles, window), np.int64)
-    place = np.full((kernel[0], width), -1)  # of an input position in `lists`
-    seen = np.empty((taps, FRAMES), np.int64)  # place of the input position that each tap of each output position sees
-    sums = np.empty((FRAMES, window, lanes), np.int32)
-    v, packed = np.empty(lanes, np.int32), np.empty(lanes, np.uint32)
+    blocks, planes, rows, _ = weight.shape
+    ahead = apart * stride[1] // dilation[1]  # positions in use that lie between what an output and the next one see first
+    seen = (positions - 1) * ahead + kernel[1]
+    trains = np.zeros((inputs + WORDS - 1) // WORDS * WORDS, np.uint32)  # of one input position, and silence
+    # Spiking inputs of each input position in use, per step, and where each list starts.
+    listed = np.empty(kernel[0] * min(seen, positions * kernel[1]) * window * inputs + MOVED, np.uint16)
+    place = np.empty((kernel[0], seen, window + 1), np.int64)
+    # Rows of weights that each output position adds, per step, where each list starts, and how many spikes there are.
+    selected = np.empty(positions * window * (rows + UNROLLED) + MOVED, np.uint16)
+    begin = np.empty(positions * window + 1, np.int64)
+    spikes = np.empty(positions * window, np.int64)
+    v, packed = np.empty(LANES, np.int32), np.empty(LANES, np.uint32)
     for job in range(first_job, last_job):
-        b, y, first = job // (rows_out * groups), job // groups % rows_out, job % groups * FRAMES
-        frames = min(FRAMES, columns_out - first)
-        places = 0
-        place[:] = -1
-        for tap in range(taps):
-            i, j = tap // kernel[1], tap % kernel[1]
-            j_y = y * stride[0] + i * dilation[0] - before[0]
-            for f in range(frames):
-                j_x = (first + f) * stride[1] + j * dilation[1] - before[1]
-                if j_y < 0 or j_y >= height or j_x < 0 or j_x >= width:
-                    seen[tap, f] = -1
-                    continue
-                if place[i, j_x] < 0:
-                    place[i, j_x] = places
-                    count[places] = 0
-                    for tile in range(tiles):
-                        for row in range(min(size, inputs - tile * size)):
-                            word = words[b, j_y, j_x, tile * size + row]
-                            while word:
-                                t = lowest_bit(word)
-                                word &= word - np.uint32(1)
-                                n = count[places, tile, t]
-                                lists[places, tile, t, n] = row
-                                count[places, tile, t] = n + 1
-                    places += 1
-                seen[tap, f] = place[i, j_x]
-        for block in range(blocks):
-            o = block * lanes
-            sums[:] = 0
-            for tap in range(taps):
-                for tile in range(tiles):
-                    rows = ((block * taps + tap) * tiles + tile) * size * lanes
-                    for f in range(frames):
-                        p = seen[tap, f]
-                        if p < 0:
-                            continue
-                        for t in range(window):
-                            n = count[p, tile, t]
-                            if n:
-                                spiking = ((p * tiles + tile) * window + t) * size
-                                add_rows(weight, rows, lists, spiking, n, sums, (f * window + t) * lanes)
-            for f in range(frames):
-                for n in range(lanes):
-                    v[n] = start[o + n]
-                    packed[n] = 0
+        image, y = job // (runs[0] * runs[1] * rows_out), job // (runs[0] * runs[1]) % rows_out
+        first = job // runs[1] % runs[0] + job % runs[1] * positions * apart
+        here = min(positions, (columns_out - first + apart - 1) // apart)
+        end = 0
+        for i in range(kernel[0]):
+            i_y = y * stride[0] + i * dilation[0] - before[0]
+            for m in range((here - 1) * ahead + kernel[1]):
+                i_x = first * stride[1] + m * dilation[1] - before[1]
+                used = 0 <= i_y < height and 0 <= i_x < width and m % ahead < kernel[1]
+                if used:
+                    for c in range(inputs):
+                        trains[c] = words[image, i_y, i_x, c]
                 for t in range(window):
-                    bit = np.uint32(1) << np.uint32(t)
-                    for n in range(lanes):
-                        charged = v[n] + sums[f, t, n] + bias[o + n]
-                        fires = charged >= threshold[o + n]
-                        v[n] = charged - threshold[o + n] if fires else charged
-                        packed[n] |= bit if fires else np.uint32(0)
-                for n in range(min(lanes, outputs - o)):
-                    fired[b, y, first + f, o + n] = packed[n]
+                    place[i, m, t] = end
+                    if used:
+                        for c in range(0, inputs, WORDS):
+                            end = append_spiking(trains, c, t, listed, end)
+                place[i, m, window] = end
+        end = 0
+        for p in range(here):
+            for t in range(window):
+                k = p * window + t
+                begin[k] = end
+                added = 0  # to the numbers of inputs, for the tap
+                for i in range(kernel[0]):
+                    for m in range(p * ahead, p * ahead + kernel[1]):
+                        source, n = place[i, m, t], place[i, m, t + 1] - place[i, m, t]
+                        done = 0
+                        while done < n:
+                            move_rows(listed, source + done, added, selected, end + done)
+                            done += MOVED
+                        end += n
+                        added += inputs
+                spikes[k] = end - begin[k]
+                while (end - begin[k]) % UNROLLED:
+                    selected[end] = rows - 1
+                    end += 1
+        begin[here * window] = end
+        for block in range(blocks):
+            o = block * LANES
+            for p in range(here):
+                for n in range(LANES):
+                    v[n], packed[n] = start[o + n], 0
+                for t in range(window):
+                    k = p * window + t
+                    for plane in range(planes):
+                        plane_at = (block * planes + plane) * rows * LANES
+                        done = begin[k]
+                        while done < begin[k + 1]:
+                            n = min(ROWS_AT_ONCE, begin[k + 1] - done)
+                            add_rows(weight, plane_at, selected, done, n, v, 0, 8 * plane)
+                            done += n
+                    fire(v, 0, packed, 0, bias, o, threshold, o, excess * spikes[k], t)
+                for n in range(min(LANES, outputs - o)):
+                    fired[image, y, first + p * apart, o + n] = packed[n]

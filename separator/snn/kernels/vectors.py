@@ -1,70 +1,179 @@
-"""What numba lacks: single instructions and vector loops, written in LLVM's terms.
+"""What numba lacks: vector operations, written in LLVM's terms, which become whatever instructions the machine has.
 
-Who changes this file changes the kernel's as well: numba keeps compiled kernels until their own file is newer.
+Arrays are given with an index to start from, as if flattened. Who changes this file changes the kernel's as well: numba keeps
+compiled kernels until their own file is newer.
 """
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-VECTOR_BITS = 512  # of a vector; machines with narrower ones take several
-ROW_BITS = 1024  # of a row of weights, whose sums are kept in registers
+VECTOR = 64  # bytes; machines with shorter vectors take several
+LANES = 128  # neurons whose sums are kept in registers; a row of weights has one byte for each
+WORDS = 16  # that are searched for spikes at once
+MOVED = 32  # row numbers that are moved at once
+UNROLLED = 2  # rows that are added between two looks at whether there are more
+ROWS_AT_ONCE = 256  # rows of bytes that add up in 16 bits without overflow
 
-ADDRESS = ir.IntType(64)
+ADDRESS, INT8, INT16, INT32 = (ir.IntType(bits) for bits in (64, 8, 16, 32))
+SHORTS, INTEGERS = (ir.VectorType(kind, VECTOR * 8 // kind.width) for kind in (INT16, INT32))
+OCTET = ir.VectorType(INT16, 8)
+
+# The positions of the set bits of each byte, lowest first, then those of the others.
+SET_BITS = np.argsort(~np.arange(256)[:, None] >> np.arange(8) & 1, kind="stable").tolist()
+
+
+def lane_order() -> Any:
+    """Neuron of the block whose weight each byte of a row is, such that `add_rows` has the sums in order. Shape: (LANES,)."""
+    return np.arange(LANES).reshape(-1, 4, VECTOR // 4).transpose(0, 2, 1).ravel()
+
+
+def _constant(of: Any, value: int) -> Any:
+    return ir.Constant(of, [value] * of.count if isinstance(of, ir.VectorType) else value)
+
+
+def _repeated(builder: Any, value: Any, of: Any) -> Any:
+    """A vector with `value`, cut to the size of its elements, in each."""
+    first = builder.insert_element(ir.Constant(of, ir.Undefined), builder.trunc(value, of.element), _constant(INT32, 0))
+    return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(INT32, of.count), None))
+
+
+def _pointers(context: Any, builder: Any, signature: Any, arguments: Any) -> Callable[[int, int], Any]:
+    """How the addresses of elements are found, from the numbers of two arguments: an array and an index."""
+
+    def pointer(array: int, first: int) -> Any:
+        data = context.make_array(signature.args[array])(context, builder, arguments[array]).data
+        return builder.gep(data, [arguments[first]])
+
+    return pointer
+
+
+def _vector(builder: Any, start: Any, of: Any, n: int = 0) -> Any:
+    """Address of the n-th vector from an element on."""
+    return builder.bitcast(builder.gep(start, [_constant(ADDRESS, n * of.count)]), of.as_pointer())
 
 
 @intrinsic
-def lowest_bit(typing_context: Any, word: Any) -> Any:
-    """Position of the lowest set bit of a word that has one."""
+def append_spiking(typing_context: Any, words: Any, first: Any, step: Any, rows: Any, n: Any) -> Any:
+    """List those of the words `first` to `first` + WORDS - 1 that have a spike at `step`: their numbers, in `rows` from `n` on.
+
+    They are looked up, eight words at a time, without a branch; so up to 8 places after the last number are overwritten.
+
+    Returns:
+        where the next number goes.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+        _, first, step, _, n = arguments
+        pointer = _pointers(context, builder, signature, arguments)
+        of = ir.VectorType(INT32, WORDS)
+        trains = builder.load(_vector(builder, pointer(0, 1), of), align=4)
+        bit = _repeated(builder, builder.shl(_constant(ADDRESS, 1), step), of)
+        spiking = builder.bitcast(builder.icmp_unsigned("!=", builder.and_(trains, bit), _constant(of, 0)), ir.IntType(WORDS))
+        octets = ir.ArrayType(OCTET, 256)
+        table = cgutils.global_constant(builder, "set_bits", ir.Constant(octets, [ir.Constant(OCTET, x) for x in SET_BITS]))
+        place = pointer(3, 4)
+        for start in range(0, WORDS, 8):
+            octet = builder.trunc(builder.lshr(spiking, _constant(spiking.type, start)), INT8)
+            found = builder.load(builder.gep(table, [_constant(INT32, 0), builder.zext(octet, ADDRESS)]))
+            numbers = builder.add(found, _repeated(builder, builder.add(first, _constant(ADDRESS, start)), OCTET))
+            builder.store(numbers, _vector(builder, place, OCTET), align=2)
+            count = builder.zext(builder.ctpop(octet), ADDRESS)
+            place, n = builder.gep(place, [count]), builder.add(n, count)
+        return n
 
-    return word(word), generate
+    whole = types.intp
+    return whole(words, whole, whole, rows, whole), generate
+
+
+@intrinsic
+def move_rows(typing_context: Any, rows: Any, rows_from: Any, added: Any, target: Any, target_from: Any) -> Any:
+    """Write MOVED row numbers to another place, with a number added to each."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointers(context, builder, signature, arguments)
+        of = ir.VectorType(INT16, MOVED)
+        numbers = builder.load(_vector(builder, pointer(0, 1), of), align=2)
+        moved = builder.add(numbers, _repeated(builder, arguments[2], of))
+        builder.store(moved, _vector(builder, pointer(3, 4), of), align=2)
+        return context.get_dummy_value()
+
+    whole = types.intp
+    return types.void(rows, whole, whole, target, whole), generate
 
 
 @intrinsic
 def add_rows(
-    typing_context: Any, weight: Any, weight_from: Any, rows: Any, rows_from: Any, n: Any, sums: Any, sums_from: Any
+    typing_context: Any, weight: Any, weight_from: Any, rows: Any, rows_from: Any, n: Any, sums: Any, sums_from: Any, shift: Any
 ) -> Any:
-    """Add `n` rows of `weight`, given by their 8-bit numbers in `rows`, to `sums`; of each array from an index on, flattened.
+    """Add `n` rows of `weight`, given by their numbers in `rows`, to `sums`, shifted to the left.
 
-    A row has ROW_BITS of integers. They are added in registers, as what they are: numba's own loops would store and load the
-    sums for every row. `sums` are 32-bit.
+    A row has LANES bytes, each from 0 to 255, in `lane_order`; `n` is a multiple of UNROLLED, at most ROWS_AT_ONCE.
+
+    Rows are added in registers: as numbers of 16 bits that are two bytes each, and once more the upper bytes alone. The sum
+    of the upper bytes is right, and taking it from the other sum, where it has overflowed, leaves the sum of the lower ones.
+    Rows of 16 bits would take fewer instructions, but twice the memory, and to fetch that is what takes the time.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        def pointer(array: int, first: int) -> Any:
-            data = context.make_array(signature.args[array])(context, builder, arguments[array]).data
-            return builder.gep(data, [arguments[first]])
-
-        weights, numbers, totals = pointer(0, 1), pointer(2, 3), pointer(5, 6)
-        bits = weight.dtype.bitwidth
-        lanes = VECTOR_BITS // bits
-        addends, total = (ir.VectorType(ir.IntType(size), lanes) for size in (bits, 32))
-
-        def vector(start: Any, part: int, of: Any) -> Any:
-            return builder.bitcast(builder.gep(start, [ir.Constant(ADDRESS, part * lanes)]), of.as_pointer())
-
-        registers = [cgutils.alloca_once(builder, addends) for _ in range(ROW_BITS // VECTOR_BITS)]
-        for register in registers:
-            builder.store(ir.Constant(addends, None), register)
-        with cgutils.for_range(builder, arguments[4], intp=ADDRESS) as loop:
-            number = builder.zext(builder.load(builder.gep(numbers, [loop.index])), ADDRESS)
-            row = builder.gep(weights, [builder.mul(number, ir.Constant(ADDRESS, ROW_BITS // bits))])
-            for part, register in enumerate(registers):
-                added = builder.add(builder.load(register), builder.load(vector(row, part, addends), align=bits // 8))
-                builder.store(added, register)
-        for part, register in enumerate(registers):
-            where = vector(totals, part, total)
-            added = builder.load(register)
-            if bits < 32:
-                added = builder.sext(added, total)
-            builder.store(builder.add(builder.load(where, align=4), added), where, align=4)
+        pointer = _pointers(context, builder, signature, arguments)
+        table, numbers, totals = pointer(0, 1), pointer(2, 3), pointer(5, 6)
+        vectors = range(LANES // VECTOR)
+        byte = _constant(SHORTS, 8)
+        both, upper = ([cgutils.alloca_once(builder, SHORTS) for _ in vectors] for _ in range(2))
+        for register in (*both, *upper):
+            builder.store(_constant(SHORTS, 0), register)
+        turns = builder.udiv(arguments[4], _constant(ADDRESS, UNROLLED))
+        with cgutils.for_range(builder, turns, intp=ADDRESS) as loop:
+            for k in range(UNROLLED):
+                place = builder.add(builder.mul(loop.index, _constant(ADDRESS, UNROLLED)), _constant(ADDRESS, k))
+                number = builder.zext(builder.load(builder.gep(numbers, [place])), ADDRESS)
+                row = builder.gep(table, [builder.mul(number, _constant(ADDRESS, LANES))])
+                for v in vectors:
+                    start = builder.gep(row, [_constant(ADDRESS, v * VECTOR)])
+                    pairs = builder.load(builder.bitcast(start, SHORTS.as_pointer()), align=1)
+                    builder.store(builder.add(builder.load(both[v]), pairs), both[v])
+                    builder.store(builder.add(builder.load(upper[v]), builder.lshr(pairs, byte)), upper[v])
+        half, shifts = _constant(INTEGERS, 16), _repeated(builder, arguments[7], INTEGERS)
+        for v in vectors:
+            odd = builder.load(upper[v])
+            even = builder.sub(builder.load(both[v]), builder.shl(odd, byte))
+            pairs_of_sums = [builder.bitcast(sums, INTEGERS) for sums in (even, odd)]
+            lower = [builder.and_(pair, _constant(INTEGERS, 2**16 - 1)) for pair in pairs_of_sums]
+            for k, sums in enumerate((*lower, *(builder.lshr(pair, half) for pair in pairs_of_sums))):
+                where = _vector(builder, totals, INTEGERS, 4 * v + k)
+                builder.store(builder.add(builder.load(where, align=4), builder.shl(sums, shifts)), where, align=4)
         return context.get_dummy_value()
 
     whole = types.intp
-    return types.void(weight, whole, rows, whole, whole, sums, whole), generate
+    return types.void(weight, whole, rows, whole, whole, sums, whole, whole), generate
+
+
+@intrinsic
+def fire(
+    typing_context: Any, v: Any, v_from: Any, packed: Any, packed_from: Any, current: Any, current_from: Any,
+    threshold: Any, threshold_from: Any, less: Any, step: Any,
+) -> Any:  # fmt: skip
+    """Charge LANES neurons with a current less something, compare, reset by subtraction, and pack the spikes of the step."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointers(context, builder, signature, arguments)
+        *arrays, less, step = [pointer(n, n + 1) for n in range(0, 8, 2)] + list(arguments[8:])
+        missing, bit = (_repeated(builder, x, INTEGERS) for x in (less, builder.shl(_constant(ADDRESS, 1), step)))
+        nothing = _constant(INTEGERS, 0)
+        for n in range(LANES // INTEGERS.count):
+            addresses = [_vector(builder, array, INTEGERS, n) for array in arrays]
+            v, packed, current, threshold = (builder.load(address, align=4) for address in addresses)
+            charged = builder.add(v, builder.sub(current, missing))
+            fires = builder.icmp_signed(">=", charged, threshold)
+            builder.store(builder.sub(charged, builder.select(fires, threshold, nothing)), addresses[0], align=4)
+            builder.store(builder.or_(packed, builder.select(fires, bit, nothing)), addresses[1], align=4)
+        return context.get_dummy_value()
+
+    whole = types.intp
+    return types.void(v, whole, packed, whole, current, whole, threshold, whole, whole, whole), generate

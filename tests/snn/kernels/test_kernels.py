@@ -1,14 +1,26 @@
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
+from separator.snn import reference
+from separator.snn.affine import affine_map
+from separator.snn.kernels import events
 from separator.snn.kernels.compiled import compiled
-from separator.snn.kernels.events import event_layer, fire_events
+from separator.snn.kernels.events import MOST_ROWS, POSITIONS, event_layer, fire_events
 from separator.snn.kernels.geometry import Geometry
 from separator.snn.kernels.threads import in_threads
+from separator.snn.kernels.vectors import LANES, ROWS_AT_ONCE
+from separator.snn.neuron import IFParameters
+from separator.snn.spikes import Spikes
+from separator.snn.spiking import Dynamics, SpikingStage
 
 
 @given(st.integers(1, 50), st.integers(1, 5))
@@ -43,13 +55,105 @@ def test_number_of_threads_changes_no_bit():
     assert 0 < np.bitwise_count(one).mean() < 32
 
 
-@pytest.mark.parametrize("weight", [127, 128, 2**15, 2**23, 2**24])
-def test_weights_of_every_size_count_in_full(weight):
-    """Those that are summed in 16 bits, and the largest there are."""
-    one = np.ones(1, np.int32)
-    layer = event_layer(Geometry(), np.full((1, 1, 1, 1), weight, np.int32), 0 * one, weight * one, 0 * one)
-    words = np.array([0b1011], np.uint32).reshape(1, 1, 1, 1)
-    assert fire_events(words, layer, (1, 1), 4, 1).item() == 0b1011
+def spiking_stage(layer, weight, window, bias=None, threshold=None, start=0.0):
+    """A converted stage with given weights; by default each neuron's threshold is the largest weight."""
+    outputs = len(weight)
+    threshold = torch.full((outputs,), int(weight.abs().max())) if threshold is None else threshold
+    neurons = IFParameters(threshold.int(), (threshold * start).int())
+    bias = torch.zeros(outputs) if bias is None else bias
+    return SpikingStage(affine_map(layer), "fire", weight, bias.int(), neurons, torch.ones(outputs), Dynamics(window, start))
+
+
+def assert_equals_reference(stage, trains):
+    """Shape of the trains: (N_s, B, C_in, ...)."""
+    fired = stage.fire(Spikes.pack(torch.from_numpy(trains)))
+    assert stage._event_driven is not None
+    expected = reference.fire(stage, reference.currents(stage, trains.astype(np.int64)))
+    assert np.array_equal(fired.trains().numpy(), expected)
+    return expected.mean()
+
+
+@pytest.mark.parametrize("largest", [2**7 - 1, 2**7, 2**15 - 1, 2**15, 2**20, 2**24])
+def test_weights_of_every_size_count_in_full(largest):
+    """Of one byte to four, of either sign, and the largest there are."""
+    weight = torch.tensor([[largest, -largest], [1 - largest, largest]])
+    trains = np.array([[1, 0], [1, 1], [0, 0], [0, 1], [1, 0]] * 5)[:, None]
+    fired = assert_equals_reference(spiking_stage(nn.Linear(2, 2), weight, 25, bias=torch.ones(2)), trains)
+    assert 0 < fired < 1
+
+
+@pytest.mark.parametrize("inputs", [ROWS_AT_ONCE - 1, ROWS_AT_ONCE, ROWS_AT_ONCE + 1, 2 * ROWS_AT_ONCE, 2 * ROWS_AT_ONCE + 1])
+@pytest.mark.parametrize("largest", [2**7 - 1, 2**15 - 1])
+def test_sums_overflow_nowhere(inputs, largest):
+    """All inputs spike at all steps, and all weights are the largest, the smallest or of bytes that add up to the most."""
+    weight = torch.tensor([largest, -largest, 2 ** (largest.bit_length() - 7) - 1])[:, None].expand(-1, inputs)
+    exact = weight.sum(1).abs().clamp(min=1)
+    for threshold in (exact - 1, exact, exact + 1):
+        stage = spiking_stage(nn.Linear(inputs, 3), weight, 32, threshold=threshold.clamp(min=1))
+        assert_equals_reference(stage, np.ones((32, 2, inputs), np.int64))
+
+
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (1, 4), (2, 3), (4, 2), (6, 9), (5, 1), (1, 70)])
+@pytest.mark.parametrize("rate", [0.0, 0.2, 1.0])
+def test_layers_of_several_blocks_and_jobs(stride, dilation, rate):
+    """Sizes that fill no block: of outputs, of words searched at once, of positions of a job, of rows added at once."""
+    rng = np.random.default_rng(stride)
+    layer = nn.Conv1d(101, LANES + 5, 3, stride=stride, dilation=dilation, padding=dilation)
+    weight = torch.from_numpy(rng.integers(-127, 128, layer.weight.shape))
+    bias, threshold = (torch.from_numpy(rng.integers(low, 900, len(weight))) for low in (-900, 1))
+    stage = spiking_stage(layer, weight, 3, bias, threshold, 0.5)
+    trains = (rng.random((3, 2, 101, POSITIONS * stride + 7)) < rate).astype(np.int64)
+    assert 0 < assert_equals_reference(stage, trains) < 1
+
+
+def test_images_are_convolved_row_by_row():
+    rng = np.random.default_rng(0)
+    layer = nn.Conv2d(3, 6, (3, 2), stride=(2, 1), dilation=(1, 3), padding=(2, 4))
+    weight = torch.from_numpy(rng.integers(-(2**12), 2**12, layer.weight.shape))
+    trains = (rng.random((32, 3, 3, 8, 40)) < 0.3).astype(np.int64)
+    assert 0 < assert_equals_reference(spiking_stage(layer, weight, 32), trains) < 1
+
+
+def test_jobs_take_fewer_positions_where_lists_are_long(monkeypatch):
+    monkeypatch.setattr(events, "LISTED", 100)
+    rng = np.random.default_rng(0)
+    layer = nn.Conv1d(9, 4, 3, padding=1)
+    weight = torch.from_numpy(rng.integers(-127, 128, layer.weight.shape))
+    trains = (rng.random((2, 2, 9, 11)) < 0.5).astype(np.int64)
+    assert 0 < assert_equals_reference(spiking_stage(layer, weight, 2), trains) < 1
+
+
+@pytest.mark.parametrize("inputs", [MOST_ROWS, MOST_ROWS + 1])
+def test_layers_of_more_rows_than_numbers_are_left_to_dense_maps(inputs):
+    weight = torch.zeros(1, inputs, dtype=torch.int32)
+    weight[0, -3:] = torch.tensor([5, -2, 7])
+    stage = spiking_stage(nn.Linear(inputs, 1), weight, 3)
+    trains = torch.zeros(3, 1, inputs)
+    trains[0, 0, -1] = trains[1, 0, -2] = trains[2, 0, -3] = 1
+    assert (stage._event_driven is not None) == (inputs == MOST_ROWS)
+    assert stage.fire(Spikes.pack(trains)).words.tolist() == [[0b001]]
+
+
+EVERYWHERE = """
+import numpy as np
+from separator.snn.kernels.events import Geometry, event_layer, fire_events
+rng = np.random.default_rng(0)
+weight = rng.integers(-(2**9), 2**9, (140, 90, 1, 3), dtype=np.int32)
+bias, threshold, start = (rng.integers(low, 2**12, 140, dtype=np.int32) for low in (-(2**12), 1, 0))
+layer = event_layer(Geometry((1, 3), before=(0, 2), dilation=(1, 2)), weight, bias, threshold, start)
+words = rng.integers(0, 2**32, (1, 1, 40, 90), dtype=np.uint32)
+print(fire_events(words, layer, (1, 40), 32, 1).tobytes().hex())
+"""
+
+
+def test_machines_with_shorter_vectors_fire_the_same_spikes(tmp_path):
+    def spikes(**machine):
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), **machine}
+        return subprocess.run([sys.executable, "-c", EVERYWHERE], env=environment, capture_output=True, check=True).stdout
+
+    plain = spikes(NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="")
+    assert plain == spikes()
+    assert len(set(plain)) == 17  # hexadecimal digits and the end of the line
 
 
 def test_kernels_compile_where_nothing_can_be_kept():
