@@ -23,8 +23,8 @@ Kernel = Callable[[Tensor, Sequence[int], int], Tensor]
 def event_driven(apply: AffineMap, weight: Tensor, bias: Tensor, neurons: IFParameters) -> Callable[[Spikes], Spikes] | None:
     """The execution of a pipelined stage by a kernel, as `SpikingStage` has it; None if there is no kernel for it.
 
-    There are kernels for ungrouped layers: on the CPU where there is numba, of up to MOST_ROWS weights to an output, and on GPUs
-    with 8-bit tensor cores where there is Triton.
+    There are kernels for ungrouped layers: on the CPU where there is numba, of up to MOST_ROWS weights to an output, and on
+    GPUs with 8-bit tensor cores where there is Triton.
     """
     make = MAKERS.get(weight.device.type)
     if make is None or apply.groups != 1:
