@@ -65,7 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _sweep(arguments: argparse.Namespace) -> int:
     from separator.errors import UserError
-    from separator.tasks.sweeps import SYSTEMS, Plan, Sweep, parse_at, run_sweeps
+    from separator.tasks.sweep_plan import SYSTEMS, Plan, Sweep, parse_at
+    from separator.tasks.sweeps import run_sweeps
 
     if not arguments.out:
         raise UserError("a sweep needs --out DIR, the folder for its tables and pictures")

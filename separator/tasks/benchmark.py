@@ -4,9 +4,8 @@ import json
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,42 +13,10 @@ from numpy.typing import NDArray
 
 from separator.errors import UserError
 from separator.tasks.benchmark_systems import ASTEROID, SpikeCheck, check_spikes, in_hands, model_named, parse_system
+from separator.tasks.measurement import Case, Measurement, fastest
 from separator.tasks.memory import working_memory
 
-ROUNDS = 3  # the fastest counts, since another process can only slow one down
-LONG = 20.0  # s of rounds after which none is begun
 CHECKED = 1.0  # s of sound on which spikes are compared; it warms up what it runs, too
-
-
-@dataclass(frozen=True)
-class Case:
-    """What is measured: separating, or a step of conversion."""
-
-    system: str  # see `benchmark`
-    seconds: float  # of sound
-    threads: int  # of the CPU
-    width: int | None = None  # of a network with random weights; see `random_model`
-    rate: float | None = None  # likewise
-    stage: int | None = None  # under conversion, of an analog network; None for separating
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What a case took."""
-
-    case: Case
-    elapsed: float  # s, to separate the sound or to train on one batch; loading the model not counted
-    memory: float  # MB, the most that the process held, torch and the model included
-    firing_rate: float | None = None  # of a spiking network: mean spikes per neuron and time step
-    # Whether its spikes were found to be those of our fastest execution; None where there is nothing to compare.
-    same_spikes: bool | None = None
-    kept: float | None = None  # s, of a step of conversion whose frozen stages need not be simulated again
-    working: float | None = None  # MB beyond what the process held before it separated; None where the system does not tell
-
-    @property
-    def real_time_factor(self) -> float:
-        """Time taken over the length of the sound."""
-        return self.elapsed / self.case.seconds
 
 
 def benchmark(systems: Sequence[str], lengths: Sequence[float], threads: int) -> list[Measurement]:
@@ -122,16 +89,6 @@ def measure_separation(case: Case) -> dict[str, Any]:
     working = working_memory(lambda: separate(mixture))
     values: dict[str, Any] = {"elapsed": fastest(lambda: separate(mixture)), "working": working}
     return values if spikes is None else values | {"firing_rate": spikes.firing_rate, "same_spikes": spikes.same}
-
-
-def fastest(run: Callable[[], object]) -> float:
-    """Seconds of the fastest of up to `ROUNDS` rounds."""
-    times: list[float] = []
-    while len(times) < ROUNDS and sum(times) < LONG:
-        started = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - started)
-    return min(times)
 
 
 def _noise(seconds: float, rate: int) -> NDArray[np.float32]:

@@ -10,8 +10,8 @@ from separator.tasks.benchmark_systems import parse_system
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from separator.tasks.benchmark import Measurement
-    from separator.tasks.sweeps import Line
+    from separator.tasks.measurement import Measurement
+    from separator.tasks.sweep_plan import Line
 
 LABELS = {
     "window": "time window (steps)",

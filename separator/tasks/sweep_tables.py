@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from separator.tasks.tandem_step import BATCH
 
 if TYPE_CHECKING:
-    from separator.tasks.benchmark import Measurement
-    from separator.tasks.sweeps import Line, Point, Sweep
+    from separator.tasks.measurement import Measurement
+    from separator.tasks.sweep_plan import Line, Point, Sweep
 
 TITLES = {
     "window": "Time window (steps)",

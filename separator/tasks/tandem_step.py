@@ -7,7 +7,7 @@ from separator.errors import UserError
 from separator.tasks.benchmark_systems import model_named, parse_system
 
 if TYPE_CHECKING:
-    from separator.tasks.benchmark import Case
+    from separator.tasks.measurement import Case
 
 BATCH = 8  # mixtures, as in the recipes
 
@@ -30,8 +30,8 @@ def measure_step(case: "Case") -> dict[str, Any]:
 
     from separator.snn.execution import execution
     from separator.snn.progressive import ConversionSettings
-    from separator.tasks.benchmark import fastest
     from separator.tasks.conversion import conversion_engine
+    from separator.tasks.measurement import fastest
 
     hands, name, steps = parse_system(case.system)
     network = model_named(name, width=case.width).network.requires_grad_(True)

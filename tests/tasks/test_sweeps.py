@@ -6,9 +6,11 @@ from matplotlib.image import imread
 from separator.cli.main import main
 from separator.errors import UserError
 from separator.tasks import sweep_pictures, sweeps
-from separator.tasks.benchmark import Case, Measurement, measure
+from separator.tasks.benchmark import measure
 from separator.tasks.machine import machine
-from separator.tasks.sweeps import SYSTEMS, Plan, Sweep, run_sweeps
+from separator.tasks.measurement import Case, Measurement
+from separator.tasks.sweep_plan import SYSTEMS, Plan, Sweep
+from separator.tasks.sweeps import run_sweeps
 
 
 @pytest.fixture
