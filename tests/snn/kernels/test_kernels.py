@@ -1,3 +1,4 @@
+import importlib
 import os
 import subprocess
 import sys
@@ -153,6 +154,21 @@ def test_machines_with_shorter_vectors_fire_the_same_spikes(tmp_path):
     plain = spikes(NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="")
     assert plain == spikes()
     assert len(set(plain)) == 17  # hexadecimal digits and the end of the line
+
+
+def test_kept_kernels_are_not_used_after_a_change_to_what_they_use(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    lines = "from separator.snn.kernels.compiled import compiled", "from used_by_kernel import FACTOR", "@compiled"
+    (tmp_path / "kernel.py").write_text("\n".join([*lines, "def times(x):", "    return FACTOR * x"]))
+    for factor in (2, 3):
+        (tmp_path / "used_by_kernel.py").write_text(f"FACTOR = {factor}  # {'longer' * factor}")
+        for _ in range(2):
+            for module in ("kernel", "used_by_kernel"):
+                sys.modules.pop(module, None)
+            importlib.invalidate_caches()
+            times = importlib.import_module("kernel").times
+            assert times(7) == factor * 7
+    assert sum(times.stats.cache_hits.values()) == 1
 
 
 def test_kernels_compile_where_nothing_can_be_kept():
