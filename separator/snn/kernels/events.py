@@ -75,7 +75,7 @@ def event_layer(geometry: Geometry, weight: Integers, bias: Integers, threshold:
         threshold: (C_out,).
         start: (C_out,), start potential.
     """
-    planes = next(n for n in range(1, 5) if n == 4 or np.abs(weight.astype(np.int64)).max() < 2 ** (8 * n - 1))
+    planes = int(np.abs(weight).max()).bit_length() // 8 + 1  # with a bit for the sign
     excess = 2 ** (8 * planes - 1)
     outputs = len(weight)
     blocks = -(-outputs // LANES)

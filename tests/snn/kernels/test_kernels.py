@@ -115,9 +115,9 @@ def test_images_are_convolved_row_by_row():
 
 
 def test_jobs_take_fewer_positions_where_lists_are_long(monkeypatch):
-    monkeypatch.setattr(events, "LISTED", 100)
+    monkeypatch.setattr(events, "LISTED", 2 * 2 * (9 * 3 + 1))  # two positions, two steps
     rng = np.random.default_rng(0)
-    layer = nn.Conv1d(9, 4, 3, padding=1)
+    layer = nn.Conv1d(9, 4, 3, dilation=3, padding=3)
     weight = torch.from_numpy(rng.integers(-127, 128, layer.weight.shape))
     trains = (rng.random((2, 2, 9, 11)) < 0.5).astype(np.int64)
     assert 0 < assert_equals_reference(spiking_stage(layer, weight, 2), trains) < 1
