@@ -67,7 +67,7 @@ def event_layer(geometry: Geometry, weight: Integers, bias: Integers, threshold:
         threshold: (C_out,).
         start: (C_out,), start potential.
     """
-    planes = next(n for n in range(1, 5) if n == 4 or np.abs(weight.astype(np.int64)).max() < 2 ** (8 * n - 1))
+    planes = int(np.abs(weight).max()).bit_length() // 8 + 1  # with a bit for the sign
     excess = 2 ** (8 * planes - 1)
     outputs = len(weight)
     blocks = -(-outputs // LANES)
@@ -133,7 +133,7 @@ def _fire(  # noqa: ANN202
         image, y = job // (runs[0] * runs[1] * rows_out), job // (runs[0] * runs[1]) % rows_out
         first = job // runs[1] % runs[0] + job % runs[1] * positions * apart
         here = min(positions, (columns_out - first + apart - 1) // apart)
-        end = 0
+        end = 0  # 1. the spiking inputs of each input position
         for i in range(kernel[0]):
             i_y = y * stride[0] + i * dilation[0] - before[0]
             for m in range((here - 1) * ahead + kernel[1]):
@@ -148,7 +148,7 @@ def _fire(  # noqa: ANN202
                         for c in range(0, inputs, WORDS):
                             end = append_spiking(trains, c, t, listed, end)
                 place[i, m, window] = end
-        end = 0
+        end = 0  # 2. the rows that each output position adds
         for p in range(here):
             for t in range(window):
                 k = p * window + t
@@ -168,7 +168,7 @@ def _fire(  # noqa: ANN202
                     selected[end] = rows - 1
                     end += 1
         begin[here * window] = end
-        for block in range(blocks):
+        for block in range(blocks):  # 3. their sums, charge and spikes
             o = block * LANES
             for p in range(here):
                 for n in range(LANES):

@@ -1,7 +1,6 @@
 """What numba lacks: vector operations, written in LLVM's terms, which become whatever instructions the machine has.
 
-Arrays are given with an index to start from, as if flattened. Who changes this file changes the kernel's as well: numba keeps
-compiled kernels until their own file is newer.
+Arrays are given with an index to start from, as if flattened.
 """
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+import importlib
 import os
 import subprocess
 import sys
@@ -115,9 +116,9 @@ def test_images_are_convolved_row_by_row():
 
 
 def test_jobs_take_fewer_positions_where_lists_are_long(monkeypatch):
-    monkeypatch.setattr(events, "LISTED", 100)
+    monkeypatch.setattr(events, "LISTED", 2 * 2 * (9 * 3 + 1))  # two positions, two steps
     rng = np.random.default_rng(0)
-    layer = nn.Conv1d(9, 4, 3, padding=1)
+    layer = nn.Conv1d(9, 4, 3, dilation=3, padding=3)
     weight = torch.from_numpy(rng.integers(-127, 128, layer.weight.shape))
     trains = (rng.random((2, 2, 9, 11)) < 0.5).astype(np.int64)
     assert 0 < assert_equals_reference(spiking_stage(layer, weight, 2), trains) < 1
@@ -154,6 +155,21 @@ def test_machines_with_shorter_vectors_fire_the_same_spikes(tmp_path):
     plain = spikes(NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="")
     assert plain == spikes()
     assert len(set(plain)) == 17  # hexadecimal digits and the end of the line
+
+
+def test_kept_kernels_are_not_used_after_a_change_to_what_they_use(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    lines = "from separator.snn.kernels.compiled import compiled", "from used_by_kernel import FACTOR", "@compiled"
+    (tmp_path / "kernel.py").write_text("\n".join([*lines, "def times(x):", "    return FACTOR * x"]))
+    for factor in (2, 3):
+        (tmp_path / "used_by_kernel.py").write_text(f"FACTOR = {factor}  # {'longer' * factor}")
+        for _ in range(2):
+            for module in ("kernel", "used_by_kernel"):
+                sys.modules.pop(module, None)
+            importlib.invalidate_caches()
+            times = importlib.import_module("kernel").times
+            assert times(7) == factor * 7
+    assert sum(times.stats.cache_hits.values()) == 1
 
 
 def test_kernels_compile_where_nothing_can_be_kept():
