@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
-SHARES = 4  # of the work for each thread, so that none waits long for the slowest
+SHARES = 16  # of the work for each thread, so that none waits long for the slowest
 
 
 @lru_cache(maxsize=1)
