@@ -19,7 +19,6 @@ from separator.audio.files import STREAMED_SIZE, to_int16
 from separator.errors import UserError
 
 Encoding = Literal["u8", "s16le", "s24le", "s32le", "f32le", "f64le"]
-RawEncoding = Literal["s16le", "f32le"]
 BYTES: dict[Encoding, int] = {"u8": 1, "s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4, "f64le": 8}
 # Encodings by the format tag of a wav file and the bits of a sample.
 TAGGED: dict[tuple[int, int], Encoding] = {

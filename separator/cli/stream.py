@@ -85,7 +85,7 @@ def _sound(arguments: argparse.Namespace, source: "ByteSource", model_rate: int)
 
 def _outputs(arguments: argparse.Namespace, n_src: int, stack: ExitStack) -> list[BinaryIO]:
     """Stdout, or a file for each source."""
-    from separator.tasks.separation import output_paths
+    from separator.tasks.separation import output_paths, refuse_existing
 
     if arguments.to:
         if len(arguments.to) != n_src:
@@ -97,9 +97,8 @@ def _outputs(arguments: argparse.Namespace, n_src: int, stack: ExitStack) -> lis
             paths = [path.with_suffix(".raw") for path in paths]
     if not paths:
         return [stack.enter_context(open(sys.stdout.fileno(), "wb", buffering=0, closefd=False))]
-    for path in paths:
-        if path.is_file() and not arguments.overwrite:
-            raise UserError(f"{path} exists; --overwrite replaces it")
+    if not arguments.overwrite:
+        refuse_existing(filter(Path.is_file, paths))  # named pipes have to exist
     return [stack.enter_context(_opened(path)) for path in paths]
 
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from separator.models.tasnet import TasNet
+from separator.models.tasnet import TasNet, overlap_add
 from separator.snn.streaming import StackStream
 
 
@@ -68,14 +68,9 @@ class TasNetStream:
         ready = activation.shape[-1]
         decoded = network.decode(activation, self.features[:, :ready])  # (B, C, K', L)
         self.features = self.features[:, ready:]
-        first, second = decoded.chunk(2, -1)
-        if self.tail is None:
-            self.tail = torch.zeros_like(second[..., 0, :])
-        before = torch.cat([self.tail[..., None, :], second[..., :-1, :]], -2)
-        self.tail = second[..., -1, :]
-        estimates = (first + before).flatten(-2).float()
+        estimates, self.tail = overlap_add(decoded, self.tail)
         self.given += estimates.shape[-1]
-        return estimates
+        return estimates.float()
 
     def _nothing(self, like: Tensor) -> Tensor:
         return like.new_zeros(len(like), self.network.config.n_src, 0)

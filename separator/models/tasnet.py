@@ -128,7 +128,7 @@ class TasNet(nn.Module):
         """Estimate the sources. Shape: (B, T) -> (B, C, T), any T of at least 1 sample."""
         features = self.encode(mixture)  # (B, K, N)
         frames = self.decode(self.stack(self.stack_input(features)), features)  # (B, C, K, L)
-        return overlap_add(frames)[..., : mixture.shape[-1]].float()
+        return torch.cat(overlap_add(frames), -1)[..., : mixture.shape[-1]].float()
 
     @property
     def exact(self) -> bool:
@@ -171,10 +171,20 @@ class TasNet(nn.Module):
         return torch.cat(frames, 2)
 
 
-def overlap_add(frames: Tensor) -> Tensor:
-    """Waves from frames of which each shares one half with the next. Shape: (..., K, L) -> (..., (K + 1) L / 2)."""
+def overlap_add(frames: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Waves from frames of which each shares one half with the next.
+
+    Args:
+        frames: (..., K, L).
+        tail: second half of the frame before them, (..., L / 2); zeros if None.
+
+    Returns:
+        The wave up to where frames to come have their share, (..., K L / 2), and the tail of the last frame, (..., L / 2).
+    """
     first, second = frames.chunk(2, -1)
-    return (F.pad(first, (0, 0, 0, 1)) + F.pad(second, (0, 0, 1, 0))).flatten(-2)
+    before = torch.zeros_like(second[..., 0, :]) if tail is None else tail
+    shifted = torch.cat([before[..., None, :], second[..., :-1, :]], -2)
+    return (first + shifted).flatten(-2), second[..., -1, :]
 
 
 def _stage(c_in: int, c_out: int, kernel: int, dilation: int, causal: bool) -> Stage:

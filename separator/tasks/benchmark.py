@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from separator.errors import UserError
-from separator.tasks.benchmark_systems import ASTEROID, SpikeCheck, check_spikes, in_hands, model_named, parse_system
+from separator.tasks.benchmark_systems import (
+    ASTEROID,
+    SpikeCheck,
+    check_spikes,
+    in_hands,
+    in_segments,
+    model_named,
+    parse_system,
+)
 from separator.tasks.measurement import Case, Measurement, fastest
 from separator.tasks.memory import working_memory
 
@@ -109,22 +117,11 @@ def _separator(case: Case) -> tuple[Callable[[NDArray[np.float32]], object], int
 
 
 def _asteroid() -> tuple[Callable[[NDArray[np.float32]], object], int]:
-    """What separates a mixture (T,), and its sample rate; as many seconds at a time as ours."""
-    import torch
+    """What separates a mixture (T,), and its sample rate."""
     from asteroid.models import ConvTasNet
 
-    from separator.audio.blocks import in_blocks_of
-    from separator.tasks.separation import SEGMENT
-
     rate = 8000
-    network = ConvTasNet(n_src=2, sample_rate=rate).eval()
-
-    def estimate(chunk: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.no_grad():
-            estimates: NDArray[np.float32] = network(torch.from_numpy(np.array(chunk))).numpy()
-        return estimates
-
-    return lambda mixture: [estimate(block) for block in in_blocks_of(round(SEGMENT * rate), [mixture[None]])], rate
+    return in_segments(ConvTasNet(n_src=2, sample_rate=rate).eval(), rate), rate
 
 
 if __name__ == "__main__":

@@ -138,23 +138,29 @@ def in_hands(hands: str, separator: "Separator") -> Callable[[NDArray[np.float32
 
     network = separator.model.network
     if hands == "spikingjelly":
-        from separator.audio.blocks import in_blocks_of
         from separator.snn.spikingjelly import SpikingJellyStack
-        from separator.tasks.separation import SEGMENT
 
         network.stack = SpikingJellyStack(network.stack)  # type: ignore[assignment]
-        samples = round(SEGMENT * separator.sample_rate)  # it has no stream, and long sound does not fit into memory as a whole
-
-        def simulate(mixture: NDArray[np.float32]) -> object:
-            with torch.no_grad():
-                return [network(torch.from_numpy(block)).numpy() for block in in_blocks_of(samples, [mixture[None]])]
-
-        return simulate
+        return in_segments(network, separator.sample_rate)
 
     def separate(mixture: NDArray[np.float32]) -> object:
         bf16 = torch.autocast("cpu", torch.bfloat16, enabled=hands == "bf16")
         with bf16, execution("dense" if hands == "dense" else "fastest"):
             return separator.separate(mixture, separator.sample_rate)
+
+    return separate
+
+
+def in_segments(network: "torch.nn.Module", rate: int) -> Callable[[NDArray[np.float32]], object]:
+    """How a network without a stream is run: as many seconds at a time as ours, since long sound does not fit into memory."""
+    import torch
+
+    from separator.audio.blocks import in_blocks_of
+    from separator.tasks.separation import SEGMENT
+
+    def separate(mixture: NDArray[np.float32]) -> object:
+        with torch.no_grad():
+            return [network(torch.tensor(block)) for block in in_blocks_of(round(SEGMENT * rate), [mixture[None]])]
 
     return separate
 

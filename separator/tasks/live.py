@@ -60,6 +60,12 @@ def _samples_of(estimates: torch.Tensor) -> Array:
     return samples
 
 
+def require_rate(sample_rate: float) -> None:
+    """Raise a UserError where a sample rate is none."""
+    if sample_rate < 1 or sample_rate != int(sample_rate):
+        raise UserError(f"a sample rate is a whole number of Hz, not {sample_rate}")
+
+
 class SeparationStream:
     """Sources of live sound: `push` blocks of any size, `pull` what is ready, `finish` when the sound ends.
 
@@ -79,8 +85,7 @@ class SeparationStream:
     """
 
     def __init__(self, network: EstimateStream, n_src: int, gain: float, model_rate: int, sample_rate: int) -> None:
-        if sample_rate < 1 or sample_rate != int(sample_rate):
-            raise UserError(f"a sample rate is a whole number of Hz, not {sample_rate}")
+        require_rate(sample_rate)
         self.sample_rate, self.n_src = int(sample_rate), n_src
         self.pushed = self.pulled = 0  # samples
         self.elapsed = 0.0  # s, of computing

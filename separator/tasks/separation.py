@@ -20,7 +20,7 @@ from separator.audio.files import STANDARD_STREAM, AudioReader, Spool, open_audi
 from separator.audio.level import ClipPolicy, NormalEquations, fit_peak, mixture_gains, normal_equations
 from separator.audio.resample import resample_blocks
 from separator.errors import UserError
-from separator.tasks.live import EstimateStream, SeparationStream
+from separator.tasks.live import EstimateStream, SeparationStream, require_rate
 
 if TYPE_CHECKING:
     from separator.models import SeparationModel
@@ -141,8 +141,7 @@ class Separator:
         Raises:
             UserError: `wave` is empty, of another shape or type, or has NaN or infinite samples; the rate is no rate.
         """
-        if sample_rate < 1 or sample_rate != int(sample_rate):
-            raise UserError(f"a sample rate is a whole number of Hz, not {sample_rate}")
+        require_rate(sample_rate)
         mixture = np.atleast_2d(_samples(wave))
         pieces = list(self._stream([mixture], sample_rate))
         heard = np.concatenate([piece for piece, _ in pieces], axis=-1)
