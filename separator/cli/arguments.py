@@ -1,7 +1,6 @@
 """Arguments that several commands take."""
 
 import argparse
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,10 +31,10 @@ def load_named_model(text: str, device: str) -> "tuple[str, SeparationModel]":
         UserError: there is no such model, or it cannot have these time steps.
     """
     from separator import models
+    from separator.models.card import split_steps
 
     name, model = named(text)
-    steps = re.fullmatch(r"(.+)@(\d+)", model)
-    path, time_steps = (steps[1], int(steps[2])) if steps else (model, None)
+    path, time_steps = split_steps(model)
     return name, models.load_model(path, device=device, time_steps=time_steps)
 
 

@@ -1,6 +1,7 @@
 """What a model file says about itself: JSON in the header of a safetensors file, read without loading torch."""
 
 import json
+import re
 import struct
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -98,6 +99,12 @@ def read_card(path: Path) -> ModelCard:
     except (TypeError, KeyError, ValueError) as error:
         raise UserError(f"{path} has damaged metadata ({error}); get it again") from error
     return card
+
+
+def split_steps(text: str) -> tuple[str, int | None]:
+    """Model and time steps of `MODEL@STEPS`, of which the second part may be missing."""
+    steps = re.fullmatch(r"(.+)@(\d+)", text)
+    return (steps[1], int(steps[2])) if steps else (text, None)
 
 
 def shipped_path(name: str) -> Path:

@@ -1,6 +1,5 @@
 """What is measured: shipped models, model files, and networks with random weights, each also in other hands."""
 
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from separator.errors import UserError
+from separator.models.card import split_steps
 
 if TYPE_CHECKING:
     import torch
@@ -52,9 +52,7 @@ def parse_system(system: str) -> SystemName:
     *hands, rest = system.split(":", 1)
     if hands and hands[0] not in HANDS:
         raise UserError(f"nothing runs a network as '{hands[0]}'; take {', '.join(HANDS)}")
-    steps = re.fullmatch(r"(.+)@(\d+)", rest)
-    name, window = (steps[1], int(steps[2])) if steps else (rest, None)
-    return SystemName(hands[0] if hands else "", name, window)
+    return SystemName(hands[0] if hands else "", *split_steps(rest))
 
 
 def model_named(name: str, steps: int | None = None, width: int | None = None, rate: float | None = None) -> "SeparationModel":
