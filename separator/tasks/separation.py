@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from separator.models import SeparationModel
     from separator.snn.activity import Activity
 
-# The spiking network of the published size needs most memory, a potential for every neuron: the process takes 1.4 GB, 0.5 GB of
-# them torch itself (shipped size: 0.7 GB). Shorter is not less: under 32 MiB a tensor, glibc's heap fragments (20 s: 2.2 GB).
+# Memory is that of a segment, of the published size's spiking network most: a potential for every neuron. Much shorter is not
+# less: under 32 MiB a tensor, glibc's heap fragments.
 SEGMENT = 24.0  # seconds
 
 # What sources are scaled to: to add up to the mixture as well as possible, which takes all of it, or by the one gain in the
