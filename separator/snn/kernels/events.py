@@ -2,11 +2,13 @@
 
 A job is a run of output positions of one row that see common inputs: for a dilated convolution, every so many-th position.
 
-1. Each input position that the job sees is listed once: for each time step, the inputs that spike.
+1. Each input position that the job sees is listed once: for each time step, the inputs that spike. Three spikes or more one
+   after the other are a run, which is listed but twice: where it begins, and where it ends. (Where that saves little, they
+   are listed as single spikes.)
 2. For each output position and step, the lists of the positions that its taps see are put together to one, of the rows of
    weights that spikes select.
 3. For a block of outputs, whose weights stay in the second-level cache meanwhile, the rows of each list are summed in registers
-   and charge the membrane potentials; the spikes that these fire are packed at once.
+   and charge the membrane potentials; the spikes that these fire are packed at once. Runs are summed to a current that lasts.
 
 Weights are split into bytes from 0 to 255, by adding half of their range to them, which is taken from the sums again as many
 times as there were spikes. Weights of 8 bits are one such plane; others take two, three or four, added one after another.
@@ -31,15 +33,21 @@ from separator.snn.kernels.vectors import (
     WORDS,
     add_rows,
     append_spiking,
+    bits_set,
     fire,
     lane_order,
     move_rows,
+    tell_runs,
 )
 
 MOST_ROWS = 2**16 - 1  # inputs times taps whose numbers fit in 16 bits; one more number is for a row of zeros
 POSITIONS = 32  # output positions of a job, at most
 LISTED = 2**22  # row numbers that a job has room for, if that is not less than one position can have
 CACHE_LINE = 64  # bytes
+KINDS = 3  # of events: a single spike, the begin of a run, its end
+# Rows of LANES bytes that runs must save for each output position and step, so that telling them from single spikes pays, and
+# input positions that this is judged from.
+PAYS, SAMPLED = 48, 16
 
 Words = NDArray[np.uint32]
 Integers = NDArray[np.int32]
@@ -97,7 +105,10 @@ def fire_events(words: Words, layer: EventLayer, sizes: Sequence[int], window: i
     positions = max(1, min(POSITIONS, LISTED // (window * layer.weight.shape[2])))
     runs = min(apart, sizes[1]), -(-sizes[1] // (apart * positions))
     numbers = layer.weight, layer.excess, layer.bias, layer.threshold, layer.start
-    shared = (np.ascontiguousarray(words), *numbers, *layer.geometry, window, apart, positions, runs, fired)
+    words = np.ascontiguousarray(words)
+    blocks, planes, rows, _ = layer.weight.shape
+    kinds = KINDS if _events_saved(words, window) * (rows - 1) / words.shape[3] * blocks * planes >= PAYS else 1
+    shared = (words, *numbers, *layer.geometry, window, kinds, apart, positions, runs, fired)
     in_threads(lambda first, last: _fire(first, last, *shared), len(words) * sizes[0] * runs[0] * runs[1], threads)
     return fired
 
@@ -111,29 +122,51 @@ def _on_cache_lines(shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 @compiled
+def _events_saved(words, window):  # noqa: ANN001, ANN202
+    """How many fewer events than spikes there are if runs are told: per input position and step, the mean of a sample."""
+    rows = words.reshape(-1, words.shape[-1])
+    trains = np.zeros((rows.shape[1] + WORDS - 1) // WORDS * WORDS, np.uint32)
+    parts = np.empty((KINDS * 2, len(trains)), np.uint16)
+    saved, places = 0, range(0, len(rows), max(1, len(rows) // SAMPLED))
+    for at in places:
+        for c in range(len(rows[at])):
+            trains[c] = rows[at, c]
+        for c in range(0, len(trains), WORDS):
+            tell_runs(trains, c, window, parts, len(trains))
+        for c in range(len(trains)):
+            saved += bits_set(trains[c])
+            for part in range(len(parts)):
+                saved -= bits_set(parts[part, c])
+    return saved / max(1, len(places) * window)
+
+
+@compiled
 def _fire(  # noqa: ANN202
     first_job, last_job, words, weight, excess, bias, threshold, start,  # noqa: ANN001
-    kernel, stride, before, dilation, window, apart, positions, runs, fired,  # noqa: ANN001
+    kernel, stride, before, dilation, window, kinds, apart, positions, runs, fired,  # noqa: ANN001
 ):  # fmt: skip
     _, height, width, inputs = words.shape
     _, rows_out, columns_out, outputs = fired.shape
     blocks, planes, rows, _ = weight.shape
     ahead = apart * stride[1] // dilation[1]  # positions in use that lie between what an output and the next one see first
     seen = (positions - 1) * ahead + kernel[1]
-    trains = np.zeros((inputs + WORDS - 1) // WORDS * WORDS, np.uint32)  # of one input position, and silence
-    # Spiking inputs of each input position in use, per step, and where each list starts.
+    padded = (inputs + WORDS - 1) // WORDS * WORDS
+    trains = np.zeros(padded, np.uint32)  # of one input position, then silence
+    parts = np.zeros((KINDS * 2, padded), np.uint16)  # of these, by kind, 16 steps each
+    numbers = np.arange(padded).astype(np.uint16)
+    # Inputs with events at each input position in use, per step and kind, and where each list starts.
     listed = np.empty(kernel[0] * min(seen, positions * kernel[1]) * window * inputs + MOVED, np.uint16)
-    place = np.empty((kernel[0], seen, window + 1), np.int64)
-    # Rows of weights that each output position adds, per step, where each list starts, and how many spikes there are.
-    selected = np.empty(positions * window * (rows + UNROLLED) + MOVED, np.uint16)
-    begin = np.empty(positions * window + 1, np.int64)
-    spikes = np.empty(positions * window, np.int64)
-    v, packed = np.empty(LANES, np.int32), np.empty(LANES, np.uint32)
+    place = np.empty((kernel[0], seen, window * kinds + 1), np.int64)
+    # Rows of weights that each output position adds, per step and kind, where each list starts, and how many there are.
+    selected = np.empty(positions * window * (rows + kinds * UNROLLED) + MOVED, np.uint16)
+    begin = np.empty(positions * window * kinds + 1, np.int64)
+    events = np.empty(positions * window * kinds, np.int64)
+    v, standing, packed = np.empty(LANES, np.int32), np.empty(LANES, np.int32), np.empty(LANES, np.uint32)
     for job in range(first_job, last_job):
         image, y = job // (runs[0] * runs[1] * rows_out), job // (runs[0] * runs[1]) % rows_out
         first = job // runs[1] % runs[0] + job % runs[1] * positions * apart
         here = min(positions, (columns_out - first + apart - 1) // apart)
-        end = 0  # 1. the spiking inputs of each input position
+        end = 0  # 1. the events of each input position
         for i in range(kernel[0]):
             i_y = y * stride[0] + i * dilation[0] - before[0]
             for m in range((here - 1) * ahead + kernel[1]):
@@ -142,46 +175,59 @@ def _fire(  # noqa: ANN202
                 if used:
                     for c in range(inputs):
                         trains[c] = words[image, i_y, i_x, c]
-                for t in range(window):
-                    place[i, m, t] = end
-                    if used:
+                    if kinds == KINDS:
                         for c in range(0, inputs, WORDS):
-                            end = append_spiking(trains, c, t, listed, end)
-                place[i, m, window] = end
+                            tell_runs(trains, c, window, parts, padded)
+                    else:
+                        for c in range(inputs):
+                            parts[0, c], parts[1, c] = trains[c] & 0xFFFF, trains[c] >> 16
+                for t in range(window):
+                    for kind in range(kinds):
+                        place[i, m, t * kinds + kind] = end
+                        if used:
+                            for c in range(0, inputs, WORDS):
+                                at = (2 * kind + t // 16) * padded + c
+                                end = append_spiking(parts, at, t % 16, numbers, c, listed, end)
+                place[i, m, window * kinds] = end
         end = 0  # 2. the rows that each output position adds
         for p in range(here):
-            for t in range(window):
-                k = p * window + t
-                begin[k] = end
+            for k in range(window * kinds):
+                at = p * window * kinds + k
+                begin[at] = end
                 added = 0  # to the numbers of inputs, for the tap
                 for i in range(kernel[0]):
                     for m in range(p * ahead, p * ahead + kernel[1]):
-                        source, n = place[i, m, t], place[i, m, t + 1] - place[i, m, t]
+                        source, n = place[i, m, k], place[i, m, k + 1] - place[i, m, k]
                         done = 0
                         while done < n:
                             move_rows(listed, source + done, added, selected, end + done)
                             done += MOVED
                         end += n
                         added += inputs
-                spikes[k] = end - begin[k]
-                while (end - begin[k]) % UNROLLED:
+                events[at] = end - begin[at]
+                while (end - begin[at]) % UNROLLED:
                     selected[end] = rows - 1
                     end += 1
-        begin[here * window] = end
+        begin[here * window * kinds] = end
         for block in range(blocks):  # 3. their sums, charge and spikes
             o = block * LANES
             for p in range(here):
                 for n in range(LANES):
-                    v[n], packed[n] = start[o + n], 0
+                    v[n], standing[n], packed[n] = start[o + n], 0, 0
+                going_on = 0  # runs
                 for t in range(window):
-                    k = p * window + t
-                    for plane in range(planes):
-                        plane_at = (block * planes + plane) * rows * LANES
-                        done = begin[k]
-                        while done < begin[k + 1]:
-                            n = min(ROWS_AT_ONCE, begin[k + 1] - done)
-                            add_rows(weight, plane_at, selected, done, n, v, 0, 8 * plane)
-                            done += n
-                    fire(v, 0, packed, 0, bias, o, threshold, o, excess * spikes[k], t)
+                    at = (p * window + t) * kinds
+                    if kinds == KINDS:
+                        going_on += events[at + 1] - events[at + 2]
+                    for kind in range(kinds):
+                        sums = v if kind == 0 else standing
+                        for plane in range(planes):
+                            plane_at = (block * planes + plane) * rows * LANES
+                            done = begin[at + kind]
+                            while done < begin[at + kind + 1]:
+                                n = min(ROWS_AT_ONCE, begin[at + kind + 1] - done)
+                                add_rows(weight, plane_at, selected, done, n, sums, 0, 8 * plane, kind // 2)
+                                done += n
+                    fire(v, 0, packed, 0, bias, o, standing, 0, threshold, o, excess * (events[at] + going_on), t)
                 for n in range(min(LANES, outputs - o)):
                     fired[image, y, first + p * apart, o + n] = packed[n]

@@ -14,14 +14,14 @@ from numba.extending import intrinsic
 
 VECTOR = 64  # bytes; machines with shorter vectors take several
 LANES = 128  # neurons whose sums are kept in registers; a row of weights has one byte for each
-WORDS = 16  # that are searched for spikes at once
+WORDS = 32  # that are searched for spikes at once
 MOVED = 32  # row numbers that are moved at once
 UNROLLED = 2  # rows that are added between two looks at whether there are more
 ROWS_AT_ONCE = 256  # rows of bytes that add up in 16 bits without overflow
 
 ADDRESS, INT8, INT16, INT32 = (ir.IntType(bits) for bits in (64, 8, 16, 32))
 SHORTS, INTEGERS = (ir.VectorType(kind, VECTOR * 8 // kind.width) for kind in (INT16, INT32))
-OCTET = ir.VectorType(INT16, 8)
+OCTET, NUMBERS = ir.VectorType(INT16, 8), ir.VectorType(INT16, WORDS)
 
 # The positions of the set bits of each byte, lowest first, then those of the others.
 SET_BITS = np.argsort(~np.arange(256)[:, None] >> np.arange(8) & 1, kind="stable").tolist()
@@ -58,36 +58,110 @@ def _vector(builder: Any, start: Any, of: Any, n: int = 0) -> Any:
 
 
 @intrinsic
-def append_spiking(typing_context: Any, words: Any, first: Any, step: Any, rows: Any, n: Any) -> Any:
-    """List those of the words `first` to `first` + WORDS - 1 that have a spike at `step`: their numbers, in `rows` from `n` on.
+def bits_set(typing_context: Any, number: Any) -> Any:
+    """How many bits of an unsigned number are set."""
 
-    They are looked up, eight words at a time, without a branch; so up to 8 places after the last number are overwritten.
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.zext(builder.ctpop(arguments[0]), ADDRESS)
+
+    return types.intp(number), generate
+
+
+@intrinsic
+def tell_runs(typing_context: Any, words: Any, first: Any, window: Any, parts: Any, part_size: Any) -> Any:
+    """Part the trains of the words `first` to `first` + WORDS - 1 into single spikes and runs: where these begin and end.
+
+    A run is three spikes or more one after the other; those that the window cuts short may have been going on. A run ends at
+    the first step without a spike, if that is within the window.
+
+    Args:
+        words: (C,), 32 bits.
+        first: of them.
+        window: steps.
+        parts: to be written, (3, 2, part_size), 16 bits: single spikes, begins and ends, the first 16 steps and the others.
+        part_size: C or more.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointers(context, builder, signature, arguments)
+        of = ir.VectorType(INT32, WORDS)
+        one = _constant(of, 1)
+        last = _repeated(builder, builder.sub(arguments[2], _constant(ADDRESS, 1)), of)
+        trains = builder.load(_vector(builder, pointer(0, 1), of), align=4)
+        going_on = builder.and_(trains, builder.shl(one, last))  # at the last step
+        # Whether there is a spike one step on, and two.
+        next_one = builder.or_(builder.lshr(trains, one), going_on)
+        next_two = builder.or_(builder.lshr(next_one, one), going_on)
+        firsts = builder.and_(trains, builder.and_(next_one, next_two))  # of three spikes
+        seconds = builder.shl(firsts, one)
+        runs = builder.and_(trains, builder.or_(firsts, builder.or_(seconds, builder.shl(seconds, one))))
+        before = builder.shl(runs, one)
+        within = builder.lshr(_constant(of, -1), builder.sub(_constant(of, 31), last))
+        singles = builder.and_(trains, builder.not_(runs))
+        begins = builder.and_(runs, builder.not_(before))
+        ends = builder.and_(within, builder.and_(before, builder.not_(runs)))
+        place = pointer(3, 1)
+        for part in (singles, begins, ends):
+            for half in (part, builder.lshr(part, _constant(of, 16))):
+                steps = builder.trunc(half, NUMBERS)
+                builder.store(steps, _vector(builder, place, NUMBERS), align=2)
+                place = builder.gep(place, [arguments[4]])
+        return context.get_dummy_value()
+
+    whole = types.intp
+    return types.void(words, whole, whole, parts, whole), generate
+
+
+@intrinsic
+def append_spiking(
+    typing_context: Any, trains: Any, trains_from: Any, step: Any, numbers: Any, first: Any, rows: Any, n: Any
+) -> Any:
+    """List those of WORDS trains of 16 steps that have a spike at `step`: write their numbers in `rows` from `n` on.
+
+    Their numbers are `first` and on, and `numbers` has each number at its own place. There is no branch; so up to WORDS places
+    after the last number are overwritten.
 
     Returns:
         where the next number goes.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, first, step, _, n = arguments
         pointer = _pointers(context, builder, signature, arguments)
-        of = ir.VectorType(INT32, WORDS)
-        trains = builder.load(_vector(builder, pointer(0, 1), of), align=4)
-        bit = _repeated(builder, builder.shl(_constant(ADDRESS, 1), step), of)
-        spiking = builder.bitcast(builder.icmp_unsigned("!=", builder.and_(trains, bit), _constant(of, 0)), ir.IntType(WORDS))
-        octets = ir.ArrayType(OCTET, 256)
-        table = cgutils.global_constant(builder, "set_bits", ir.Constant(octets, [ir.Constant(OCTET, x) for x in SET_BITS]))
-        place = pointer(3, 4)
-        for start in range(0, WORDS, 8):
-            octet = builder.trunc(builder.lshr(spiking, _constant(spiking.type, start)), INT8)
-            found = builder.load(builder.gep(table, [_constant(INT32, 0), builder.zext(octet, ADDRESS)]))
-            numbers = builder.add(found, _repeated(builder, builder.add(first, _constant(ADDRESS, start)), OCTET))
-            builder.store(numbers, _vector(builder, place, OCTET), align=2)
-            count = builder.zext(builder.ctpop(octet), ADDRESS)
-            place, n = builder.gep(place, [count]), builder.add(n, count)
-        return n
+        trains = builder.load(_vector(builder, pointer(0, 1), NUMBERS), align=2)
+        bit = _repeated(builder, builder.shl(_constant(ADDRESS, 1), arguments[2]), NUMBERS)
+        spiking = builder.icmp_unsigned("!=", builder.and_(trains, bit), _constant(NUMBERS, 0))
+        place, n = pointer(5, 6), arguments[6]
+        if "+avx512vbmi2" in context.codegen().magic_tuple()[2]:
+            found = builder.load(_vector(builder, pointer(3, 4), NUMBERS), align=2)
+            return _write_compressed(builder, spiking, found, place, n)
+        return _write_looked_up(builder, spiking, arguments[4], place, n)
 
     whole = types.intp
-    return whole(words, whole, whole, rows, whole), generate
+    return whole(trains, whole, whole, numbers, whole, rows, whole), generate
+
+
+def _write_compressed(builder: Any, spiking: Any, numbers: Any, place: Any, n: Any) -> Any:
+    """Write those numbers of WORDS that are spiking by the one instruction that some machines have for it."""
+    kind = ir.FunctionType(NUMBERS, [NUMBERS, NUMBERS, ir.VectorType(ir.IntType(1), WORDS)])
+    compress = cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.avx512.mask.compress.v{WORDS}i16")
+    kept = builder.call(compress, [numbers, _constant(NUMBERS, 0), spiking])
+    builder.store(kept, _vector(builder, place, NUMBERS), align=2)
+    return builder.add(n, builder.zext(builder.ctpop(builder.bitcast(spiking, ir.IntType(WORDS))), ADDRESS))
+
+
+def _write_looked_up(builder: Any, spiking: Any, first: Any, place: Any, n: Any) -> Any:
+    """Write the numbers, from `first` on, of those of WORDS that are spiking, eight at a time, from a table."""
+    octets = ir.ArrayType(OCTET, 256)
+    table = cgutils.global_constant(builder, "set_bits", ir.Constant(octets, [ir.Constant(OCTET, x) for x in SET_BITS]))
+    bits = builder.bitcast(spiking, ir.IntType(WORDS))
+    for start in range(0, WORDS, 8):
+        octet = builder.trunc(builder.lshr(bits, _constant(bits.type, start)), INT8)
+        found = builder.load(builder.gep(table, [_constant(INT32, 0), builder.zext(octet, ADDRESS)]))
+        numbers = builder.add(found, _repeated(builder, builder.add(first, _constant(ADDRESS, start)), OCTET))
+        builder.store(numbers, _vector(builder, place, OCTET), align=2)
+        count = builder.zext(builder.ctpop(octet), ADDRESS)
+        place, n = builder.gep(place, [count]), builder.add(n, count)
+    return n
 
 
 @intrinsic
@@ -108,9 +182,10 @@ def move_rows(typing_context: Any, rows: Any, rows_from: Any, added: Any, target
 
 @intrinsic
 def add_rows(
-    typing_context: Any, weight: Any, weight_from: Any, rows: Any, rows_from: Any, n: Any, sums: Any, sums_from: Any, shift: Any
-) -> Any:
-    """Add `n` rows of `weight`, given by their numbers in `rows`, to `sums`, shifted to the left.
+    typing_context: Any, weight: Any, weight_from: Any, rows: Any, rows_from: Any, n: Any, sums: Any, sums_from: Any, shift: Any,
+    taken: Any,
+) -> Any:  # fmt: skip
+    """Add `n` rows of `weight`, given by their numbers in `rows`, to `sums`, shifted to the left; take them if `taken` is 1.
 
     A row has LANES bytes, each from 0 to 255, in `lane_order`; `n` is a multiple of UNROLLED, at most ROWS_AT_ONCE.
 
@@ -139,6 +214,7 @@ def add_rows(
                     builder.store(builder.add(builder.load(both[v]), pairs), both[v])
                     builder.store(builder.add(builder.load(upper[v]), builder.lshr(pairs, byte)), upper[v])
         half, shifts = _constant(INTEGERS, 16), _repeated(builder, arguments[7], INTEGERS)
+        sign = _repeated(builder, builder.neg(arguments[8]), INTEGERS)  # all ones to negate, as two's complement has it
         for v in vectors:
             odd = builder.load(upper[v])
             even = builder.sub(builder.load(both[v]), builder.shl(odd, byte))
@@ -146,33 +222,34 @@ def add_rows(
             lower = [builder.and_(pair, _constant(INTEGERS, 2**16 - 1)) for pair in pairs_of_sums]
             for k, sums in enumerate((*lower, *(builder.lshr(pair, half) for pair in pairs_of_sums))):
                 where = _vector(builder, totals, INTEGERS, 4 * v + k)
-                builder.store(builder.add(builder.load(where, align=4), builder.shl(sums, shifts)), where, align=4)
+                signed = builder.sub(builder.xor(builder.shl(sums, shifts), sign), sign)
+                builder.store(builder.add(builder.load(where, align=4), signed), where, align=4)
         return context.get_dummy_value()
 
     whole = types.intp
-    return types.void(weight, whole, rows, whole, whole, sums, whole, whole), generate
+    return types.void(weight, whole, rows, whole, whole, sums, whole, whole, whole), generate
 
 
 @intrinsic
 def fire(
     typing_context: Any, v: Any, v_from: Any, packed: Any, packed_from: Any, current: Any, current_from: Any,
-    threshold: Any, threshold_from: Any, less: Any, step: Any,
+    more: Any, more_from: Any, threshold: Any, threshold_from: Any, less: Any, step: Any,
 ) -> Any:  # fmt: skip
-    """Charge LANES neurons with a current less something, compare, reset by subtraction, and pack the spikes of the step."""
+    """Charge LANES neurons with two currents less something, compare, reset by subtraction, and pack the spikes of the step."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _pointers(context, builder, signature, arguments)
-        *arrays, less, step = [pointer(n, n + 1) for n in range(0, 8, 2)] + list(arguments[8:])
+        *arrays, less, step = [pointer(n, n + 1) for n in range(0, 10, 2)] + list(arguments[10:])
         missing, bit = (_repeated(builder, x, INTEGERS) for x in (less, builder.shl(_constant(ADDRESS, 1), step)))
         nothing = _constant(INTEGERS, 0)
         for n in range(LANES // INTEGERS.count):
             addresses = [_vector(builder, array, INTEGERS, n) for array in arrays]
-            v, packed, current, threshold = (builder.load(address, align=4) for address in addresses)
-            charged = builder.add(v, builder.sub(current, missing))
+            v, packed, current, more, threshold = (builder.load(address, align=4) for address in addresses)
+            charged = builder.add(v, builder.add(more, builder.sub(current, missing)))
             fires = builder.icmp_signed(">=", charged, threshold)
             builder.store(builder.sub(charged, builder.select(fires, threshold, nothing)), addresses[0], align=4)
             builder.store(builder.or_(packed, builder.select(fires, bit, nothing)), addresses[1], align=4)
         return context.get_dummy_value()
 
     whole = types.intp
-    return types.void(v, whole, packed, whole, current, whole, threshold, whole, whole, whole), generate
+    return types.void(v, whole, packed, whole, current, whole, more, whole, threshold, whole, whole, whole), generate

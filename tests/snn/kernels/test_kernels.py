@@ -18,10 +18,13 @@ from separator.snn.kernels.compiled import compiled
 from separator.snn.kernels.events import MOST_ROWS, POSITIONS, event_layer, fire_events
 from separator.snn.kernels.geometry import Geometry
 from separator.snn.kernels.threads import in_threads
-from separator.snn.kernels.vectors import LANES, ROWS_AT_ONCE
+from separator.snn.kernels.vectors import LANES, ROWS_AT_ONCE, WORDS, tell_runs
 from separator.snn.neuron import IFParameters
 from separator.snn.spikes import Spikes
 from separator.snn.spiking import Dynamics, SpikingStage
+
+
+RUNS_OR_NOT = -np.inf, np.inf  # what runs must save to be told from single spikes: always told, never
 
 
 @given(st.integers(1, 50), st.integers(1, 5))
@@ -67,10 +70,13 @@ def spiking_stage(layer, weight, window, bias=None, threshold=None, start=0.0):
 
 def assert_equals_reference(stage, trains):
     """Shape of the trains: (N_s, B, C_in, ...)."""
-    fired = stage.fire(Spikes.pack(torch.from_numpy(trains)))
-    assert stage._event_driven is not None
     expected = reference.fire(stage, reference.currents(stage, trains.astype(np.int64)))
-    assert np.array_equal(fired.trains().numpy(), expected)
+    for pays in RUNS_OR_NOT:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(events, "PAYS", pays)
+            fired = stage.fire(Spikes.pack(torch.from_numpy(trains)))
+        assert stage._event_driven is not None
+        assert np.array_equal(fired.trains().numpy(), expected)
     return expected.mean()
 
 
@@ -107,6 +113,38 @@ def test_layers_of_several_blocks_and_jobs(stride, dilation, rate):
     assert 0 < assert_equals_reference(stage, trains) < 1
 
 
+@given(st.integers(1, 32), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
+def test_spikes_are_single_or_in_runs(window, either, other):
+    words = np.full(WORDS, (either & other if window % 2 else either | other) % 2**window, np.uint32)
+    parts = np.full((3, 2, WORDS), 2**16 - 1, np.uint16)
+    events_of(words, window, parts)
+    single, begin, end = parts[:, 0, 0] + (parts[:, 1, 0].astype(np.int64) << 16)
+    on = 0
+    for t in range(window):
+        on += (begin >> t & 1) - (end >> t & 1)
+        assert (single >> t & 1) + on == words[0] >> t & 1
+    assert max(single, begin, end) < 2**window
+    assert sum(map(np.bitwise_count, (single, begin, end))) <= np.bitwise_count(words[0])
+    runs = [len(run) for run in bin(words[0])[2:].zfill(window).split("0")]  # the first is the last in time
+    assert np.bitwise_count(begin) == sum(run >= 3 for run in runs[1:]) + (runs[0] >= 1)
+
+
+@compiled
+def events_of(words, window, parts):
+    tell_runs(words, 0, window, parts, WORDS)
+
+
+@given(st.integers(1, 32), st.integers(0, 2**31), st.floats(0, 1))
+def test_runs_make_no_difference(window, seed, going_on):
+    """Trains that go on at a step as they were with some probability."""
+    rng = np.random.default_rng(seed)
+    layer = nn.Conv1d(40, 9, 3, padding=1)
+    weight = torch.from_numpy(rng.integers(-127, 128, layer.weight.shape))
+    stage = spiking_stage(layer, weight, window, torch.from_numpy(rng.integers(-99, 99, 9)), start=0.5)
+    changes = np.vstack([rng.random((1, 40 * 11)) < 0.4, rng.random((window - 1, 40 * 11)) > going_on])
+    assert_equals_reference(stage, (np.cumsum(changes, 0) % 2).reshape(window, 1, 40, 11))
+
+
 def test_images_are_convolved_row_by_row():
     rng = np.random.default_rng(0)
     layer = nn.Conv2d(3, 6, (3, 2), stride=(2, 1), dilation=(1, 3), padding=(2, 4))
@@ -137,13 +175,15 @@ def test_layers_of_more_rows_than_numbers_are_left_to_dense_maps(inputs):
 
 EVERYWHERE = """
 import numpy as np
+from separator.snn.kernels import events
 from separator.snn.kernels.events import Geometry, event_layer, fire_events
 rng = np.random.default_rng(0)
 weight = rng.integers(-(2**9), 2**9, (140, 90, 1, 3), dtype=np.int32)
 bias, threshold, start = (rng.integers(low, 2**12, 140, dtype=np.int32) for low in (-(2**12), 1, 0))
 layer = event_layer(Geometry((1, 3), before=(0, 2), dilation=(1, 2)), weight, bias, threshold, start)
 words = rng.integers(0, 2**32, (1, 1, 40, 90), dtype=np.uint32)
-print(fire_events(words, layer, (1, 40), 32, 1).tobytes().hex())
+for events.PAYS in (-np.inf, np.inf):
+    print(fire_events(words, layer, (1, 40), 32, 1).tobytes().hex())
 """
 
 
@@ -154,6 +194,7 @@ def test_machines_with_shorter_vectors_fire_the_same_spikes(tmp_path):
 
     plain = spikes(NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="")
     assert plain == spikes()
+    assert len(set(plain.splitlines())) == 1
     assert len(set(plain)) == 17  # hexadecimal digits and the end of the line
 
 
