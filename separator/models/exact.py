@@ -5,7 +5,9 @@ with. Numbers are whole multiples of a power of two, held in 64-bit floating poi
 order; all else is single operations, which IEEE 754 rounds alike everywhere. No gradient passes.
 """
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,13 +15,12 @@ from torch import Tensor, nn
 
 from separator.snn.affine import AffineMap
 from separator.snn.grid import TINIEST, power_above
-from separator.snn.products import matrix_product
+from separator.snn.products import BLOCK, matrix_product
 
 # Bits of a sum of products, of the largest weight of all, and at most of the largest input of a frame.
 SUM_BITS, WEIGHT_BITS, INPUT_BITS = 52, 15, 29
 # Bits of the largest feature of a frame; so many features have squares that add up exactly.
 FEATURE_BITS, MOST_FEATURES = 20, 2**12
-BLOCK = 256  # frames computed at a time, small enough for the cache
 # The sigmoid is read from a table: its argument in steps, up to a limit beyond which it is 0 or 1, its value in steps.
 ARGUMENT_STEP, ARGUMENT_LIMIT, VALUE_STEP = 2.0**-10, 16.0, 2.0**-20
 
@@ -42,16 +43,27 @@ class ExactLinear(nn.Linear):
 class EightBitLinear(nn.Linear):
     """A linear layer that can run on 8-bit inputs and weights, each frame and each output in steps of its own."""
 
-    def forward(self, x: Tensor, exact: bool = False) -> Tensor:
-        """Shape: (..., N) -> (..., M); to the bit, then float32 from inputs and weights of 8 bits, if `exact`."""
-        if not exact:
+    def eight_bits(self) -> "EightBitWeight":
+        """The weights as they are now, to be given to `forward` as often as it is called."""
+        weight, step = _in_8_bits(self.weight.detach())
+        return EightBitWeight(
+            matrix_product(AffineMap(nn.Linear), weight) or partial(_product_in_64_bits, weight), step.view(-1)
+        )
+
+    def forward(self, x: Tensor, exact: "EightBitWeight | None" = None) -> Tensor:
+        """Shape: (..., N) -> (..., M); to the bit, then float32 from inputs and weights of 8 bits, if they are given."""
+        if exact is None:
             return super().forward(x)
         frames, frame_step = _in_8_bits(x.float().flatten(0, -2))
-        weight, weight_step = _in_8_bits(self.weight.detach())
-        product = matrix_product(AffineMap(nn.Linear), weight)
-        sums = F.linear(frames.double(), weight.double()) if product is None else product(frames)
-        outputs = sums.float().mul_(frame_step).mul_(weight_step.view(-1)).add_(self.bias.detach())
+        outputs = exact.product(frames).float().mul_(frame_step).mul_(exact.step).add_(self.bias.detach())
         return outputs.view(*x.shape[:-1], -1)
+
+
+class EightBitWeight(NamedTuple):
+    """A weight matrix as 8-bit integers in steps."""
+
+    product: Callable[[Tensor], Tensor]  # of 8-bit frames with it, (R, N) -> (R, M)
+    step: Tensor  # (M,)
 
 
 class ExactLayerNorm(nn.LayerNorm):
@@ -83,8 +95,8 @@ def sigmoid(x: Tensor, exact: bool = False) -> Tensor:
     if not exact:
         return x.sigmoid()
     limit = round(ARGUMENT_LIMIT / ARGUMENT_STEP)
-    steps = (x / ARGUMENT_STEP).round_().clamp_(-limit, limit)
-    return _sigmoid_table(x.device).index_select(0, steps.add_(limit).int().flatten()).view(x.shape)
+    steps = (x / ARGUMENT_STEP).round_().clamp_(-limit, limit).add_(limit)
+    return _sigmoid_table(x.device).index_select(0, steps.int().flatten()).view(x.shape)
 
 
 @lru_cache
@@ -93,6 +105,10 @@ def _sigmoid_table(device: torch.device) -> Tensor:
     limit = round(ARGUMENT_LIMIT / ARGUMENT_STEP)
     exact = torch.sigmoid(torch.arange(-limit, limit + 1, dtype=torch.float64) * ARGUMENT_STEP)
     return ((exact / VALUE_STEP).round() * VALUE_STEP).float().to(device)
+
+
+def _product_in_64_bits(weight: Tensor, frames: Tensor) -> Tensor:
+    return F.linear(frames.double(), weight.double())
 
 
 def _in_8_bits(rows: Tensor) -> tuple[Tensor, Tensor]:

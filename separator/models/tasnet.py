@@ -1,6 +1,7 @@
 """The analog separation network of Wu et al. 2021 (section 6.3.2), after Conv-TasNet: encoder, separator, decoder."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from separator.models.exact import BLOCK, MOST_FEATURES, EightBitLinear, ExactLayerNorm, ExactLinear, sigmoid
+from separator.models.exact import MOST_FEATURES, EightBitLinear, ExactLayerNorm, ExactLinear, sigmoid
+from separator.snn.products import BLOCK
 from separator.snn.stack import Stack
 from separator.snn.stage import CausalConv2d, Stage
 
@@ -145,29 +147,28 @@ class TasNet(nn.Module):
     def features(self, frames: Tensor) -> Tensor:
         """Rectified filter outputs A. Shape: (B, K, L) -> (B, K, N)."""
         features: Tensor = self.encoder(frames, exact=self.exact)
-        return features.relu()
+        return features.relu_()
 
     def stack_input(self, features: Tensor) -> Tensor:
         """Mean and variance normalised over channels, with gain and bias. Shape: (B, K, N) -> (B, N, 1, K)."""
         normalised: Tensor = self.norm(features, exact=self.exact)
         return normalised.transpose(1, 2).unsqueeze(2)
 
-    def mask_logits(self, activation: Tensor) -> Tensor:
-        """What the masks are the sigmoid of. Shape: (B, channels, 1, K) -> (B, K, C N)."""
-        logits: Tensor = self.mask(activation.squeeze(2).transpose(1, 2), exact=self.exact)
-        return logits
-
-    def masks(self, logits: Tensor) -> Tensor:
-        """Masks between 0 and 1. Shape: (B, K, C N) -> (B, C, K, N)."""
-        masks = sigmoid(logits, self.exact)
-        return masks.view(*masks.shape[:2], self.config.n_src, self.config.filters).transpose(1, 2)
+    def masks(self, activation: Tensor) -> Iterator[Tensor]:
+        """Masks between 0 and 1, some frames at a time. Shape: (B, channels, 1, K) -> (B, C, K', N)."""
+        eight_bits = self.mask.eight_bits() if self.exact else None
+        seen = activation.squeeze(2).transpose(1, 2)
+        for piece in torch.split(seen, BLOCK if self.exact else max(1, seen.shape[1]), 1):
+            masks = sigmoid(self.mask(piece, eight_bits), self.exact)
+            yield masks.view(*masks.shape[:2], self.config.n_src, self.config.filters).transpose(1, 2)
 
     def decode(self, activation: Tensor, features: Tensor) -> Tensor:
         """Frames of the estimates. Shapes: activation (B, channels, 1, K), features (B, K, N) -> (B, C, K, L)."""
-        logits = self.mask_logits(activation)
-        size = BLOCK if self.exact else features.shape[1]
-        pieces = zip(torch.split(logits, size, 1), torch.split(features.to(logits.dtype), size, 1), strict=True)
-        frames = [self.decoder(self.masks(logit) * feature[:, None], exact=self.exact) for logit, feature in pieces]
+        frames, done = [], 0
+        for masks in self.masks(activation):
+            piece = features[:, done : done + masks.shape[2]].to(masks.dtype)
+            frames.append(self.decoder(masks * piece[:, None], exact=self.exact))
+            done += masks.shape[2]
         return torch.cat(frames, 2)
 
 

@@ -1,5 +1,6 @@
 """Affine maps as one matrix product: of 8-bit integers, which adds exactly in 32 bits, or of any numbers."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import product
 
@@ -8,6 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from separator.snn.affine import AffineMap
+
+Work = Callable[[Tensor], Tensor]
+BLOCK = 256  # positions that a CPU computes at a time, so that what it makes of them on the way stays in the cache
+
+
+def as_it_is(x: Tensor) -> Tensor:
+    """The identity."""
+    return x
 
 
 class MatrixProduct:
@@ -22,17 +31,28 @@ class MatrixProduct:
         self.apply, self.taps = apply, weight.shape[2:]
         self.matrix = weight.movedim(1, -1).flatten(1).contiguous()  # (C_out, taps x C_in)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Apply it."""
+    def __call__(self, x: Tensor, prepare: Work = as_it_is, finish: Work = as_it_is) -> Tensor:
+        """Apply it to prepared inputs and finish the sums, a block of positions at a time.
+
+        Args:
+            x: input.
+            prepare: inputs one by one, zero as zero, to what the product takes.
+            finish: of the sums, each position by itself. Shape: (positions, C_out) -> (positions, C_out).
+        """
         columns, sizes = self._columns(x)
+        blocks = torch.split(columns, BLOCK if columns.device.type == "cpu" else max(1, len(columns)))
+        finished = [finish(self._sums(prepare(block))) for block in blocks]
+        joined = finished[0] if len(finished) == 1 else torch.cat(finished)
+        return joined.view(len(x), *sizes, len(self.matrix)).movedim(-1, 1)
+
+    def _sums(self, columns: Tensor) -> Tensor:
+        """Shape: (positions, taps x C_in) -> (positions, C_out)."""
         if self.matrix.dtype == torch.int8:
             rows = len(columns)
             if columns.is_cuda and rows <= 16:  # which cuBLAS does not take
                 columns = F.pad(columns, (0, 0, 0, 32 - rows))
-            sums = torch._int_mm(columns, self.matrix.t())[:rows]
-        else:
-            sums = columns @ self.matrix.t()
-        return sums.view(len(x), *sizes, len(self.matrix)).movedim(-1, 1)
+            return torch._int_mm(columns, self.matrix.t())[:rows]
+        return columns @ self.matrix.t()
 
     def _columns(self, x: Tensor) -> tuple[Tensor, list[int]]:
         """What each output position sees, (positions, taps x C_in), and the sizes of the output."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,15 +50,16 @@ class Spikes:
     def words(self) -> Tensor:
         """Packed trains. Shape: (B, ...), int32."""
         if self._words is None:
-            # Shifted as 64 bits, since 32 ones do not fit in a positive 32-bit number.
-            self._words = ((1 << self.counts.to(torch.int64)) - 1).to(torch.int32)
+            # 32 ones are shifted as 64 bits, since they do not fit in a positive 32-bit number.
+            whole = self.counts.to(torch.int64 if self.window == LONGEST else torch.int32)
+            self._words = (1 << whole).sub_(1).to(torch.int32)
         return self._words
 
     @property
     def counts(self) -> Tensor:
         """Spikes of each train. Shape: (B, ...), int8."""
         if self._counts is None:
-            self._counts = _bits(self.words).to(torch.int8)
+            self._counts = _set_bits(self.words)
         return self._counts
 
     def at(self, t: int) -> Tensor:
@@ -77,9 +79,13 @@ class Spikes:
         return Spikes(self.window, self.words.to(device))
 
 
-def _bits(words: Tensor) -> Tensor:
-    """Set bits of 32-bit words, summed in pairs, nibbles and bytes."""
+def _set_bits(words: Tensor) -> Tensor:
+    """How many bits of each word are set, int8."""
+    if words.device.type == "cpu":
+        counts = np.bitwise_count(words.numpy().view(np.uint32))
+        return torch.from_numpy(counts.view(np.int8))
+    # Summed in pairs, nibbles and bytes.
     pairs = words - ((words >> 1) & 0x55555555)
     nibbles = (pairs & 0x33333333) + ((pairs >> 2) & 0x33333333)
     octets = (nibbles + (nibbles >> 4)) & 0x0F0F0F0F
-    return (octets * 0x01010101) >> 24
+    return ((octets * 0x01010101) >> 24).to(torch.int8)

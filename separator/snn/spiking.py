@@ -16,7 +16,7 @@ from separator.snn.execution import chosen_execution
 from separator.snn.fold import folded
 from separator.snn.grid import in_steps, potential_bound, potential_step, snap, weight_step
 from separator.snn.neuron import IFParameters, count_charge, integrate_and_fire
-from separator.snn.products import MatrixProduct, matrix_product
+from separator.snn.products import MatrixProduct, Work, as_it_is, matrix_product
 from separator.snn.spikes import LONGEST, Spikes
 from separator.snn.stage import Stage
 
@@ -49,6 +49,10 @@ class Dynamics:
 def per_channel(values: Tensor, like: Tensor) -> Tensor:
     """(C,) or (1,) shaped to broadcast against (B, C, ...)."""
     return values.view(-1, *[1] * (like.dim() - 2))
+
+
+def _in_input_steps(x: Tensor) -> Tensor:
+    return (x.float() / INPUT_STEP).clamp_(-INPUT_LIMIT, INPUT_LIMIT).round_()
 
 
 def _per_input(unit: Tensor, weight: Tensor) -> Tensor:
@@ -222,44 +226,38 @@ class SpikingStage(nn.Module):
 
         It is rounded to steps once, here, and clipped to where more would change no spike.
         """
-        whole = (x.float() / INPUT_STEP).clamp_(-INPUT_LIMIT, INPUT_LIMIT).round_()
-        charge = self.weighted_sum(whole)
-        bias = self.bias.double() / self.step
-        ceiling = per_channel(self.threshold * (self.window + 1), charge)
-        return (charge + per_channel(bias, charge)).round_().float().clamp_(-ceiling, ceiling)
-
-    def weighted_sum(self, x: Tensor) -> Tensor:
-        """Exact sum of weights times spikes, spike counts or whole steps of input, in steps. Shape: (B, ...) -> (B, ...)."""
-        product = self._product
-        if product is not None and (product.matrix.is_floating_point() or chosen_execution() == "fastest"):
-            return product(x.to(product.matrix.dtype))
-        with every_bit(x.device):
-            return self.apply_affine(x.to(self._dense_weight.dtype), self._dense_weight, None)
+        return self._weighted_sums(x, _in_input_steps, self._rounded_charge)
 
     def current(self, spikes: Tensor) -> Tensor:
         """Synaptic current in steps of one time step, constant current included (Eq. 3). Shape: (B, ...) -> (B, ...)."""
-        return self._plus(self.weighted_sum(spikes), self.bias)
-
-    def free_potential(self, spikes: Spikes) -> Tensor:
-        """Free aggregate membrane potential after the whole window (Eq. 9), in steps. Shape: spikes (B, ...) -> (B, ...).
-
-        One application of the map to the spike counts; in integers that is exactly the sum of the currents.
-        """
-        return self._plus(self.weighted_sum(spikes.counts), self.bias * self.window)
+        return self._weighted_sums(spikes, finish=lambda sums: sums + per_channel(self.bias.to(sums.dtype), sums))
 
     def potential(self, spikes: Spikes) -> Tensor:
-        """Free aggregate membrane potential in units of activation. Shape: spikes (B, ...) -> (B, ...), float32."""
-        free = self.free_potential(spikes)
-        return free * per_channel(self.step, free)
+        """Free aggregate membrane potential after the whole window (Eq. 9), in units of activation, float32.
+
+        One application of the map to the spike counts; in integers that is exactly the sum of the currents.
+        Shape: spikes (B, ...) -> (B, ...).
+        """
+
+        def in_units(sums: Tensor) -> Tensor:
+            free = sums + per_channel((self.bias * self.window).to(sums.dtype), sums)
+            return free * per_channel(self.step, sums)
+
+        return self._weighted_sums(spikes.counts, finish=in_units)
 
     def encode(self, x: Tensor) -> Spikes:
         """Spikes of an encoding stage on analog input (B, ...)."""
-        return self._fire_at_once(self.charge(x), self.start)
+
+        def counts(sums: Tensor) -> Tensor:
+            return self._counts(self._rounded_charge(sums), self.start)
+
+        return Spikes(self.window, counts=self._weighted_sums(x, _in_input_steps, counts))
 
     def fire(self, spikes: Spikes) -> Spikes:
         """Spikes fired on the incoming ones, by the chosen execution (see `separator.snn.execution`)."""
         if self.dynamics.schedule == "layer-by-layer":
-            return self._fire_at_once(self.weighted_sum(spikes.counts), self.bias * self.window + self.start)
+            start = self.bias * self.window + self.start
+            return Spikes(self.window, counts=self._weighted_sums(spikes.counts, finish=lambda sums: self._counts(sums, start)))
         if self._event_driven is not None and chosen_execution() == "fastest":
             return self._event_driven(spikes)
         flat = self.current(spikes.trains().flatten(0, 1))  # time folded into the batch
@@ -270,11 +268,24 @@ class SpikingStage(nn.Module):
         """Analog activation that spikes stand for, count times threshold. Shape: (B, ...), float32."""
         return spikes.counts * per_channel(self.unit, spikes.counts)
 
-    def _fire_at_once(self, charge: Tensor, start: Tensor) -> Spikes:
-        return Spikes(self.window, counts=count_charge(charge, self.neurons(charge, start), self.window))
+    def _weighted_sums(self, x: Tensor, prepare: Work = as_it_is, finish: Work = as_it_is) -> Tensor:
+        """Exact sums of weights times spikes, spike counts or whole steps of input, in steps. Shape: (B, ...) -> (B, ...).
 
-    def _plus(self, sums: Tensor, values: Tensor) -> Tensor:
-        return sums + per_channel(values.to(sums.dtype), sums)
+        They are finished, and inputs prepared, as `MatrixProduct` says.
+        """
+        product = self._product
+        if product is not None and (product.matrix.is_floating_point() or chosen_execution() == "fastest"):
+            kind = product.matrix.dtype
+            return product(x, lambda inputs: prepare(inputs).to(kind), finish)
+        with every_bit(x.device):
+            return finish(self.apply_affine(prepare(x).to(self._dense_weight.dtype), self._dense_weight, None))
+
+    def _rounded_charge(self, sums: Tensor) -> Tensor:
+        ceiling = per_channel(self.threshold * (self.window + 1), sums)
+        return sums.add_(per_channel(self.bias.double() / self.step, sums)).round_().float().clamp_(-ceiling, ceiling)
+
+    def _counts(self, charge: Tensor, start: Tensor) -> Tensor:
+        return count_charge(charge, self.neurons(charge, start), self.window)
 
     @cached_property
     def _dense_weight(self) -> Tensor:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-ROUNDS = 3  # the fastest counts, since another process can only slow one down
+ROUNDS = 7  # the fastest counts, since another process can only slow one down, and the first ones find no memory at hand
 LONG = 20.0  # s of rounds after which none is begun
 
 

@@ -72,14 +72,8 @@ def tell_runs(typing_context: Any, words: Any, first: Any, window: Any, parts: A
     """Part the trains of the words `first` to `first` + WORDS - 1 into single spikes and runs: where these begin and end.
 
     A run is three spikes or more one after the other; those that the window cuts short may have been going on. A run ends at
-    the first step without a spike, if that is within the window.
-
-    Args:
-        words: (C,), 32 bits.
-        first: of them.
-        window: steps.
-        parts: to be written, (3, 2, part_size), 16 bits: single spikes, begins and ends, the first 16 steps and the others.
-        part_size: C or more.
+    the first step without a spike, if that is within the window. Shapes: words (C,), 32 bits; parts (3, 2, part_size), 16 bits:
+    single spikes, begins and ends, each the first 16 steps and the others; part_size is C or more.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -182,8 +176,8 @@ def move_rows(typing_context: Any, rows: Any, rows_from: Any, added: Any, target
 
 @intrinsic
 def add_rows(
-    typing_context: Any, weight: Any, weight_from: Any, rows: Any, rows_from: Any, n: Any, sums: Any, sums_from: Any, shift: Any,
-    taken: Any,
+    typing_context: Any, weight: Any, weight_from: Any, rows: Any, rows_from: Any, n: Any, sums: Any, sums_from: Any,
+    shift: Any, taken: Any,
 ) -> Any:  # fmt: skip
     """Add `n` rows of `weight`, given by their numbers in `rows`, to `sums`, shifted to the left; take them if `taken` is 1.
 

@@ -23,7 +23,6 @@ from separator.snn.neuron import IFParameters
 from separator.snn.spikes import Spikes
 from separator.snn.spiking import Dynamics, SpikingStage
 
-
 RUNS_OR_NOT = -np.inf, np.inf  # what runs must save to be told from single spikes: always told, never
 
 
