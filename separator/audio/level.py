@@ -29,8 +29,10 @@ class NormalEquations:
 
 def normal_equations(mixture: NDArray[np.floating], estimates: NDArray[np.floating]) -> NormalEquations:
     """Inner products of a mixture (T,) and its estimates (n_src, T), in double precision."""
-    mixture, estimates = mixture.astype(np.float64), estimates.astype(np.float64)
-    return NormalEquations(estimates @ estimates.T, estimates @ mixture, float(mixture @ mixture))
+    waves = np.concatenate([estimates, mixture[None]]).astype(np.float64)
+    # Not as a matrix product: OpenBLAS would leave threads spinning, one on each core, while the network computes.
+    products = np.einsum("it,jt->ij", waves, waves)
+    return NormalEquations(products[:-1, :-1], products[:-1, -1], float(products[-1, -1]))
 
 
 def mixture_gains(equations: NormalEquations) -> NDArray[np.float64]:
