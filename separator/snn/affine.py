@@ -41,9 +41,9 @@ class AffineMap:
         spans = zip(sizes, taps, self.stride, self.padding, self.dilation, strict=True)
         return [(n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in spans]
 
-    def without_time_padding(self) -> "AffineMap":
-        """The map that pads its last dimension, time, with nothing."""
-        return replace(self, padding=(*self.padding[:-1], (0, 0)))
+    def with_time_padding(self, before: int, after: int) -> "AffineMap":
+        """The map that pads its last dimension, time, with so many zeros."""
+        return replace(self, padding=(*self.padding[:-1], (before, after)))
 
     def module(self, weight: Tensor, bias: Tensor) -> Affine:
         """A layer of this kind with these numbers, free to learn."""

@@ -16,11 +16,38 @@ from separator.snn.spikes import Spikes
 if TYPE_CHECKING:
     from separator.snn.kernels.events import EventLayer
 
-# Packed trains that a layer fires on packed trains, given output sizes and the window: (B, H, W, C_in) -> (B, *sizes, C_out).
-Kernel = Callable[[Tensor, Sequence[int], int], Tensor]
+# Packed trains that a layer fires on packed trains, given where its outputs look, their sizes and the window:
+# (B, H, W, C_in) -> (B, *sizes, C_out).
+Kernel = Callable[[Geometry, Tensor, Sequence[int], int], Tensor]
 
 
-def event_driven(apply: AffineMap, weight: Tensor, bias: Tensor, neurons: IFParameters) -> Callable[[Spikes], Spikes] | None:
+class EventDriven:
+    """The execution of a pipelined stage by a kernel.
+
+    Args:
+        kernel: of the layer.
+        apply: the affine map.
+        taps: sizes of its kernel.
+    """
+
+    def __init__(self, kernel: Kernel, apply: AffineMap, taps: tuple[int, ...]) -> None:
+        self.kernel, self.apply, self.taps = kernel, apply, taps
+
+    def padded_as(self, apply: AffineMap) -> "EventDriven":
+        """The same weights under a map that pads otherwise."""
+        return EventDriven(self.kernel, apply, self.taps)
+
+    def __call__(self, spikes: Spikes) -> Spikes:
+        """Spikes fired on the incoming ones."""
+        words = spikes.words.movedim(1, -1)  # (B, ..., C_in); contiguous for images stored channels last
+        missing = (1,) * (2 - len(self.taps))
+        incoming = words.contiguous().view(len(words), *missing, *words.shape[1:])
+        sizes = (*missing, *self.apply.outputs(words.shape[1:-1], self.taps))
+        fired = self.kernel(geometry_of(self.apply, self.taps), incoming, sizes, spikes.window)
+        return Spikes(spikes.window, words=fired.flatten(0, len(missing)).movedim(-1, 1))
+
+
+def event_driven(apply: AffineMap, weight: Tensor, bias: Tensor, neurons: IFParameters) -> EventDriven | None:
     """The execution of a pipelined stage by a kernel, as `SpikingStage` has it; None if there is no kernel for it.
 
     There are kernels for ungrouped layers: on the CPU where there is numba, of up to MOST_ROWS weights to an output, and on
@@ -29,48 +56,45 @@ def event_driven(apply: AffineMap, weight: Tensor, bias: Tensor, neurons: IFPara
     make = MAKERS.get(weight.device.type)
     if make is None or apply.groups != 1:
         return None
-    missing = 4 - weight.dim()  # dimensions of position that an image has and this layer's input has not
-    padded = (*weight.shape[:2], *[1] * missing, *weight.shape[2:])
-    stride, dilation = ((1,) * missing + spans for spans in (apply.stride, apply.dilation))
+    taps = tuple(weight.shape[2:])
+    image = weight.reshape(*weight.shape[:2], *geometry_of(apply, taps).kernel)
+    kernel = make(*(x.to(torch.int32) for x in (image, bias, *neurons)))
+    return None if kernel is None else EventDriven(kernel, apply, taps)
+
+
+def geometry_of(apply: AffineMap, taps: tuple[int, ...]) -> Geometry:
+    """Of the two-dimensional convolution that the map is, with dimensions of one position added in front."""
+    missing = 2 - len(taps)
+    ones = (1,) * missing
     before = (0,) * missing + tuple(zeros for zeros, _ in apply.padding)
-    geometry = Geometry(padded[2:], stride, before, dilation)  # type: ignore[arg-type]
-    kernel = make(geometry, *(x.to(torch.int32) for x in (weight.reshape(padded), bias, *neurons)))
-    return None if kernel is None else partial(_fire, kernel, apply, weight.shape[2:])
+    return Geometry((*ones, *taps), (*ones, *apply.stride), before, (*ones, *apply.dilation))  # type: ignore[arg-type]
 
 
-def _fire(kernel: Kernel, apply: AffineMap, taps: tuple[int, ...], spikes: Spikes) -> Spikes:
-    words = spikes.words.movedim(1, -1)  # (B, ..., C_in); contiguous for images stored channels last
-    missing = (1,) * (2 - len(taps))
-    incoming = words.contiguous().view(len(words), *missing, *words.shape[1:])
-    fired = kernel(incoming, (*missing, *apply.outputs(words.shape[1:-1], taps)), spikes.window)
-    return Spikes(spikes.window, words=fired.flatten(0, len(missing)).movedim(-1, 1))
-
-
-def _events(geometry: Geometry, weight: Tensor, bias: Tensor, threshold: Tensor, start: Tensor) -> Kernel | None:
+def _events(weight: Tensor, bias: Tensor, threshold: Tensor, start: Tensor) -> Kernel | None:
     try:
         from separator.snn.kernels.events import MOST_ROWS, event_layer
     except ImportError:  # a machine without numba
         return None
     if weight[0].numel() > MOST_ROWS:
         return None
-    return partial(_fire_events, event_layer(geometry, *(x.numpy() for x in (weight, bias, threshold, start))))
+    return partial(_fire_events, event_layer(*(x.numpy() for x in (weight, bias, threshold, start))))
 
 
-def _fire_events(layer: "EventLayer", words: Tensor, sizes: Sequence[int], window: int) -> Tensor:
+def _fire_events(layer: "EventLayer", geometry: Geometry, words: Tensor, sizes: Sequence[int], window: int) -> Tensor:
     from separator.snn.kernels.events import fire_events
 
-    fired = fire_events(words.numpy().view(np.uint32), layer, sizes, window, torch.get_num_threads())
+    fired = fire_events(words.numpy().view(np.uint32), layer, geometry, sizes, window, torch.get_num_threads())
     return torch.from_numpy(fired.view(np.int32))
 
 
-def _tensor_cores(geometry: Geometry, weight: Tensor, bias: Tensor, threshold: Tensor, start: Tensor) -> Kernel | None:
+def _tensor_cores(weight: Tensor, bias: Tensor, threshold: Tensor, start: Tensor) -> Kernel | None:
     try:
         from separator.snn.kernels.tensor_cores import MOST_INPUTS, exact_on, fire_layer, tensor_core_layer
     except ImportError:  # a machine without Triton
         return None
     if weight[0].numel() >= MOST_INPUTS or not exact_on(weight.device):
         return None
-    return partial(fire_layer, tensor_core_layer(geometry, weight, bias, threshold, start))
+    return partial(fire_layer, tensor_core_layer(weight, bias, threshold, start))
 
 
-MAKERS: dict[str, Callable[[Geometry, Tensor, Tensor, Tensor, Tensor], Kernel | None]] = {"cpu": _events, "cuda": _tensor_cores}
+MAKERS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Kernel | None]] = {"cpu": _events, "cuda": _tensor_cores}

@@ -1,6 +1,7 @@
 """Affine maps as one matrix product: of 8-bit integers, which adds exactly in 32 bits, or of any numbers."""
 
 from collections.abc import Callable
+from copy import copy
 from functools import lru_cache
 from itertools import product
 
@@ -30,6 +31,12 @@ class MatrixProduct:
     def __init__(self, apply: AffineMap, weight: Tensor) -> None:
         self.apply, self.taps = apply, weight.shape[2:]
         self.matrix = weight.movedim(1, -1).flatten(1).contiguous()  # (C_out, taps x C_in)
+
+    def padded_as(self, apply: AffineMap) -> "MatrixProduct":
+        """The same weights under a map that pads otherwise."""
+        padded = copy(self)
+        padded.apply = apply
+        return padded
 
     def __call__(self, x: Tensor, prepare: Work = as_it_is, finish: Work = as_it_is) -> Tensor:
         """Apply it to prepared inputs and finish the sums, a block of positions at a time.

@@ -1,6 +1,6 @@
 """Spiking stages: what a layer is after conversion, in integers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from separator.errors import UserError
 from separator.snn.affine import AffineMap, affine_map
-from separator.snn.event_driven import event_driven
+from separator.snn.event_driven import EventDriven, event_driven
 from separator.snn.execution import chosen_execution
 from separator.snn.fold import folded
 from separator.snn.grid import in_steps, potential_bound, potential_step, snap, weight_step
@@ -123,6 +123,7 @@ class SpikingStage(nn.Module):
         dynamics: Dynamics,
     ) -> None:
         super().__init__()
+        self._laid_out: SpikingStage | None = None  # another one of the same numbers, whose layouts serve this one too
         self.apply_affine, self.role, self.dynamics = apply, role, dynamics
         self.register_buffer("weight", weight)
         self.register_buffer("bias", bias)
@@ -178,11 +179,18 @@ class SpikingStage(nn.Module):
         numbers = IFParameters(*(x.to(torch.int32) for x in neurons))
         return cls(apply, role, weight, bias, numbers, step.to(threshold.dtype), dynamics)
 
+    def with_time_padding(self, before: int, after: int) -> "SpikingStage":
+        """The same neurons and synapses where the last dimension of their input, time, is padded with so many zeros."""
+        if (before, after) not in self._with_time_padding:
+            neurons, apply = IFParameters(self.threshold, self.start), self.apply_affine.with_time_padding(before, after)
+            stage = SpikingStage(apply, self.role, self.weight, self.bias, neurons, self.step, self.dynamics)
+            stage.__dict__["_laid_out"] = self  # not as a part of it
+            self._with_time_padding[before, after] = stage
+        return self._with_time_padding[before, after]
+
     @cached_property
-    def without_time_padding(self) -> "SpikingStage":
-        """The same neurons and synapses where the last dimension of their input, time, is not padded."""
-        neurons, apply = IFParameters(self.threshold, self.start), self.apply_affine.without_time_padding()
-        return SpikingStage(apply, self.role, self.weight, self.bias, neurons, self.step, self.dynamics)
+    def _with_time_padding(self) -> "dict[tuple[int, int], SpikingStage]":
+        return {}
 
     @property
     def window(self) -> int:
@@ -297,18 +305,24 @@ class SpikingStage(nn.Module):
     @cached_property
     def _product(self) -> MatrixProduct | None:
         """The map as a matrix product where that is the faster way: of 8 bits, and of 64 bits, which oneDNN does not serve."""
+        if self._laid_out is not None:
+            product = self._laid_out._product
+            return None if product is None else product.padded_as(self.apply_affine)
         if self.role == "encode":
             return matrix_product(self.apply_affine, self._dense_weight)
         return matrix_product(self.apply_affine, self.weight) if self.weight.dtype == torch.int8 else None
 
     @cached_property
-    def _event_driven(self) -> Callable[[Spikes], Spikes] | None:
+    def _event_driven(self) -> EventDriven | None:
         """The event-driven execution; None for layers that it does not serve."""
+        if self._laid_out is not None:
+            kernel = self._laid_out._event_driven
+            return None if kernel is None else kernel.padded_as(self.apply_affine)
         neurons = IFParameters(self.threshold, self.start)
         return event_driven(self.apply_affine, self.weight, self.bias, neurons)
 
     def _forget_layout(self) -> None:
-        for name in ("_dense_weight", "_product", "_event_driven", "without_time_padding"):
+        for name in ("_dense_weight", "_product", "_event_driven", "_with_time_padding"):
             self.__dict__.pop(name, None)
 
     def _apply(self, *args: Any, **kwargs: Any) -> "SpikingStage":

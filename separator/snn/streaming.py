@@ -1,7 +1,6 @@
 """A stack run piece by piece along the last dimension of its input, time: each stage keeps what its next outputs still see."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from separator.snn.affine import affine_map
@@ -39,16 +38,18 @@ class StackStream:
         """Take the next positions, the end if `last`; give what is ready, if anything. Shape: (B, ..., n) -> (B, ..., m)."""
         signal: Signal | None = x if x.shape[-1] else None
         for position, stream in enumerate(self.stages):
-            incoming = stream.take(signal, last)
-            if incoming is None:
+            taken = stream.take(signal, last)
+            if taken is None:
                 signal = None
-            elif isinstance(stream.stage, SpikingStage):
-                signal = run_stage(position, stream.stage.without_time_padding, incoming, self.stack.observer)
+                continue
+            incoming, zeros = taken
+            if isinstance(stream.stage, SpikingStage):
+                signal = run_stage(position, stream.stage.with_time_padding(*zeros), incoming, self.stack.observer)
             else:
                 assert isinstance(incoming, Tensor)
-                signal = stream.stage.normalised(
-                    stream.apply(incoming, stream.stage.affine.weight, stream.stage.affine.bias)
-                ).relu()
+                affine = stream.stage.affine
+                sums = stream.apply.with_time_padding(*zeros)(incoming, affine.weight, affine.bias)
+                signal = stream.stage.normalised(sums).relu()
         if signal is None:
             return None
         assert isinstance(signal, Tensor)  # the last stage is a readout
@@ -56,7 +57,7 @@ class StackStream:
 
 
 class _StageStream:
-    """One stage that does not pad along time, and the end of its input so far."""
+    """One stage, and the end of its input so far."""
 
     def __init__(self, stage: nn.Module) -> None:
         if isinstance(stage, SpikingStage):
@@ -71,22 +72,32 @@ class _StageStream:
         self.before, self.after = apply.padding[-1]
         if apply.stride[-1] != 1 or self.before + self.after != self.reach:
             raise ValueError(f"a stage is streamed if it has as many outputs as inputs along time; this one is {apply}")
-        self.stage, self.apply = stage, apply.without_time_padding()
+        self.stage, self.apply = stage, apply
         self.held: Signal | None = None
+        self.zeros = self.before  # of the padding that still lie before what is held
 
-    def take(self, signal: Signal | None, last: bool) -> Signal | None:
-        """What the next outputs see of the input so far; None if there is no such output yet."""
+    def take(self, signal: Signal | None, last: bool) -> tuple[Signal, tuple[int, int]] | None:
+        """What the next outputs see of the input so far, and zeros before and after it; None if there is no such output yet."""
         like = self.held if signal is None else signal
         if like is None:
             return None
         pieces = [_numbers(piece) for piece in (self.held, signal) if piece is not None]
         seen = torch.cat(pieces, -1) if len(pieces) > 1 else pieces[0]
-        zeros = (self.before if self.held is None else 0, self.after if last else 0)
-        if any(zeros):  # padding keeps how an image is laid out; joining it with zeros would not
-            seen = F.pad(seen, zeros)
-        # In memory of its own, so that the rest of `seen` is not kept.
-        self.held = _with_numbers(like, torch.cat([seen[..., max(0, seen.shape[-1] - self.reach) :]], -1))
-        return _with_numbers(like, seen) if seen.shape[-1] > self.reach else None
+        zeros = (self.zeros, self.after if last else 0)
+        held = seen[..., max(0, seen.shape[-1] - self.reach) :]
+        self.held = _with_numbers(like, _copied(held))
+        self.zeros = min(self.zeros, self.reach - held.shape[-1])
+        return (_with_numbers(like, seen), zeros) if seen.shape[-1] + sum(zeros) > self.reach else None
+
+
+def _copied(numbers: Tensor) -> Tensor:
+    """In memory of its own, so that what it was part of is not kept.
+
+    On a CPU by numpy: torch's threads, once woken for a copy, spin for milliseconds that the next kernel's threads lack.
+    """
+    if numbers.device.type == "cpu":
+        return torch.from_numpy(numbers.numpy().copy(order="K"))
+    return numbers.clone()
 
 
 def _numbers(signal: Signal) -> Tensor:

@@ -61,15 +61,13 @@ class EventLayer(NamedTuple):
     bias: Integers  # (blocks x LANES,), current per time step
     threshold: Integers
     start: Integers
-    geometry: Geometry
     outputs: int  # C_out
 
 
-def event_layer(geometry: Geometry, weight: Integers, bias: Integers, threshold: Integers, start: Integers) -> EventLayer:
+def event_layer(weight: Integers, bias: Integers, threshold: Integers, start: Integers) -> EventLayer:
     """Lay out a layer.
 
     Args:
-        geometry: of the convolution.
         weight: (C_out, C_in, rows, columns), at most MOST_ROWS to an output; time grows with their bytes.
         bias: (C_out,), current per time step.
         threshold: (C_out,).
@@ -92,15 +90,14 @@ def event_layer(geometry: Geometry, weight: Integers, bias: Integers, threshold:
         np.pad(bias, missing),
         np.pad(threshold, missing, constant_values=np.iinfo(np.int32).max),
         np.pad(start, missing),
-        geometry,
         outputs,
     )
 
 
-def fire_events(words: Words, layer: EventLayer, sizes: Sequence[int], window: int, threads: int) -> Words:
+def fire_events(words: Words, layer: EventLayer, geometry: Geometry, sizes: Sequence[int], window: int, threads: int) -> Words:
     """Packed spike trains that a layer fires on packed spike trains. Shape: (B, H, W, C_in) -> (B, *sizes, C_out)."""
     fired = np.empty((len(words), *sizes, layer.outputs), np.uint32)
-    stride, dilation = layer.geometry.stride[1], layer.geometry.dilation[1]
+    stride, dilation = geometry.stride[1], geometry.dilation[1]
     apart = dilation // gcd(stride, dilation)  # output columns that see common input columns are so far apart
     positions = max(1, min(POSITIONS, LISTED // (window * layer.weight.shape[2])))
     runs = min(apart, sizes[1]), -(-sizes[1] // (apart * positions))
@@ -108,7 +105,7 @@ def fire_events(words: Words, layer: EventLayer, sizes: Sequence[int], window: i
     words = np.ascontiguousarray(words)
     blocks, planes, rows, _ = layer.weight.shape
     kinds = KINDS if _events_saved(words, window) * (rows - 1) / words.shape[3] * blocks * planes >= PAYS else 1
-    shared = (words, *numbers, *layer.geometry, window, kinds, apart, positions, runs, fired)
+    shared = (words, *numbers, *geometry, window, kinds, apart, positions, runs, fired)
     in_threads(lambda first, last: _fire(first, last, *shared), len(words) * sizes[0] * runs[0] * runs[1], threads)
     return fired
 

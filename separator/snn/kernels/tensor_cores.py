@@ -41,15 +41,13 @@ class TensorCoreLayer(NamedTuple):
     bias: Tensor  # (C_out,), int32, current per time step
     threshold: Tensor
     start: Tensor
-    geometry: Geometry
     outputs: int  # C_out before padding
 
 
-def tensor_core_layer(geometry: Geometry, weight: Tensor, bias: Tensor, threshold: Tensor, start: Tensor) -> TensorCoreLayer:
+def tensor_core_layer(weight: Tensor, bias: Tensor, threshold: Tensor, start: Tensor) -> TensorCoreLayer:
     """Lay out a layer.
 
     Args:
-        geometry: of the convolution.
         weight: (C_out, C_in, rows, columns), int32, less than MOST_INPUTS for each output.
         bias: (C_out,), int32, current per time step.
         threshold: (C_out,), int32.
@@ -59,7 +57,7 @@ def tensor_core_layer(geometry: Geometry, weight: Tensor, bias: Tensor, threshol
     missing = -outputs % CHANNELS
     rows = F.pad(weight.movedim(1, -1), (0, -inputs % INPUTS, 0, 0, 0, 0, 0, missing)).flatten(1)
     bias, threshold, start = (F.pad(x, (0, missing)) for x in (bias, threshold, start))
-    return TensorCoreLayer(_signed_bytes(rows), bias, threshold, start, geometry, outputs)
+    return TensorCoreLayer(_signed_bytes(rows), bias, threshold, start, outputs)
 
 
 def _signed_bytes(x: Tensor) -> Tensor:
@@ -72,13 +70,13 @@ def _signed_bytes(x: Tensor) -> Tensor:
     return torch.stack(digits[::-1]).to(torch.int8)
 
 
-def fire_layer(layer: TensorCoreLayer, words: Tensor, sizes: Sequence[int], window: int) -> Tensor:
+def fire_layer(layer: TensorCoreLayer, geometry: Geometry, words: Tensor, sizes: Sequence[int], window: int) -> Tensor:
     """Packed spike trains that a layer fires on packed spike trains. Shape: (B, H, W, C_in) -> (B, *sizes, C_out)."""
     fired = torch.empty((len(words), *sizes, layer.outputs), dtype=torch.int32, device=words.device)
-    seen = _in_view(words, layer.geometry, sizes, window)
+    seen = _in_view(words, geometry, sizes, window)
     numbers = layer.weight, layer.bias, layer.threshold, layer.start
     planes, channels, _ = layer.weight.shape
-    kernel, stride, _, dilation = layer.geometry
+    kernel, stride, _, dilation = geometry
     positions = fired[..., 0].numel()
     programs = -(-positions // POSITIONS) * (channels // CHANNELS)
     with torch.cuda.device_of(words):  # type: ignore[no-untyped-call]
@@ -107,8 +105,8 @@ def exact_on(device: torch.device) -> bool:
         if torch.cuda.get_device_capability(device) < (8, 0):
             return False
         weight, bias, threshold, start = (x.to(device) for x in (weight[..., None, None], neurons.start * 0, *neurons))
-        layer = tensor_core_layer(Geometry(), weight, bias, threshold, start)
-        fired = fire_layer(layer, words.to(device)[None, None], (1, len(words)), LONGEST)[0, 0]
+        layer = tensor_core_layer(weight, bias, threshold, start)
+        fired = fire_layer(layer, Geometry(), words.to(device)[None, None], (1, len(words)), LONGEST)[0, 0]
         reason = "" if torch.equal(fired.cpu(), expected) else "it computes wrong spikes"
     except Exception as error:  # of the driver, of Triton, of the compilers that it calls: they have no class in common
         reason = f"{type(error).__name__}: {error}"

@@ -50,9 +50,10 @@ def test_number_of_threads_changes_no_bit():
     rng = np.random.default_rng(0)
     weight = rng.integers(-(2**15), 2**15, (45, 7, 1, 3), dtype=np.int32)
     bias, threshold, start = (rng.integers(low, 2**15, 45, dtype=np.int32) for low in (-(2**15), 1, 0))
-    layer = event_layer(Geometry((1, 3), before=(0, 2), dilation=(1, 2)), weight, bias, threshold, start)
+    layer = event_layer(weight, bias, threshold, start)
+    geometry = Geometry((1, 3), before=(0, 2), dilation=(1, 2))
     words = rng.integers(0, 2**32, (3, 1, 90, 7), dtype=np.uint32)
-    one, four = (fire_events(words, layer, (1, 90), 32, threads) for threads in (1, 4))
+    one, four = (fire_events(words, layer, geometry, (1, 90), 32, threads) for threads in (1, 4))
     assert one.shape == (3, 1, 90, 45)
     assert np.array_equal(one, four)
     assert 0 < np.bitwise_count(one).mean() < 32
@@ -179,10 +180,11 @@ from separator.snn.kernels.events import Geometry, event_layer, fire_events
 rng = np.random.default_rng(0)
 weight = rng.integers(-(2**9), 2**9, (140, 90, 1, 3), dtype=np.int32)
 bias, threshold, start = (rng.integers(low, 2**12, 140, dtype=np.int32) for low in (-(2**12), 1, 0))
-layer = event_layer(Geometry((1, 3), before=(0, 2), dilation=(1, 2)), weight, bias, threshold, start)
+layer = event_layer(weight, bias, threshold, start)
+geometry = Geometry((1, 3), before=(0, 2), dilation=(1, 2))
 words = rng.integers(0, 2**32, (1, 1, 40, 90), dtype=np.uint32)
 for events.PAYS in (-np.inf, np.inf):
-    print(fire_events(words, layer, (1, 40), 32, 1).tobytes().hex())
+    print(fire_events(words, layer, geometry, (1, 40), 32, 1).tobytes().hex())
 """
 
 

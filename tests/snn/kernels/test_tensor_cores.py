@@ -103,7 +103,7 @@ def test_layers_of_every_kind_fire_what_the_reference_does(module, layer, rate):
     trains = (torch.rand(stage.window, *shape) < rate).float()
     expected = by_reference(stage, trains)
     stage.to(DEVICE)
-    assert stage._event_driven.args[0].func is module.fire_layer
+    assert stage._event_driven.kernel.func is module.fire_layer
     assert torch.equal(stage.fire(Spikes.pack(trains).to(DEVICE)).words.cpu(), expected)
 
 
@@ -161,8 +161,8 @@ def test_kernel_compiles_to_products_of_8_bit_integers(capability, product, monk
     monkeypatch.setattr(fresh, "_fire", WithoutLaunch())
     monkeypatch.setattr(triton.runtime.driver, "_active", driver)
     one = torch.ones(1, dtype=torch.int32)
-    layer = fresh.tensor_core_layer(Geometry(), 1000 * one.view(1, 1, 1, 1), one, one, one)
-    fresh.fire_layer(layer, one.view(1, 1, 1, 1), (1, 1), 1)
+    layer = fresh.tensor_core_layer(1000 * one.view(1, 1, 1, 1), one, one, one)
+    fresh.fire_layer(layer, Geometry(), one.view(1, 1, 1, 1), (1, 1), 1)
     text = compiled[0].asm["ptx"]
     assert re.search(product, text)
     assert "cp.async.cg.shared.global" in text  # weights and spikes are fetched 16 bytes at once
