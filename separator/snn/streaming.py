@@ -93,9 +93,9 @@ class _StageStream:
 def _copied(numbers: Tensor) -> Tensor:
     """In memory of its own, so that what it was part of is not kept.
 
-    On a CPU by numpy: torch's threads, once woken for a copy, spin for milliseconds that the next kernel's threads lack.
+    Spikes on a CPU by numpy: torch's threads, once woken for a copy, spin for milliseconds that the next kernel's threads lack.
     """
-    if numbers.device.type == "cpu":
+    if numbers.device.type == "cpu" and not numbers.is_floating_point():
         return torch.from_numpy(numbers.numpy().copy(order="K"))
     return numbers.clone()
 
