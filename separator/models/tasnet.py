@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from separator.models.exact import MOST_FEATURES, EightBitLinear, ExactLayerNorm, ExactLinear, sigmoid
+from separator.snn.affine import CausalConv2d
 from separator.snn.products import BLOCK
 from separator.snn.stack import Stack
-from separator.snn.stage import CausalConv2d, Stage
+from separator.snn.stage import Stage
 
 
 @dataclass(frozen=True)

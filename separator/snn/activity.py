@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from separator.snn.affine import AffineMap, affine_map
+from separator.snn.affine import Affine, AffineMap, affine_map
 from separator.snn.spikes import Spikes
 from separator.snn.spiking import Schedule, per_channel
 from separator.snn.stack import Stack, StageRun
-from separator.snn.stage import Affine, Stage
+from separator.snn.stage import Stage
 from separator.snn.tandem import Signal, TandemStage
 
 
@@ -122,7 +122,7 @@ def record_activity(network: nn.Module) -> Iterator[Activity]:
 
 
 def _macs(apply: AffineMap, weight: Tensor, x: Tensor) -> int:
-    return len(x) * int(fan_out(apply, weight, x).sum())
+    return len(x) * int(fan_out(apply, weight, x).sum()) // apply.averaged
 
 
 def _count_float(activity: Activity, path: str, module: Affine, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -143,7 +143,7 @@ def _count_spiking(activity: Activity, synapses: dict[tuple[AffineMap, torch.Siz
     key = stage.apply_affine, incoming.shape[1:]
     if key not in synapses:
         synapses[key] = fan_out(stage.apply_affine, stage.weight, incoming)
-    macs = len(incoming) * int(synapses[key].sum())
+    macs = len(incoming) * int(synapses[key].sum()) // stage.apply_affine.averaged
     layer.window = stage.window
     layer.macs += macs
     if stage.role == "encode":

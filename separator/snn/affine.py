@@ -7,7 +7,18 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from separator.snn.stage import Affine, CausalConv2d
+Affine = nn.Linear | nn.Conv1d | nn.Conv2d
+
+
+class CausalConv2d(nn.Conv2d):
+    """A convolution that pads the last dimension, time, before the input only: no output sees what comes later."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Shape: as of a convolution padded with as many zeros, half of them on either side."""
+        padding = [int(zeros) for zeros in self.padding]
+        padded = F.pad(input, (2 * padding[1], 0))
+        return F.conv2d(padded, self.weight, self.bias, self.stride, (padding[0], 0), self.dilation, self.groups)
+
 
 APPLY: dict[type[Affine], Callable[..., Tensor]] = {nn.Linear: F.linear, nn.Conv1d: F.conv1d, nn.Conv2d: F.conv2d}
 
@@ -21,15 +32,21 @@ class AffineMap:
     padding: tuple[tuple[int, int], ...] = ()  # zeros before and after, of each dimension of position
     dilation: tuple[int, ...] = ()
     groups: int = 1
+    flatten: bool = False  # a linear layer of all dimensions but the batch
+    averaged: int = 1  # inputs that the layer itself sees the mean of, where average pooling before it is part of the map
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Apply it. Shapes: as the layer's."""
         if self.kind is nn.Linear:
-            return F.linear(x, weight, bias)
+            return F.linear(self.flattened(x), weight, bias)
         padding = tuple(before for before, _ in self.padding)
         if any(before != after for before, after in self.padding):
             x, padding = F.pad(x, self.edges), (0,) * len(padding)
         return APPLY[self.kind](x, weight, bias, self.stride, padding, self.dilation, self.groups)
+
+    def flattened(self, x: Tensor) -> Tensor:
+        """The input as the map sees it: flat if it flattens. Shape: (B, ...) -> (B, ...)."""
+        return x.flatten(1) if self.flatten else x
 
     @property
     def edges(self) -> list[int]:

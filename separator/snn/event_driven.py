@@ -39,7 +39,7 @@ class EventDriven:
 
     def __call__(self, spikes: Spikes) -> Spikes:
         """Spikes fired on the incoming ones."""
-        words = spikes.words.movedim(1, -1)  # (B, ..., C_in); contiguous for images stored channels last
+        words = self.apply.flattened(spikes.words).movedim(1, -1)  # (B, ..., C_in); contiguous for images stored channels last
         missing = (1,) * (2 - len(self.taps))
         incoming = words.contiguous().view(len(words), *missing, *words.shape[1:])
         sizes = (*missing, *self.apply.outputs(words.shape[1:-1], self.taps))

@@ -1,18 +1,33 @@
-"""Batch normalisation folded into the layer before it."""
+"""A stage as one affine map: batch normalisation folded into the layer before it, layers without neurons into that behind."""
 
 import torch
 from torch import Tensor
 
+from separator.snn.absorb import absorbed_weight
+from separator.snn.affine import affine_map
 from separator.snn.stage import Stage
 
 
+def synaptic_weight(stage: Stage) -> Tensor:
+    """Weight of `Stage.synapses`, batch norm left out.
+
+    Raises:
+        ValueError: layers before the affine one have seen no input yet, whose shape it takes.
+    """
+    if not stage.before:
+        return stage.affine.weight
+    if stage.seen is None:
+        raise ValueError(f"{stage} has seen no input yet; run the network once before converting it")
+    return absorbed_weight(list(stage.before), affine_map(stage.affine), stage.affine.weight, stage.seen)
+
+
 def folded(stage: Stage) -> tuple[Tensor, Tensor]:
-    """Weight and bias of the affine map that equals affine and batch norm in evaluation mode, eps included.
+    """Weight and bias of the affine map that equals the stage but for its ReLU in evaluation mode, eps included.
 
     Returns:
-        weight, of the affine layer's shape, and bias (C_out,); differentiable in the stage's parameters.
+        weight, of the shape that `Stage.synapses` takes, and bias (C_out,); differentiable in the stage's parameters.
     """
-    weight = stage.affine.weight
+    weight = synaptic_weight(stage)
     bias = stage.affine.bias if stage.affine.bias is not None else weight.new_zeros(weight.shape[0])
     norm = stage.norm
     if norm is None:

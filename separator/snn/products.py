@@ -63,7 +63,7 @@ class MatrixProduct:
 
     def _columns(self, x: Tensor) -> tuple[Tensor, list[int]]:
         """What each output position sees, (positions, taps x C_in), and the sizes of the output."""
-        x = x.movedim(1, -1).contiguous()
+        x = self.apply.flattened(x).movedim(1, -1).contiguous()
         if not self.taps:
             return x, []
         sizes = self.apply.outputs(x.shape[1:-1], self.taps)

@@ -167,7 +167,7 @@ class ProgressiveTandemLearning:
         self.stage_batches: Batches = ()  # of the stage under conversion
         self.prefixes: dict[tuple[str, int], Spikes] = {}
         self.device = next(network.parameters()).device
-        stack.readout = settings.readout
+        stack.set_readout(settings.readout)
         for module in upstream:
             module.requires_grad_(False)
 

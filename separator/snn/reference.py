@@ -20,6 +20,7 @@ Integers = NDArray[Any]  # int64, or Python's fractions as objects
 
 def affine(apply: AffineMap, x: Integers, weight: Integers) -> Integers:
     """Weighted sums of the map, tap by tap. Shapes: (B, C_in, ...), (C_out, C_in / groups, ...) -> (B, C_out, ...)."""
+    x = x.reshape(len(x), -1) if apply.flatten else x
     taps = weight.shape[2:]
     groups = apply.groups
     padded = np.pad(x, [(0, 0), (0, 0), *apply.padding])

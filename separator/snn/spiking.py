@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from separator.errors import UserError
-from separator.snn.affine import AffineMap, affine_map
+from separator.snn.affine import AffineMap
 from separator.snn.event_driven import EventDriven, event_driven
 from separator.snn.execution import chosen_execution
 from separator.snn.fold import folded
@@ -56,6 +56,8 @@ def _in_input_steps(x: Tensor) -> Tensor:
 
 
 def _per_input(unit: Tensor, weight: Tensor) -> Tensor:
+    if len(unit) not in (1, weight.shape[1]):  # channels that have been flattened
+        unit = unit.repeat_interleave(weight.shape[1] // len(unit))
     return unit.view(1, -1, *[1] * (weight.dim() - 2))
 
 
@@ -145,7 +147,7 @@ class SpikingStage(nn.Module):
         weight, bias = (x.detach() for x in folded(stage))
         if role != "encode":
             weight, bias = weight * _per_input(unit, weight), bias / dynamics.window
-        return cls.in_integers(affine_map(stage.affine), role, weight, bias, threshold.detach(), dynamics)
+        return cls.in_integers(stage.synapses, role, weight, bias, threshold.detach(), dynamics)
 
     @classmethod
     def in_integers(
@@ -213,7 +215,8 @@ class SpikingStage(nn.Module):
         weight, bias = self.analog_numbers()
         if unit is not None:
             weight, bias = weight / _per_input(unit, weight), bias * self.window
-        return Stage(self.apply_affine.module(weight, bias))
+        before = [nn.Flatten()] if self.apply_affine.flatten else []
+        return Stage(self.apply_affine.module(weight, bias), before=before)
 
     def with_window(self, window: int) -> "SpikingStage":
         """The same layer for another time window: thresholds are the same upper bounds over another number of steps."""

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from separator.errors import UserError
+from separator.snn.affine import Affine
 from separator.snn.spikes import Spikes
 from separator.snn.spiking import SpikingStage, per_channel
 from separator.snn.stack import Stack
-from separator.snn.stage import Affine
 
 
 class SpikingJellyStack(nn.Module):

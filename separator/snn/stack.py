@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from separator.errors import UserError
-from separator.snn.affine import affine_map
 from separator.snn.neuron import IFParameters
 from separator.snn.spikes import Spikes
 from separator.snn.spiking import Dynamics, Role, SpikingStage
@@ -52,7 +51,7 @@ class Stack(nn.Module):
         if len(stages) < 2:
             raise ValueError("a stack has at least two stages: one that encodes and one that is read out")
         self.stages = nn.ModuleList(stages)
-        self.readout: Readout = readout
+        self.set_readout(readout)
         self.observer: Observer | None = None
         self._prefix: Spikes | None = None
 
@@ -94,6 +93,11 @@ class Stack(nn.Module):
         last = self.stages[-1]
         return self.read(signal.activation) if isinstance(last, TandemStage) else signal.activation
 
+    def set_readout(self, readout: Readout) -> None:
+        """Choose how the last stage is read; where that has no ReLU, its potential is read as it is all the same."""
+        last = self.stages[-1]
+        self.readout: Readout = readout if getattr(last, "rectified", True) else "potential"
+
     def read(self, potential: Tensor) -> Tensor:
         """Activation that the free membrane potential of the last stage stands for."""
         return potential.relu() if self.readout == "rectified" else potential
@@ -112,7 +116,7 @@ class Stack(nn.Module):
             )
             role = spiking_role(i, len(self.stages))
             neurons = IFParameters(threshold, start)
-            self.stages[i] = SpikingStage(affine_map(stage.affine), role, weight, bias, neurons, step, dynamics)
+            self.stages[i] = SpikingStage(stage.synapses, role, weight, bias, neurons, step, dynamics)
 
     @torch.no_grad()
     def convert(

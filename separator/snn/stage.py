@@ -1,22 +1,14 @@
 """Stages: what one layer is before it is converted."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor, nn
 
-Affine = nn.Linear | nn.Conv1d | nn.Conv2d
+from separator.snn.absorb import absorbed_map, absorbed_names, is_absorbed
+from separator.snn.affine import Affine, AffineMap, affine_map
+
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
-
-
-class CausalConv2d(nn.Conv2d):
-    """A convolution that pads the last dimension, time, before the input only: no output sees what comes later."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Shape: as of a convolution padded with as many zeros, half of them on either side."""
-        padding = [int(zeros) for zeros in self.padding]
-        padded = F.pad(input, (2 * padding[1], 0))
-        return F.conv2d(padded, self.weight, self.bias, self.stride, (padding[0], 0), self.dilation, self.groups)
 
 
 class Stage(nn.Module):
@@ -25,46 +17,101 @@ class Stage(nn.Module):
     Args:
         affine: linear layer or convolution.
         norm: batch normalisation of its output, or None.
+        before: layers without neurons that its input goes through first; see `separator.snn.absorb`.
+        rectified: whether it has a ReLU; the last stage of a stack may have none.
+
+    Raises:
+        ValueError: a layer before cannot be absorbed into the affine one.
     """
 
-    def __init__(self, affine: Affine, norm: Norm | None = None) -> None:
+    seen: torch.Size | None = None  # shape of what it last saw, (C, ...), if there are layers before
+
+    def __init__(
+        self, affine: Affine, norm: Norm | None = None, before: Sequence[nn.Module] = (), rectified: bool = True
+    ) -> None:
         super().__init__()
+        self.before = nn.Sequential(*before)
         self.affine = affine
         self.norm = norm
+        self.rectified = rectified
+        if before:
+            absorbed_map(list(before), affine_map(affine))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Activation a = ReLU(norm(affine(x))). Shape: as the affine layer's."""
-        return self.preactivation(x).relu()
+        """Activation a = ReLU(norm(affine(before(x)))). Shape: as the affine layer's."""
+        z = self.preactivation(x)
+        return z.relu() if self.rectified else z
 
     def preactivation(self, x: Tensor) -> Tensor:
         """What the ReLU sees."""
-        return self.normalised(self.affine(x))
+        if self.before:
+            self.seen = x.shape[1:]
+        return self.normalised(self.affine(self.before(x)))
+
+    @property
+    def synapses(self) -> AffineMap:
+        """The map from its input to its neurons, without the numbers."""
+        return absorbed_map(list(self.before), affine_map(self.affine))
 
     def normalised(self, z: Tensor) -> Tensor:
         """What the ReLU sees, from the affine layer's output."""
         return z if self.norm is None else self.norm(z)
 
 
+# What to put in place of layers that cannot be converted.
+INSTEAD: dict[type[nn.Module], str] = {
+    nn.MaxPool1d: "pool averages, or stride the convolution before it",
+    nn.MaxPool2d: "pool averages, or stride the convolution before it",
+    nn.LayerNorm: "normalise batches",
+    nn.GroupNorm: "normalise batches",
+    nn.Tanh: "rectify",
+    nn.Sigmoid: "rectify; behind the last stage it may stay, outside of the stack",
+    nn.GELU: "rectify",
+    nn.LeakyReLU: "rectify",
+    nn.Sequential: "give its layers one by one",
+}
+
+
 def stages_of(layers: Iterable[nn.Module]) -> list[Stage]:
-    """Group a flat run of (affine, batch norm or none, ReLU) layers into stages.
+    """Group a flat run of layers into stages: layers without neurons, affine layer, batch norm or none, ReLU.
+
+    The last stage may do without a ReLU, as output layers of classifiers do.
 
     Raises:
-        ValueError: a layer is of another kind, or the order is another; the message names it.
+        ValueError: a layer is of another kind, or the order is another; the message names it and says what to do.
     """
     stages: list[Stage] = []
-    pending: list[nn.Module] = []
+    before: list[nn.Module] = []
+    affine: Affine | None = None
+    norm: Norm | None = None
     for position, layer in enumerate(layers):
-        if isinstance(layer, nn.ReLU) and pending:
-            norm = pending[1] if len(pending) == 2 else None
-            stages.append(Stage(pending[0], norm))  # type: ignore[arg-type]
-            pending = []
-        elif (isinstance(layer, Affine) and not pending) or (isinstance(layer, Norm) and len(pending) == 1):
-            pending.append(layer)
+        if isinstance(layer, nn.ReLU) and affine is not None:
+            stages.append(Stage(affine, norm, before))
+            before, affine, norm = [], None, None
+        elif is_absorbed(layer) and affine is None:
+            before.append(layer)
+        elif isinstance(layer, Affine) and affine is None:
+            affine = layer
+        elif isinstance(layer, Norm) and affine is not None and norm is None:
+            norm = layer
         else:
-            raise ValueError(
-                f"layer {position} ({layer}) cannot be converted here: stages are (Linear, Conv1d or Conv2d), "
-                "optionally BatchNorm, then ReLU"
-            )
-    if pending:
-        raise ValueError(f"the last layer ({pending[-1]}) has no ReLU; a stage ends with one")
+            raise ValueError(f"layer {position} ({layer}) cannot be converted: {_reason(layer, affine)}")
+    if affine is not None:
+        stages.append(Stage(affine, norm, before, rectified=False))
+    elif before:
+        raise ValueError(
+            f"behind the last stage there is {before[0]}, which no affine layer follows; leave it out of the stages"
+        )
     return stages
+
+
+def _reason(layer: nn.Module, affine: Affine | None) -> str:
+    instead = INSTEAD.get(type(layer))
+    if instead is not None:
+        return instead
+    if affine is not None and (isinstance(layer, Affine) or is_absorbed(layer)):
+        return f"between it and {affine} there is no ReLU; if that is a function in forward(), make it a module nn.ReLU"
+    return (
+        "a stage is Linear, Conv1d or Conv2d, BatchNorm or none, then ReLU; before it may stand "
+        f"{absorbed_names()}, and what register_absorbed has been told of"
+    )

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from separator.snn.affine import affine_map
 from separator.snn.spikes import Spikes
 from separator.snn.spiking import SpikingStage
 from separator.snn.stack import Stack, run_stage
@@ -63,7 +62,9 @@ class _StageStream:
         if isinstance(stage, SpikingStage):
             apply, taps = stage.apply_affine, stage.weight.shape[2:]
         elif isinstance(stage, Stage):
-            apply, taps = affine_map(stage.affine), stage.affine.weight.shape[2:]
+            apply, taps = stage.synapses, stage.affine.weight.shape[2:]
+            if stage.before:
+                raise ValueError(f"a stage is streamed if nothing stands before its affine layer, not {stage.before[0]}")
         else:
             raise ValueError(f"a stack is streamed if it is wholly analog or spiking; this one has a {type(stage).__name__}")
         if not taps:

@@ -47,8 +47,9 @@ class TandemStage(nn.Module):
         return self.base_threshold * self.gain.exp()
 
     def train(self, mode: bool = True) -> "TandemStage":
-        """Training mode, but for batch normalisation."""
+        """Training mode, but for batch normalisation and layers without neurons, such as dropout."""
         super().train(mode)
+        self.stage.before.eval()
         if self.stage.norm is not None:
             self.stage.norm.eval()
         return self

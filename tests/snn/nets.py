@@ -5,9 +5,10 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from separator.snn.affine import CausalConv2d
 from separator.snn.spiking import Dynamics, Schedule
 from separator.snn.stack import Stack
-from separator.snn.stage import CausalConv2d, Stage
+from separator.snn.stage import Stage
 
 
 def randomised(stage: Stage) -> Stage:

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
+from separator.snn.affine import affine_map
 from separator.snn.fold import folded
-from separator.snn.spiking import affine_map
 from separator.snn.stage import Stage, stages_of
 from tests.snn.nets import STACKS, randomised
 
@@ -37,15 +37,26 @@ def test_batch_norm_without_gain_or_statistics():
 
 
 def test_layers_group_into_stages():
-    layers = [nn.Linear(2, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 4), nn.ReLU()]
+    layers = [nn.Linear(2, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Dropout(), nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)]
     stages = stages_of(layers)
-    assert [(s.affine, s.norm) for s in stages] == [(layers[0], layers[1]), (layers[3], None)]
+    assert [(s.affine, s.norm) for s in stages] == [(layers[0], layers[1]), (layers[4], None), (layers[6], None)]
+    assert [list(s.before) for s in stages] == [[], [layers[3]], []]
+    assert [s.rectified for s in stages] == [True, True, False]
 
 
 @pytest.mark.parametrize(
-    "layers",
-    [[nn.Linear(2, 2), nn.Tanh()], [nn.ReLU()], [nn.Linear(2, 2)], [nn.Linear(2, 2), nn.MaxPool1d(2), nn.ReLU()]],
+    ("layers", "advice"),
+    [
+        ([nn.Linear(2, 2), nn.Tanh()], "layer 1 .* rectify"),
+        ([nn.ReLU()], "then ReLU"),
+        ([nn.Linear(2, 2), nn.Linear(2, 2)], "make it a module nn.ReLU"),
+        ([nn.Linear(2, 2), nn.Dropout()], "make it a module nn.ReLU"),
+        ([nn.Linear(2, 2), nn.ReLU(), nn.MaxPool1d(2)], "layer 2 .* pool averages, or stride the convolution"),
+        ([nn.Linear(2, 2), nn.LayerNorm(2), nn.ReLU()], "normalise batches"),
+        ([nn.Linear(2, 2), nn.ReLU(), nn.Flatten()], "behind the last stage there is Flatten"),
+        ([nn.Sequential(nn.Linear(2, 2), nn.ReLU())], "one by one"),
+    ],
 )
-def test_what_cannot_be_grouped_is_named(layers):
-    with pytest.raises(ValueError, match="ReLU"):
+def test_what_cannot_be_grouped_is_named(layers, advice):
+    with pytest.raises(ValueError, match=advice):
         stages_of(layers)

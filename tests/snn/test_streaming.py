@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from separator.snn.activity import record_activity
+from separator.snn.affine import CausalConv2d
 from separator.snn.spiking import Dynamics
 from separator.snn.stack import Stack
-from separator.snn.stage import CausalConv2d, Stage
+from separator.snn.stage import Stage
 from separator.snn.streaming import StackStream
 from tests.snn.nets import linear_stack, randomised
 

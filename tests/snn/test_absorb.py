@@ -1,0 +1,158 @@
+import copy
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from separator.snn import reference
+from separator.snn.absorb import register_absorbed
+from separator.snn.activity import record_activity
+from separator.snn.fold import folded
+from separator.snn.spiking import Dynamics
+from separator.snn.stack import Stack, outcomes
+from separator.snn.stage import Stage, stages_of
+from separator.snn.tandem import Signal, TandemStage
+from tests.snn.nets import randomised
+
+# What stands before a stage of an image of 3 channels, 12 x 8 positions.
+FRONTS = {
+    "average": ([nn.AvgPool2d(2)], nn.Conv2d(3, 4, 3, padding=1)),
+    "average in strips": ([nn.AvgPool2d((3, 1))], nn.Conv2d(3, 4, (2, 3), stride=(2, 1), padding=(1, 0), dilation=(1, 2))),
+    "averages of averages": ([nn.AvgPool2d(2), nn.Identity(), nn.AvgPool2d((1, 4))], nn.Conv2d(3, 4, 1)),
+    "flat": ([nn.Flatten()], nn.Linear(3 * 12 * 8, 4)),
+    "flat average": ([nn.AvgPool2d((4, 2)), nn.Dropout(), nn.Flatten()], nn.Linear(3 * 3 * 4, 4)),
+    "dropout": ([nn.Dropout(0.5)], nn.Conv2d(3, 4, 3, stride=2, padding=1)),
+}
+
+
+def front_stage(name, **options):
+    before, affine = copy.deepcopy(FRONTS[name])
+    return Stage(affine, before=before, **options).eval()
+
+
+@pytest.mark.parametrize("name", sorted(FRONTS))
+def test_absorbed_layers_and_affine_one_are_one_map(name):
+    stage = front_stage(name).double()
+    x = torch.randn(2, 3, 12, 8, dtype=torch.float64)
+    expected = stage.preactivation(x)
+    weight, bias = folded(stage)
+    torch.testing.assert_close(stage.synapses(x, weight, bias), expected)
+    if stage.synapses.kind is nn.Conv2d:
+        assert stage.synapses.outputs(x.shape[2:], weight.shape[2:]) == list(expected.shape[2:])
+
+
+def test_averages_in_one_dimension():
+    stage = Stage(nn.Conv1d(3, 4, 3, padding=2, dilation=2), before=[nn.AvgPool1d(3)])
+    x = torch.randn(2, 3, 12)
+    expected = stage.preactivation(x)
+    torch.testing.assert_close(stage.synapses(x, *folded(stage)), expected)
+    flat = Stage(nn.Linear(3 * 4, 4), before=[nn.AvgPool1d(3), nn.Flatten()])
+    expected = flat.preactivation(x)
+    torch.testing.assert_close(flat.synapses(x, *folded(flat)), expected)
+
+
+def test_gradients_reach_the_weights_of_averages():
+    stage = front_stage("flat average")
+    stage.preactivation(torch.randn(1, 3, 12, 8))
+    folded(stage)[0].sum().backward()
+    torch.testing.assert_close(stage.affine.weight.grad, torch.ones_like(stage.affine.weight))
+
+
+def image_stack(front, window, schedule="pipelined", channelwise=False, bits=None):
+    torch.manual_seed(0)
+    before, affine = copy.deepcopy(FRONTS[front])
+    layers = [nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(), *before, affine, nn.ReLU()]
+    position = 4 if isinstance(affine, nn.Linear) else affine(nn.Sequential(*before).eval()(torch.zeros(1, 3, 12, 8))).numel()
+    layers += [nn.Linear(4, 5)] if isinstance(affine, nn.Linear) else [nn.Dropout(), nn.Flatten(), nn.Linear(position, 5)]
+    stack = Stack([randomised(stage) for stage in stages_of(layers)]).eval()
+    x = torch.randn(3, 2, 12, 8)
+    analog = stack(x)
+    stack.convert(x, Dynamics(window, 0.5, schedule, bits), 99.0, channelwise)
+    return stack, x, analog
+
+
+@pytest.mark.parametrize("schedule", ["pipelined", "layer-by-layer"])
+@pytest.mark.parametrize("front", sorted(FRONTS))
+def test_spikes_through_absorbed_layers_equal_the_reference(front, schedule):
+    stack, x, _ = image_stack(front, 5, schedule, channelwise=True, bits=8)
+    expected = reference.simulate(stack.spiking_stages(), x)
+    step = stack.spiking_stages()[-1].step.double().numpy()
+    assert (stack(x).double().numpy() == expected * step).all()
+
+
+@pytest.mark.parametrize("front", sorted(FRONTS))
+def test_many_steps_come_near_the_analog_network(front):
+    stack, x, analog = image_stack(front, 32, "layer-by-layer")
+    assert analog.min() < 0  # the last stage has no ReLU
+    assert (stack(x) - analog).norm() < 0.12 * analog.norm()
+
+
+def test_multiply_accumulates_are_those_of_the_averaged_input():
+    stack, x, _ = image_stack("average", 4)
+    with record_activity(stack) as activity:
+        stack(x)
+    spiking = activity.layers[1]
+    rows, columns = 3 * 6 - 2, 3 * 4 - 2  # taps within 6 rows and 4 columns of averages, one more on either side being zero
+    assert spiking.macs == len(x) * 3 * 4 * rows * columns
+    inputs = outcomes(stack, x)[0]
+    counts = sum((inputs >> t & 1) for t in range(4)).sum((0, 1))
+    taps = torch.tensor([2, 2, *[3] * 8, 2, 2])[:, None] * torch.tensor([2, 2, *[3] * 4, 2, 2])
+    assert spiking.synaptic_operations == int((counts * taps).sum()) * 4
+
+
+def test_dropout_is_gone_once_a_stage_is_in_tandem():
+    stage = TandemStage(front_stage("dropout"), "encode", torch.ones(1), Dynamics(4)).train()
+    x = torch.randn(2, 3, 12, 8)
+    assert torch.equal(stage(Signal(x)).activation, stage(Signal(x)).activation)
+    assert front_stage("dropout").train().before.training
+
+
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 2), st.integers(1, 2), st.integers(1, 3))
+def test_averages_before_any_convolution(pool, kernel, padding, stride, dilation):
+    stage = Stage(nn.Conv2d(1, 2, kernel, stride, padding, dilation), before=[nn.AvgPool2d(pool)])
+    x = torch.randn(1, 1, 12, 24)
+    expected = Stage.preactivation(stage, x) if (kernel - 1) * dilation < 12 // pool + 2 * padding else None
+    if expected is not None:
+        torch.testing.assert_close(stage.synapses(x, *folded(stage)), expected)
+
+
+@pytest.mark.parametrize(
+    ("before", "affine", "reason"),
+    [
+        ([nn.AvgPool2d(3, stride=2)], nn.Conv2d(3, 4, 3), "without overlap"),
+        ([nn.AvgPool2d(2, padding=1)], nn.Conv2d(3, 4, 3), "without overlap, padding"),
+        ([nn.AvgPool2d(2, ceil_mode=True)], nn.Conv2d(3, 4, 3), "ceil_mode"),
+        ([nn.AvgPool1d(2)], nn.Conv2d(3, 4, 3), "1 dimensions of 2"),
+        ([nn.Flatten()], nn.Conv2d(3, 4, 3), "for a Linear layer"),
+        ([nn.Flatten(2)], nn.Linear(3, 4), "all but the batch"),
+    ],
+)
+def test_what_cannot_be_absorbed_is_refused_beforehand(before, affine, reason):
+    with pytest.raises(ValueError, match=reason):
+        Stage(affine, before=before)
+
+
+def test_a_rest_of_averages_is_refused():
+    stage = front_stage("average")
+    with pytest.raises(ValueError, match="seen no input yet"):
+        folded(stage)
+    stage.preactivation(torch.randn(1, 3, 12, 9))
+    with pytest.raises(ValueError, match="without a rest"):
+        folded(stage)
+
+
+class Negated(nn.Module):
+    def forward(self, x):
+        return -x
+
+
+def test_users_register_layers_of_their_own():
+    with pytest.raises(ValueError, match="register_absorbed"):
+        stages_of([Negated(), nn.Linear(2, 2)])
+    register_absorbed(Negated, lambda layer, apply: apply, lambda layer, apply, weight, shape: -weight)
+    (stage,) = stages_of([Negated(), nn.Linear(2, 3)])
+    x = torch.randn(4, 2)
+    expected = stage.preactivation(x)
+    torch.testing.assert_close(stage.synapses(x, *folded(stage)), expected)
