@@ -1,0 +1,123 @@
+"""Feed-forward networks for images, written as the papers write them: `c16s1-c32s2-c32s1-c64s2-800-10`."""
+
+import math
+import re
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from separator.snn.stack import Stack
+from separator.snn.stage import stages_of
+
+# What the last layer's outputs, or once it spikes its membrane potentials, go through.
+Output = Literal["none", "sigmoid"]
+
+# The networks of Wu et al. 2021: sections 5.1 and 6.3.1. Where the paper gives a network by its name alone, what it leaves open
+# is chosen here: kernels of 3, pooling by averages, and hidden layers of 512 units in VGG, as is usual for small pictures.
+VGG = {
+    11: "c64-a2-c128-a2-c256-c256-a2-c512-c512-a2-c512-c512-a2",
+    13: "c64-c64-a2-c128-c128-a2-c256-c256-a2-c512-c512-a2-c512-c512-a2",
+    16: "c64-c64-a2-c128-c128-a2-c256-c256-c256-a2-c512-c512-c512-a2-c512-c512-c512-a2",
+}
+NETWORKS = {
+    "mnist-autoencoder": "128-64-32-64-128-784",
+    "mnist-cnn": "c16s1-c32s2-c32s1-c64s2-800-10",
+    "cifar10-alexnet": "c96-a2-c256-a2-c384-c384-c256-a2-d50-2048-d50-2048-10",
+    **{f"cifar10-vgg{depth}": f"{layers}-d50-512-d50-512-10" for depth, layers in VGG.items()},
+}
+
+_TOKEN = re.compile(r"c(?P<filters>\d+)(k(?P<kernel>\d+))?(s(?P<stride>\d+))?|a(?P<pool>\d+)|d(?P<drop>\d+)|(?P<units>\d+)")
+
+
+@dataclass(frozen=True)
+class FeedForwardConfig:
+    """A network and the pictures that it sees."""
+
+    layers: str  # one of `NETWORKS`, or layers as in its values
+    channels: int = 1  # of a picture
+    height: int = 28
+    width: int = 28
+    output: Output = "none"
+    norm: bool = True  # batch normalisation behind every affine layer, the last one too
+
+    def __post_init__(self) -> None:
+        if min(self.channels, self.height, self.width) < 1:
+            raise ValueError("channels, height and width must be at least 1")
+        with torch.device("meta"):
+            _ = FeedForward(self)  # says what is wrong with the layers
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for metadata."""
+        return asdict(self)
+
+
+class FeedForward(nn.Module):
+    """Convolutions, then linear layers, each with batch normalisation and ReLU; the last one has no ReLU.
+
+    Args:
+        config: which.
+
+    Raises:
+        ValueError: the layers cannot be read, or do not fit the pictures.
+    """
+
+    def __init__(self, config: FeedForwardConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stack = Stack(stages_of(layers_of(config)), readout="potential")
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Outputs, of the sigmoid if there is one. Shape: (B, C, H, W) -> (B, units of the last layer)."""
+        outputs: Tensor = self.stack(pictures)
+        return outputs.sigmoid() if self.config.output == "sigmoid" else outputs
+
+
+def layers_of(config: FeedForwardConfig) -> list[nn.Module]:
+    """The layers one by one, flattening where the first linear one comes.
+
+    `cN` is a convolution of N filters, `cNkKsS` of kernel K (3) with a stride of S (1), padded by half the kernel; `aN` the
+    mean of N x N positions; `dN` dropout of N %; `N` a linear layer of N units.
+
+    Raises:
+        ValueError: see `FeedForward`.
+    """
+    texts = NETWORKS.get(config.layers, config.layers).split("-")
+    affine_at = [i for i, text in enumerate(texts) if text[:1] not in ("a", "d")]
+    layers: list[nn.Module] = []
+    shape: tuple[int, ...] = (config.channels, config.height, config.width)
+    for i, text in enumerate(texts):
+        token = _TOKEN.fullmatch(text)
+        if token is None or "0" in (token["filters"], token["kernel"], token["stride"], token["pool"], token["units"]):
+            raise ValueError(f"'{text}' in '{config.layers}' is no layer; layers are as in {NETWORKS['mnist-cnn']}, or a2, d50")
+        if token["units"] is None and len(shape) == 1 and token["drop"] is None:
+            raise ValueError(f"'{text}' in '{config.layers}' comes after a linear layer")
+        if token["filters"]:
+            kernel, stride = int(token["kernel"] or 3), int(token["stride"] or 1)
+            layers.append(nn.Conv2d(shape[0], int(token["filters"]), kernel, stride, kernel // 2, bias=not config.norm))
+            rows, columns = ((n + 2 * (kernel // 2) - kernel) // stride + 1 for n in shape[1:])
+            shape = (int(token["filters"]), rows, columns)
+        elif token["pool"]:
+            pool = int(token["pool"])
+            if any(n % pool for n in shape[1:]):
+                raise ValueError(f"'{text}' in '{config.layers}' does not divide {shape[1]} x {shape[2]} positions")
+            layers.append(nn.AvgPool2d(pool))
+            shape = (shape[0], *(n // pool for n in shape[1:]))
+        elif token["drop"]:
+            layers.append(nn.Dropout(int(token["drop"]) / 100))
+        else:
+            if len(shape) > 1:
+                layers.append(nn.Flatten())
+            layers.append(nn.Linear(math.prod(shape), int(token["units"]), bias=not config.norm))
+            shape = (int(token["units"]),)
+        if min(shape) < 1:
+            raise ValueError(f"'{text}' in '{config.layers}' leaves nothing of a picture")
+        if i in affine_at:
+            if config.norm:
+                layers.append(nn.BatchNorm1d(shape[0]) if len(shape) == 1 else nn.BatchNorm2d(shape[0]))
+            if i != affine_at[-1]:
+                layers.append(nn.ReLU())
+    if len(shape) > 1:
+        raise ValueError(f"'{config.layers}' ends without a linear layer")
+    return layers
