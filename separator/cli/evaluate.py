@@ -42,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Score, and print the report."""
     from separator.corpora.mixtures import read_mixtures
+    from separator.tasks.devices import resolve_device
     from separator.tasks.evaluation import Evaluation, evaluate
-    from separator.tasks.separation import resolve_device
     from separator.tasks.systems import EstimateFiles, ModelSystem
 
     device = resolve_device(arguments.device)

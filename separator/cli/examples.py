@@ -32,7 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the examples, and print where the page is."""
     from separator.corpora.mixtures import read_mixtures
     from separator.tasks import examples
-    from separator.tasks.separation import Separator, resolve_device
+    from separator.tasks.devices import resolve_device
+    from separator.tasks.separation import Separator
 
     device = resolve_device(arguments.device)
     separators = {

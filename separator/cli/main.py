@@ -19,6 +19,8 @@ COMMANDS = {
     "evaluate": "score models or estimate files over a list of mixtures",
     "examples": "write audio examples and pictures",
     "publish": "put a model where it is shipped from, with its scores",
+    "train-images": "train an ANN on images",
+    "convert-images": "convert a trained ANN for images",
     "bench": "measure speed and memory of models, side by side",
 }
 
@@ -64,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"separator {__version__}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     chosen = parser.parse_args(arguments[:1]).command
-    module = import_module(f"separator.cli.{chosen}")
+    module = import_module(f"separator.cli.{chosen.replace('-', '_')}")
     parser_class = getattr(module, "PARSER", argparse.ArgumentParser)
     command = parser_class(
         prog=f"separator {chosen}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -23,7 +23,7 @@ class ModelCard:
     """Architecture, conversion, provenance and scores of a model."""
 
     name: str
-    config: dict[str, Any]  # sizes of the network, see TasNetConfig
+    config: dict[str, Any]  # sizes of the network, see TasNetConfig or FeedForwardConfig
     conversion: dict[str, Any] | None = None  # window, start, readout, ... of a spiking network; None for an analog one
     description: str = ""  # one line
     training_data: str = ""
@@ -95,7 +95,9 @@ def read_card(path: Path) -> ModelCard:
         raise UserError(f"{path} is in format {found}, which this version no longer reads; get it again or train it anew")
     try:
         card = ModelCard(**values)
-        _ = card.sample_rate, card.n_src, card.time_steps
+        _ = card.time_steps
+        if card.architecture == "tasnet":
+            _ = card.sample_rate, card.n_src
     except (TypeError, KeyError, ValueError) as error:
         raise UserError(f"{path} has damaged metadata ({error}); get it again") from error
     return card

@@ -1,7 +1,9 @@
 """Model files: weights and thresholds in safetensors, everything else in its metadata (see `separator.models.card`)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -11,9 +13,18 @@ from torch import Tensor
 from separator.atomic import atomic_path
 from separator.errors import UserError
 from separator.models.card import ModelCard, find_model, read_card
+from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.streaming import TasNetStream
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.spiking import Dynamics
+
+Network = TasNet | FeedForward
+
+# How networks are made from the sizes in their cards.
+ARCHITECTURES: dict[str, Callable[[dict[str, Any]], Network]] = {
+    "tasnet": lambda config: TasNet(TasNetConfig(**config)),
+    "feedforward": lambda config: FeedForward(FeedForwardConfig(**config)),
+}
 
 
 @dataclass(frozen=True)
@@ -29,7 +40,7 @@ class SeparationModel:
 
 
 def load_model(name_or_path: str | Path, device: str | torch.device = "cpu", time_steps: int | None = None) -> SeparationModel:
-    """Load a shipped model by name, or a model file.
+    """Load a shipped model by name, or a model file, that separates.
 
     Args:
         name_or_path: such as "small-snn", or a path.
@@ -37,11 +48,22 @@ def load_model(name_or_path: str | Path, device: str | torch.device = "cpu", tim
         time_steps: simulate a spiking model with another time window than its own.
 
     Raises:
-        UserError: no such model; a damaged, foreign or newer file; a time window that the model cannot have.
+        UserError: no such model, or one that does something else; a damaged, foreign or newer file; a time window that the
+            model cannot have.
     """
+    network, card = load_network(name_or_path, device, time_steps)
+    if not isinstance(network, TasNet):
+        raise UserError(f"{name_or_path} holds a network for images ({card.architecture}), not one that separates talkers")
+    return SeparationModel(network, card)
+
+
+def load_network(
+    name_or_path: str | Path, device: str | torch.device = "cpu", time_steps: int | None = None
+) -> tuple[Network, ModelCard]:
+    """A network of any architecture, in evaluation mode, and its card; see `load_model`."""
     path = find_model(name_or_path)
     card = read_card(path)
-    if card.architecture != "tasnet":
+    if card.architecture not in ARCHITECTURES:
         raise UserError(f"{path} has the architecture '{card.architecture}', which this version does not know; update it")
     try:
         tensors = load_file(path)
@@ -52,16 +74,16 @@ def load_model(name_or_path: str | Path, device: str | torch.device = "cpu", tim
         raise UserError(f"{path} does not hold the network that it describes ({reason}); get it again") from error
     if time_steps is not None:
         card = _with_time_steps(network, card, time_steps)
-    return SeparationModel(network.to(device).eval().requires_grad_(False), card)
+    return network.to(device).eval().requires_grad_(False), card
 
 
-def build(card: ModelCard, tensors: dict[str, Tensor]) -> TasNet:
+def build(card: ModelCard, tensors: dict[str, Tensor]) -> Network:
     """The network that `card` describes, spiking stages shaped by `tensors`.
 
     Raises:
         KeyError, TypeError, ValueError, UserError: the card is damaged.
     """
-    network = TasNet(TasNetConfig(**card.config))
+    network = ARCHITECTURES[card.architecture](card.config)
     if card.conversion is not None:
         network.stack.readout = card.conversion["readout"]
         numbers = {name: card.conversion[name] for name in ("window", "start", "schedule")}
@@ -70,7 +92,7 @@ def build(card: ModelCard, tensors: dict[str, Tensor]) -> TasNet:
     return network
 
 
-def save_model(path: str | Path, network: TasNet, card: ModelCard) -> None:
+def save_model(path: str | Path, network: Network, card: ModelCard) -> None:
     """Write a model file, whole or not at all.
 
     Raises:
@@ -85,7 +107,7 @@ def save_model(path: str | Path, network: TasNet, card: ModelCard) -> None:
         save_file(tensors, temporary, card.to_metadata())
 
 
-def _with_time_steps(network: TasNet, card: ModelCard, time_steps: int) -> ModelCard:
+def _with_time_steps(network: Network, card: ModelCard, time_steps: int) -> ModelCard:
     if card.conversion is None:
         raise UserError(f"{card.name} is an analog network and has no time steps; leave --time-steps out")
     network.stack.set_window(time_steps)

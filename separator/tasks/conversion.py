@@ -1,7 +1,6 @@
 """Conversion of a trained separation network by progressive tandem learning."""
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -10,16 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from separator.atomic import atomic_path, make_folder, write_text
+from separator.atomic import make_folder
 from separator.errors import UserError
 from separator.models import load_model, save_model
 from separator.models.tasnet import TasNet
-from separator.snn import report
 from separator.snn.progressive import Batches, ConversionSettings, ProgressiveTandemLearning
 from separator.snn.report import StageReport
+from separator.tasks.devices import resolve_device
 from separator.tasks.levels import output_gain
 from separator.tasks.optimisers import OptimiserName, make_optimiser
-from separator.tasks.separation import resolve_device
+from separator.tasks.stage_reports import write_reports
 from separator.tasks.training import DEV_SEED, CardSettings, DataSettings, MixtureData, pit_loss
 
 
@@ -95,11 +94,3 @@ def conversion_engine(
 
     upstream = [network.encoder, network.norm]
     return ProgressiveTandemLearning(network, network.stack, upstream, loss, train_batches, dev_batches, settings, **options)
-
-
-def write_reports(stages: Sequence[StageReport], folder: Path) -> None:
-    """Write the report of a conversion, finished or not, as JSON, Markdown and a plot."""
-    write_text(folder / "report.json", json.dumps([asdict(stage) for stage in stages], indent=1))
-    write_text(folder / "report.md", report.to_markdown(stages))
-    with atomic_path(folder / "report.png") as temporary:
-        report.plot(stages, temporary)

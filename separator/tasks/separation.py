@@ -20,6 +20,7 @@ from separator.audio.files import STANDARD_STREAM, AudioReader, Spool, open_audi
 from separator.audio.level import ClipPolicy, NormalEquations, fit_peak, mixture_gains, normal_equations
 from separator.audio.resample import resample_blocks
 from separator.errors import UserError
+from separator.tasks.devices import resolve_device
 from separator.tasks.live import EstimateStream, SeparationStream, require_rate
 
 if TYPE_CHECKING:
@@ -267,21 +268,6 @@ class Separator:
         from separator.snn.activity import record_activity  # analog networks run without the spiking engine
 
         return record_activity(self.model.network)
-
-
-def resolve_device(name: str) -> str:
-    """Name a device that is there; `auto` is a GPU if there is one.
-
-    Raises:
-        UserError: there is no such device.
-    """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"no device {name!r} here; take cpu, cuda or auto") from error
-    return name
 
 
 def output_paths(source: str | Path, output_dir: str | Path | None, n_src: int) -> list[Path]:

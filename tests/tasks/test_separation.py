@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from separator import models
 from separator.errors import UserError
 from separator.snn.activity import Activity, LayerActivity
-from separator.tasks.separation import Separator, output_paths, resolve_device
+from separator.tasks.devices import resolve_device
+from separator.tasks.separation import Separator, output_paths
 
 
 class HalfWaves(torch.nn.Module):

@@ -1,0 +1,49 @@
+r"""Train an analog network for images: to tell classes apart, or to give back what it sees.
+
+  separator train-images --config recipes/mnist-autoencoder/conf/ann.yaml --data.folder DIR --out exp/autoencoder
+  separator train-images --data.folder MNIST --model.layers c16s1-c32s2-c32s1-c64s2-800-10 --out exp/mnist
+  separator train-images --data.folder CIFAR --data.kind cifar10 --data.flip true --data.shift 4 --model.channels 3 \
+      --model.height 32 --model.width 32 --model.layers cifar10-vgg11 --out exp/vgg11
+
+Every value of the configuration can be given on the command line. A folder that already holds `last.ckpt` is gone on with.
+"""
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+
+import jsonargparse
+
+from separator.cli.configured import ConfiguredParser, settings_from
+
+PARSER = ConfiguredParser
+
+
+def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
+    """Options of `separator train-images`."""
+    from separator.models.feedforward import FeedForwardConfig
+    from separator.tasks.image_training import ImageOptimiserSettings
+    from separator.tasks.images import Goal, ImageSettings
+
+    parser.add_argument("--config", action="config", help="YAML file with any of the values below")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the model, checkpoints and logs")
+    parser.add_argument("--goal", type=Goal, default="classify", help="classify, or reconstruct")
+    parser.add_argument("--name", default="ann", help="of the model")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and order")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, ..., auto for a GPU if there is one")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for all")
+    parser.add_class_arguments(ImageSettings, "data")
+    parser.add_class_arguments(FeedForwardConfig, "model")
+    parser.add_class_arguments(ImageOptimiserSettings, "optimiser")
+
+
+def run(arguments: jsonargparse.Namespace) -> int:
+    """Train, resuming where the folder holds a checkpoint."""
+    from separator.tasks.image_training import ImageTrainingSettings, train_images
+
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    settings = settings_from(arguments, ImageTrainingSettings)
+    print(train_images(settings, arguments.out, sys.stderr.isatty()))
+    return 0

@@ -1,0 +1,85 @@
+"""Conversion of analog networks for images by progressive tandem learning."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from separator.atomic import make_folder
+from separator.errors import UserError
+from separator.models.feedforward import FeedForward
+from separator.models.files import load_network, save_model
+from separator.snn.progressive import ConversionSettings, ProgressiveTandemLearning
+from separator.snn.report import StageReport
+from separator.tasks.devices import resolve_device
+from separator.tasks.image_training import check_fit, epoch_seed, train_batches
+from separator.tasks.images import Batch, Goal, ImageBatches, ImageSettings, image_loss, score
+from separator.tasks.stage_reports import write_reports
+
+
+@dataclass(frozen=True)
+class ImageConversionRun:
+    """Everything a conversion depends on."""
+
+    model: str  # file of the analog model
+    data: ImageSettings
+    conversion: ConversionSettings = field(default_factory=ConversionSettings)
+    name: str = "snn"  # of the spiking model
+    seed: int = 1  # of the order of the images, another one than in training
+    device: str = "auto"
+    threads: int = 0  # CPU threads, 0 for all
+
+
+def convert_images(run: ImageConversionRun, folder: Path, log: Callable[[str], None] = print) -> Path:
+    """Convert an analog model, or go on with a conversion interrupted in `folder`; returns the spiking model's file.
+
+    `folder` receives `snn.safetensors` (the model), `report.json`, `report.md` and `report.png`, written anew after each
+    stage, and the network as it was then.
+
+    Raises:
+        UserError: the model or the images cannot be used, or `folder` holds a conversion with other settings.
+    """
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    torch.manual_seed(run.seed)
+    device = resolve_device(run.device)
+    network, card = load_network(run.model, device)
+    if not isinstance(network, FeedForward):
+        raise UserError(f"{run.model} is no network for images")
+    if card.kind == "snn":
+        raise UserError(f"{run.model} is spiking already; convert an analog model")
+    goal: Goal = card.scores["goal"]
+    images = run.data.read()
+    check_fit(network.config, goal, images)
+    make_folder(folder)
+    network.requires_grad_(True)
+    loss = image_loss(goal)
+
+    def loss_here(network: nn.Module, batch: Batch) -> Tensor:
+        return loss(network, batch)
+
+    engine = ProgressiveTandemLearning(
+        network,
+        network.stack,
+        upstream=[],
+        loss=loss_here,
+        # An order of its own for each stage; within a stage it stays, so that the trains of frozen stages can be kept.
+        train_batches=lambda stage: train_batches(images, run.data, epoch_seed(run.seed, stage), device),
+        dev_batches=ImageBatches(images.dev, 500, device=device),
+        settings=run.conversion,
+        folder=folder,
+        log=log,
+    )
+    stages: list[StageReport] = []
+    for stages in engine.stages():
+        write_reports(stages, folder)
+    conversion = asdict(run.conversion) | {
+        "readout": network.stack.readout,
+        "dev_losses": [stage.loss_tuned for stage in stages],
+    }
+    scores = {"goal": goal, "test": score(network, goal, images.test), "ann test": card.scores.get("test")}
+    path = folder / "snn.safetensors"
+    save_model(path, network.requires_grad_(False), replace(card, name=run.name, conversion=conversion, scores=scores))
+    return path

@@ -1,0 +1,168 @@
+"""Training of analog networks for images, by Lightning (Wu et al. 2021, section 5.1)."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger
+from torch import Tensor
+
+from separator.atomic import make_folder
+from separator.errors import UserError
+from separator.images.labelled import ImageSet
+from separator.models.card import ModelCard
+from separator.models.feedforward import FeedForward, FeedForwardConfig
+from separator.models.files import save_model
+from separator.tasks.devices import resolve_device
+from separator.tasks.images import Batch, Goal, ImageBatches, ImageSettings, image_loss, score
+
+
+@dataclass(frozen=True)
+class ImageOptimiserSettings:
+    """How to train; the defaults are the paper's."""
+
+    lr: float = 1e-3  # of Adam, divided by 10 at half time
+    max_epochs: int = 100
+
+
+@dataclass(frozen=True)
+class ImageTrainingSettings:
+    """Everything a training run depends on."""
+
+    data: ImageSettings
+    model: FeedForwardConfig
+    goal: Goal = "classify"
+    optimiser: ImageOptimiserSettings = field(default_factory=ImageOptimiserSettings)
+    name: str = "ann"  # of the model
+    seed: int = 0
+    device: str = "auto"
+    threads: int = 0  # CPU threads, 0 for all
+
+
+class ImageTraining(pl.LightningModule):
+    """Training steps of a `FeedForward`."""
+
+    def __init__(self, network: FeedForward, goal: Goal, optimiser: ImageOptimiserSettings) -> None:
+        super().__init__()
+        self.network, self.settings, self.loss = network, optimiser, image_loss(goal)
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """Loss of one batch."""
+        loss = self.loss(self.network, batch)
+        self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(batch[0]))
+        return loss
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        """Loss on images held out."""
+        self.log("dev_loss", self.loss(self.network, batch), prog_bar=True, batch_size=len(batch[0]))
+
+    def configure_optimizers(self) -> Any:
+        """Adam, its learning rate divided by 10 at half time."""
+        optimiser = torch.optim.Adam(self.network.parameters(), self.settings.lr)
+        half = max(1, self.settings.max_epochs // 2)
+        return [optimiser], [torch.optim.lr_scheduler.MultiStepLR(optimiser, [half])]
+
+
+class ImageData(pl.LightningDataModule):
+    """Loaders of a set of images; each epoch has an order of its own."""
+
+    def __init__(self, images: ImageSet, settings: ImageSettings, seed: int, device: str) -> None:
+        super().__init__()
+        self.images, self.settings, self.seed, self.device = images, settings, seed, device
+
+    def train_dataloader(self) -> ImageBatches:
+        """Batches of the trainer's current epoch."""
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        return train_batches(self.images, self.settings, epoch_seed(self.seed, epoch), self.device)
+
+    def val_dataloader(self) -> ImageBatches:
+        """Images held out."""
+        return ImageBatches(self.images.dev, 500, device=self.device)
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """Seed of an epoch of a run; no two of the first 10,000 epochs of different runs have the same."""
+    return 10_000 * seed + epoch
+
+
+def train_batches(images: ImageSet, settings: ImageSettings, seed: int, device: str | torch.device) -> ImageBatches:
+    """Batches to train on, in an order and varied as the seed has it."""
+    return ImageBatches(images.train, settings.batch, seed, settings.flip, settings.shift, device)
+
+
+def train_images(settings: ImageTrainingSettings, folder: Path, progress: bool = True) -> Path:
+    """Train, or go on with a training interrupted in `folder`; returns the model file of the lowest dev loss.
+
+    `folder` receives `ann.safetensors`, `last.ckpt` and `best.ckpt` (Lightning checkpoints), and a CSV log.
+
+    Raises:
+        UserError: the images cannot be used or do not fit the network, or training diverged.
+    """
+    pl.seed_everything(settings.seed, workers=True, verbose=False)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    device = resolve_device(settings.device)
+    images = settings.data.read()
+    check_fit(settings.model, settings.goal, images)
+    make_folder(folder)
+    best = ModelCheckpoint(folder, "best", monitor="dev_loss", save_last=True, enable_version_counter=False)
+    last = folder / "last.ckpt"
+    trainer = pl.Trainer(
+        accelerator="gpu" if device.startswith("cuda") else "cpu",
+        devices=1,
+        max_epochs=settings.optimiser.max_epochs,
+        callbacks=[best],
+        logger=CSVLogger(folder, name="csv"),
+        reload_dataloaders_every_n_epochs=1,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=folder,
+    )
+    task = ImageTraining(FeedForward(settings.model), settings.goal, settings.optimiser)
+    data = ImageData(images, settings.data, settings.seed, device)
+    try:
+        trainer.fit(task, data, ckpt_path=last if last.exists() else None)
+    except SystemExit:
+        if trainer.interrupted:  # Lightning ends the process on Ctrl-C; the caller shall see what it was
+            raise KeyboardInterrupt from None
+        raise
+    if not Path(best.best_model_path).is_file():
+        raise UserError("training left no checkpoint: the dev loss was never a number; try a lower --optimiser.lr")
+    state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+    task.load_state_dict(state["state_dict"])
+    network = task.network.cpu().requires_grad_(False)
+    scores = {"goal": settings.goal, "epochs": state["epoch"] + 1, "test": score(network, settings.goal, images.test)}
+    card = ModelCard(
+        settings.name,
+        settings.model.to_dict(),
+        architecture="feedforward",
+        training_data=images.train.origin,
+        scores=scores | {"settings": _plain(asdict(settings))},
+    )
+    save_model(folder / "ann.safetensors", network, card)
+    return folder / "ann.safetensors"
+
+
+def check_fit(model: FeedForwardConfig, goal: Goal, images: ImageSet) -> None:
+    """Say what does not fit.
+
+    Raises:
+        UserError: the network sees other pictures, or has another number of outputs than there are classes or pixels.
+    """
+    seen, shape = (model.channels, model.height, model.width), images.train.pixels.shape[1:]
+    if seen != shape:
+        raise UserError(f"the network sees pictures of {seen}, but those of {images.train.origin} are {shape}")
+    last = FeedForward(model).stack.stages[-1]
+    outputs = len(last.affine.weight)  # type: ignore[arg-type, union-attr]
+    wanted = images.classes if goal == "classify" else int(images.train.pixels[0].size)
+    if outputs != wanted:
+        raise UserError(f"to {goal}, the network needs {wanted} outputs, not {outputs}")
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Paths as text."""
+    return {k: _plain(v) if isinstance(v, dict) else str(v) if isinstance(v, Path) else v for k, v in values.items()}

@@ -1,0 +1,137 @@
+"""What training, conversion and scoring of networks for images share: batches of a set of images, and what is minimised."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from separator.errors import UserError
+from separator.images.cifar import read_cifar10
+from separator.images.idx import read_mnist
+from separator.images.labelled import ImageSet, LabelledImages
+
+SetName = Literal["mnist", "cifar10"]
+READERS: dict[SetName, Callable[[Path], ImageSet]] = {"mnist": read_mnist, "cifar10": read_cifar10}
+
+# What a network is for: telling classes apart (cross entropy), or giving back what it sees (mean square error).
+Goal = Literal["classify", "reconstruct"]
+
+Batch = tuple[Tensor, Tensor]  # pictures between 0 and 1, (B, C, H, W), float32; classes (B,), int64
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """Which images."""
+
+    folder: Path  # as `separator.images` reads it
+    kind: SetName = "mnist"
+    batch: int = 128
+    flip: bool = False  # mirror training pictures at random
+    shift: int = 0  # training pictures are shifted by up to so many pixels, zeros moving in
+    train_limit: int | None = None  # at most so many training images, the first ones
+    test_limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch < 2:
+            raise UserError(f"a batch has at least 2 images, not {self.batch}")
+        if self.shift < 0 or any(limit is not None and limit < 1 for limit in (self.train_limit, self.test_limit)):
+            raise UserError("shift is at least 0; limits are at least 1")
+
+    def read(self) -> ImageSet:
+        """The images.
+
+        Raises:
+            UserError: they cannot be read.
+        """
+        images = READERS[self.kind](self.folder)
+        train, test = images.train.take(slice(self.train_limit)), images.test.take(slice(self.test_limit))
+        return ImageSet(train, images.dev, test, images.classes)
+
+
+class ImageBatches:
+    """Batches of images, re-iterable, of the same content each time.
+
+    Args:
+        images: of which.
+        batch: in each.
+        seed: of the order and of what pictures are put through; None for the order as it is, every picture as it is.
+        flip, shift: see `ImageSettings`.
+        device: where the batches shall be.
+    """
+
+    def __init__(
+        self,
+        images: LabelledImages,
+        batch: int,
+        seed: int | None = None,
+        flip: bool = False,
+        shift: int = 0,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.pixels, self.labels = (torch.from_numpy(x.copy()).to(device) for x in (images.pixels, images.labels))
+        self.batch, self.seed, self.flip, self.shift = batch, seed, flip, shift
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.labels), self.batch)
+        # Batch norm cannot learn from the one picture that may be left over.
+        return whole if self.seed is not None and whole and rest < 2 else whole + bool(rest)
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self.seed is None:
+            order, draw = torch.arange(len(self.labels)), torch.Generator()
+        else:
+            draw = torch.Generator().manual_seed(self.seed)
+            order = torch.randperm(len(self.labels), generator=draw)
+        for places in torch.split(order, self.batch)[: len(self)]:
+            places = places.to(self.labels.device)
+            pictures = self.pixels[places].float() / 255
+            yield self._varied(pictures, draw), self.labels[places]
+
+    def _varied(self, pictures: Tensor, draw: torch.Generator) -> Tensor:
+        if self.seed is None:
+            return pictures
+        if self.flip:
+            mirrored = torch.rand(len(pictures), generator=draw).to(pictures.device) < 0.5
+            pictures = torch.where(mirrored.view(-1, 1, 1, 1), pictures.flip(-1), pictures)
+        if self.shift:
+            height, width = pictures.shape[-2:]
+            padded = F.pad(pictures, (self.shift,) * 4)
+            corners = torch.randint(2 * self.shift + 1, (2, len(pictures)), generator=draw).to(pictures.device)
+            rows = corners[0][:, None] + torch.arange(height, device=pictures.device)
+            columns = corners[1][:, None] + torch.arange(width, device=pictures.device)
+            each = torch.arange(len(pictures), device=pictures.device).view(-1, 1, 1)
+            pictures = padded.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        return pictures
+
+
+def image_loss(goal: Goal) -> Callable[[nn.Module, Batch], Tensor]:
+    """What is minimised: of a network on a batch, a scalar."""
+
+    def classify(network: nn.Module, batch: Batch) -> Tensor:
+        pictures, labels = batch
+        return F.cross_entropy(network(pictures), labels)
+
+    def reconstruct(network: nn.Module, batch: Batch) -> Tensor:
+        pictures, _ = batch
+        return F.mse_loss(network(pictures), pictures.flatten(1))
+
+    return classify if goal == "classify" else reconstruct
+
+
+@torch.no_grad()
+def score(network: nn.Module, goal: Goal, images: LabelledImages, batch: int = 500) -> float:
+    """Accuracy in %, or mean square error, over all images; the network is in evaluation mode afterwards."""
+    network.eval()
+    device = next(iter(network.state_dict().values())).device
+    total = 0.0
+    for pictures, labels in ImageBatches(images, batch, device=device):
+        outputs = network(pictures)
+        if goal == "classify":
+            total += 100 * float((outputs.argmax(1) == labels).sum())
+        else:
+            total += float((outputs.double() - pictures.flatten(1)).square().mean(1).sum())
+    return total / len(images)

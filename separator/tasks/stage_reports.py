@@ -1,0 +1,18 @@
+"""What conversion did to each stage, as files."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from separator.atomic import atomic_path, write_text
+from separator.snn import report
+from separator.snn.report import StageReport
+
+
+def write_reports(stages: Sequence[StageReport], folder: Path) -> None:
+    """Write the report of a conversion, finished or not, as JSON, Markdown and a plot."""
+    write_text(folder / "report.json", json.dumps([asdict(stage) for stage in stages], indent=1))
+    write_text(folder / "report.md", report.to_markdown(stages))
+    with atomic_path(folder / "report.png") as temporary:
+        report.plot(stages, temporary)

@@ -1,0 +1,25 @@
+from separator.cli.main import main
+from separator.models.files import load_network
+from tests.images.test_idx import mnist
+
+
+def test_images_are_trained_on_and_converted_from_the_command_line(tmp_path, capsys):
+    data = ["--data.folder", str(mnist(tmp_path, 40)), "--data.batch", "10", "--device", "cpu"]
+    config = ["--config", "recipes/mnist-autoencoder/conf/ann.yaml", "--model.layers", "9-784", "--optimiser.max_epochs", "1"]
+    assert main(["train-images", *config, *data, "--out", str(tmp_path / "ann")]) == 0
+    model = capsys.readouterr().out.strip()
+    config = ["--config", "recipes/mnist-autoencoder/conf/ptl.yaml", "--conversion.max_epochs", "1", "--model", model]
+    assert main(["convert-images", *config, *data, "--out", str(tmp_path / "snn")]) == 0
+    _, card = load_network(capsys.readouterr().out.strip())
+    assert card.time_steps == 32 and card.scores["goal"] == "reconstruct"
+
+
+def test_mistakes_are_one_line(tmp_path, capsys):
+    arguments = ["train-images", "--model.layers", "9-784", "--out", str(tmp_path / "out"), "--data.folder"]
+    assert main([*arguments, str(tmp_path / "nowhere")]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "give the folder with the four files of MNIST" in error
+    assert not (tmp_path / "out").exists()
+    mnist(tmp_path)
+    assert main([*arguments, str(tmp_path)]) == 1
+    assert "to classify, the network needs 10 outputs, not 784" in capsys.readouterr().err
