@@ -79,7 +79,8 @@ def convert_images(run: ImageConversionRun, folder: Path, log: Callable[[str], N
         "readout": network.stack.readout,
         "dev_losses": [stage.loss_tuned for stage in stages],
     }
-    scores = {"goal": goal, "test": score(network, goal, images.test), "ann test": card.scores.get("test")}
+    epochs = sum(stage.epochs for stage in stages)
+    scores = {"goal": goal, "epochs": epochs, "test": score(network, goal, images.test), "ann test": card.scores.get("test")}
     path = folder / "snn.safetensors"
     save_model(path, network.requires_grad_(False), replace(card, name=run.name, conversion=conversion, scores=scores))
     return path

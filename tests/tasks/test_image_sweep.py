@@ -1,0 +1,73 @@
+from dataclasses import replace
+
+import pytest
+
+from separator.errors import UserError
+from separator.models.feedforward import FeedForwardConfig
+from separator.models.files import load_network
+from separator.snn.activity import record_activity
+from separator.snn.progressive import ConversionSettings
+from separator.tasks import image_sweep
+from separator.tasks.image_sweep import ImageSweepSettings, Spread, operations_ratio, sweep_images
+from separator.tasks.image_training import ImageOptimiserSettings
+from separator.tasks.images import ImageBatches, ImageSettings, score
+from tests.images.test_idx import mnist
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    return ImageSweepSettings(
+        ImageSettings(mnist(tmp_path_factory.mktemp("mnist"), 40), batch=20),
+        FeedForwardConfig("9-784", output="sigmoid"),
+        "reconstruct",
+        ImageOptimiserSettings(max_epochs=1),
+        ConversionSettings(max_epochs=1, calibration_batches=1),
+        values=[8, 2],
+        seeds=2,
+        device="cpu",
+    )
+
+
+def test_every_seed_meets_every_value_and_nothing_is_done_twice(settings, tmp_path, monkeypatch):
+    said = []
+    table = sweep_images(settings, tmp_path, said.append).read_text()
+    assert len(said) == 2 * 3
+    assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == ["ANN", "8", "2"]
+    assert all(line.rstrip("| ").endswith("2") for line in table.splitlines()[2:])
+    assert (tmp_path / "window.png").stat().st_size > 0
+    test = settings.data.read().test
+    scores = [
+        score(load_network(tmp_path / f"seed-{seed}" / "window-2" / "snn.safetensors")[0], "reconstruct", test)
+        for seed in (0, 1)
+    ]
+    assert f"{sum(scores) / 2:.5f} ± " in table.splitlines()[-1]
+    monkeypatch.setattr(image_sweep, "convert_images", None)  # nothing is converted again
+    assert sweep_images(settings, tmp_path, said.append).read_text() == table
+    assert len(said) == 2 * 3
+
+
+def test_operations_are_counted_on_the_test_images(settings, tmp_path):
+    sweep_images(replace(settings, seeds=1, values=[4]), tmp_path, lambda line: None)
+    network, _ = load_network(tmp_path / "seed-0" / "window-4" / "snn.safetensors")
+    test = settings.data.read().test
+    with record_activity(network) as activity:
+        for pictures, _ in ImageBatches(test, 7):
+            network(pictures)
+    spikes = activity.layers[0].spikes
+    assert operations_ratio(network, test) == pytest.approx(spikes * 784 / (len(test) * 9 * 784))
+
+
+def test_spread_is_the_interval_of_the_mean():
+    assert Spread.of([1.0, 3.0]) == Spread(2.0, pytest.approx(1.96), 2)
+    assert Spread.of([5.0]).half == 0
+
+
+def test_what_cannot_be_varied_is_refused(settings):
+    with pytest.raises(UserError, match="'lr' cannot be varied; take window"):
+        replace(settings, vary="lr")
+    with pytest.raises(UserError, match="1 to 32 steps, not 33"):
+        replace(settings, values=[33])
+    with pytest.raises(UserError, match="window is a whole number"):
+        replace(settings, values=[1.5])
+    assert replace(settings, vary="start", values=[0.5]).converted_with(0.5).start == 0.5
+    assert replace(settings, vary="weight_bits", values=[4]).converted_with(4).weight_bits == 4
