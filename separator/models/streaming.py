@@ -32,30 +32,35 @@ class TasNetStream:
         return self.network.config.look_ahead
 
     @torch.no_grad()
-    def push(self, mixture: Tensor) -> Tensor:
-        """Take the next samples, give what is ready. Shape: (B, n) -> (B, C, m), n at least 1, m at least 0."""
+    def push(self, mixture: Tensor, last: bool = False) -> Tensor:
+        """Take the next samples, give what is ready: if they are the last, all the rest, as much as the mixture is long.
+
+        Shape: (B, n) -> (B, C, m), any n, but at least 1 sample in all; m at least 0.
+        """
         self.taken += mixture.shape[-1]
         length, stride = self.network.config.filter_length, self.network.config.stride
         samples = mixture if self.samples is None else torch.cat([self.samples, mixture], -1)
-        if samples.shape[-1] < length:
+        count = max(0, (samples.shape[-1] - length) // stride + 1)  # of frames
+        rest = samples.shape[-1] - count * stride
+        if last and (rest > stride or self.taken < length):  # samples that no frame holds yet
+            count += 1
+        if not count and not last:
             self.samples = samples
             return self._nothing(mixture)
-        frames = samples.unfold(-1, length, stride)
-        self.samples = samples[..., frames.shape[1] * stride :]
-        return self._estimate(frames, last=False)
-
-    @torch.no_grad()
-    def finish(self) -> Tensor:
-        """Give the rest, so that the estimates are as long as the mixture; at least one sample was pushed. Shape: (B, C, m)."""
-        assert self.samples is not None
-        length, stride = self.network.config.filter_length, self.network.config.stride
-        lacking = self.samples.shape[-1] > stride or self.taken < length  # samples that no frame holds yet
-        padded = F.pad(self.samples, (0, length - self.samples.shape[-1]))
-        frames = padded.unfold(-1, length, stride)[:, : int(lacking)]
-        estimates = self._estimate(frames, last=True)
+        padded = F.pad(samples, (0, max(0, max(1, count) * stride + length - stride - samples.shape[-1])))
+        frames = padded.unfold(-1, length, stride)[:, :count]
+        self.samples = samples[..., count * stride :]
+        given = self.given
+        estimates = self._estimate(frames, last)
+        if not last:
+            return estimates
         assert self.tail is not None
-        rest = self.taken - (self.given - estimates.shape[-1])
-        return torch.cat([estimates, self.tail.float()], -1)[..., :rest]
+        return torch.cat([estimates, self.tail.float()], -1)[..., : self.taken - given]
+
+    def finish(self) -> Tensor:
+        """Give the rest where no samples are left to be taken. Shape: (B, C, m)."""
+        assert self.samples is not None
+        return self.push(self.samples[..., :0], last=True)
 
     def _estimate(self, frames: Tensor, last: bool) -> Tensor:
         """Shape: (B, K, L) -> (B, C, K' L/2), K' the frames whose masks are there."""

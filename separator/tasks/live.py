@@ -37,20 +37,20 @@ class EstimateStream:
         """Samples of the mixture after it that a sample of an estimate may wait for."""
         return self._stream.look_ahead
 
-    def push(self, mixture: Array) -> Array:
-        """Take the next samples, give what is ready. Shape: (B, k) -> (B, n_src, k').
+    def push(self, mixture: Array, last: bool = False) -> Array:
+        """Take the next samples, give what is ready, all the rest if they are the last. Shape: (B, k) -> (B, n_src, k').
 
         Raises:
             UserError: memory does not suffice, or the estimates overflow.
         """
         try:
-            return _samples_of(self._stream.push(torch.tensor(mixture, device=self.device)))
+            return _samples_of(self._stream.push(torch.tensor(mixture, device=self.device), last))
         except torch.OutOfMemoryError as error:
             raise UserError(f"out of memory on {self.device}; take a shorter --segment") from error
 
-    def finish(self) -> Array:
-        """Give the rest. Shape: (B, n_src, k')."""
-        return _samples_of(self._stream.finish())
+    def finish(self, mixtures: int = 1) -> Array:
+        """Give the rest where no samples are left to be taken, of so many mixtures. Shape: (B, n_src, k')."""
+        return self.push(np.zeros((mixtures, 0), np.float32), last=True)
 
 
 def _samples_of(estimates: torch.Tensor) -> Array:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from separator import models
-from separator.audio.blocks import in_blocks_of
+from separator.audio.blocks import in_blocks_of, marking_the_last
 from separator.audio.files import STANDARD_STREAM, AudioReader, Spool, open_audio, write_wavs
 from separator.audio.level import ClipPolicy, NormalEquations, fit_peak, mixture_gains, normal_equations
 from separator.audio.resample import resample_blocks
@@ -230,14 +230,13 @@ class Separator:
         """Mixture (B, k) at any rate to pieces of mixture (B, k') and estimates (B, n_src, k') at the model's rate."""
         network = EstimateStream(self.model, self.device)
         waiting: Array | None = None
-        for block in in_blocks_of(self.segment, resample_blocks(blocks, sample_rate, self.sample_rate)):
-            estimates = network.push(block)
+        segments = in_blocks_of(self.segment, resample_blocks(blocks, sample_rate, self.sample_rate))
+        for block, last in marking_the_last(segments):
+            estimates = network.push(block, last)
             waiting = block if waiting is None else np.concatenate([waiting, block], -1)
             ready = estimates.shape[-1]
             yield waiting[:, :ready], estimates
             waiting = waiting[:, ready:]
-        if waiting is not None:
-            yield waiting, network.finish()
 
     def _gains(self, equations: NormalEquations) -> NDArray[np.float64]:
         if self.level == "model":

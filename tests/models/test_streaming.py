@@ -20,15 +20,17 @@ def network_of(causal, schedule=None, seed=0):
     return network
 
 
-def streamed(network, mixture, sizes):
+def streamed(network, mixture, sizes, known_end=False):
     """Estimates of a mixture in blocks of these sizes; how late they came, and were said to come."""
     stream, given, late, taken = TasNetStream(network), [], 0, 0
     while taken < mixture.shape[-1]:
         size = sizes.pop(0) if sizes else mixture.shape[-1]
-        given.append(stream.push(mixture[:, taken : taken + size]))
+        last = known_end and taken + size >= mixture.shape[-1]
+        given.append(stream.push(mixture[:, taken : taken + size], last))
         taken = min(taken + size, mixture.shape[-1])
         late = max(late, taken - sum(piece.shape[-1] for piece in given))
-    given.append(stream.finish())
+    if not known_end:
+        given.append(stream.finish())
     return torch.cat(given, -1), late, stream.look_ahead
 
 
@@ -38,11 +40,12 @@ def streamed(network, mixture, sizes):
     st.integers(1, 300),
     st.lists(st.integers(1, 40), max_size=12),
     st.integers(0, 99),
+    st.booleans(),
 )
-def test_spiking_networks_give_the_same_bits_in_blocks_of_any_size(causal, schedule, samples, sizes, seed):
+def test_spiking_networks_give_the_same_bits_in_blocks_of_any_size(causal, schedule, samples, sizes, seed, known_end):
     network = network_of(causal, schedule, seed)
     mixture = 0.1 * torch.randn(2, samples)
-    estimates, late, look_ahead = streamed(network, mixture, sizes)
+    estimates, late, look_ahead = streamed(network, mixture, sizes, known_end)
     assert torch.equal(estimates, network(mixture))
     assert late <= look_ahead
 

@@ -40,14 +40,11 @@ class Late:
     def __init__(self, network):
         self.network, self.held = network, None
 
-    def push(self, mixture):
+    def push(self, mixture, last):
         held = mixture if self.held is None else torch.cat([self.held, mixture], -1)
-        ready = max(0, held.shape[-1] - self.look_ahead)
+        ready = held.shape[-1] if last else max(0, held.shape[-1] - self.look_ahead)
         self.held = held[..., ready:]
         return self.network(held[..., :ready])
-
-    def finish(self):
-        return self.network(self.held)
 
 
 def model(network=None, kind="ann", causal=False, gain=None):
@@ -160,7 +157,7 @@ def test_impossible_segments_are_refused(segment):
 def test_network_sees_no_more_than_a_segment_and_what_waits():
     chosen = model()
     Separator(chosen, segment=0.5).separate(noise(50_000), 8000)
-    assert chosen.network.lengths == [3997, *[4000] * 11, 2000, 3]
+    assert chosen.network.lengths == [3997, *[4000] * 11, 2003]
 
 
 @pytest.mark.parametrize(
