@@ -47,7 +47,8 @@ class TasNetStream:
         if not count and not last:
             self.samples = samples
             return self._nothing(mixture)
-        padded = F.pad(samples, (0, max(0, max(1, count) * stride + length - stride - samples.shape[-1])))
+        span = (max(1, count) - 1) * stride + length
+        padded = F.pad(samples, (0, max(0, span - samples.shape[-1])))
         frames = padded.unfold(-1, length, stride)[:, :count]
         self.samples = samples[..., count * stride :]
         given = self.given
