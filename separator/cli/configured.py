@@ -1,6 +1,10 @@
 """Commands whose every value may come from a YAML file or the command line."""
 
+import logging
+import sys
+import warnings
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 import jsonargparse
@@ -13,6 +17,31 @@ Settings = TypeVar("Settings")
 def settings_from(arguments: jsonargparse.Namespace, settings: type[Settings]) -> Settings:
     """Build a dataclass from the parsed arguments of the same names."""
     return settings(**{field.name: arguments[field.name] for field in fields(settings)})  # type: ignore[arg-type]
+
+
+def add_config_and_out(parser: jsonargparse.ArgumentParser, out: str) -> None:
+    """The options that all such commands have; `out` says what the folder is for."""
+    parser.add_argument("--config", action="config", help="YAML file with any of the values below")
+    parser.add_argument("--out", type=Path, required=True, help=out)
+
+
+def add_device_and_threads(parser: jsonargparse.ArgumentParser, device: str) -> None:
+    """Where to compute, `device` by default."""
+    parser.add_argument("--device", default=device, help="cpu, cuda, ..., auto for a GPU if there is one")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for all")
+
+
+def to_stderr(line: str) -> None:
+    """Tell how far the command is."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def quieten_lightning() -> None:
+    """Lightning's tips are for its developers' users, not for ours."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")  # Lightning's own
+    warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
 
 
 class ConfiguredParser(jsonargparse.ArgumentParser):

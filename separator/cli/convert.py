@@ -7,12 +7,9 @@ r"""Convert a trained network to spikes by progressive tandem learning.
 Every value of the configuration can be given on the command line. A folder that already holds a conversion is gone on with.
 """
 
-import sys
-from pathlib import Path
-
 import jsonargparse
 
-from separator.cli.configured import ConfiguredParser, settings_from
+from separator.cli.configured import ConfiguredParser, add_config_and_out, add_device_and_threads, settings_from, to_stderr
 
 PARSER = ConfiguredParser
 
@@ -23,13 +20,11 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     from separator.tasks.optimisers import OptimiserName
     from separator.tasks.training import CardSettings, DataSettings
 
-    parser.add_argument("--config", action="config", help="YAML file with any of the values below")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the model, its report and the state to resume from")
+    add_config_and_out(parser, "folder for the model, its report and the state to resume from")
     parser.add_argument("--model", required=True, help="analog model to convert: a shipped name or a file")
     parser.add_argument("--optimiser", type=OptimiserName, default="adam", help="adam as published, or muon")
     parser.add_argument("--seed", type=int, default=1, help="of the mixtures, other ones than in training")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for all")
+    add_device_and_threads(parser, "cpu")
     parser.add_class_arguments(DataSettings, "data")
     parser.add_class_arguments(ConversionSettings, "conversion")
     parser.add_class_arguments(CardSettings, "card")
@@ -40,5 +35,5 @@ def run(arguments: jsonargparse.Namespace) -> int:
     from separator.tasks.conversion import ConversionRun, convert
 
     settings = settings_from(arguments, ConversionRun)
-    print(convert(settings, arguments.out, log=lambda line: print(line, file=sys.stderr, flush=True)))
+    print(convert(settings, arguments.out, log=to_stderr))
     return 0

@@ -7,12 +7,9 @@ r"""Convert a trained network for images to spikes by progressive tandem learnin
 Every value of the configuration can be given on the command line. A folder that already holds a conversion is gone on with.
 """
 
-import sys
-from pathlib import Path
-
 import jsonargparse
 
-from separator.cli.configured import ConfiguredParser, settings_from
+from separator.cli.configured import ConfiguredParser, add_config_and_out, add_device_and_threads, settings_from, to_stderr
 
 PARSER = ConfiguredParser
 
@@ -22,13 +19,11 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     from separator.snn.progressive import ConversionSettings
     from separator.tasks.images import ImageSettings
 
-    parser.add_argument("--config", action="config", help="YAML file with any of the values below")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the model, its report and the state to resume from")
+    add_config_and_out(parser, "folder for the model, its report and the state to resume from")
     parser.add_argument("--model", required=True, help="file of the analog model to convert")
     parser.add_argument("--name", default="snn", help="of the spiking model")
     parser.add_argument("--seed", type=int, default=1, help="of the order of the images, another one than in training")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, ..., auto for a GPU if there is one")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for all")
+    add_device_and_threads(parser, "auto")
     parser.add_class_arguments(ImageSettings, "data")
     parser.add_class_arguments(ConversionSettings, "conversion")
 
@@ -38,5 +33,5 @@ def run(arguments: jsonargparse.Namespace) -> int:
     from separator.tasks.image_conversion import ImageConversionRun, convert_images
 
     settings = settings_from(arguments, ImageConversionRun)
-    print(convert_images(settings, arguments.out, log=lambda line: print(line, file=sys.stderr, flush=True)))
+    print(convert_images(settings, arguments.out, log=to_stderr))
     return 0

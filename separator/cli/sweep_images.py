@@ -7,14 +7,16 @@ r"""Train and convert networks for images over several seeds, one setting of the
 The same command goes on where it was stopped.
 """
 
-import logging
-import sys
-import warnings
-from pathlib import Path
-
 import jsonargparse
 
-from separator.cli.configured import ConfiguredParser, settings_from
+from separator.cli.configured import (
+    ConfiguredParser,
+    add_config_and_out,
+    add_device_and_threads,
+    quieten_lightning,
+    settings_from,
+    to_stderr,
+)
 
 PARSER = ConfiguredParser
 
@@ -26,14 +28,12 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     from separator.tasks.image_training import ImageOptimiserSettings
     from separator.tasks.images import Goal, ImageSettings
 
-    parser.add_argument("--config", action="config", help="YAML file with any of the values below")
-    parser.add_argument("--out", type=Path, required=True, help="folder for models, table and picture")
+    add_config_and_out(parser, "folder for models, table and picture")
     parser.add_argument("--vary", default="window", help="setting of the conversion: window, patience, weight_bits or start")
     parser.add_argument("--values", type=list[float], default=[32, 16, 8, 4, 2, 1], help="that it takes")
     parser.add_argument("--seeds", type=int, default=5, help="networks trained, each converted with each value")
     parser.add_argument("--goal", type=Goal, default="classify", help="classify, or reconstruct")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, ..., auto for a GPU if there is one")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for all")
+    add_device_and_threads(parser, "auto")
     parser.add_class_arguments(ImageSettings, "data")
     parser.add_class_arguments(FeedForwardConfig, "model")
     parser.add_class_arguments(ImageOptimiserSettings, "optimiser")
@@ -44,9 +44,8 @@ def run(arguments: jsonargparse.Namespace) -> int:
     """Sweep, resuming where the folder holds results."""
     from separator.tasks.image_sweep import ImageSweepSettings, sweep_images
 
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    quieten_lightning()
     settings = settings_from(arguments, ImageSweepSettings)
-    table = sweep_images(settings, arguments.out, log=lambda line: print(line, file=sys.stderr, flush=True))
+    table = sweep_images(settings, arguments.out, log=to_stderr)
     print(table.read_text(encoding="utf-8"), end="")
     return 0

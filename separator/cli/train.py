@@ -7,14 +7,11 @@
 Every value of the configuration can be given on the command line. A folder that already holds `last.ckpt` is gone on with.
 """
 
-import logging
 import sys
-import warnings
-from pathlib import Path
 
 import jsonargparse
 
-from separator.cli.configured import ConfiguredParser, settings_from
+from separator.cli.configured import ConfiguredParser, add_config_and_out, quieten_lightning, settings_from, to_stderr
 
 PARSER = ConfiguredParser
 
@@ -24,8 +21,7 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     from separator.models.tasnet import TasNetConfig
     from separator.tasks.training import CardSettings, DataSettings, MachineSettings, OptimiserSettings
 
-    parser.add_argument("--config", action="config", help="YAML file with any of the values below")
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, logs and the configuration")
+    add_config_and_out(parser, "folder for checkpoints, logs and the configuration")
     parser.add_argument("--seed", type=int, default=0, help="of weights and mixtures")
     parser.add_argument("--init", help="model to start from; a spiking one is tuned, all stages in tandem")
     parser.add_class_arguments(DataSettings, "data")
@@ -39,11 +35,7 @@ def run(arguments: jsonargparse.Namespace) -> int:
     """Train, resuming where the folder holds a checkpoint."""
     from separator.tasks.training import TrainingSettings, train
 
-    # Lightning's tips are for its developers' users, not for ours.
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")
-    warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")  # Lightning's own
-    warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
+    quieten_lightning()
     settings = settings_from(arguments, TrainingSettings)
-    print(train(settings, arguments.out, sys.stderr.isatty(), lambda text: print(text, file=sys.stderr)))
+    print(train(settings, arguments.out, sys.stderr.isatty(), to_stderr))
     return 0

@@ -8,14 +8,17 @@ r"""Train an analog network for images: to tell classes apart, or to give back w
 Every value of the configuration can be given on the command line. A folder that already holds `last.ckpt` is gone on with.
 """
 
-import logging
 import sys
-import warnings
-from pathlib import Path
 
 import jsonargparse
 
-from separator.cli.configured import ConfiguredParser, settings_from
+from separator.cli.configured import (
+    ConfiguredParser,
+    add_config_and_out,
+    add_device_and_threads,
+    quieten_lightning,
+    settings_from,
+)
 
 PARSER = ConfiguredParser
 
@@ -26,13 +29,11 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     from separator.tasks.image_training import ImageOptimiserSettings
     from separator.tasks.images import Goal, ImageSettings
 
-    parser.add_argument("--config", action="config", help="YAML file with any of the values below")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the model, checkpoints and logs")
+    add_config_and_out(parser, "folder for the model, checkpoints and logs")
     parser.add_argument("--goal", type=Goal, default="classify", help="classify, or reconstruct")
     parser.add_argument("--name", default="ann", help="of the model")
     parser.add_argument("--seed", type=int, default=0, help="of weights and order")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, ..., auto for a GPU if there is one")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for all")
+    add_device_and_threads(parser, "auto")
     parser.add_class_arguments(ImageSettings, "data")
     parser.add_class_arguments(FeedForwardConfig, "model")
     parser.add_class_arguments(ImageOptimiserSettings, "optimiser")
@@ -42,8 +43,7 @@ def run(arguments: jsonargparse.Namespace) -> int:
     """Train, resuming where the folder holds a checkpoint."""
     from separator.tasks.image_training import ImageTrainingSettings, train_images
 
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    quieten_lightning()
     settings = settings_from(arguments, ImageTrainingSettings)
     print(train_images(settings, arguments.out, sys.stderr.isatty()))
     return 0

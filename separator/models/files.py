@@ -85,7 +85,7 @@ def build(card: ModelCard, tensors: dict[str, Tensor]) -> Network:
     """
     network = ARCHITECTURES[card.architecture](card.config)
     if card.conversion is not None:
-        network.stack.readout = card.conversion["readout"]
+        network.stack.set_readout(card.conversion["readout"])
         numbers = {name: card.conversion[name] for name in ("window", "start", "schedule")}
         dynamics = Dynamics(**numbers, weight_bits=card.conversion.get("weight_bits"))
         network.stack.restore(len(network.stack.stages), dynamics, tensors, "stack.")

@@ -51,6 +51,10 @@ def per_channel(values: Tensor, like: Tensor) -> Tensor:
     return values.view(-1, *[1] * (like.dim() - 2))
 
 
+def _plus(sums: Tensor, values: Tensor) -> Tensor:
+    return sums + per_channel(values.to(sums.dtype), sums)
+
+
 def _in_input_steps(x: Tensor) -> Tensor:
     return (x.float() / INPUT_STEP).clamp_(-INPUT_LIMIT, INPUT_LIMIT).round_()
 
@@ -241,7 +245,7 @@ class SpikingStage(nn.Module):
 
     def current(self, spikes: Tensor) -> Tensor:
         """Synaptic current in steps of one time step, constant current included (Eq. 3). Shape: (B, ...) -> (B, ...)."""
-        return self._weighted_sums(spikes, finish=lambda sums: sums + per_channel(self.bias.to(sums.dtype), sums))
+        return self._weighted_sums(spikes, finish=lambda sums: _plus(sums, self.bias))
 
     def potential(self, spikes: Spikes) -> Tensor:
         """Free aggregate membrane potential after the whole window (Eq. 9), in units of activation, float32.
@@ -251,7 +255,7 @@ class SpikingStage(nn.Module):
         """
 
         def in_units(sums: Tensor) -> Tensor:
-            free = sums + per_channel((self.bias * self.window).to(sums.dtype), sums)
+            free = _plus(sums, self.bias * self.window)
             return free * per_channel(self.step, sums)
 
         return self._weighted_sums(spikes.counts, finish=in_units)

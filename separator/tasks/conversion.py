@@ -14,11 +14,10 @@ from separator.errors import UserError
 from separator.models import load_model, save_model
 from separator.models.tasnet import TasNet
 from separator.snn.progressive import Batches, ConversionSettings, ProgressiveTandemLearning
-from separator.snn.report import StageReport
 from separator.tasks.devices import resolve_device
 from separator.tasks.levels import output_gain
 from separator.tasks.optimisers import OptimiserName, make_optimiser
-from separator.tasks.stage_reports import write_reports
+from separator.tasks.stage_reports import convert_with_reports
 from separator.tasks.training import DEV_SEED, CardSettings, DataSettings, MixtureData, pit_loss
 
 
@@ -66,9 +65,7 @@ def convert(run: ConversionRun, folder: Path, log: Callable[[str], None] = print
         log=log,
         optimiser=partial(make_optimiser, run.optimiser),
     )
-    stages: list[StageReport] = []
-    for stages in engine.stages():
-        write_reports(stages, folder)
+    stages = convert_with_reports(engine, folder)
     path = folder / "snn.safetensors"
     conversion = asdict(run.conversion) | {"dev_losses": [stage.loss_tuned for stage in stages]}
     gain = output_gain(network.eval(), dev_batches, device)

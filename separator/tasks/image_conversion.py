@@ -5,18 +5,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
 from separator.atomic import make_folder
 from separator.errors import UserError
 from separator.models.feedforward import FeedForward
 from separator.models.files import load_network, save_model
 from separator.snn.progressive import ConversionSettings, ProgressiveTandemLearning
-from separator.snn.report import StageReport
 from separator.tasks.devices import resolve_device
-from separator.tasks.image_training import check_fit, epoch_seed, train_batches
-from separator.tasks.images import Batch, Goal, ImageBatches, ImageSettings, image_loss, score
-from separator.tasks.stage_reports import write_reports
+from separator.tasks.image_training import DEV_BATCH, check_fit, epoch_seed, train_batches
+from separator.tasks.images import Goal, ImageBatches, ImageSettings, image_loss, score
+from separator.tasks.stage_reports import convert_with_reports
 
 
 @dataclass(frozen=True)
@@ -52,29 +50,23 @@ def convert_images(run: ImageConversionRun, folder: Path, log: Callable[[str], N
         raise UserError(f"{run.model} is spiking already; convert an analog model")
     goal: Goal = card.scores["goal"]
     images = run.data.read()
-    check_fit(network.config, goal, images)
+    check_fit(network, goal, images)
     make_folder(folder)
     network.requires_grad_(True)
-    loss = image_loss(goal)
-
-    def loss_here(network: nn.Module, batch: Batch) -> Tensor:
-        return loss(network, batch)
-
+    batches = train_batches(images, run.data, run.seed, device)
     engine = ProgressiveTandemLearning(
         network,
         network.stack,
         upstream=[],
-        loss=loss_here,
+        loss=image_loss(goal),
         # An order of its own for each stage; within a stage it stays, so that the trains of frozen stages can be kept.
-        train_batches=lambda stage: train_batches(images, run.data, epoch_seed(run.seed, stage), device),
-        dev_batches=ImageBatches(images.dev, 500, device=device),
+        train_batches=lambda stage: batches.with_seed(epoch_seed(run.seed, stage)),
+        dev_batches=ImageBatches(images.dev, DEV_BATCH, device=device),
         settings=run.conversion,
         folder=folder,
         log=log,
     )
-    stages: list[StageReport] = []
-    for stages in engine.stages():
-        write_reports(stages, folder)
+    stages = convert_with_reports(engine, folder)
     conversion = asdict(run.conversion) | {
         "readout": network.stack.readout,
         "dev_losses": [stage.loss_tuned for stage in stages],

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor
 
@@ -17,7 +16,10 @@ from separator.models.card import ModelCard
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import save_model
 from separator.tasks.devices import resolve_device
+from separator.tasks.fitting import checkpoints, fit, load_checkpoint, trainer_options
 from separator.tasks.images import Batch, Goal, ImageBatches, ImageSettings, image_loss, score
+
+DEV_BATCH = 500  # images that the dev loss is computed on at a time
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,18 @@ class ImageData(pl.LightningDataModule):
 
     def __init__(self, images: ImageSet, settings: ImageSettings, seed: int, device: str) -> None:
         super().__init__()
-        self.images, self.settings, self.seed, self.device = images, settings, seed, device
+        self.seed = seed
+        self.train_batches = train_batches(images, settings, seed, device)
+        self.dev_batches = ImageBatches(images.dev, DEV_BATCH, device=device)
 
     def train_dataloader(self) -> ImageBatches:
         """Batches of the trainer's current epoch."""
         epoch = self.trainer.current_epoch if self.trainer else 0
-        return train_batches(self.images, self.settings, epoch_seed(self.seed, epoch), self.device)
+        return self.train_batches.with_seed(epoch_seed(self.seed, epoch))
 
     def val_dataloader(self) -> ImageBatches:
         """Images held out."""
-        return ImageBatches(self.images.dev, 500, device=self.device)
+        return self.dev_batches
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
@@ -106,35 +110,23 @@ def train_images(settings: ImageTrainingSettings, folder: Path, progress: bool =
         torch.set_num_threads(settings.threads)
     device = resolve_device(settings.device)
     images = settings.data.read()
-    check_fit(settings.model, settings.goal, images)
+    network = FeedForward(settings.model)
+    check_fit(network, settings.goal, images)
     make_folder(folder)
-    best = ModelCheckpoint(folder, "best", monitor="dev_loss", save_last=True, enable_version_counter=False)
-    last = folder / "last.ckpt"
+    best, last = checkpoints(folder)
     trainer = pl.Trainer(
         accelerator="gpu" if device.startswith("cuda") else "cpu",
         devices=1,
         max_epochs=settings.optimiser.max_epochs,
-        callbacks=[best],
+        callbacks=[best, last],
         logger=CSVLogger(folder, name="csv"),
-        reload_dataloaders_every_n_epochs=1,
-        enable_progress_bar=progress,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        default_root_dir=folder,
+        **trainer_options(folder, progress),
     )
-    task = ImageTraining(FeedForward(settings.model), settings.goal, settings.optimiser)
-    data = ImageData(images, settings.data, settings.seed, device)
-    try:
-        trainer.fit(task, data, ckpt_path=last if last.exists() else None)
-    except SystemExit:
-        if trainer.interrupted:  # Lightning ends the process on Ctrl-C; the caller shall see what it was
-            raise KeyboardInterrupt from None
-        raise
-    if not Path(best.best_model_path).is_file():
-        raise UserError("training left no checkpoint: the dev loss was never a number; try a lower --optimiser.lr")
-    state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+    task = ImageTraining(network, settings.goal, settings.optimiser)
+    fit(trainer, task, ImageData(images, settings.data, settings.seed, device), folder)
+    state = load_checkpoint(Path(best.best_model_path))
     task.load_state_dict(state["state_dict"])
-    network = task.network.cpu().requires_grad_(False)
+    network.cpu().requires_grad_(False)
     scores = {"goal": settings.goal, "epochs": state["epoch"] + 1, "test": score(network, settings.goal, images.test)}
     card = ModelCard(
         settings.name,
@@ -147,16 +139,17 @@ def train_images(settings: ImageTrainingSettings, folder: Path, progress: bool =
     return folder / "ann.safetensors"
 
 
-def check_fit(model: FeedForwardConfig, goal: Goal, images: ImageSet) -> None:
+def check_fit(network: FeedForward, goal: Goal, images: ImageSet) -> None:
     """Say what does not fit.
 
     Raises:
         UserError: the network sees other pictures, or has another number of outputs than there are classes or pixels.
     """
-    seen, shape = (model.channels, model.height, model.width), images.train.pixels.shape[1:]
+    config = network.config
+    seen, shape = (config.channels, config.height, config.width), images.train.pixels.shape[1:]
     if seen != shape:
         raise UserError(f"the network sees pictures of {seen}, but those of {images.train.origin} are {shape}")
-    last = FeedForward(model).stack.stages[-1]
+    last = network.stack.stages[-1]
     outputs = len(last.affine.weight)  # type: ignore[arg-type, union-attr]
     wanted = images.classes if goal == "classify" else int(images.train.pixels[0].size)
     if outputs != wanted:

@@ -1,7 +1,9 @@
 """What training, conversion and scoring of networks for images share: batches of a set of images, and what is minimised."""
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -47,9 +49,15 @@ class ImageSettings:
         Raises:
             UserError: they cannot be read.
         """
-        images = READERS[self.kind](self.folder)
+        images = _read(self.kind, self.folder)
         train, test = images.train.take(slice(self.train_limit)), images.test.take(slice(self.test_limit))
         return ImageSet(train, images.dev, test, images.classes)
+
+
+@lru_cache(maxsize=1)
+def _read(kind: SetName, folder: Path) -> ImageSet:
+    """Sweeps train and convert on the same set many times over, and to decode it takes a while."""
+    return READERS[kind](folder)
 
 
 class ImageBatches:
@@ -74,6 +82,12 @@ class ImageBatches:
     ) -> None:
         self.pixels, self.labels = (torch.from_numpy(x.copy()).to(device) for x in (images.pixels, images.labels))
         self.batch, self.seed, self.flip, self.shift = batch, seed, flip, shift
+
+    def with_seed(self, seed: int) -> "ImageBatches":
+        """The same images, in memory but once, in another order and varied otherwise."""
+        batches = copy(self)
+        batches.seed = seed
+        return batches
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.labels), self.batch)

@@ -7,7 +7,16 @@ from pathlib import Path
 
 from separator.atomic import atomic_path, write_text
 from separator.snn import report
+from separator.snn.progressive import ProgressiveTandemLearning
 from separator.snn.report import StageReport
+
+
+def convert_with_reports(engine: ProgressiveTandemLearning, folder: Path) -> list[StageReport]:
+    """Convert stage by stage, with the reports in the folder written anew after each."""
+    stages: list[StageReport] = []
+    for stages in engine.stages():
+        write_reports(stages, folder)
+    return stages
 
 
 def write_reports(stages: Sequence[StageReport], folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 import torch
 from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
-from pytorch_lightning.callbacks import EarlyStopping, LambdaCallback, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping, LambdaCallback, LearningRateMonitor
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from separator.atomic import make_folder
 from separator.corpora.datasets import MixturesFromDisk, MixturesOnTheFly, SpeechBank, load_bank
 from separator.corpora.mixtures import read_mixtures
-from separator.errors import UserError
 from separator.models.card import ModelCard
 from separator.models.files import load_model, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.activity import ActivityPenalty
+from separator.tasks.fitting import checkpoints, fit, load_checkpoint, trainer_options
 from separator.tasks.levels import output_gain
 from separator.tasks.optimisers import OptimiserName, make_optimiser
 
@@ -218,8 +218,7 @@ def train(
     if settings.machine.threads:
         torch.set_num_threads(settings.machine.threads)
     make_folder(folder)
-    best = ModelCheckpoint(folder, "best", monitor="dev_loss", save_last=True, enable_version_counter=False)
-    last = folder / "last.ckpt"
+    best, last = checkpoints(folder)
     trainer = pl.Trainer(
         accelerator=settings.machine.accelerator,
         devices=settings.machine.devices,
@@ -228,24 +227,15 @@ def train(
         precision=settings.machine.precision,
         max_epochs=settings.optimiser.max_epochs,
         gradient_clip_val=settings.optimiser.clip,
-        callbacks=[best, EarlyStopping("dev_loss", patience=settings.optimiser.stop_patience), LearningRateMonitor()],
+        callbacks=[EarlyStopping("dev_loss", patience=settings.optimiser.stop_patience), LearningRateMonitor(), best, last],
         logger=[CSVLogger(folder, name="csv"), TensorBoardLogger(str(folder), name="tensorboard")],
-        reload_dataloaders_every_n_epochs=1,
-        enable_progress_bar=progress,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        default_root_dir=folder,
+        **trainer_options(folder, progress),
     )
     network, card = starting_point(settings)
     data = MixtureData(settings.data, network.config, settings.seed)
     if trainer.is_global_zero:
         trainer.callbacks.append(LambdaCallback(on_train_start=lambda *_: log(describe(network))))  # type: ignore[attr-defined]
-    try:
-        trainer.fit(SeparationTraining(network, settings.optimiser), data, ckpt_path=last if last.exists() else None)
-    except SystemExit:
-        if trainer.interrupted:  # Lightning ends the process on Ctrl-C; the caller shall see what it was
-            raise KeyboardInterrupt from None
-        raise
+    fit(trainer, SeparationTraining(network, settings.optimiser), data, folder)
     model = folder / f"{card.kind}.safetensors"
     if trainer.is_global_zero:
         export(Path(best.best_model_path), model, settings, data)
@@ -282,9 +272,7 @@ def export(checkpoint: Path, path: Path, settings: TrainingSettings, data: Mixtu
     Raises:
         UserError: there is no such checkpoint, since the dev loss was never finite.
     """
-    if not checkpoint.is_file():
-        raise UserError("training left no checkpoint: the dev loss was never a number; try a lower --optimiser.lr")
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    state = load_checkpoint(checkpoint)
     network, card = starting_point(settings)
     prefix = "network."
     network.load_state_dict({k.removeprefix(prefix): v for k, v in state["state_dict"].items() if k.startswith(prefix)})

@@ -56,6 +56,8 @@ def test_training_is_gone_on_with_and_the_same_seed_gives_the_same_network(folde
     again, _ = load_network(train_images(settings(folder, epochs=4), tmp_path / "again", progress=False))
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True))
     train_images(settings(folder, epochs=2), tmp_path / "parts", progress=False)
+    epochs = {name: torch.load(tmp_path / "parts" / f"{name}.ckpt", weights_only=True)["epoch"] for name in ("best", "last")}
+    assert epochs == {"best": 0, "last": 1}  # the last epoch is kept, though it was not the best
     train_images(settings(folder, epochs=4), tmp_path / "parts", progress=False)
     rows = list(csv.DictReader((tmp_path / "parts" / "csv" / "version_1" / "metrics.csv").open()))
     assert {row["epoch"] for row in rows} == {"2", "3"}

@@ -45,11 +45,13 @@ def test_pictures_are_mirrored_and_shifted():
         for mirrored in (False, True):
             for row in range(5):
                 for column in range(5):
-                    source = whole.flip(-1) if mirrored else whole
-                    source = nn.functional.pad(source, (2, 2, 2, 2))[:, :, row : row + 4, column : column + 7]
+                    source = padded.flip(-1) if mirrored else padded
+                    source = source[:, :, row : row + 4, column : column + 7]
                     if (source == picture).flatten(1).all(1).any():
                         found.add((mirrored, row, column))
     assert len(found) > 20
+    for part, values in enumerate(({False, True}, set(range(5)), set(range(5)))):
+        assert {place[part] for place in found} == values
     assert padded.shape == (40, 2, 8, 11)
 
 
