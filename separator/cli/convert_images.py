@@ -17,7 +17,7 @@ PARSER = ConfiguredParser
 def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     """Options of `separator convert-images`."""
     from separator.snn.progressive import ConversionSettings
-    from separator.tasks.images import ImageSettings
+    from separator.tasks.images.batches import ImageSettings
 
     add_config_and_out(parser, "folder for the model, its report and the state to resume from")
     parser.add_argument("--model", required=True, help="file of the analog model to convert")
@@ -30,7 +30,7 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
 
 def run(arguments: jsonargparse.Namespace) -> int:
     """Convert, resuming where the folder holds a conversion."""
-    from separator.tasks.image_conversion import ImageConversionRun, convert_images
+    from separator.tasks.images.conversion import ImageConversionRun, convert_images
 
     settings = settings_from(arguments, ImageConversionRun)
     print(convert_images(settings, arguments.out, log=to_stderr))

@@ -25,8 +25,8 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     """Options of `separator sweep-images`."""
     from separator.models.feedforward import FeedForwardConfig
     from separator.snn.progressive import ConversionSettings
-    from separator.tasks.image_training import ImageOptimiserSettings
-    from separator.tasks.images import Goal, ImageSettings
+    from separator.tasks.images.batches import Goal, ImageSettings
+    from separator.tasks.images.training import ImageOptimiserSettings
 
     add_config_and_out(parser, "folder for models, table and picture")
     parser.add_argument("--vary", default="window", help="setting of the conversion: window, patience, weight_bits or start")
@@ -42,7 +42,7 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
 
 def run(arguments: jsonargparse.Namespace) -> int:
     """Sweep, resuming where the folder holds results."""
-    from separator.tasks.image_sweep import ImageSweepSettings, sweep_images
+    from separator.tasks.images.sweep import ImageSweepSettings, sweep_images
 
     quieten_lightning()
     settings = settings_from(arguments, ImageSweepSettings)

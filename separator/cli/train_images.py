@@ -26,8 +26,8 @@ PARSER = ConfiguredParser
 def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     """Options of `separator train-images`."""
     from separator.models.feedforward import FeedForwardConfig
-    from separator.tasks.image_training import ImageOptimiserSettings
-    from separator.tasks.images import Goal, ImageSettings
+    from separator.tasks.images.batches import Goal, ImageSettings
+    from separator.tasks.images.training import ImageOptimiserSettings
 
     add_config_and_out(parser, "folder for the model, checkpoints and logs")
     parser.add_argument("--goal", type=Goal, default="classify", help="classify, or reconstruct")
@@ -41,7 +41,7 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
 
 def run(arguments: jsonargparse.Namespace) -> int:
     """Train, resuming where the folder holds a checkpoint."""
-    from separator.tasks.image_training import ImageTrainingSettings, train_images
+    from separator.tasks.images.training import ImageTrainingSettings, train_images
 
     quieten_lightning()
     settings = settings_from(arguments, ImageTrainingSettings)

@@ -5,7 +5,7 @@ from torch import nn
 
 from separator.errors import UserError
 from separator.images.labelled import LabelledImages
-from separator.tasks.images import ImageBatches, ImageSettings, image_loss, score
+from separator.tasks.images.batches import ImageBatches, ImageSettings, image_loss, score
 
 RNG = np.random.default_rng(0)
 

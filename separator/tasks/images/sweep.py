@@ -16,9 +16,9 @@ from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_network
 from separator.snn.activity import record_activity
 from separator.snn.progressive import ConversionSettings
-from separator.tasks.image_conversion import ImageConversionRun, convert_images
-from separator.tasks.image_training import ImageOptimiserSettings, ImageTrainingSettings, train_images
-from separator.tasks.images import Goal, ImageBatches, ImageSettings
+from separator.tasks.images.batches import Goal, ImageBatches, ImageSettings
+from separator.tasks.images.conversion import ImageConversionRun, convert_images
+from separator.tasks.images.training import ImageOptimiserSettings, ImageTrainingSettings, train_images
 from separator.tasks.journal import Journal
 
 ANALOG = "ann"  # in place of a value: the network before conversion

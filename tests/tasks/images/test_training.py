@@ -7,9 +7,9 @@ from separator.errors import UserError
 from separator.models.feedforward import FeedForwardConfig
 from separator.models.files import load_model, load_network
 from separator.snn.progressive import ConversionSettings
-from separator.tasks.image_conversion import ImageConversionRun, convert_images
-from separator.tasks.image_training import ImageOptimiserSettings, ImageTrainingSettings, train_images
-from separator.tasks.images import ImageSettings, score
+from separator.tasks.images.batches import ImageSettings, score
+from separator.tasks.images.conversion import ImageConversionRun, convert_images
+from separator.tasks.images.training import ImageOptimiserSettings, ImageTrainingSettings, train_images
 from tests.images.test_idx import mnist
 
 

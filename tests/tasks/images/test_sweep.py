@@ -7,10 +7,10 @@ from separator.models.feedforward import FeedForwardConfig
 from separator.models.files import load_network
 from separator.snn.activity import record_activity
 from separator.snn.progressive import ConversionSettings
-from separator.tasks import image_sweep
-from separator.tasks.image_sweep import ImageSweepSettings, Spread, operations_ratio, sweep_images
-from separator.tasks.image_training import ImageOptimiserSettings
-from separator.tasks.images import ImageBatches, ImageSettings, score
+from separator.tasks.images import sweep
+from separator.tasks.images.batches import ImageBatches, ImageSettings, score
+from separator.tasks.images.sweep import ImageSweepSettings, Spread, operations_ratio, sweep_images
+from separator.tasks.images.training import ImageOptimiserSettings
 from tests.images.test_idx import mnist
 
 
@@ -41,7 +41,7 @@ def test_every_seed_meets_every_value_and_nothing_is_done_twice(settings, tmp_pa
         for seed in (0, 1)
     ]
     assert f"{sum(scores) / 2:.5f} ± " in table.splitlines()[-1]
-    monkeypatch.setattr(image_sweep, "convert_images", None)  # nothing is converted again
+    monkeypatch.setattr(sweep, "convert_images", None)  # nothing is converted again
     assert sweep_images(settings, tmp_path, said.append).read_text() == table
     assert len(said) == 2 * 3
 

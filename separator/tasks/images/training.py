@@ -17,7 +17,7 @@ from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import save_model
 from separator.tasks.devices import resolve_device
 from separator.tasks.fitting import checkpoints, fit, load_checkpoint, trainer_options
-from separator.tasks.images import Batch, Goal, ImageBatches, ImageSettings, image_loss, score
+from separator.tasks.images.batches import Batch, Goal, ImageBatches, ImageSettings, image_loss, score
 
 DEV_BATCH = 500  # images that the dev loss is computed on at a time
 

@@ -1,0 +1,1 @@
+"""What a person asks for with networks for images: training, conversion, sweeps."""
