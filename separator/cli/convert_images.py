@@ -3,6 +3,7 @@ r"""Convert a trained network for images to spikes by progressive tandem learnin
   separator convert-images --config recipes/mnist-autoencoder/conf/ptl.yaml --model exp/autoencoder/ann.safetensors \
       --data.folder DIR --out exp/autoencoder/ptl
   separator convert-images --model exp/mnist/ann.safetensors --data.folder MNIST --conversion.window 16 --out exp/mnist/ptl-16
+  separator convert-images ... --hardware.weight_bits 4 --hardware.fan_in 256 --hardware.neurons 16384    # to fit a chip
 
 Every value of the configuration can be given on the command line. A folder that already holds a conversion is gone on with.
 """
@@ -16,6 +17,7 @@ PARSER = ConfiguredParser
 
 def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     """Options of `separator convert-images`."""
+    from separator.snn.hardware import HardwareProfile
     from separator.snn.progressive import ConversionSettings
     from separator.tasks.images.batches import ImageSettings
 
@@ -26,6 +28,7 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     add_device_and_threads(parser, "auto")
     parser.add_class_arguments(ImageSettings, "data")
     parser.add_class_arguments(ConversionSettings, "conversion")
+    parser.add_class_arguments(HardwareProfile, "hardware")
 
 
 def run(arguments: jsonargparse.Namespace) -> int:

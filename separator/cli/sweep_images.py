@@ -4,8 +4,16 @@ r"""Train and convert networks for images over several seeds, one setting of the
   separator sweep-images --config recipes/mnist-autoencoder/conf/windows.yaml --vary patience --values '[1, 2, 4, 8]' \
       --conversion.window 16 --data.folder MNIST --out exp/patience
 
+Variants in the configuration are converted each with each value, such as
+
+  variants:
+    published: {}
+    exact: {start: 0.5, schedule: layer-by-layer}
+
 The same command goes on where it was stopped.
 """
+
+from typing import Any
 
 import jsonargparse
 
@@ -31,7 +39,11 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     add_config_and_out(parser, "folder for models, table and picture")
     parser.add_argument("--vary", default="window", help="setting of the conversion: window, patience, weight_bits or start")
     parser.add_argument("--values", type=list[float], default=[32, 16, 8, 4, 2, 1], help="that it takes")
+    parser.add_argument(
+        "--variants", type=dict[str, dict[str, Any]], default={"snn": {}}, help="settings of conversion by name"
+    )
     parser.add_argument("--seeds", type=int, default=5, help="networks trained, each converted with each value")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings and conversions at a time")
     parser.add_argument("--goal", type=Goal, default="classify", help="classify, or reconstruct")
     add_device_and_threads(parser, "auto")
     parser.add_class_arguments(ImageSettings, "data")

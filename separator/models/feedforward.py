@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from separator.snn.quantised import QuantisedReLU
 from separator.snn.stack import Stack
 from separator.snn.stage import stages_of
 
@@ -41,6 +42,7 @@ class FeedForwardConfig:
     width: int = 28
     output: Output = "none"
     norm: bool = True  # batch normalisation behind every affine layer, the last one too
+    levels: int | None = None  # of activations, clipped and rounded while the network is analog; None for ReLU
 
     def __post_init__(self) -> None:
         if min(self.channels, self.height, self.width) < 1:
@@ -117,7 +119,7 @@ def layers_of(config: FeedForwardConfig) -> list[nn.Module]:
             if config.norm:
                 layers.append(nn.BatchNorm1d(shape[0]) if len(shape) == 1 else nn.BatchNorm2d(shape[0]))
             if i != affine_at[-1]:
-                layers.append(nn.ReLU())
+                layers.append(nn.ReLU() if config.levels is None else QuantisedReLU(config.levels))
     if len(shape) > 1:
         raise ValueError(f"'{config.layers}' ends without a linear layer")
     return layers

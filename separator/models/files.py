@@ -86,8 +86,8 @@ def build(card: ModelCard, tensors: dict[str, Tensor]) -> Network:
     network = ARCHITECTURES[card.architecture](card.config)
     if card.conversion is not None:
         network.stack.set_readout(card.conversion["readout"])
-        numbers = {name: card.conversion[name] for name in ("window", "start", "schedule")}
-        dynamics = Dynamics(**numbers, weight_bits=card.conversion.get("weight_bits"))
+        later = {name: card.conversion[name] for name in ("weight_bits", "encoder_bits") if name in card.conversion}
+        dynamics = Dynamics(*(card.conversion[name] for name in ("window", "start", "schedule")), **later)
         network.stack.restore(len(network.stack.stages), dynamics, tensors, "stack.")
     return network
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -16,17 +16,19 @@ from torch import Tensor, nn
 
 from separator.atomic import atomic_path, write_text
 from separator.errors import UserError
-from separator.snn.report import StageReport, agreement
+from separator.snn.fan_in import kept_weights, limit_fan_in
+from separator.snn.report import Noted, StageReport, agreement
 from separator.snn.spikes import Spikes
 from separator.snn.spiking import Dynamics, Schedule, SpikingStage
 from separator.snn.stack import Readout, Stack, fire, in_stage, spiking_role
 from separator.snn.stage import Stage
 from separator.snn.tandem import Signal, TandemStage
-from separator.snn.thresholds import activation_bound
+from separator.snn.thresholds import activation_bound, least_squares_bound
 
 STATE = "conversion.json"  # in the folder of a conversion: how far it is
 
 Loss = Callable[[nn.Module, Any], Tensor]  # (network, batch) -> scalar
+ThresholdRule = Literal["percentile", "least-squares"]
 OptimiserFactory = Callable[[Mapping[str, nn.Parameter], float], torch.optim.Optimizer]  # (parameters, learning rate)
 
 
@@ -49,12 +51,17 @@ class ConversionSettings:
 
     window: int = 32  # time steps N_s
     start: float = 0.0  # start potential in thresholds; 0.5 rounds where 0 floors
-    percentile: float = 99.0  # of the activations, their upper bound a_u
+    threshold: ThresholdRule = "percentile"  # what sets the upper bound a_u of activations, N_s thresholds
+    percentile: float = 99.0  # of the activations, if that is the rule
     channelwise: bool = False  # a threshold per channel instead of one per layer
     learn_thresholds: bool = False  # tune thresholds together with the weights
+    mask_gradient: bool = False  # none to neurons that fire at every step; where thresholds learn it is so in any case
     readout: Readout = "rectified"
     schedule: Schedule = "pipelined"
     weight_bits: int | None = None  # of synaptic weights as signed integers; None for as many as float32 sums stay exact with
+    encoder_bits: int = 16  # likewise of the first stage, which has analog input
+    fan_in: int | None = None  # most incoming connections of a neuron, the strongest ones; None for no limit
+    passes: int = 1  # over the stages; in further ones a stage and all those after it, spiking already, are tuned again
     patience: int = 3  # T_p: epochs of a stage without improvement after which it ends
     max_epochs: int = 100  # of a stage; 0 converts without tuning
     lr: float | list[float] = 1e-4  # of all stages, or of the first, the second, ..., the last of all further ones
@@ -69,6 +76,8 @@ class ConversionSettings:
             raise UserError("a learning rate is missing")
         if not 0 < self.percentile <= 100:
             raise UserError(f"the percentile is above 0 and at most 100, not {self.percentile}")
+        if self.passes < 1 or (self.fan_in is not None and self.fan_in < 1):
+            raise UserError("there are at least one pass over the stages and one incoming connection of a neuron")
 
     def stage_lr(self, index: int) -> float:
         """Learning rate of a stage."""
@@ -77,7 +86,7 @@ class ConversionSettings:
     @property
     def dynamics(self) -> Dynamics:
         """How the neurons run."""
-        return Dynamics(self.window, self.start, self.schedule, self.weight_bits)
+        return Dynamics(self.window, self.start, self.schedule, self.weight_bits, self.encoder_bits)
 
 
 @dataclass
@@ -138,12 +147,14 @@ class ProgressiveTandemLearning:
         upstream: modules whose output reaches the stack.
         loss: of the network on a batch.
         train_batches: those of a stage, re-iterable, of fixed content and order. A stage that gets the very object that the
-            stage before got goes on with its trains.
+            stage before got goes on with its trains. Stages are counted on through the passes.
         dev_batches: likewise, the same for all stages.
         settings: how to convert.
         folder: for the state after each stage, from which an interrupted conversion goes on; None to keep none.
         log: called with one line of text at each event.
         optimiser: makes one for each stage, from the parameters by name.
+        score: of the network on a batch, as `loss`; noted after each epoch, of the dev batches and of those of `watched`.
+        watched: other batches by name, of fixed content and order. Nothing is chosen by them.
     """
 
     def __init__(
@@ -158,12 +169,20 @@ class ProgressiveTandemLearning:
         folder: Path | None = None,
         log: Callable[[str], None] = print,
         optimiser: OptimiserFactory = adam,
+        score: Loss | None = None,
+        watched: Mapping[str, Batches] | None = None,
     ) -> None:
         check_convertible(stack)
+        for i, stage in enumerate(stack.stages):
+            if settings.fan_in is not None and isinstance(stage, Stage):
+                with in_stage(i):
+                    kept_weights(stage, settings.fan_in)  # says what is wrong before anything is trained
         self.network, self.stack, self.loss, self.settings = network, stack, loss, settings
-        self.train_batches, self.dev_batches = train_batches, dev_batches
+        self.train_batches, self.score = train_batches, score
+        self.held_out: dict[str, Batches] = {"dev": dev_batches, **(watched or {})}
         self.folder, self.log, self.optimiser = folder, log, optimiser
         self.reports: list[StageReport] = []
+        self.history: list[Noted] = []
         self.stage_batches: Batches = ()  # of the stage under conversion
         self.prefixes: dict[tuple[str, int], Spikes] = {}
         self.device = next(network.parameters()).device
@@ -181,27 +200,38 @@ class ProgressiveTandemLearning:
         """Convert stage by stage; yields the reports so far after each, and once at the start of a resumed conversion."""
         if self._restore():
             yield self.reports
-        for index in range(self.stack.converted, len(self.stack.stages)):
-            self.reports.append(self._convert_stage(index))
+        stages = len(self.stack.stages)
+        for number in range(len(self.reports), stages * self.settings.passes):
+            self.reports.append(self._convert_stage(number % stages, number))
             self._save()
             yield self.reports
         self.prefixes.clear()
 
-    def _convert_stage(self, index: int) -> StageReport:
+    def _convert_stage(self, index: int, number: int) -> StageReport:
         started = time.monotonic()
+        again = number >= len(self.stack.stages)
+        if again:
+            self._put_in_tandem_again(index, number)
         before = self._dev_loss()
-        tandem = self.put_in_tandem(index)
-        role = tandem.role
-        unit = self.stack.spiking_stages()[-1].unit if index else None
+        if not again:
+            self._note(number, None, before)
+            self.put_in_tandem(index)
         converted = self._dev_loss()
+        self._note(number, 0, converted)
         self.log(f"stage {index}: dev loss {before:.4f}, converted {converted:.4f}")
-        tuned, epochs = self._tune(index, converted)
+        tuned, epochs = self._tune(index, number, converted)
+        tandem = self.stack.stages[index]
+        assert isinstance(tandem, TandemStage)
+        unit = self.stack.spiking_stages()[-1].unit if index else None
         with in_stage(index):
             frozen = tandem.spiking(unit)
         agreed = agreement(tandem.stage, frozen, self._signals(index))
-        report = StageReport(index, role, before, converted, tuned, epochs, tandem.threshold.tolist(), agreed)
+        threshold, turn = tandem.threshold.tolist(), number // len(self.stack.stages)
+        report = StageReport(index, tandem.role, before, converted, tuned, epochs, threshold, agreed, turn=turn)
         self.stack.stages[index] = frozen
-        if role == "fire":
+        if again:
+            self.stack.freeze()
+        if tandem.role == "fire":
             self._advance_prefixes(frozen)
         return replace(report, seconds=time.monotonic() - started)
 
@@ -209,18 +239,36 @@ class ProgressiveTandemLearning:
         """Put stage `index`, the first analog one, in tandem, its threshold taken from its train batches."""
         self._take_batches(index)
         role = spiking_role(index, len(self.stack.stages))
-        threshold = self._threshold(index) if role != "readout" else torch.ones(1)
         analog = self.stack.stages[index]
         assert isinstance(analog, Stage)  # check_convertible has seen to it
+        self._limit_fan_in(index, analog)
+        threshold = self._threshold(index) if role != "readout" else torch.ones(1)
         learn = self.settings.learn_thresholds and role != "readout"
-        tandem = TandemStage(analog, role, threshold.to(self.device), self.settings.dynamics, learn)
+        tandem = TandemStage(
+            analog, role, threshold.to(self.device), self.settings.dynamics, learn, self.settings.mask_gradient
+        )
         self.stack.stages[index] = tandem
         return tandem
 
-    def make_optimiser(self, index: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-        """Optimiser of all that learns while stage `index` is in tandem, and its learning rate over the steps."""
+    def _put_in_tandem_again(self, index: int, number: int) -> None:
+        """Put stage `index` of a wholly spiking stack in tandem, and all those after it."""
+        if index == 0:
+            self.prefixes.clear()
+        self._take_batches(number)
+        self.stack.unfreeze(self.settings.learn_thresholds, mask_gradient=self.settings.mask_gradient, first=index)
+        for i, stage in enumerate(self.stack.stages):
+            if isinstance(stage, TandemStage):
+                self._limit_fan_in(i, stage.stage)
+
+    def _limit_fan_in(self, index: int, stage: Stage) -> None:
+        if self.settings.fan_in is not None:
+            with in_stage(index):
+                limit_fan_in(stage, self.settings.fan_in)
+
+    def make_optimiser(self, number: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+        """Optimiser of all that learns in a stage, counted on through the passes, and its learning rate over the steps."""
         parameters = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
-        optimiser = self.optimiser(parameters, self.settings.stage_lr(index))
+        optimiser = self.optimiser(parameters, self.settings.stage_lr(number))
         steps = max(1, self.settings.max_epochs * len(self.stage_batches))
         anneal = self.settings.anneal
         return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps if anneal else 1.0)
@@ -238,46 +286,62 @@ class ProgressiveTandemLearning:
             optimiser.step()
             rate.step()
 
-    def _take_batches(self, index: int) -> None:
-        batches = self.train_batches(index)
+    def _take_batches(self, number: int) -> None:
+        batches = self.train_batches(number)
         if batches is not self.stage_batches:
-            self.prefixes = {key: spikes for key, spikes in self.prefixes.items() if key[0] == "dev"}
+            self.prefixes = {key: spikes for key, spikes in self.prefixes.items() if key[0] != "train"}
         self.stage_batches = batches
 
-    def _tune(self, index: int, loss: float) -> tuple[float, int]:
+    def _tune(self, index: int, number: int, loss: float) -> tuple[float, int]:
         """Train the stage in tandem and the analog ones after it; the best parameters are in place afterwards."""
         patience = Patience(self.settings.patience)
         patience.improved(loss)
         best = copy.deepcopy(self.network.state_dict())
-        optimiser, rate = self.make_optimiser(index)
+        optimiser, rate = self.make_optimiser(number)
         epoch = 0
         while epoch < self.settings.max_epochs and not patience.exhausted:
             epoch += 1
             self.train_epoch(optimiser, rate)
             loss = self._dev_loss()
+            self._note(number, epoch, loss)
             if patience.improved(loss):
                 best = copy.deepcopy(self.network.state_dict())
             self.log(f"stage {index}, epoch {epoch}: dev loss {loss:.4f} (best {patience.best:.4f})")
         self.network.load_state_dict(best)
         return patience.best, epoch
 
-    @torch.no_grad()
     def _dev_loss(self) -> float:
-        """Mean loss over the dev batches, in evaluation mode."""
+        return self._mean("dev", self.loss)
+
+    @torch.no_grad()
+    def _mean(self, subset: str, loss: Loss) -> float:
+        """Mean over the batches of a subset, in evaluation mode."""
         self.network.eval()
         losses = []
-        for batch, prefix in self._batches("dev", self.stack.converted):
+        for batch, prefix in self._batches(subset, self.stack.converted):
             with self.stack.given_prefix(prefix):
-                losses.append(self.loss(self.network, batch))
+                losses.append(loss(self.network, batch))
         return float(torch.stack(losses).mean())
+
+    def _note(self, number: int, epoch: int | None, loss: float) -> None:
+        score = self.score
+        scores = {} if score is None else {name: self._mean(name, score) for name in self.held_out}
+        self.history.append(Noted(number, epoch, loss, scores))
 
     @torch.no_grad()
     def _threshold(self, index: int) -> Tensor:
         """a_u / N_s of an analog stage behind the spiking ones (Threshold LayerNorm), from train batches."""
         stage = self.stack.stages[index]
+        assert isinstance(stage, Stage)
         activations = [stage(signal.activation).cpu() for signal in self._signals(index)]
-        bound = activation_bound(activations, self.settings.percentile, self.settings.channelwise)
-        return bound / self.settings.window
+        settings = self.settings
+        if stage.quantiser is not None:
+            bound = stage.quantiser.bound
+        elif settings.threshold == "least-squares":
+            bound = least_squares_bound(activations, settings.window, settings.start, settings.channelwise)
+        else:
+            bound = activation_bound(activations, settings.percentile, settings.channelwise)
+        return bound / settings.window
 
     @torch.no_grad()
     def _signals(self, index: int) -> Iterator[Signal]:
@@ -298,7 +362,7 @@ class ProgressiveTandemLearning:
 
     def _batches(self, subset: str, converted: int) -> Iterator[tuple[Any, Spikes | None]]:
         """Batches with the spikes of the spiking prefix, which is simulated when they are first needed."""
-        for i, batch in enumerate(self.stage_batches if subset == "train" else self.dev_batches):
+        for i, batch in enumerate(self.stage_batches if subset == "train" else self.held_out[subset]):
             spikes = self.prefixes.get((subset, i))
             if spikes is None and converted:
                 spikes = fire(self.stack.spiking_stages(), self._stack_input(batch)).to("cpu")
@@ -338,6 +402,7 @@ class ProgressiveTandemLearning:
             "converted": self.stack.converted,
             "settings": asdict(self.settings),
             "stages": [asdict(report) for report in self.reports],
+            "history": [asdict(noted) for noted in self.history],
         }
         write_text(self.folder / STATE, json.dumps(state, indent=1))
 
@@ -357,5 +422,6 @@ class ProgressiveTandemLearning:
         self.stack.restore(state["converted"], self.settings.dynamics, tensors, f"{prefix}.")
         self.network.load_state_dict(tensors)
         self.reports = [StageReport(**report) for report in state["stages"]]
-        self.log(f"goes on after {state['converted']} of {len(self.stack.stages)} stages")
+        self.history = [Noted(**noted) for noted in state["history"]]
+        self.log(f"goes on after {len(self.reports)} of {len(self.stack.stages) * self.settings.passes} stages")
         return True

@@ -24,6 +24,17 @@ class StageReport:
     threshold: list[float]
     agreement: dict[str, float]  # see `agreement`; empty for the readout
     seconds: float = 0.0
+    turn: int = 0  # of the passes over the stages
+
+
+@dataclass(frozen=True)
+class Noted:
+    """What a conversion had come to after an epoch."""
+
+    stage: int  # counted on through the passes
+    epoch: int | None  # of the stage; 0 where it has just been converted, None before that
+    loss: float  # on the dev batches
+    scores: dict[str, float]  # by the name of the batches that they are of
 
 
 @torch.no_grad()
@@ -73,7 +84,8 @@ def to_markdown(reports: Sequence[StageReport]) -> str:
         threshold = "-" if report.role == "readout" else f"{low:.4f}" if low == high else f"{low:.4f}..{high:.4f}"
         shares = [f"{report.agreement[name]:.3f}" if report.agreement else "-" for name in COLUMNS]
         losses = [f"{loss:.4f}" for loss in (report.loss_before, report.loss_converted, report.loss_tuned)]
-        cells = [report.index, report.role, threshold, *shares, *losses, report.epochs, f"{report.seconds:.0f}"]
+        stage = f"{report.index} again" if report.turn else report.index
+        cells = [stage, report.role, threshold, *shares, *losses, report.epochs, f"{report.seconds:.0f}"]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines) + "\n"
 
@@ -84,16 +96,52 @@ def plot(reports: Sequence[StageReport], path: Any) -> None:
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, layers = figure.subplots(1, 2)
-    index = [report.index for report in reports]
+    index = range(len(reports))
     for name, label in (("loss_before", "before"), ("loss_converted", "converted"), ("loss_tuned", "tuned")):
         losses.plot(index, [getattr(report, name) for report in reports], "o-", label=label)
     losses.set(xlabel="stage", ylabel="loss on dev batches", title="Where conversion hurts, and what tuning mends")
-    firing = [report for report in reports if report.agreement]
+    firing = {number: report for number, report in enumerate(reports) if report.agreement}
     for name in COLUMNS:
-        layers.plot([r.index for r in firing], [r.agreement[name] for r in firing], "o-", label=name)
+        layers.plot(list(firing), [report.agreement[name] for report in firing.values()], "o-", label=name)
     layers.set(xlabel="stage", title="Spike count times threshold against activation", ylim=(0, 1.02))
     for axes in (losses, layers):
         axes.legend(fontsize="small")
         axes.grid(alpha=0.3)
         axes.set_xticks(index)
     figure.savefig(path, dpi=120)
+
+
+def progress_rows(history: Sequence[Noted]) -> list[dict[str, Any]]:
+    """A row for each epoch, counted on through the stages."""
+    rows, done = [], 0
+    for noted in history:
+        done += bool(noted.epoch)
+        stage_epoch = "" if noted.epoch is None else noted.epoch
+        row = {"epoch": done, "stage": noted.stage, "stage_epoch": stage_epoch, "dev_loss": noted.loss}
+        rows.append(row | {f"{name}_score": value for name, value in noted.scores.items()})
+    return rows
+
+
+def plot_progress(history: Sequence[Noted], path: Any, label: str = "") -> None:
+    """Scores, or where none are the loss, over the epochs of all stages, every other stage shaded (the paper's Fig. 5).
+
+    Args:
+        history: of a conversion, at least one epoch.
+        path: of the picture.
+        label: what a score is.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    rows = progress_rows(history)
+    curves = {f"{name}_score": name for name in history[0].scores} or {"dev_loss": "dev"}
+    for column, name in curves.items():
+        axes.plot([row["epoch"] for row in rows], [row[column] for row in rows], ".-", label=name)
+    starts = [row["epoch"] for row in rows if row["stage_epoch"] == 0]
+    for left, right in zip(starts[1::2], [*starts, rows[-1]["epoch"]][2::2], strict=False):
+        axes.axvspan(left, right, color="grey", alpha=0.2, linewidth=0)
+    axes.set(xlabel="epoch", ylabel=label if history[0].scores else "loss", title="Conversion, stage by stage")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120, format="png")

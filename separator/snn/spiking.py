@@ -36,6 +36,7 @@ class Dynamics:
     start: float = 0.0  # start potential in thresholds
     schedule: Schedule = "pipelined"
     weight_bits: int | None = None  # of weights as signed integers; None for as many as sums stay exact with
+    encoder_bits: int = 16  # of the weights of the encoding stage, whose input is analog
 
     def __post_init__(self) -> None:
         if not 1 <= self.window <= LONGEST:
@@ -44,6 +45,8 @@ class Dynamics:
             raise UserError(f"the start potential is 0 to below 1 threshold, not {self.start}")
         if self.weight_bits is not None and not 2 <= self.weight_bits <= 16:
             raise UserError(f"weights have 2 to 16 bits, not {self.weight_bits}")
+        if not 2 <= self.encoder_bits <= 16:
+            raise UserError(f"weights of the encoding stage have 2 to 16 bits, not {self.encoder_bits}")
 
 
 def per_channel(values: Tensor, like: Tensor) -> Tensor:
@@ -69,9 +72,9 @@ def _per_output(unit: Tensor, weight: Tensor) -> Tensor:
     return unit.view(-1, *[1] * (weight.dim() - 1))
 
 
-# The encoding stage reads its input in these steps, up to so many, and has weights of so many bits. Its sums over up to 2^13
+# The encoding stage reads its input in these steps, up to so many, and has weights of at most 16 bits. Its sums over up to 2^13
 # inputs are then exact in 64-bit floating point, and what rounding errors before it may differ in is rounded away.
-INPUT_STEP, INPUT_LIMIT, ENCODER_BITS = 2.0**-14, 2.0**24, 16
+INPUT_STEP, INPUT_LIMIT = 2.0**-14, 2.0**24
 LARGEST = 2.0**64  # weight, current and threshold in units of activation, far from where steps overflow
 
 
@@ -169,7 +172,7 @@ class SpikingStage(nn.Module):
         if role == "encode":
             # Potentials never leave the range of the clipped charge.
             step = potential_step((dynamics.window + 2) * threshold).expand(len(weight))
-            unit = weight_step(weight, ENCODER_BITS)
+            unit = weight_step(weight, dynamics.encoder_bits)
             weight, bias = snap(weight, unit), snap(bias, unit * INPUT_STEP)
         else:
             step = potential_step(potential_bound(weight, bias, threshold, dynamics.window))

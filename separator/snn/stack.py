@@ -155,12 +155,20 @@ class Stack(nn.Module):
                 self.stages[i] = spiking = SpikingStage.convert(stage, role, unit, threshold.to(x.device), dynamics)
             unit = spiking.unit
 
-    def unfreeze(self, learn_thresholds: bool = False, weight_bits: int | None = None) -> Dynamics:
-        """Put all stages of a wholly spiking stack in tandem with analog twins, so that they learn together.
+    def unfreeze(
+        self,
+        learn_thresholds: bool = False,
+        weight_bits: int | None = None,
+        mask_gradient: bool = False,
+        first: int = 0,
+    ) -> Dynamics:
+        """Put the stages of a wholly spiking stack in tandem with analog twins, so that they learn together.
 
         Args:
             learn_thresholds: whether thresholds do too.
             weight_bits: make synaptic weights integers of so many bits, None for as many as they have.
+            mask_gradient: see `TandemStage`.
+            first: the first stage that shall learn.
 
         Returns:
             how the neurons run from now on.
@@ -171,23 +179,25 @@ class Stack(nn.Module):
             dynamics = replace(dynamics, weight_bits=weight_bits)
         unit: Tensor | None = None
         for i, stage in enumerate(spiking):
-            learn = learn_thresholds and stage.role != "readout"
-            self.stages[i] = TandemStage(stage.analog(unit), stage.role, stage.unit, dynamics, learn)
+            if i >= first:
+                learn = learn_thresholds and stage.role != "readout"
+                self.stages[i] = TandemStage(stage.analog(unit), stage.role, stage.unit, dynamics, learn, mask_gradient)
             unit = stage.unit
         return dynamics
 
     def freeze(self) -> None:
-        """Make all stages of a stack that is wholly in tandem spiking.
+        """Make all stages in tandem of a stack without analog ones spiking.
 
         Raises:
             UserError: numbers of a stage cannot be made integers; the message names it.
         """
         unit: Tensor | None = None
         for i, stage in enumerate(self.stages):
-            assert isinstance(stage, TandemStage)
-            with in_stage(i):
-                self.stages[i] = frozen = stage.spiking(unit)
-            unit = frozen.unit
+            assert isinstance(stage, TandemStage | SpikingStage)
+            if isinstance(stage, TandemStage):
+                with in_stage(i):
+                    self.stages[i] = stage = stage.spiking(unit)
+            unit = stage.unit
 
     def set_window(self, window: int) -> None:
         """Give a wholly spiking stack another time window, the upper bounds of its activations staying as they are."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from separator.snn.absorb import absorbed_map, absorbed_names, is_absorbed
 from separator.snn.affine import Affine, AffineMap, affine_map
+from separator.snn.quantised import QuantisedReLU
 
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
@@ -19,6 +20,7 @@ class Stage(nn.Module):
         norm: batch normalisation of its output, or None.
         before: layers without neurons that its input goes through first; see `separator.snn.absorb`.
         rectified: whether it has a ReLU; the last stage of a stack may have none.
+        quantiser: clips and rounds activations, in place of the ReLU.
 
     Raises:
         ValueError: a layer before cannot be absorbed into the affine one.
@@ -27,19 +29,27 @@ class Stage(nn.Module):
     seen: torch.Size | None = None  # shape of what it last saw, (C, ...), if there are layers before
 
     def __init__(
-        self, affine: Affine, norm: Norm | None = None, before: Sequence[nn.Module] = (), rectified: bool = True
+        self,
+        affine: Affine,
+        norm: Norm | None = None,
+        before: Sequence[nn.Module] = (),
+        rectified: bool = True,
+        quantiser: QuantisedReLU | None = None,
     ) -> None:
         super().__init__()
         self.before = nn.Sequential(*before)
         self.affine = affine
         self.norm = norm
         self.rectified = rectified
+        self.quantiser = quantiser
         if before:
             absorbed_map(list(before), affine_map(affine))
 
     def forward(self, x: Tensor) -> Tensor:
         """Activation a = ReLU(norm(affine(before(x)))). Shape: as the affine layer's."""
-        z = self.preactivation(x)
+        z: Tensor = self.preactivation(x)
+        if self.quantiser is not None:
+            z = self.quantiser(z)
         return z.relu() if self.rectified else z
 
     def preactivation(self, x: Tensor) -> Tensor:
@@ -85,8 +95,9 @@ def stages_of(layers: Iterable[nn.Module]) -> list[Stage]:
     affine: Affine | None = None
     norm: Norm | None = None
     for position, layer in enumerate(layers):
-        if isinstance(layer, nn.ReLU) and affine is not None:
-            stages.append(Stage(affine, norm, before))
+        if isinstance(layer, nn.ReLU | QuantisedReLU) and affine is not None:
+            quantiser = layer if isinstance(layer, QuantisedReLU) else None
+            stages.append(Stage(affine, norm, before, quantiser=quantiser))
             before, affine, norm = [], None, None
         elif is_absorbed(layer) and affine is None:
             before.append(layer)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from separator.snn.quantised import straight_through
 from separator.snn.spikes import Spikes
 from separator.snn.spiking import Dynamics, Role, SpikingStage, per_channel
 from separator.snn.stage import Stage
@@ -22,21 +23,32 @@ class TandemStage(nn.Module):
     """A spiking stage coupled to the analog stage that it shares its weights with.
 
     The output is spike count times threshold; its gradient goes to the analog twin, which sees the spike counts of the layer
-    before. As published it goes there unchanged. Where the threshold learns too, it goes as through a quantiser with a learned
-    step (Esser et al. 2020, Eq. 3): none to twins beyond the N_s spikes that a neuron can fire, and to the threshold what
-    rounding adds. Batch statistics stay as they are, since the folded weights depend on them; the gain and bias learn.
+    before. As published it goes there unchanged. Where it is masked, or the threshold learns too, it goes as through a
+    quantiser with a learned step (see `straight_through`): none to twins beyond the N_s spikes that a neuron can fire, and to
+    the threshold what rounding adds. Batch statistics stay as they are, since the folded weights depend on them; the gain and
+    bias learn.
 
     Args:
         stage: analog twin; its parameters are those of the spiking stage.
         role, threshold, dynamics: see `SpikingStage.convert`.
         learn_threshold: whether it does.
+        mask_gradient: whether neurons that fire at every step pass none.
     """
 
     base_threshold: Tensor
 
-    def __init__(self, stage: Stage, role: Role, threshold: Tensor, dynamics: Dynamics, learn_threshold: bool = False) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        role: Role,
+        threshold: Tensor,
+        dynamics: Dynamics,
+        learn_threshold: bool = False,
+        mask_gradient: bool = False,
+    ) -> None:
         super().__init__()
-        self.stage, self.role, self.dynamics, self.learn_threshold = stage, role, dynamics, learn_threshold
+        self.stage, self.role, self.dynamics = stage, role, dynamics
+        self.masked = mask_gradient or learn_threshold
         self.register_buffer("base_threshold", threshold)
         # Logarithmic, so that a step of learning is relative and a threshold stays positive.
         self.gain = nn.Parameter(torch.zeros_like(threshold), requires_grad=learn_threshold)
@@ -72,10 +84,8 @@ class TandemStage(nn.Module):
                 fired = spiking.activation(spikes)
         if self.role == "readout":
             return Signal(potential + (z - z.detach()))
-        if self.learn_threshold:
-            threshold = per_channel(self.threshold, z)
-            clipped = (z / threshold).clamp(0, self.dynamics.window)
-            twin = threshold * (clipped + (spikes.counts - clipped).detach())
+        if self.masked:
+            twin = straight_through(z, per_channel(self.threshold, z), spikes.counts, self.dynamics.window)
         else:
             twin = z.relu()
         return Signal(fired + (twin - twin.detach()), spikes, spiking.unit)

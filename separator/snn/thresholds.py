@@ -8,6 +8,9 @@ from torch import Tensor
 
 SAMPLES = 2_000_000  # activations that a percentile is taken over, spread evenly over what was seen
 
+CANDIDATES = 100  # bounds that least squares are sought among
+SILENT = "no neuron of the layer is ever active on the calibration batches; a threshold cannot be set"
+
 
 def activation_bound(activations: Sequence[Tensor], percentile: float, channelwise: bool) -> Tensor:
     """Upper bound a_u of the activations, over all batches given.
@@ -30,11 +33,48 @@ def activation_bound(activations: Sequence[Tensor], percentile: float, channelwi
     if bound <= 0:
         bound = values.max()  # a layer sparser than the percentile: what little there is sets the scale
     if bound <= 0:
-        raise ValueError("no neuron of the layer is ever active on the calibration batches; a threshold cannot be set")
+        raise ValueError(SILENT)
     if not channelwise:
         return bound.view(1)
     bounds = torch.stack([_percentile(channel, percentile) for channel in values])
     return torch.where(bounds > 0, bounds, bound)
+
+
+def least_squares_bound(activations: Sequence[Tensor], window: int, start: float, channelwise: bool) -> Tensor:
+    """Upper bound a_u under which count times threshold comes nearest to the activations, over all batches given.
+
+    It is the one of `CANDIDATES` shares of the largest activation that has the least sum of squared differences, where a
+    neuron fires clip(floor(a / threshold + start), 0, N_s) times for activation a, with threshold a_u / N_s.
+
+    Args:
+        activations: (B, C, ...) each.
+        window: time steps N_s.
+        start: start potential in thresholds.
+        channelwise: one bound per channel instead of one for the layer.
+
+    Returns:
+        a_u, (1,) or (C,). A channel that is silent throughout gets the layer's bound.
+
+    Raises:
+        ValueError: no activation is above zero, so that no threshold fires the layer.
+    """
+    channels = torch.cat([a.detach().transpose(0, 1).flatten(1) for a in activations], 1)  # (C, n)
+    if channels.max() <= 0:
+        raise ValueError(SILENT)
+    sampled = channels[:, :: max(1, channels.numel() // SAMPLES)]
+    layer = _nearest_bound(sampled.flatten()[None], window, start)
+    return torch.where(sampled.amax(1) > 0, _nearest_bound(sampled, window, start), layer) if channelwise else layer
+
+
+def _nearest_bound(rows: Tensor, window: int, start: float) -> Tensor:
+    """Of each row of activations, one by one. Shape: (R, n) -> (R,)."""
+    shares = torch.arange(1, CANDIDATES + 1, dtype=rows.dtype, device=rows.device) / CANDIDATES
+    bounds = []
+    for row in rows:
+        thresholds = (row.max() * shares / window).clamp_min(torch.finfo(row.dtype).tiny)
+        errors = [(row - (row / x + start).floor().clamp(0, window) * x).square().sum() for x in thresholds]
+        bounds.append(thresholds[int(torch.stack(errors).argmin())] * window)
+    return torch.stack(bounds)
 
 
 def rate_bound(activation: Tensor, rate: float) -> Tensor:

@@ -1,5 +1,6 @@
 """What conversion did to each stage, as files."""
 
+import csv
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -8,14 +9,15 @@ from pathlib import Path
 from separator.atomic import atomic_path, write_text
 from separator.snn import report
 from separator.snn.progressive import ProgressiveTandemLearning
-from separator.snn.report import StageReport
+from separator.snn.report import Noted, StageReport
 
 
-def convert_with_reports(engine: ProgressiveTandemLearning, folder: Path) -> list[StageReport]:
-    """Convert stage by stage, with the reports in the folder written anew after each."""
+def convert_with_reports(engine: ProgressiveTandemLearning, folder: Path, score: str = "") -> list[StageReport]:
+    """Convert stage by stage, with the reports in the folder written anew after each; `score` says what the engine's is."""
     stages: list[StageReport] = []
     for stages in engine.stages():
         write_reports(stages, folder)
+        write_progress(engine.history, folder, score)
     return stages
 
 
@@ -25,3 +27,14 @@ def write_reports(stages: Sequence[StageReport], folder: Path) -> None:
     write_text(folder / "report.md", report.to_markdown(stages))
     with atomic_path(folder / "report.png") as temporary:
         report.plot(stages, temporary)
+
+
+def write_progress(history: Sequence[Noted], folder: Path, score: str) -> None:
+    """Write what each epoch came to, as CSV and as a plot."""
+    rows = report.progress_rows(history)
+    with atomic_path(folder / "progress.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    with atomic_path(folder / "progress.png") as temporary:
+        report.plot_progress(history, temporary, score)

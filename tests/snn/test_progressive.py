@@ -1,4 +1,5 @@
 import json
+import math
 from itertools import pairwise
 
 import pytest
@@ -6,8 +7,10 @@ import torch
 from torch import nn
 
 from separator.errors import UserError
+from separator.snn.fan_in import fan_in
 from separator.snn.progressive import STATE, ConversionSettings, Patience, ProgressiveTandemLearning, adam, check_convertible
-from separator.snn.report import plot, to_markdown
+from separator.snn.quantised import BOUND, QuantisedReLU
+from separator.snn.report import plot, plot_progress, progress_rows, to_markdown
 from separator.snn.spiking import SpikingStage
 from separator.snn.stack import Stack
 from separator.snn.stage import Stage
@@ -188,6 +191,66 @@ def test_interrupted_conversion_goes_on_to_the_same_network(trained, tmp_path, s
         assert torch.equal(resumed.network.state_dict()[name], value), name
 
 
+@pytest.mark.parametrize("schedule", ["pipelined", "layer-by-layer"])
+def test_a_second_pass_tunes_spiking_stages_again(trained, tmp_path, schedule):
+    once, twice = engine(trained, schedule=schedule), engine(trained, schedule=schedule, passes=2)
+    first, reports = once.run(), twice.run()
+    assert [r.loss_tuned for r in reports[:3]] == [r.loss_tuned for r in first]
+    assert [(r.index, r.turn) for r in reports] == [(i, turn) for turn in (0, 1) for i in range(3)]
+    assert all(isinstance(stage, SpikingStage) for stage in twice.stack.stages)
+    assert reports[-1].loss_tuned == pytest.approx(dev_loss(twice.network), rel=1e-6)
+    assert reports[3].loss_before == pytest.approx(first[-1].loss_tuned, rel=1e-6)  # put in tandem, it spikes as it did
+    assert reports[-1].loss_tuned < first[-1].loss_tuned
+    interrupted = engine(trained, tmp_path, schedule=schedule, passes=2).stages()
+    for _ in range(5):
+        next(interrupted)
+    resumed = engine(trained, tmp_path, schedule=schedule, passes=2)
+    resumed.run()
+    for name, value in twice.network.state_dict().items():
+        assert torch.equal(resumed.network.state_dict()[name], value), name
+    assert resumed.history == twice.history
+
+
+def test_fan_in_is_limited_in_every_stage_and_pass(trained):
+    run = engine(trained, fan_in=5, passes=2, weight_bits=4)
+    reports = run.run()
+    assert [fan_in(stage.weight) for stage in run.stack.spiking_stages()] == [5, 5, 5]
+    assert reports[-1].loss_tuned < engine(trained, fan_in=5, weight_bits=4, max_epochs=0).run()[-1].loss_tuned
+
+
+def test_bounds_of_quantised_activations_are_the_thresholds(trained):
+    network = Autoencoder()
+    network.load_state_dict(trained)
+    stages = [Stage(s.affine, s.norm, quantiser=QuantisedReLU(4)) for s in network.stack.stages]
+    with torch.no_grad():
+        stages[1].quantiser.gain.fill_(0.25)
+    network.stack = Stack(stages)
+    settings = ConversionSettings(window=4, start=0.5, schedule="layer-by-layer", max_epochs=0)
+    run = ProgressiveTandemLearning(
+        network, network.stack, [network.scale], loss, lambda i: TRAIN, TRAIN, settings, None, LINES.append
+    )
+    thresholds = [report.threshold for report in run.run()[:2]]
+    assert thresholds == [[BOUND / 4], pytest.approx([BOUND / 4 * math.exp(0.25)])]
+
+
+def test_epochs_are_noted_with_scores_of_what_is_watched(trained, tmp_path):
+    test, run = batches(3, 2), engine(trained, max_epochs=2)
+    run.score, run.held_out["test"] = loss, test
+    reports = run.run()
+    assert [(noted.stage, noted.epoch) for noted in run.history] == [(i, e) for i in range(3) for e in (None, 0, 1, 2)]
+    assert all(noted.scores["dev"] == noted.loss for noted in run.history)
+    tuned = [min(noted.loss for noted in run.history if noted.stage == i and noted.epoch is not None) for i in range(3)]
+    assert tuned == [report.loss_tuned for report in reports]
+    best = next(noted for noted in run.history if noted.stage == 2 and noted.epoch is not None and noted.loss == tuned[2])
+    with torch.no_grad():
+        after = float(torch.stack([loss(run.network.eval(), x) for x in test]).mean())
+    assert best.scores["test"] == pytest.approx(after, rel=1e-6)
+    rows = progress_rows(run.history)
+    assert [row["epoch"] for row in rows] == [0, 0, 1, 2, 2, 2, 3, 4, 4, 4, 5, 6]
+    plot_progress(run.history, tmp_path / "progress.png", "loss")
+    assert (tmp_path / "progress.png").stat().st_size > 1000
+
+
 def test_conversion_with_other_settings_is_not_gone_on_with(trained, tmp_path):
     next(engine(trained, tmp_path).stages())
     with pytest.raises(UserError, match="other settings"):
@@ -230,7 +293,11 @@ def test_what_cannot_be_converted_is_named_with_what_can(stage, words):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"window": 0}, {"window": 33}, {"start": 1.0}, {"percentile": 0}, {"lr": []}, {"weight_bits": 99}]
+    "settings",
+    [
+        *({"window": 0}, {"window": 33}, {"start": 1.0}, {"percentile": 0}, {"lr": []}),
+        *({"weight_bits": 99}, {"encoder_bits": 1}, {"passes": 0}, {"fan_in": 0}),
+    ],
 )
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(UserError):

@@ -72,6 +72,21 @@ def test_gradient_of_a_learned_threshold_is_that_of_a_learned_step():
     assert tandem.gain.grad.tolist() == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
+def test_masked_gradient_is_the_twins_where_a_neuron_does_not_fire_at_every_step():
+    tandem, signal, _ = tandem_of(window=4)
+    masked = TandemStage(tandem.stage, "fire", tandem.threshold, Dynamics(4, 0.5), mask_gradient=True)
+    z = tandem.stage.preactivation(signal.activation).detach()
+    inside = (z > 0) & (z < 4 * tandem.threshold.view(-1, 1))
+    assert 0 < inside.float().mean() < (z > 0).float().mean()
+    twin = copy.deepcopy(tandem.stage)
+    (twin.preactivation(signal.activation) * inside).sum().backward()
+    output = masked(signal)
+    output.activation.sum().backward()
+    assert torch.equal(output.activation, tandem(signal).activation)
+    for ours, theirs in zip(masked.stage.parameters(), twin.parameters(), strict=True):
+        assert torch.allclose(ours.grad, theirs.grad, atol=1e-6)
+
+
 def test_batch_statistics_do_not_move():
     tandem, signal, _ = tandem_of()
     before = copy.deepcopy(tandem.stage.norm.state_dict())

@@ -1,10 +1,12 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from separator.snn.thresholds import activation_bound, rate_bound
+from separator.snn.thresholds import CANDIDATES, activation_bound, least_squares_bound, rate_bound
 
 
 @pytest.mark.parametrize("percentile", [75.0, 99.0, 99.9, 100.0])
@@ -45,3 +47,30 @@ def test_bound_of_a_rate_makes_clipped_activations_that_mean(values, rate):
             rate_bound(activation, rate)
     else:
         assert float((activation / rate_bound(activation, rate)).clamp(max=1).mean()) == pytest.approx(rate, rel=1e-9)
+
+
+@given(st.lists(st.integers(0, 40), min_size=2, max_size=30), st.integers(1, 8), st.sampled_from([0.0, 0.5]))
+def test_least_squares_are_the_least_of_the_candidates(values, window, start):
+    """Candidate by candidate in plain Python."""
+    if not any(values):
+        return
+    activation = torch.tensor(values, dtype=torch.float64)
+
+    def error(bound):
+        threshold = bound / window
+        return sum((a - threshold * min(max(math.floor(a / threshold + start), 0), window)) ** 2 for a in values)
+
+    found = float(least_squares_bound([activation.view(1, 1, -1)], window, start, False))
+    least = min(error(max(values) * share / CANDIDATES) for share in range(1, CANDIDATES + 1))
+    # A candidate at which an activation is a whole number of thresholds may be floored either way.
+    assert min(error(found * (1 + tilt)) for tilt in (-1e-12, 0, 1e-12)) <= least * (1 + 1e-6) + 1e-9
+
+
+def test_least_squares_by_channel():
+    batch = torch.rand(8, 3, 100) * torch.tensor([1.0, 5.0, 0.0])[:, None]
+    bounds = least_squares_bound([batch], 8, 0.5, True)
+    alone = [least_squares_bound([batch[:, [channel]]], 8, 0.5, False) for channel in (0, 1)]
+    assert bounds[:2].tolist() == [float(bound) for bound in alone]
+    assert bounds[2] == least_squares_bound([batch], 8, 0.5, False)
+    with pytest.raises(ValueError, match="ever active"):
+        least_squares_bound([torch.zeros(2, 2)], 8, 0.5, True)

@@ -21,6 +21,7 @@ READERS: dict[SetName, Callable[[Path], ImageSet]] = {"mnist": read_mnist, "cifa
 
 # What a network is for: telling classes apart (cross entropy), or giving back what it sees (mean square error).
 Goal = Literal["classify", "reconstruct"]
+SCORES: dict[Goal, str] = {"classify": "accuracy (%)", "reconstruct": "mean square error"}
 
 Batch = tuple[Tensor, Tensor]  # pictures between 0 and 1, (B, C, H, W), float32; classes (B,), int64
 
@@ -134,6 +135,17 @@ def image_loss(goal: Goal) -> Callable[[nn.Module, Batch], Tensor]:
         return F.mse_loss(network(pictures), pictures.flatten(1))
 
     return classify if goal == "classify" else reconstruct
+
+
+def batch_score(goal: Goal) -> Callable[[nn.Module, Batch], Tensor]:
+    """What results are given in: of a network on a batch, accuracy in %, or mean square error."""
+
+    def accuracy(network: nn.Module, batch: Batch) -> Tensor:
+        pictures, labels = batch
+        hits: Tensor = network(pictures).argmax(1) == labels
+        return 100 * hits.float().mean()
+
+    return accuracy if goal == "classify" else image_loss(goal)
 
 
 @torch.no_grad()

@@ -10,9 +10,10 @@ from separator.atomic import make_folder
 from separator.errors import UserError
 from separator.models.feedforward import FeedForward
 from separator.models.files import load_network, save_model
+from separator.snn.hardware import HardwareProfile
 from separator.snn.progressive import ConversionSettings, ProgressiveTandemLearning
 from separator.tasks.devices import resolve_device
-from separator.tasks.images.batches import Goal, ImageBatches, ImageSettings, image_loss, score
+from separator.tasks.images.batches import SCORES, Goal, ImageBatches, ImageSettings, batch_score, image_loss, score
 from separator.tasks.images.training import DEV_BATCH, check_fit, epoch_seed, train_batches
 from separator.tasks.stage_reports import convert_with_reports
 
@@ -24,6 +25,7 @@ class ImageConversionRun:
     model: str  # file of the analog model
     data: ImageSettings
     conversion: ConversionSettings = field(default_factory=ConversionSettings)
+    hardware: HardwareProfile = field(default_factory=HardwareProfile)  # that the spiking network has to fit
     name: str = "snn"  # of the spiking model
     seed: int = 1  # of the order of the images, another one than in training
     device: str = "auto"
@@ -33,11 +35,12 @@ class ImageConversionRun:
 def convert_images(run: ImageConversionRun, folder: Path, log: Callable[[str], None] = print) -> Path:
     """Convert an analog model, or go on with a conversion interrupted in `folder`; returns the spiking model's file.
 
-    `folder` receives `snn.safetensors` (the model), `report.json`, `report.md` and `report.png`, written anew after each
-    stage, and the network as it was then.
+    `folder` receives `snn.safetensors` (the model), `report.json`, `report.md`, `report.png`, `progress.csv` and
+    `progress.png` (each epoch; the paper's Fig. 5), written anew after each stage, and the network as it was then.
 
     Raises:
-        UserError: the model or the images cannot be used, or `folder` holds a conversion with other settings.
+        UserError: the model or the images cannot be used, the network does not fit the hardware, or `folder` holds a conversion
+            with other settings.
     """
     if run.threads:
         torch.set_num_threads(run.threads)
@@ -51,6 +54,9 @@ def convert_images(run: ImageConversionRun, folder: Path, log: Callable[[str], N
     goal: Goal = card.scores["goal"]
     images = run.data.read()
     check_fit(network, goal, images)
+    conversion = run.hardware.constrained(run.conversion)
+    picture, _ = next(iter(ImageBatches(images.test.take(slice(1)), 1, device=device)))
+    run.hardware.check_sizes(network, picture)
     make_folder(folder)
     network.requires_grad_(True)
     batches = train_batches(images, run.data, run.seed, device)
@@ -62,17 +68,21 @@ def convert_images(run: ImageConversionRun, folder: Path, log: Callable[[str], N
         # An order of its own for each stage; within a stage it stays, so that the trains of frozen stages can be kept.
         train_batches=lambda stage: batches.with_seed(epoch_seed(run.seed, stage)),
         dev_batches=ImageBatches(images.dev, DEV_BATCH, device=device),
-        settings=run.conversion,
+        settings=conversion,
         folder=folder,
         log=log,
+        score=batch_score(goal),
+        watched={"test": ImageBatches(images.test, DEV_BATCH, device=device)},
     )
-    stages = convert_with_reports(engine, folder)
-    conversion = asdict(run.conversion) | {
+    stages = convert_with_reports(engine, folder, SCORES[goal])
+    facts = {
         "readout": network.stack.readout,
         "dev_losses": [stage.loss_tuned for stage in stages],
+        "hardware": run.hardware.verify(network, network.stack, picture),
     }
     epochs = sum(stage.epochs for stage in stages)
     scores = {"goal": goal, "epochs": epochs, "test": score(network, goal, images.test), "ann test": card.scores.get("test")}
     path = folder / "snn.safetensors"
-    save_model(path, network.requires_grad_(False), replace(card, name=run.name, conversion=conversion, scores=scores))
+    done = replace(card, name=run.name, conversion=asdict(conversion) | facts, scores=scores)
+    save_model(path, network.requires_grad_(False), done)
     return path

@@ -32,12 +32,12 @@ def test_every_seed_meets_every_value_and_nothing_is_done_twice(settings, tmp_pa
     said = []
     table = sweep_images(settings, tmp_path, said.append).read_text()
     assert len(said) == 2 * 3
-    assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == ["ANN", "8", "2"]
+    assert [line.split("|")[1:3] for line in table.splitlines()[2:]] == [[" ANN ", "  "], [" snn ", " 8 "], [" snn ", " 2 "]]
     assert all(line.rstrip("| ").endswith("2") for line in table.splitlines()[2:])
     assert (tmp_path / "window.png").stat().st_size > 0
     test = settings.data.read().test
     scores = [
-        score(load_network(tmp_path / f"seed-{seed}" / "window-2" / "snn.safetensors")[0], "reconstruct", test)
+        score(load_network(tmp_path / f"seed-{seed}" / "snn-window-2" / "snn.safetensors")[0], "reconstruct", test)
         for seed in (0, 1)
     ]
     assert f"{sum(scores) / 2:.5f} ± " in table.splitlines()[-1]
@@ -46,9 +46,25 @@ def test_every_seed_meets_every_value_and_nothing_is_done_twice(settings, tmp_pa
     assert len(said) == 2 * 3
 
 
+def test_variants_are_converted_side_by_side_in_other_processes(settings, tmp_path):
+    """The same figures as one after the other; a variant may have an analog network of its own."""
+    variants = {"published": {}, "quantised": {"quantised": True, "start": 0.5, "schedule": "layer-by-layer"}}
+    wanted = replace(settings, variants=variants, seeds=1, values=[4, 2], threads=1)
+    table = sweep_images(wanted, tmp_path / "one", lambda line: None).read_text()
+    assert [line.split("|")[1:3] for line in table.splitlines()[2:]] == [
+        [" ANN ", "  "],
+        *([f" {variant} ", f" {value} "] for variant in variants for value in (4, 2)),
+    ]
+    levels = {value: load_network(tmp_path / "one" / "seed-0" / f"ann-{value}" / "ann.safetensors")[0] for value in (4, 2)}
+    assert all(network.stack.stages[0].quantiser.levels == value for value, network in levels.items())
+    _, card = load_network(tmp_path / "one" / "seed-0" / "quantised-window-2" / "snn.safetensors")
+    assert card.conversion["schedule"] == "layer-by-layer" and card.config["levels"] == 2
+    assert sweep_images(replace(wanted, jobs=2), tmp_path / "two", lambda line: None).read_text() == table
+
+
 def test_operations_are_counted_on_the_test_images(settings, tmp_path):
     sweep_images(replace(settings, seeds=1, values=[4]), tmp_path, lambda line: None)
-    network, _ = load_network(tmp_path / "seed-0" / "window-4" / "snn.safetensors")
+    network, _ = load_network(tmp_path / "seed-0" / "snn-window-4" / "snn.safetensors")
     test = settings.data.read().test
     with record_activity(network) as activity:
         for pictures, _ in ImageBatches(test, 7):
@@ -69,5 +85,16 @@ def test_what_cannot_be_varied_is_refused(settings):
         replace(settings, values=[33])
     with pytest.raises(UserError, match="window is a whole number"):
         replace(settings, values=[1.5])
-    assert replace(settings, vary="start", values=[0.5]).converted_with(0.5).start == 0.5
-    assert replace(settings, vary="weight_bits", values=[4]).converted_with(4).weight_bits == 4
+    with pytest.raises(UserError, match="variant a: conversion has no 'lrr'"):
+        replace(settings, variants={"a": {"lrr": 1}})
+
+
+def test_values_are_those_of_the_setting(settings):
+    def made(**options):
+        swept = replace(settings, **options)
+        return swept.settings_of(next(swept.conversions()))
+
+    assert made(vary="start", values=[0.5]).start == 0.5
+    assert made(vary="weight_bits", values=[4]).weight_bits == 4
+    assert made(vary="weight_bits", values=[0]).weight_bits is None
+    assert made(variants={"a": {"patience": 9}}).patience == 9

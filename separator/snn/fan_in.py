@@ -1,0 +1,58 @@
+"""Limits of incoming connections, as neuromorphic chips have them (Wu et al. 2021, section 4.3)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from separator.errors import UserError
+from separator.snn.stage import Stage
+
+
+class Masked(nn.Module):
+    """Weights of which only some can be other than zero."""
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Shape: as the mask."""
+        return weight * self.mask
+
+
+def strongest(weight: Tensor, count: int) -> Tensor:
+    """Where the `count` weights of largest magnitude of each neuron are, the first of equal ones. Shape: (C_out, ...), bool."""
+    magnitudes = weight.detach().abs().flatten(1)
+    places = magnitudes.argsort(dim=1, descending=True, stable=True)[:, :count]
+    return torch.zeros_like(magnitudes, dtype=torch.bool).scatter_(1, places, True).view_as(weight)
+
+
+def kept_weights(stage: Stage, limit: int) -> int:
+    """Weights of a neuron that a limit of incoming connections leaves it; behind average pooling each averaged input is one.
+
+    Raises:
+        UserError: pooling alone takes more.
+    """
+    pooled = stage.synapses.averaged
+    if pooled > limit:
+        raise UserError(f"a neuron behind average pooling of {pooled} inputs needs as many connections, not {limit}")
+    return limit // pooled
+
+
+def limit_fan_in(stage: Stage, limit: int) -> None:
+    """Keep the strongest connections of each neuron of an analog stage; the others stay zero while it learns.
+
+    Raises:
+        UserError: as `kept_weights`.
+    """
+    weights = kept_weights(stage, limit)
+    if weights < stage.affine.weight[0].numel():
+        mask = strongest(stage.affine.weight, weights)
+        parametrize.register_parametrization(stage.affine, "weight", Masked(mask))
+
+
+def fan_in(weight: Tensor) -> int:
+    """Most connections, weights other than zero, of a neuron. Shape: (C_out, ...)."""
+    return int(weight.flatten(1).count_nonzero(1).max())

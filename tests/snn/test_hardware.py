@@ -1,0 +1,63 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from separator.errors import UserError
+from separator.snn.hardware import HardwareProfile, needed_bits
+from separator.snn.progressive import ConversionSettings
+from separator.snn.spiking import Dynamics
+from tests.snn.nets import conv2d_stack
+
+
+@given(st.lists(st.integers(-(2**15) + 1, 2**15 - 1), min_size=1, max_size=8), st.integers(-40, 40))
+def test_bits_are_those_of_the_smallest_signed_integers(numbers, exponent):
+    """Halve until a number is odd, then count."""
+    smallest = list(numbers)
+    while any(smallest) and all(n % 2 == 0 for n in smallest):
+        smallest = [n // 2 for n in smallest]
+    expected = max(abs(n) for n in smallest).bit_length() + 1
+    assert needed_bits(torch.tensor([numbers]).double() * 2.0**exponent) == expected
+
+
+def network(bits=None, encoder_bits=16):
+    stack = conv2d_stack(0)
+    x = torch.randn(1, 2, 6, 5)
+    stack.convert(x, Dynamics(8, weight_bits=bits, encoder_bits=encoder_bits))
+    return nn.Sequential(stack), stack, x
+
+
+def test_a_network_is_verified_on_its_integers():
+    model, stack, x = network(4, 5)
+    rows = HardwareProfile(weight_bits=5, fan_in=36, window=8, neurons=120).verify(model, stack, x)
+    assert [row["neurons"] for row in rows] == [4 * 6 * 5, 4 * 3 * 3, 3 * 3 * 3]
+    assert [row["fan_in"] for row in rows] == [2 * 9, 4 * 9, 4 * 3]
+    assert rows[0]["weight_bits"] <= 5 and max(row["weight_bits"] for row in rows[1:]) <= 4
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"weight_bits": 4}, "stage 0 does not fit the hardware: weight_bits is 16, not at most 4"),
+        ({"fan_in": 20}, "stage 1 .* fan_in is 36"),
+        ({"window": 7}, "stage 0 .* window is 8"),
+        ({"neurons": 119}, "stage 0 has 120 neurons; the hardware takes 119"),
+    ],
+)
+def test_what_does_not_fit_is_named(limits, words):
+    model, stack, x = network()
+    with pytest.raises(UserError, match=words):
+        HardwareProfile(**limits).verify(model, stack, x)
+
+
+def test_conversion_keeps_to_the_tighter_limit():
+    profile = HardwareProfile(weight_bits=6, fan_in=64, window=16)
+    settings = profile.constrained(ConversionSettings(window=16, weight_bits=4))
+    assert (settings.weight_bits, settings.encoder_bits, settings.fan_in) == (4, 6, 64)
+    assert replace(settings, weight_bits=None, encoder_bits=16, fan_in=None) == ConversionSettings(window=16)
+    assert HardwareProfile().constrained(settings) == settings
+    with pytest.raises(UserError, match="takes 16 time steps, not 32"):
+        profile.constrained(ConversionSettings(window=32))

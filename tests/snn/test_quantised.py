@@ -1,0 +1,64 @@
+from fractions import Fraction
+from math import floor
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from separator.snn.quantised import BOUND, QuantisedReLU
+from separator.snn.spiking import Dynamics, SpikingStage
+from separator.snn.stage import Stage, stages_of
+
+
+@given(st.integers(1, 32), st.lists(st.integers(-900, 2000), min_size=1, max_size=30))
+def test_activation_is_the_published_one(levels, numbers):
+    """Eq. 11 of Bu et al. 2022 in exact arithmetic, in quarters of a step so that float32 rounds nothing."""
+    step = Fraction(BOUND) / levels
+    quantised = QuantisedReLU(levels).double()
+    z = torch.tensor([float(step * n / 4) for n in numbers], dtype=torch.float64)
+    near = 1e-9 * torch.sign(z)  # off the ties
+    for n, value in zip(numbers, quantised(z + near).tolist(), strict=True):
+        if n % 4 == 2:  # a tie, told apart by rounding of the division
+            continue
+        expected = BOUND / levels * min(max(floor(Fraction(n, 4) + Fraction(1, 2)), 0), levels)
+        assert value == pytest.approx(expected, rel=1e-6)
+
+
+def test_gradient_passes_within_the_bound_and_moves_it():
+    quantised = QuantisedReLU(4)
+    z = torch.tensor([-1.0, 0.2, 1.0, 2.9, 3.5], requires_grad=True)
+    quantised(z).sum().backward()
+    assert z.grad.tolist() == [0, 1, 1, 1, 0]
+    # Beyond the bound an activation is the bound; below, what rounding adds grows with the step.
+    rounded = torch.tensor([0.0, 0.0, 0.75, 3.0, 3.0])
+    added = rounded - z.detach().clamp(0, 3)
+    assert quantised.gain.grad.item() == pytest.approx(float(added[1:4].sum()) + 3, rel=1e-5)
+
+
+def test_a_spiking_stage_of_as_many_steps_fires_the_very_counts():
+    torch.manual_seed(0)
+    levels = 8
+    affine = nn.Linear(6, 5)
+    with torch.no_grad():
+        affine.weight.copy_(torch.randint(-8, 9, affine.weight.shape) / 8)
+        affine.bias.copy_(torch.randint(-8, 9, affine.bias.shape) / 8)
+    stage = Stage(affine, quantiser=QuantisedReLU(levels))
+    threshold = (stage.quantiser.bound / levels).detach()
+    x = torch.randint(-32, 33, (500, 6)) / 16
+    spiking = SpikingStage.convert(stage, "encode", torch.ones(1), threshold, Dynamics(levels, 0.5, "layer-by-layer"))
+    counts = spiking.encode(x).counts
+    assert torch.equal(counts.float() * threshold, stage(x).detach())
+    assert len(counts.unique()) == levels + 1
+
+
+def test_stages_take_it_in_place_of_a_relu():
+    stages = stages_of([nn.Linear(4, 3), nn.BatchNorm1d(3), QuantisedReLU(2), nn.Linear(3, 2)])
+    assert stages[0].quantiser.levels == 2 and stages[0].norm is not None and stages[1].quantiser is None
+    assert set((stages[0].eval()(torch.randn(50, 4)) / (BOUND / 2)).detach().unique().tolist()) <= {0.0, 1.0, 2.0}
+
+
+def test_there_is_a_level():
+    with pytest.raises(ValueError, match="at least 1 level"):
+        QuantisedReLU(0)
