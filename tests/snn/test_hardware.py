@@ -31,10 +31,11 @@ def network(bits=None, encoder_bits=16):
 
 
 def test_a_network_is_verified_on_its_integers():
-    model, stack, x = network(4, 5)
-    rows = HardwareProfile(weight_bits=5, fan_in=36, window=8, neurons=120).verify(model, stack, x)
+    model, stack, x = network()
+    rows = HardwareProfile(fan_in=36, window=8, neurons=120).verify(model, stack, x)
     assert [row["neurons"] for row in rows] == [4 * 6 * 5, 4 * 3 * 3, 3 * 3 * 3]
     assert [row["fan_in"] for row in rows] == [2 * 9, 4 * 9, 4 * 3]
+    rows = HardwareProfile(weight_bits=5).verify(*network(4, 5))
     assert rows[0]["weight_bits"] <= 5 and max(row["weight_bits"] for row in rows[1:]) <= 4
 
 
