@@ -13,7 +13,7 @@ from separator.models.files import load_network, save_model
 from separator.snn.progressive import ConversionSettings, ProgressiveTandemLearning
 from separator.tasks.devices import resolve_device
 from separator.tasks.images.batches import Goal, ImageBatches, ImageSettings, image_loss, score
-from separator.tasks.images.training import DEV_BATCH, check_fit, epoch_seed, train_batches
+from separator.tasks.images.training import check_fit, epoch_seed, train_batches
 from separator.tasks.stage_reports import convert_with_reports
 
 
@@ -61,7 +61,7 @@ def convert_images(run: ImageConversionRun, folder: Path, log: Callable[[str], N
         loss=image_loss(goal),
         # An order of its own for each stage; within a stage it stays, so that the trains of frozen stages can be kept.
         train_batches=lambda stage: batches.with_seed(epoch_seed(run.seed, stage)),
-        dev_batches=ImageBatches(images.dev, DEV_BATCH, device=device),
+        dev_batches=ImageBatches(images.dev, run.data.dev_batch, device=device),
         settings=run.conversion,
         folder=folder,
         log=log,
@@ -72,7 +72,8 @@ def convert_images(run: ImageConversionRun, folder: Path, log: Callable[[str], N
         "dev_losses": [stage.loss_tuned for stage in stages],
     }
     epochs = sum(stage.epochs for stage in stages)
-    scores = {"goal": goal, "epochs": epochs, "test": score(network, goal, images.test), "ann test": card.scores.get("test")}
+    test = score(network, goal, images.test, run.data.dev_batch)
+    scores = {"goal": goal, "epochs": epochs, "test": test, "ann test": card.scores.get("test")}
     path = folder / "snn.safetensors"
     save_model(path, network.requires_grad_(False), replace(card, name=run.name, conversion=conversion, scores=scores))
     return path

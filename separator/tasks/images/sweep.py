@@ -11,7 +11,7 @@ import torch
 
 from separator.atomic import atomic_path, make_folder, write_text
 from separator.errors import UserError
-from separator.images.labelled import LabelledImages
+from separator.images.labelled import Images
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_network
 from separator.snn.activity import record_activity
@@ -23,6 +23,7 @@ from separator.tasks.journal import Journal
 
 ANALOG = "ann"  # in place of a value: the network before conversion
 COUNTED = 1000  # test images that operations are counted on
+COUNTED_AT_ONCE = 100  # of them, at most
 VARIED = {"window": "time window", "patience": "patience", "weight_bits": "weight bits", "start": "start potential"}
 SCORES: dict[Goal, str] = {"classify": "accuracy (%)", "reconstruct": "mean square error"}
 
@@ -93,7 +94,7 @@ def sweep_images(settings: ImageSweepSettings, folder: Path, log: Callable[[str]
             network, card = load_network(convert_images(run, out, lambda line: None))
             assert isinstance(network, FeedForward)
             row = {"score": float(card.scores["test"]), "epochs": card.scores["epochs"]}
-            journal.add([key | row | {"operations": operations_ratio(network, test)}])
+            journal.add([key | row | {"operations": operations_ratio(network, test, settings.data.dev_batch)}])
             write_sweep(settings, journal, folder)
     journal.finish()
     write_sweep(settings, journal, folder)
@@ -107,10 +108,10 @@ def _training(settings: ImageSweepSettings, seed: int) -> ImageTrainingSettings:
 
 
 @torch.no_grad()
-def operations_ratio(network: FeedForward, images: LabelledImages) -> float:
+def operations_ratio(network: FeedForward, images: Images, batch: int = 500) -> float:
     """Synaptic operations over the ANN's multiply-accumulates, in the layers that spikes drive, on the first images."""
     with record_activity(network) as activity:
-        for pictures, _ in ImageBatches(images.take(slice(COUNTED)), 100):
+        for pictures, _ in ImageBatches(images.take(slice(COUNTED)), min(batch, COUNTED_AT_ONCE)):
             network(pictures)
     return activity.synaptic_operations / activity.macs
 
