@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "score models or estimate files over a list of mixtures",
     "examples": "write audio examples and pictures",
     "publish": "put a model where it is shipped from, with its scores",
+    "fetch-images": "download MNIST or CIFAR-10",
     "train-images": "train an ANN on images",
     "convert-images": "convert a trained ANN for images",
     "sweep-images": "convert networks for images with one setting varied, over several seeds",

@@ -3,6 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torchvision.models import vgg16
 
 from separator.models.feedforward import NETWORKS, FeedForward, FeedForwardConfig
 from separator.snn.spiking import Dynamics
@@ -28,6 +29,8 @@ def test_the_papers_classifier_of_digits_is_read_as_it_is_written():
         ("cifar10-vgg11", (3, 32, 32), 11, 10),
         ("cifar10-vgg13", (3, 32, 32), 13, 10),
         ("cifar10-vgg16", (3, 32, 32), 16, 10),
+        ("imagenet-alexnet", (3, 224, 224), 8, 1000),
+        ("imagenet-vgg16", (3, 224, 224), 16, 1000),
     ],
 )
 def test_networks_of_the_paper_take_their_pictures(name, pictures, stages, outputs):
@@ -36,6 +39,16 @@ def test_networks_of_the_paper_take_their_pictures(name, pictures, stages, outpu
         network = FeedForward(FeedForwardConfig(name, *pictures))
         assert network(torch.empty(2, *pictures)).shape == (2, outputs)
     assert len(network.stack.stages) == stages
+
+
+def test_networks_for_imagenet_have_the_published_weights():
+    with torch.device("meta"):
+        ours = {name: FeedForward(FeedForwardConfig(f"imagenet-{name}", 3, 224, 224)) for name in ("alexnet", "vgg16")}
+        published = vgg16()
+    shapes = {name: [stage.affine.weight.shape for stage in network.stack.stages] for name, network in ours.items()}
+    assert shapes["vgg16"] == [p.shape for name, p in published.named_parameters() if name.endswith("weight")]
+    convolutions = [(96, 3, 11, 11), (256, 96, 5, 5), (384, 256, 3, 3), (384, 384, 3, 3), (256, 384, 3, 3)]
+    assert shapes["alexnet"] == [*convolutions, (4096, 256 * 7 * 7), (4096, 4096), (1000, 4096)]
 
 
 def test_sigmoid_of_potentials_once_it_spikes():

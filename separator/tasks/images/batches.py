@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from separator.errors import UserError
 from separator.images.cifar import read_cifar10
+from separator.images.folder import Framing, read_image_folder
 from separator.images.idx import read_mnist
-from separator.images.labelled import ImageSet, LabelledImages
+from separator.images.labelled import Images, ImageSet
 
-SetName = Literal["mnist", "cifar10"]
-READERS: dict[SetName, Callable[[Path], ImageSet]] = {"mnist": read_mnist, "cifar10": read_cifar10}
+SetName = Literal["mnist", "cifar10", "folder"]
 
 # What a network is for: telling classes apart (cross entropy), or giving back what it sees (mean square error).
 Goal = Literal["classify", "reconstruct"]
@@ -33,16 +33,31 @@ class ImageSettings:
     folder: Path  # as `separator.images` reads it
     kind: SetName = "mnist"
     batch: int = 128
+    dev_batch: int = 500  # images that losses and scores are computed on at a time
     flip: bool = False  # mirror training pictures at random
     shift: int = 0  # training pictures are shifted by up to so many pixels, zeros moving in
     train_limit: int | None = None  # at most so many training images, the first ones
     test_limit: int | None = None
+    resize: int = 256  # kind folder: pixels that the shorter side of a picture is scaled to
+    crop: int = 224  # kind folder: pixels of a side of the square in the centre that is seen
+    random_crop: bool = False  # kind folder: in training, a part of random place, size and shape, scaled to the square
+    workers: int | None = None  # kind folder: processes that decode pictures; 0 for none besides this one, null for all cores
 
     def __post_init__(self) -> None:
         if self.batch < 2:
             raise UserError(f"a batch has at least 2 images, not {self.batch}")
-        if self.shift < 0 or any(limit is not None and limit < 1 for limit in (self.train_limit, self.test_limit)):
-            raise UserError("shift is at least 0; limits are at least 1")
+        if self.dev_batch < 1 or any(limit is not None and limit < 1 for limit in (self.train_limit, self.test_limit)):
+            raise UserError("dev_batch and limits are at least 1")
+        if self.shift < 0 or (self.workers is not None and self.workers < 0):
+            raise UserError("shift and workers are at least 0")
+        if self.random_crop and self.kind != "folder":
+            raise UserError("random_crop is for pictures of a folder; give a shift")
+        _ = self.framing  # refuses what cannot be
+
+    @property
+    def framing(self) -> Framing:
+        """What is seen of a folder's pictures."""
+        return Framing(self.resize, self.crop, self.random_crop)
 
     def read(self) -> ImageSet:
         """The images.
@@ -50,15 +65,22 @@ class ImageSettings:
         Raises:
             UserError: they cannot be read.
         """
-        images = _read(self.kind, self.folder)
+        images = _read(self)
         train, test = images.train.take(slice(self.train_limit)), images.test.take(slice(self.test_limit))
         return ImageSet(train, images.dev, test, images.classes)
 
 
+READERS: dict[SetName, Callable[[ImageSettings], ImageSet]] = {
+    "mnist": lambda settings: read_mnist(settings.folder),
+    "cifar10": lambda settings: read_cifar10(settings.folder),
+    "folder": lambda settings: read_image_folder(settings.folder, settings.framing, settings.workers),
+}
+
+
 @lru_cache(maxsize=1)
-def _read(kind: SetName, folder: Path) -> ImageSet:
+def _read(settings: ImageSettings) -> ImageSet:
     """Sweeps train and convert on the same set many times over, and to decode it takes a while."""
-    return READERS[kind](folder)
+    return READERS[settings.kind](settings)
 
 
 class ImageBatches:
@@ -74,14 +96,14 @@ class ImageBatches:
 
     def __init__(
         self,
-        images: LabelledImages,
+        images: Images,
         batch: int,
         seed: int | None = None,
         flip: bool = False,
         shift: int = 0,
         device: str | torch.device = "cpu",
     ) -> None:
-        self.pixels, self.labels = (torch.from_numpy(x.copy()).to(device) for x in (images.pixels, images.labels))
+        self.pixels, self.labels = images.reader(device), torch.from_numpy(images.labels.copy()).to(device)
         self.batch, self.seed, self.flip, self.shift = batch, seed, flip, shift
 
     def with_seed(self, seed: int) -> "ImageBatches":
@@ -101,10 +123,9 @@ class ImageBatches:
         else:
             draw = torch.Generator().manual_seed(self.seed)
             order = torch.randperm(len(self.labels), generator=draw)
-        for places in torch.split(order, self.batch)[: len(self)]:
-            places = places.to(self.labels.device)
-            pictures = self.pixels[places].float() / 255
-            yield self._varied(pictures, draw), self.labels[places]
+        groups = torch.split(order.to(self.labels.device), self.batch)[: len(self)]
+        for places, pixels in zip(groups, self.pixels(groups, self.seed), strict=True):
+            yield self._varied(pixels.float() / 255, draw), self.labels[places]
 
     def _varied(self, pictures: Tensor, draw: torch.Generator) -> Tensor:
         if self.seed is None:
@@ -149,7 +170,7 @@ def batch_score(goal: Goal) -> Callable[[nn.Module, Batch], Tensor]:
 
 
 @torch.no_grad()
-def score(network: nn.Module, goal: Goal, images: LabelledImages, batch: int = 500) -> float:
+def score(network: nn.Module, goal: Goal, images: Images, batch: int = 500) -> float:
     """Accuracy in %, or mean square error, over all images; the network is in evaluation mode afterwards."""
     network.eval()
     device = next(iter(network.state_dict().values())).device

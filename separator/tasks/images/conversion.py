@@ -14,7 +14,7 @@ from separator.snn.hardware import HardwareProfile
 from separator.snn.progressive import ConversionSettings, ProgressiveTandemLearning
 from separator.tasks.devices import resolve_device
 from separator.tasks.images.batches import SCORES, Goal, ImageBatches, ImageSettings, batch_score, image_loss, score
-from separator.tasks.images.training import DEV_BATCH, check_fit, epoch_seed, train_batches
+from separator.tasks.images.training import check_fit, epoch_seed, train_batches
 from separator.tasks.stage_reports import convert_with_reports
 
 
@@ -67,12 +67,12 @@ def convert_images(run: ImageConversionRun, folder: Path, log: Callable[[str], N
         loss=image_loss(goal),
         # An order of its own for each stage; within a stage it stays, so that the trains of frozen stages can be kept.
         train_batches=lambda stage: batches.with_seed(epoch_seed(run.seed, stage)),
-        dev_batches=ImageBatches(images.dev, DEV_BATCH, device=device),
+        dev_batches=ImageBatches(images.dev, run.data.dev_batch, device=device),
         settings=conversion,
         folder=folder,
         log=log,
         score=batch_score(goal),
-        watched={"test": ImageBatches(images.test, DEV_BATCH, device=device)},
+        watched={"test": ImageBatches(images.test, run.data.dev_batch, device=device)},
     )
     stages = convert_with_reports(engine, folder, SCORES[goal])
     facts = {
@@ -81,7 +81,8 @@ def convert_images(run: ImageConversionRun, folder: Path, log: Callable[[str], N
         "hardware": run.hardware.verify(network, network.stack, picture),
     }
     epochs = sum(stage.epochs for stage in stages)
-    scores = {"goal": goal, "epochs": epochs, "test": score(network, goal, images.test), "ann test": card.scores.get("test")}
+    test = score(network, goal, images.test, run.data.dev_batch)
+    scores = {"goal": goal, "epochs": epochs, "test": test, "ann test": card.scores.get("test")}
     path = folder / "snn.safetensors"
     done = replace(card, name=run.name, conversion=asdict(conversion) | facts, scores=scores)
     save_model(path, network.requires_grad_(False), done)

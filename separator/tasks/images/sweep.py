@@ -11,7 +11,7 @@ import torch
 
 from separator.atomic import atomic_path, make_folder, write_text
 from separator.errors import UserError
-from separator.images.labelled import LabelledImages
+from separator.images.labelled import Images
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_network
 from separator.parallel import map_unordered
@@ -25,6 +25,7 @@ from separator.tasks.journal import Journal
 ANALOG = "ann"  # in place of a value: the network before conversion
 QUANTISED = "quantised"  # of a variant: its analog network is trained with as many levels of activation as there are steps
 COUNTED = 1000  # test images that operations are counted on
+COUNTED_AT_ONCE = 100  # of them, at most
 VARIED = {"window": "time window", "patience": "patience", "weight_bits": "weight bits", "start": "start potential"}
 COLUMNS = ("score", "epochs", "operations")
 
@@ -191,15 +192,15 @@ def _convert(task: _Task) -> dict[str, object]:
     out = task.folder / f"seed-{work.seed}" / f"{work.variant}-{settings.vary}-{work.value:g}"
     network, card = load_network(convert_images(run, out, lambda line: None))
     assert isinstance(network, FeedForward)
-    operations = operations_ratio(network, settings.data.read().test)
+    operations = operations_ratio(network, settings.data.read().test, settings.data.dev_batch)
     return {"score": float(card.scores["test"]), "epochs": card.scores["epochs"], "operations": operations}
 
 
 @torch.no_grad()
-def operations_ratio(network: FeedForward, images: LabelledImages) -> float:
+def operations_ratio(network: FeedForward, images: Images, batch: int = 500) -> float:
     """Synaptic operations over the ANN's multiply-accumulates, in the layers that spikes drive, on the first images."""
     with record_activity(network) as activity:
-        for pictures, _ in ImageBatches(images.take(slice(COUNTED)), 100):
+        for pictures, _ in ImageBatches(images.take(slice(COUNTED)), min(batch, COUNTED_AT_ONCE)):
             network(pictures)
     return activity.synaptic_operations / activity.macs
 

@@ -1,5 +1,6 @@
 """Training of analog networks for images, by Lightning (Wu et al. 2021, section 5.1)."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,6 @@ from separator.models.files import save_model
 from separator.tasks.devices import resolve_device
 from separator.tasks.fitting import checkpoints, fit, load_checkpoint, trainer_options
 from separator.tasks.images.batches import Batch, Goal, ImageBatches, ImageSettings, image_loss, score
-
-DEV_BATCH = 500  # images that the dev loss is computed on at a time
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class ImageData(pl.LightningDataModule):
         super().__init__()
         self.seed = seed
         self.train_batches = train_batches(images, settings, seed, device)
-        self.dev_batches = ImageBatches(images.dev, DEV_BATCH, device=device)
+        self.dev_batches = ImageBatches(images.dev, settings.dev_batch, device=device)
 
     def train_dataloader(self) -> ImageBatches:
         """Batches of the trainer's current epoch."""
@@ -127,7 +126,8 @@ def train_images(settings: ImageTrainingSettings, folder: Path, progress: bool =
     state = load_checkpoint(Path(best.best_model_path))
     task.load_state_dict(state["state_dict"])
     network.cpu().requires_grad_(False)
-    scores = {"goal": settings.goal, "epochs": state["epoch"] + 1, "test": score(network, settings.goal, images.test)}
+    test = score(network, settings.goal, images.test, settings.data.dev_batch)
+    scores = {"goal": settings.goal, "epochs": state["epoch"] + 1, "test": test}
     card = ModelCard(
         settings.name,
         settings.model.to_dict(),
@@ -146,12 +146,12 @@ def check_fit(network: FeedForward, goal: Goal, images: ImageSet) -> None:
         UserError: the network sees other pictures, or has another number of outputs than there are classes or pixels.
     """
     config = network.config
-    seen, shape = (config.channels, config.height, config.width), images.train.pixels.shape[1:]
+    seen, shape = (config.channels, config.height, config.width), images.train.shape
     if seen != shape:
         raise UserError(f"the network sees pictures of {seen}, but those of {images.train.origin} are {shape}")
     last = network.stack.stages[-1]
     outputs = len(last.affine.weight)  # type: ignore[arg-type, union-attr]
-    wanted = images.classes if goal == "classify" else int(images.train.pixels[0].size)
+    wanted = images.classes if goal == "classify" else math.prod(images.train.shape)
     if outputs != wanted:
         raise UserError(f"to {goal}, the network needs {wanted} outputs, not {outputs}")
 

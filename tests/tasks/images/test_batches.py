@@ -82,7 +82,16 @@ def test_scores_are_of_all_images():
     assert image_loss("classify")(Fixed(outputs), batch).item() == pytest.approx(-logarithms.mean().item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("wrong", [{"batch": 1}, {"shift": -1}, {"train_limit": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"batch": 1}, {"shift": -1}, {"train_limit": 0}, {"dev_batch": 0}, {"kind": "folder", "workers": -1}]
+)
 def test_impossible_settings_are_refused(tmp_path, wrong):
     with pytest.raises(UserError, match="at least"):
         ImageSettings(tmp_path, **wrong)
+
+
+def test_settings_of_folders_are_refused_where_they_mean_nothing(tmp_path):
+    with pytest.raises(UserError, match="random_crop is for pictures of a folder"):
+        ImageSettings(tmp_path, random_crop=True)
+    with pytest.raises(UserError, match="scaled to 100 pixels cannot be cropped to 224"):
+        ImageSettings(tmp_path, "folder", resize=100)

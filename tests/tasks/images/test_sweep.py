@@ -1,3 +1,4 @@
+import csv
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from separator.tasks.images import sweep
 from separator.tasks.images.batches import ImageBatches, ImageSettings, score
 from separator.tasks.images.sweep import ImageSweepSettings, Spread, operations_ratio, sweep_images
 from separator.tasks.images.training import ImageOptimiserSettings
+from tests.images.test_folder import tree
 from tests.images.test_idx import mnist
 
 
@@ -71,6 +73,20 @@ def test_operations_are_counted_on_the_test_images(settings, tmp_path):
             network(pictures)
     spikes = activity.layers[0].spikes
     assert operations_ratio(network, test) == pytest.approx(spikes * 784 / (len(test) * 9 * 784))
+
+
+def test_pictures_in_folders_are_swept_over(settings, tmp_path):
+    data = ImageSettings(
+        tree(tmp_path / "tree"), "folder", batch=9, dev_batch=5, resize=20, crop=16, random_crop=True, workers=0
+    )
+    network = FeedForwardConfig("c4k5s2-a2-5-3", 3, 16, 16)
+    folders = replace(settings, data=data, model=network, goal="classify", seeds=1, values=[4])
+    sweep_images(folders, tmp_path / "out", lambda line: None)
+    network, card = load_network(tmp_path / "out" / "seed-0" / "snn-window-4" / "snn.safetensors")
+    test = data.read().test
+    assert card.scores["test"] == pytest.approx(score(network, "classify", test, 2))
+    rows = {row["window"]: row for row in csv.DictReader((tmp_path / "out" / "window.csv").open())}
+    assert float(rows["4"]["operations"]) == pytest.approx(operations_ratio(network, test, 4), rel=1e-4)
 
 
 def test_spread_is_the_interval_of_the_mean():

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Networks for ImageNet-12 (Wu et al. 2021, section 5.3 and Table 1): trained, then converted for 16 time steps.
+#
+#   recipes/imagenet/run.sh --data DIR
+#
+#   --data DIR                folder with train/CLASS/*.JPEG and val/CLASS/*.JPEG
+#   --network NAME            imagenet-alexnet (the default) or imagenet-vgg16, or layers as `separator train-images` takes them
+#   --tag NAME                of this run (the network's name)
+#   --stage N --stop-stage N  first and last stage to run:
+#                               1 ANN, 2 conversion by progressive tandem learning
+#   --options "..."           more options for both stages, such as "--device cuda --data.batch 64"
+#   --train-options "..."     more options for `separator train-images`
+#   --convert-options "..."   more options for `separator convert-images`
+#   --exp DIR                 where results lie (exp beside this script), in a folder of the tag's name
+#
+# Each stage goes on where it was stopped.
+set -euo pipefail
+
+recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+data=
+network=imagenet-alexnet
+tag=
+stage=1
+stop_stage=2
+options=
+train_options=
+convert_options=
+exp=$recipe/exp
+
+. "$recipe/../utils/parse_options.sh"
+. "$recipe/../utils/common.sh"
+[ $# -eq 0 ] || fail "unexpected argument $1 (--help tells more)"
+[ -n "$data" ] || fail "give --data, the folder with train/CLASS/*.JPEG and val/CLASS/*.JPEG"
+require_number stage stop_stage
+activate
+out=$exp/${tag:-$network}
+
+# shellcheck disable=SC2086 # options are several words, here and below
+if runs 1 "training"; then
+  separator train-images --config "$recipe/conf/ann.yaml" --model.layers "$network" --data.folder "$data" \
+    --out "$out/ann" $options $train_options
+fi
+
+# shellcheck disable=SC2086
+if runs 2 "conversion"; then
+  separator convert-images --config "$recipe/conf/ptl-16.yaml" --model "$out/ann/ann.safetensors" --data.folder "$data" \
+    --out "$out/ptl-16" $options $convert_options
+fi
+log "done; results are in $out"
