@@ -13,7 +13,8 @@ from separator.models.files import load_network, save_model
 from separator.snn.progressive import ConversionSettings, ProgressiveTandemLearning
 from separator.tasks.devices import resolve_device
 from separator.tasks.images.batches import Goal, ImageBatches, ImageSettings, image_loss, score
-from separator.tasks.images.training import DEV_BATCH, check_fit, epoch_seed, train_batches
+from separator.tasks.images.fit import check_fit
+from separator.tasks.images.training import DEV_BATCH, epoch_seed, train_batches
 from separator.tasks.stage_reports import convert_with_reports
 
 
