@@ -7,22 +7,18 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-import torch
-
 from separator.atomic import atomic_path, make_folder, write_text
 from separator.errors import UserError
-from separator.images.labelled import LabelledImages
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_network
-from separator.snn.activity import record_activity
 from separator.snn.progressive import ConversionSettings
-from separator.tasks.images.batches import Goal, ImageBatches, ImageSettings
+from separator.tasks.images.batches import Goal, ImageSettings
 from separator.tasks.images.conversion import ImageConversionRun, convert_images
+from separator.tasks.images.evaluation import operations_ratio
 from separator.tasks.images.training import ImageOptimiserSettings, ImageTrainingSettings, train_images
 from separator.tasks.journal import Journal
 
 ANALOG = "ann"  # in place of a value: the network before conversion
-COUNTED = 1000  # test images that operations are counted on
 VARIED = {"window": "time window", "patience": "patience", "weight_bits": "weight bits", "start": "start potential"}
 SCORES: dict[Goal, str] = {"classify": "accuracy (%)", "reconstruct": "mean square error"}
 
@@ -104,15 +100,6 @@ def _training(settings: ImageSweepSettings, seed: int) -> ImageTrainingSettings:
     return ImageTrainingSettings(
         settings.data, settings.model, settings.goal, settings.optimiser, "ann", seed, settings.device, settings.threads
     )
-
-
-@torch.no_grad()
-def operations_ratio(network: FeedForward, images: LabelledImages) -> float:
-    """Synaptic operations over the ANN's multiply-accumulates, in the layers that spikes drive, on the first images."""
-    with record_activity(network) as activity:
-        for pictures, _ in ImageBatches(images.take(slice(COUNTED)), 100):
-            network(pictures)
-    return activity.synaptic_operations / activity.macs
 
 
 @dataclass(frozen=True)
