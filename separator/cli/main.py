@@ -22,6 +22,7 @@ COMMANDS = {
     "fetch-images": "download MNIST or CIFAR-10",
     "train-images": "train an ANN on images",
     "convert-images": "convert a trained ANN for images",
+    "evaluate-images": "score networks for images on the test images, side by side",
     "sweep-images": "convert networks for images with one setting varied, over several seeds",
     "bench": "measure speed and memory of models, side by side",
 }

@@ -92,6 +92,7 @@ def _pooled_map(layer: nn.Module, apply: AffineMap) -> AffineMap:
         padding=tuple((before * n, after * n) for (before, after), n in zip(apply.padding, size, strict=True)),
         dilation=(1,) * len(size),
         averaged=apply.averaged * prod(size),
+        runs=tuple((run * n, d) for (run, d), n in zip(apply.runs or ((1, d) for d in apply.dilation), size, strict=True)),
     )
 
 

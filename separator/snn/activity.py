@@ -1,8 +1,21 @@
-"""How active a network is: density of analog activations, spikes, synaptic operations, MACs."""
+"""How active a network is: density of analog activations, spikes, synaptic operations, MACs.
+
+A synaptic operation is the addition of one weight to one membrane potential, caused by one spike that arrives there; a MAC
+(multiply-accumulate) is one input times one weight in the analog network. Of both, all synapses of the architecture count,
+whatever their weight: zeros that pad an input have none, biases and the neurons' own updates are no synaptic operations, and
+average pooling before a layer is a part of its synapses, so that every spike reaches the neurons behind the pooling directly.
+
+NeuroBench (Yik et al. 2025) counts likewise in linear layers and convolutions, but leaves out synapses whose weight is zero:
+its `Effective_ACs` are `effective_operations` here, and `synaptic_operations` where no weight is zero. Its `Dense` is of every
+time step: of an analog network it is `macs`, of a spiking one that times the time window, and times the inputs of an average.
+It differs where average pooling stands as a layer of its own, whose outputs are no spikes to it; in the first layer, where
+inputs that happen to be 0 and 1 are spikes to it, and inputs of zero are left out of `Effective_MACs`; and beyond 2^24
+operations of one layer in one call, where its sums are rounded, being in the type of the layer.
+"""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +24,7 @@ from torch import Tensor, nn
 
 from separator.snn.affine import Affine, AffineMap, affine_map
 from separator.snn.spikes import Spikes
-from separator.snn.spiking import Schedule, per_channel
+from separator.snn.spiking import Schedule, SpikingStage, per_channel
 from separator.snn.stack import Stack, StageRun
 from separator.snn.stage import Stage
 from separator.snn.tandem import Signal, TandemStage
@@ -26,6 +39,7 @@ class LayerActivity:
     neurons: int = 0  # neurons simulated, frames and batch included
     window: int = 0  # time steps N_s; 0 for an analog layer
     synaptic_operations: int = 0  # additions that incoming spikes cause; 0 where the input is analog
+    effective_operations: int = 0  # those of them whose weight is not zero
     macs: int = 0  # multiply-accumulates of the analog layer on the same input
 
     @property
@@ -54,6 +68,11 @@ class Activity:
         return sum(layer.synaptic_operations for layer in self.layers)
 
     @property
+    def effective_operations(self) -> int:
+        """Synaptic operations of all layers whose weight is not zero."""
+        return sum(layer.effective_operations for layer in self.layers)
+
+    @property
     def macs(self) -> int:
         """MACs that the analog network spends on the layers that spikes drive here: all of the stack but the first."""
         return sum(layer.macs for layer in self.layers[1:])
@@ -63,13 +82,14 @@ class Activity:
 
         `macs` are those of the analog network in the layers that spikes drive, `float_macs` those that remain.
         """
-        fields = ("name", "spikes", "synaptic_operations", "macs")
+        fields = ("name", "spikes", "synaptic_operations", "effective_operations", "macs")
         return {
             "time_steps": self.layers[0].window,
             "schedule": self.schedule,
             "latency_steps": self.latency,
             "spikes": self.spikes,
             "synaptic_operations": self.synaptic_operations,
+            "effective_operations": self.effective_operations,
             "macs": self.macs,
             "synaptic_operations_per_mac": self.synaptic_operations / self.macs if self.macs else None,
             "float_macs": sum(self.float_macs.values()),
@@ -79,18 +99,31 @@ class Activity:
         }
 
 
-def fan_out(apply: AffineMap, weight: Tensor, x: Tensor) -> Tensor:
-    """Synapses that leave each input element, borders exact. Shape: (B, ...) -> (1, ...), float64.
+def fan_out(apply: AffineMap, synapses: Tensor, x: Tensor) -> Tensor:
+    """Synapses that leave each input element, borders exact.
 
     Nothing but the gradient of the sum of all outputs of the map with weights of one.
+
+    Args:
+        apply: the map.
+        synapses: which of its weights are synapses, bool, shaped as the weight.
+        x: its input, (B, ...).
+
+    Returns:
+        (1, ...), float64.
     """
+    by_group = synapses.reshape(apply.groups, -1, *synapses.shape[1:])
+    leaving = by_group.sum(1, dtype=torch.float64).flatten(0, 1)  # (C_in, taps)
+    if apply.kind is nn.Linear:
+        return leaving.view(1, *x.shape[1:])
+    if bool((leaving == leaving[:1]).all()):
+        leaving = leaving[:1]  # one channel stands for all
     with torch.inference_mode(False), torch.enable_grad():  # whatever mode the observed network runs in
-        alike = weight.dim() > 2 and weight.shape[1] == x.shape[1]  # without groups, all input channels fan out alike
-        channels = 1 if alike else x.shape[1]
-        probe = torch.zeros_like(x[:1, :channels], dtype=torch.float64).requires_grad_()
-        outputs = apply(probe, torch.ones_like(weight[:, :channels] if alike else weight, dtype=torch.float64), None)
-        (synapses,) = torch.autograd.grad(outputs.sum(), probe)
-    return synapses.expand_as(x[:1])
+        probe = torch.zeros(1, len(leaving), *x.shape[2:], dtype=torch.float64, device=x.device, requires_grad=True)
+        outputs = replace(apply, groups=len(leaving))(probe, leaving[:, None].clone(), None)
+        (counts,) = torch.autograd.grad(outputs.sum(), probe)
+    by_input: Tensor = counts.expand_as(x[:1])
+    return by_input
 
 
 @contextmanager
@@ -122,7 +155,7 @@ def record_activity(network: nn.Module) -> Iterator[Activity]:
 
 
 def _macs(apply: AffineMap, weight: Tensor, x: Tensor) -> int:
-    return len(x) * int(fan_out(apply, weight, x).sum()) // apply.averaged
+    return len(x) * int(fan_out(apply, apply.synapses(weight), x).sum()) // apply.averaged
 
 
 def _count_float(activity: Activity, path: str, module: Affine, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -137,19 +170,39 @@ def _count_analog(layer: LayerActivity, module: Affine, inputs: tuple[Tensor], o
     layer.neurons += output.numel()
 
 
-def _count_spiking(activity: Activity, synapses: dict[tuple[AffineMap, torch.Size], Tensor], run: StageRun) -> None:
+@dataclass(frozen=True)
+class _FanOut:
+    """Synapses that leave each neuron of the layer before, (1, ...)."""
+
+    total: Tensor
+    effective: Tensor  # those whose weight is not zero
+
+    @classmethod
+    def of(cls, stage: SpikingStage, incoming: Tensor) -> "_FanOut":
+        apply, synapses = stage.apply_affine, stage.apply_affine.synapses(stage.weight)
+        return cls(*(fan_out(apply, chosen, incoming) for chosen in (synapses, synapses & (stage.weight != 0))))
+
+
+# By place of the stage, its map (which a stream changes from block to block) and the shape of what comes in.
+_Synapses = dict[tuple[int, AffineMap, torch.Size], _FanOut]
+
+
+def _count_spiking(activity: Activity, known: _Synapses, run: StageRun) -> None:
     stage, layer = run.stage, activity.layers[run.position]
     incoming = run.incoming if isinstance(run.incoming, Tensor) else run.incoming.counts
-    key = stage.apply_affine, incoming.shape[1:]
-    if key not in synapses:
-        synapses[key] = fan_out(stage.apply_affine, stage.weight, incoming)
-    macs = len(incoming) * int(synapses[key].sum()) // stage.apply_affine.averaged
+    key = run.position, stage.apply_affine, incoming.shape[1:]
+    if key not in known:
+        known[key] = _FanOut.of(stage, incoming)
+    synapses = known[key]
+    macs = len(incoming) * int(synapses.total.sum()) // stage.apply_affine.averaged
     layer.window = stage.window
     layer.macs += macs
     if stage.role == "encode":
         activity.float_macs["charge"] = activity.float_macs.get("charge", 0) + macs
     else:
-        layer.synaptic_operations += int((incoming.sum(0, dtype=torch.float64) * synapses[key][0]).sum())
+        spikes = incoming.sum(0, dtype=torch.float64)
+        layer.synaptic_operations += int((spikes * synapses.total[0]).sum())
+        layer.effective_operations += int((spikes * synapses.effective[0]).sum())
     if isinstance(run.outcome, Spikes):
         layer.spikes += int(run.outcome.counts.sum(dtype=torch.float64))
         layer.neurons += run.outcome.counts.numel()

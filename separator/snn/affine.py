@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -34,6 +35,8 @@ class AffineMap:
     groups: int = 1
     flatten: bool = False  # a linear layer of all dimensions but the batch
     averaged: int = 1  # inputs that the layer itself sees the mean of, where average pooling before it is part of the map
+    # Of each dimension of a kernel with dilation behind such pooling, (n, d): of its runs of n taps, one in d has synapses.
+    runs: tuple[tuple[int, int], ...] = ()
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Apply it. Shapes: as the layer's."""
@@ -57,6 +60,14 @@ class AffineMap:
         """Sizes of the output's dimensions of position, from those of the input and of the kernel."""
         spans = zip(sizes, taps, self.stride, self.padding, self.dilation, strict=True)
         return [(n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in spans]
+
+    def synapses(self, weight: Tensor) -> Tensor:
+        """Which of the weights are synapses: all but those in gaps between taps. Shape: as the weight's, bool."""
+        exist = torch.ones_like(weight, dtype=torch.bool)
+        for dimension, (run, period) in enumerate(self.runs, 2):
+            gaps = torch.arange(weight.shape[dimension], device=weight.device) // run % period != 0
+            exist.index_fill_(dimension, gaps.nonzero()[:, 0], False)
+        return exist
 
     def with_time_padding(self, before: int, after: int) -> "AffineMap":
         """The map that pads its last dimension, time, with so many zeros."""

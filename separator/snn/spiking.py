@@ -63,6 +63,9 @@ def _in_input_steps(x: Tensor) -> Tensor:
 
 
 def _per_input(unit: Tensor, weight: Tensor) -> Tensor:
+    if len(unit) > weight.shape[1]:  # each group of outputs sees a group of inputs of its own
+        groups = unit.view(-1, weight.shape[1])
+        return groups.repeat_interleave(len(weight) // len(groups), 0).view(len(weight), -1, *[1] * (weight.dim() - 2))
     if len(unit) not in (1, weight.shape[1]):  # channels that have been flattened
         unit = unit.repeat_interleave(weight.shape[1] // len(unit))
     return unit.view(1, -1, *[1] * (weight.dim() - 2))

@@ -1,3 +1,5 @@
+import json
+
 from separator.cli.main import main
 from separator.models.files import load_network
 from tests.images.test_idx import mnist
@@ -10,8 +12,21 @@ def test_images_are_trained_on_and_converted_from_the_command_line(tmp_path, cap
     model = capsys.readouterr().out.strip()
     config = ["--config", "recipes/mnist-autoencoder/conf/ptl.yaml", "--conversion.max_epochs", "1", "--model", model]
     assert main(["convert-images", *config, *data, "--out", str(tmp_path / "snn")]) == 0
-    _, card = load_network(capsys.readouterr().out.strip())
+    spiking = capsys.readouterr().out.strip()
+    _, card = load_network(spiking)
     assert card.time_steps == 32 and card.scores["goal"] == "reconstruct"
+    folder, options = ["--data.folder", str(tmp_path)], ["--device", "cpu", "--out", str(tmp_path / "results")]
+    command = ["evaluate-images", "--model", model, spiking, f"snn4={spiking}@4", *folder, "--pictures", "2", *options]
+    assert main(command) == 0
+    printed = capsys.readouterr()
+    assert f"| ann | {load_network(model)[1].scores['test']:.5f} | " in printed.out
+    assert f"| snn | {card.scores['test']:.5f} | " in printed.out
+    assert "| snn4 | 4 | 4 | pipelined |" in printed.out
+    assert printed.err.splitlines() == ["scoring ann", "scoring snn", "scoring snn4", f"results are in {tmp_path / 'results'}"]
+    written = sorted(path.name for path in (tmp_path / "results").iterdir())
+    assert written == ["RESULTS.md", "ann.png", "results.csv", "results.json", "snn.png", "snn4.png"]
+    assert main([*command, "--json"]) == 0
+    assert [model["time_steps"] for model in json.loads(capsys.readouterr().out)["models"]] == [None, 32, 4]
 
 
 def test_mistakes_are_one_line(tmp_path, capsys):
@@ -20,6 +35,10 @@ def test_mistakes_are_one_line(tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "give the folder with the four files of MNIST" in error
     assert not (tmp_path / "out").exists()
-    mnist(tmp_path)
+    arguments[0:3] = ["evaluate-images", "--model", "nothing"]
+    assert main([*arguments, str(mnist(tmp_path))]) == 1
+    assert "no model 'nothing'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    arguments[0:3] = ["train-images", "--model.layers", "9-784"]
     assert main([*arguments, str(tmp_path)]) == 1
     assert "to classify, the network needs 10 outputs, not 784" in capsys.readouterr().err

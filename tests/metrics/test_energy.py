@@ -1,6 +1,15 @@
 import pytest
 
-from separator.metrics.energy import COSTS, FLOAT32, INT8, INT32, dense_energy, spiking_energy
+from separator.metrics.energy import (
+    COSTS,
+    FLOAT32,
+    INT8,
+    INT32,
+    dense_energy,
+    energy_ratio,
+    relative_cost,
+    spiking_energy,
+)
 
 
 def test_costs_are_those_of_horowitz():
@@ -12,3 +21,12 @@ def test_costs_are_those_of_horowitz():
 def test_energy_is_operations_times_cost():
     assert dense_energy(1000, FLOAT32) == pytest.approx(4600)
     assert spiking_energy(1000, FLOAT32) == pytest.approx(900)
+
+
+def test_energy_of_networks_in_additions():
+    """Wu et al. 2021, section 5.5: 0.315 times the operations, each 14 times cheaper, save more than 40 times."""
+    assert relative_cost().multiply_accumulate == 14
+    assert energy_ratio(315, 0, 1000, relative_cost()) == pytest.approx(0.315 / 14)
+    assert 1 / energy_ratio(315, 0, 1000, relative_cost()) > 40
+    assert energy_ratio(300, 100, 1000, relative_cost(5)) == pytest.approx((300 + 500) / 5000)
+    assert energy_ratio(300, 100, 1000, FLOAT32) == pytest.approx((300 * 0.9 + 100 * 4.6) / 4600)

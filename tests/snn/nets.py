@@ -5,6 +5,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from separator.snn import reference
 from separator.snn.affine import CausalConv2d
 from separator.snn.spiking import Dynamics, Schedule
 from separator.snn.stack import Stack
@@ -64,3 +65,14 @@ def converted(
     """Convert in place without tuning, thresholds from the analog activations on `x`."""
     stack.convert(x, Dynamics(window, start, schedule, weight_bits), 99.0, channelwise)
     return stack
+
+
+def spike_trains(stages, x):
+    """Spikes of all stages that fire, by the reference. Shapes: (N_s, B, ...)."""
+    trains = [reference.fire(stages[0], reference.at_once(reference.first_charge(stages[0], x), stages[0].window))]
+    for stage in stages[1:-1]:
+        currents = reference.currents(stage, trains[-1])
+        if stage.dynamics.schedule == "layer-by-layer":
+            currents = reference.at_once(currents.sum(0), stage.window)
+        trains.append(reference.fire(stage, currents))
+    return trains

@@ -14,7 +14,8 @@ from separator.snn.hardware import HardwareProfile
 from separator.snn.progressive import ConversionSettings, ProgressiveTandemLearning
 from separator.tasks.devices import resolve_device
 from separator.tasks.images.batches import SCORES, Goal, ImageBatches, ImageSettings, batch_score, image_loss, score
-from separator.tasks.images.training import check_fit, epoch_seed, train_batches
+from separator.tasks.images.fit import check_fit
+from separator.tasks.images.training import epoch_seed, train_batches
 from separator.tasks.stage_reports import convert_with_reports
 
 

@@ -7,25 +7,20 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-import torch
-
 from separator.atomic import atomic_path, make_folder, write_text
 from separator.errors import UserError
-from separator.images.labelled import Images
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_network
 from separator.parallel import map_unordered
-from separator.snn.activity import record_activity
 from separator.snn.progressive import ConversionSettings
-from separator.tasks.images.batches import SCORES, Goal, ImageBatches, ImageSettings
+from separator.tasks.images.batches import SCORES, Goal, ImageSettings
 from separator.tasks.images.conversion import ImageConversionRun, convert_images
+from separator.tasks.images.evaluation import operations_ratio
 from separator.tasks.images.training import ImageOptimiserSettings, ImageTrainingSettings, train_images
 from separator.tasks.journal import Journal
 
 ANALOG = "ann"  # in place of a value: the network before conversion
 QUANTISED = "quantised"  # of a variant: its analog network is trained with as many levels of activation as there are steps
-COUNTED = 1000  # test images that operations are counted on
-COUNTED_AT_ONCE = 100  # of them, at most
 VARIED = {"window": "time window", "patience": "patience", "weight_bits": "weight bits", "start": "start potential"}
 COLUMNS = ("score", "epochs", "operations")
 
@@ -194,15 +189,6 @@ def _convert(task: _Task) -> dict[str, object]:
     assert isinstance(network, FeedForward)
     operations = operations_ratio(network, settings.data.read().test, settings.data.dev_batch)
     return {"score": float(card.scores["test"]), "epochs": card.scores["epochs"], "operations": operations}
-
-
-@torch.no_grad()
-def operations_ratio(network: FeedForward, images: Images, batch: int = 500) -> float:
-    """Synaptic operations over the ANN's multiply-accumulates, in the layers that spikes drive, on the first images."""
-    with record_activity(network) as activity:
-        for pictures, _ in ImageBatches(images.take(slice(COUNTED)), min(batch, COUNTED_AT_ONCE)):
-            network(pictures)
-    return activity.synaptic_operations / activity.macs
 
 
 @dataclass(frozen=True)

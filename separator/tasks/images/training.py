@@ -1,6 +1,5 @@
 """Training of analog networks for images, by Lightning (Wu et al. 2021, section 5.1)."""
 
-import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor
 
 from separator.atomic import make_folder
-from separator.errors import UserError
 from separator.images.labelled import ImageSet
 from separator.models.card import ModelCard
 from separator.models.feedforward import FeedForward, FeedForwardConfig
@@ -19,6 +17,7 @@ from separator.models.files import save_model
 from separator.tasks.devices import resolve_device
 from separator.tasks.fitting import checkpoints, fit, load_checkpoint, trainer_options
 from separator.tasks.images.batches import Batch, Goal, ImageBatches, ImageSettings, image_loss, score
+from separator.tasks.images.fit import check_fit
 
 
 @dataclass(frozen=True)
@@ -137,23 +136,6 @@ def train_images(settings: ImageTrainingSettings, folder: Path, progress: bool =
     )
     save_model(folder / "ann.safetensors", network, card)
     return folder / "ann.safetensors"
-
-
-def check_fit(network: FeedForward, goal: Goal, images: ImageSet) -> None:
-    """Say what does not fit.
-
-    Raises:
-        UserError: the network sees other pictures, or has another number of outputs than there are classes or pixels.
-    """
-    config = network.config
-    seen, shape = (config.channels, config.height, config.width), images.train.shape
-    if seen != shape:
-        raise UserError(f"the network sees pictures of {seen}, but those of {images.train.origin} are {shape}")
-    last = network.stack.stages[-1]
-    outputs = len(last.affine.weight)  # type: ignore[arg-type, union-attr]
-    wanted = images.classes if goal == "classify" else math.prod(images.train.shape)
-    if outputs != wanted:
-        raise UserError(f"to {goal}, the network needs {wanted} outputs, not {outputs}")
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,53 @@
+"""Means and shares with their 95 % confidence intervals, and differences of two systems on the same items."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+CONFIDENCE = 0.95
+QUANTILE = 1.959963984540054  # of the normal distribution
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value that was measured, and where the true one lies with 95 % confidence."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def around(cls, value: float, half: float) -> "Interval":
+        """Of a value and half of the width."""
+        return cls(value, value - half, value + half)
+
+    def __mul__(self, factor: float) -> "Interval":
+        return Interval(self.value * factor, self.low * factor, self.high * factor)
+
+
+def share(hits: NDArray[np.bool_]) -> Interval:
+    """Share of the items (N,) that are hits, with Wilson's score interval, which holds near 0 and 1 and for few items too."""
+    found = binomtest(int(hits.sum()), len(hits)).proportion_ci(CONFIDENCE, method="wilson")
+    return Interval(float(hits.mean()), float(found.low), float(found.high))
+
+
+def share_difference(hits: NDArray[np.bool_], baseline: NDArray[np.bool_]) -> Interval:
+    """Share of hits less that of the baseline on the same items (N,), with the interval of Agresti and Min (2005).
+
+    All depends on the items that only one of them hits. Half an item is added to each of the four kinds of items, since two
+    systems that differ nowhere in a sample may still differ; the interval is cut to where differences can be.
+    """
+    gained, lost = int((hits & ~baseline).sum()), int((~hits & baseline).sum())
+    items = len(hits) + 2
+    difference = (gained - lost) / items
+    half = QUANTILE * math.sqrt(((gained + lost + 1) / items - difference**2) / items)
+    return Interval((gained - lost) / len(hits), max(-1.0, difference - half), min(1.0, difference + half))
+
+
+def mean(values: NDArray[np.float64]) -> Interval:
+    """Mean of values (N,), of which there are many; of a single one, the interval is unknown (NaN)."""
+    half = QUANTILE * float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return Interval.around(float(values.mean()), half)
