@@ -19,9 +19,10 @@ COMMANDS = {
     "evaluate": "score models or estimate files over a list of mixtures",
     "examples": "write audio examples and pictures",
     "publish": "put a model where it is shipped from, with its scores",
-    "train-images": "train an ANN on images",
+    "train-images": "train a network on images, analog or spiking",
     "convert-images": "convert a trained ANN for images",
     "sweep-images": "convert networks for images with one setting varied, over several seeds",
+    "plot-curves": "draw learning curves of several trainings side by side",
     "bench": "measure speed and memory of models, side by side",
 }
 

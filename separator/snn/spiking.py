@@ -13,7 +13,7 @@ from separator.errors import UserError
 from separator.snn.affine import AffineMap
 from separator.snn.event_driven import EventDriven, event_driven
 from separator.snn.execution import chosen_execution
-from separator.snn.fold import folded
+from separator.snn.fold import Statistics, folded
 from separator.snn.grid import in_steps, potential_bound, potential_step, snap, weight_step
 from separator.snn.neuron import IFParameters, count_charge, integrate_and_fire
 from separator.snn.products import MatrixProduct, Work, as_it_is, matrix_product
@@ -138,7 +138,15 @@ class SpikingStage(nn.Module):
         self.register_buffer("step", step)
 
     @classmethod
-    def convert(cls, stage: Stage, role: Role, unit: Tensor, threshold: Tensor, dynamics: Dynamics) -> "SpikingStage":
+    def convert(
+        cls,
+        stage: Stage,
+        role: Role,
+        unit: Tensor,
+        threshold: Tensor,
+        dynamics: Dynamics,
+        statistics: Statistics | None = None,
+    ) -> "SpikingStage":
         """Convert an analog stage, batch norm folded in.
 
         Args:
@@ -147,8 +155,9 @@ class SpikingStage(nn.Module):
             unit: activation that an incoming spike stands for, (1,) or (C_in,).
             threshold: a_u / N_s in units of activation, (1,) or (C_out,).
             dynamics: how its neurons run.
+            statistics: for its batch norm, in place of the running ones.
         """
-        weight, bias = (x.detach() for x in folded(stage))
+        weight, bias = (x.detach() for x in folded(stage, statistics))
         if role != "encode":
             weight, bias = weight * _per_input(unit, weight), bias / dynamics.window
         return cls.in_integers(stage.synapses, role, weight, bias, threshold.detach(), dynamics)
