@@ -118,6 +118,7 @@ def to_markdown(curves: Sequence[tuple[Run, Curve]], metric: Metric) -> str:
 def draw(curves: Sequence[tuple[Run, Curve]], metric: Metric, path: Any) -> None:
     """Dev values over epochs, and dotted those of training: a panel for each name, in the order they come in."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     panels, names = (list(dict.fromkeys(names)) for names in zip(*((run.panel, run.line) for run, _ in curves), strict=True))
     figure = Figure(figsize=(1 + 4 * len(panels), 3.8), layout="constrained")
@@ -136,4 +137,5 @@ def draw(curves: Sequence[tuple[Run, Curve]], metric: Metric, path: Any) -> None
             axes.set_ylabel(f"{LABELS[metric]}: dev, dotted train")
         axes.legend(fontsize="small")
         axes.grid(alpha=0.3)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.savefig(path, dpi=120)
