@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from separator.cli import train_images
+from separator.cli.configured import settings_from
 from separator.cli.main import main
 from separator.models.feedforward import NETWORKS
-from tests.images.test_cifar import write_batches
+from separator.tasks.images.training import ImageTrainingSettings
 
 SCRIPT = Path(__file__).parents[2] / "recipes" / "cifar10" / "depth.sh"
 STAND_IN = """#!/usr/bin/env bash
@@ -18,7 +20,10 @@ case "$*" in
   *) exit 0 ;;
 esac
 case "$*" in
-  *"$FAILING"*) [ -z "$LOG" ] || { mkdir -p "$out/csv/version_0"; echo "$LOG" >"$out/csv/version_0/metrics.csv"; }; exit "$STATUS" ;;
+  *"$FAILING"*)
+    [ -z "$LOG" ] || { mkdir -p "$out/csv/version_0"; echo "$LOG" >"$out/csv/version_0/metrics.csv"; }
+    exit "$STATUS"
+    ;;
 esac
 """
 
@@ -76,16 +81,20 @@ def test_the_small_size_is_an_eighth(depth):
     assert len(calls) == 2
 
 
-def test_its_calls_are_those_that_the_command_takes(depth, tmp_path, capsys):
-    write_batches(tmp_path / "cifar")
-    few = "--data.batch 3 --device cpu"
-    _, _, (training, drawing) = depth(
-        *("--data", tmp_path / "cifar", "--width", 1, "--depths", "11", "--learning", "surrogate", "--epochs", 1),
-        *("--options", few, "--window", 2),
-    )
-    assert main(training) == 0
+def test_its_calls_are_those_that_the_commands_take(depth, tmp_path, capsys):
+    options = ("--width", 1, "--depths", "11", "--learning", "surrogate", "--epochs", 3, "--window", 2)
+    _, _, (training, drawing) = depth("--data", "DIR", *options, "--options", "--data.train_limit 5 --seed 7")
+    parser = train_images.PARSER()
+    train_images.add_arguments(parser)
+    parsed = parser.parse_args(training[1:])
+    settings = settings_from(parsed, ImageTrainingSettings)
+    assert (settings.learning, settings.spiking.window, settings.optimiser.max_epochs, settings.seed) == ("surrogate", 2, 3, 7)
+    assert (settings.data.kind, settings.data.train_limit, settings.model.channels) == ("cifar10", 5, 3)
+    log = parsed.out / "csv" / "version_0" / "metrics.csv"
+    log.parent.mkdir(parents=True)
+    log.write_text("dev_accuracy,dev_loss,epoch\n10,2.3,0\n")
     assert main(drawing) == 0
-    assert "| surrogate | VGG-11 | 1 |" in capsys.readouterr().out
+    assert "| surrogate | VGG-11 | 1 | 10.00 |" in capsys.readouterr().out
     assert (tmp_path / "exp" / "curves.png").stat().st_size > 0
 
 
