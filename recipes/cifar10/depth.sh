@@ -35,7 +35,7 @@ exp=$recipe/exp/depth
 . "$recipe/../utils/parse_options.sh"
 . "$recipe/../utils/common.sh"
 [ $# -eq 0 ] || fail "unexpected argument $1 (--help tells more)"
-[ -n "$data" ] || fail "give --data, the folder with CIFAR-10"
+[ -d "$data" ] || fail "give --data, the folder with CIFAR-10${data:+, not $data}"
 require_number width epochs window
 
 # Filters of the convolutions, in units of --width, and pooling.
@@ -71,15 +71,19 @@ for depth in $depths; do
     separator train-images --learning "$way" --spiking.window "$window" --data.kind cifar10 --data.folder "$data" \
       --model.channels 3 --model.height 32 --model.width 32 --model.layers "$(layers "$depth")" \
       --optimiser.max_epochs "$epochs" $options --out "$out" >&2 || status=$?
-    # What never has a finite dev loss leaves no network, with status 1, but a log of its epochs, which is drawn.
-    [ "$status" -eq 0 ] || { [ "$status" -eq 1 ] && grep -qs dev_loss "$out"/csv/version_*/metrics.csv; } || exit "$status"
+    [ "$status" -le 1 ] || exit "$status" # with 1 it may have diverged before it left a network
   done
 done
 
 runs=()
 for way in $learning; do
   for depth in $depths; do
-    runs+=("$way/VGG-$depth=$exp/$way-vgg$depth")
+    if grep -qs dev_loss "$exp/$way-vgg$depth"/csv/version_*/metrics.csv; then
+      runs+=("$way/VGG-$depth=$exp/$way-vgg$depth")
+    else
+      log "VGG-$depth, $way: no epoch was finished; it is left out"
+    fi
   done
 done
+[ ${#runs[@]} -gt 0 ] || fail "no training has finished an epoch"
 separator plot-curves "${runs[@]}" --out "$exp/curves.png"

@@ -288,6 +288,12 @@ class SpikingStage(nn.Module):
         currents = flat.view(self.window, -1, *flat.shape[1:])
         return Spikes.pack(integrate_and_fire(currents, self.neurons(currents[0])))
 
+    def run(self, incoming: Spikes | Tensor) -> Spikes | Tensor:
+        """What it makes of its input over the window: spikes, of a readout its potential. Shapes: (B, ...) -> (B, ...)."""
+        if isinstance(incoming, Tensor):
+            return self.encode(incoming)
+        return self.potential(incoming) if self.role == "readout" else self.fire(incoming)
+
     def activation(self, spikes: Spikes) -> Tensor:
         """Analog activation that spikes stand for, count times threshold. Shape: (B, ...), float32."""
         return spikes.counts * per_channel(self.unit, spikes.counts)

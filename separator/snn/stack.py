@@ -343,11 +343,7 @@ def simulate(stages: Sequence[SpikingStage], x: Tensor, observe: Observer | None
 
 def run_stage(position: int, stage: SpikingStage, incoming: Spikes | Tensor, observe: Observer | None) -> Spikes | Tensor:
     """What a stage makes of its input over the whole window. Shapes: (B, ...) -> (B, ...)."""
-    outcome: Spikes | Tensor
-    if isinstance(incoming, Tensor):
-        outcome = stage.encode(incoming)
-    else:
-        outcome = stage.potential(incoming) if stage.role == "readout" else stage.fire(incoming)
+    outcome = stage.run(incoming)
     if observe is not None:
         observe(StageRun(position, stage, incoming, outcome))
     return outcome

@@ -90,11 +90,14 @@ class _Spike(torch.autograd.Function):
 class SurrogateStage(TandemStage):
     """A spiking stage that learns through time, with the weights of the analog stage that it will be converted from.
 
-    It runs in floating point, step by step. Where `TandemStage` has one analog activation for all spikes of the window, here
-    each step has a synaptic current of its own: the analog stage, batch norm included, applied to the spikes of that step as
-    if every step were like it, over N_s. Statistics of batch norm are over batch and time. In evaluation that is the current
+    In training it runs in floating point, step by step. Where `TandemStage` has one analog activation for all spikes of the
+    window, here each step has a synaptic current of its own: the analog stage, batch norm included, applied to the spikes of
+    that step as if every step were like it, over N_s. Statistics of batch norm are over batch and time. That is the current
     of Eq. 3 with folded weights and a constant current of bias / N_s, so that `spiking` makes the very same neurons of it, in
     integers. The gradient goes through synapses, resets and, by the surrogate, spikes.
+
+    In evaluation it is the spiking stage itself, without gradient: roundings, which differ between the two in one count of
+    10,000 at the first layer, have others differ at every further one, so that deep networks are to be chosen by integers.
 
     Args:
         stage, role, threshold, dynamics, batch_statistics: see `TandemStage`.
@@ -120,6 +123,8 @@ class SurrogateStage(TandemStage):
 
     def forward(self, signal: Signal) -> Signal:
         """Spikes of each step from those of the stage before; of a readout, its membrane potential as activation."""
+        if not self.training:
+            return self._evaluated(signal)
         currents = self._currents(signal)
         if self.role == "readout":
             return Signal(torch.stack(currents).sum(0))
@@ -131,6 +136,12 @@ class SurrogateStage(TandemStage):
             trains.append(spikes)
         over_time = torch.stack(trains)
         return Signal(over_time.sum(0) * threshold, unit=self.threshold, trains=over_time)
+
+    @torch.no_grad()
+    def _evaluated(self, signal: Signal) -> Signal:
+        spiking = self.spiking(signal.unit)
+        outcome = spiking.run(signal.activation if signal.spikes is None else signal.spikes)
+        return Signal(outcome) if isinstance(outcome, Tensor) else Signal(spiking.activation(outcome), outcome, spiking.unit)
 
     def _currents(self, signal: Signal) -> list[Tensor]:
         """Synaptic current of each step, (B, ...) each."""

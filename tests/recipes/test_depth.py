@@ -20,11 +20,10 @@ case "$*" in
   *) exit 0 ;;
 esac
 case "$*" in
-  *"$FAILING"*)
-    [ -z "$LOG" ] || { mkdir -p "$out/csv/version_0"; echo "$LOG" >"$out/csv/version_0/metrics.csv"; }
-    exit "$STATUS"
-    ;;
+  *"$FAILING"*) exit "$STATUS" ;;
 esac
+mkdir -p "$out/csv/version_0"
+echo "epoch,dev_loss" >"$out/csv/version_0/metrics.csv"
 """
 
 
@@ -35,7 +34,7 @@ def depth(tmp_path):
     (tmp_path / "bin" / "separator").write_text(STAND_IN)
     (tmp_path / "bin" / "separator").chmod(0o755)
 
-    def run(*options, failing="nothing fails", status=1, log="epoch,dev_loss"):
+    def run(*options, failing="nothing fails", status=1):
         notes = tmp_path / "notes"
         notes.write_text("")
         changed = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "NOTES": str(notes), "FAILING": failing}
@@ -44,7 +43,7 @@ def depth(tmp_path):
             capture_output=True,
             text=True,
             check=False,
-            env=os.environ | changed | {"STATUS": str(status), "LOG": log},
+            env=os.environ | changed | {"STATUS": str(status)},
         )
         return result.returncode, result.stderr, [call.split() for call in notes.read_text().splitlines()]
 
@@ -56,7 +55,7 @@ def value(call, option):
 
 
 def test_every_network_is_trained_each_way_and_all_are_drawn(depth, tmp_path):
-    status, error, calls = depth("--data", "DIR", "--options", "--device cpu")
+    status, error, calls = depth("--data", ".", "--options", "--device cpu")
     assert status == 0, error
     *trainings, drawing = calls
     assert len(trainings) == 9
@@ -76,14 +75,14 @@ def test_every_network_is_trained_each_way_and_all_are_drawn(depth, tmp_path):
 
 
 def test_the_small_size_is_an_eighth(depth):
-    _, _, calls = depth("--data", "DIR", "--width", 8, "--depths", "11", "--learning", "tandem")
+    _, _, calls = depth("--data", ".", "--width", 8, "--depths", "11", "--learning", "tandem")
     assert value(calls[0], "--model.layers") == "c8-a2-c16-a2-c32-c32-a2-c64-c64-a2-c64-c64-a2-64-64-10"
     assert len(calls) == 2
 
 
 def test_its_calls_are_those_that_the_commands_take(depth, tmp_path, capsys):
     options = ("--width", 1, "--depths", "11", "--learning", "surrogate", "--epochs", 3, "--window", 2)
-    _, _, (training, drawing) = depth("--data", "DIR", *options, "--options", "--data.train_limit 5 --seed 7")
+    _, _, (training, drawing) = depth("--data", ".", *options, "--options", "--data.train_limit 5 --seed 7")
     parser = train_images.PARSER()
     train_images.add_arguments(parser)
     parsed = parser.parse_args(training[1:])
@@ -91,28 +90,32 @@ def test_its_calls_are_those_that_the_commands_take(depth, tmp_path, capsys):
     assert (settings.learning, settings.spiking.window, settings.optimiser.max_epochs, settings.seed) == ("surrogate", 2, 3, 7)
     assert (settings.data.kind, settings.data.train_limit, settings.model.channels) == ("cifar10", 5, 3)
     log = parsed.out / "csv" / "version_0" / "metrics.csv"
-    log.parent.mkdir(parents=True)
     log.write_text("dev_accuracy,dev_loss,epoch\n10,2.3,0\n")
     assert main(drawing) == 0
     assert "| surrogate | VGG-11 | 1 | 10.00 |" in capsys.readouterr().out
     assert (tmp_path / "exp" / "curves.png").stat().st_size > 0
 
 
-def test_what_diverges_is_drawn_and_what_fails_otherwise_ends_it(depth):
-    status, _, calls = depth("--data", "DIR", "--depths", "11", failing="tandem-vgg11")
+def test_what_diverges_is_left_out_and_what_fails_otherwise_ends_it(depth):
+    status, error, calls = depth("--data", ".", "--depths", "11", failing="tandem-vgg11")
     assert status == 0 and len(calls) == 4
-    for other, log in ((2, "epoch,dev_loss"), (130, "epoch,dev_loss"), (1, "epoch"), (1, "")):
-        status, _, calls = depth("--data", "DIR", "--depths", "16", failing="tandem-vgg16", status=other, log=log)
+    assert [run.split("=")[0] for run in calls[-1][1:-2]] == ["analog/VGG-11", "surrogate/VGG-11"]
+    assert "VGG-11, tandem: no epoch was finished; it is left out" in error
+    for other in (2, 130):
+        status, _, calls = depth("--data", ".", "--depths", "16", failing="tandem-vgg16", status=other)
         assert status == other and len(calls) == 2
+    status, error, calls = depth("--data", ".", "--depths", "13", failing="vgg13")
+    assert status == 1 and "no training has finished an epoch" in error and len(calls) == 3
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), "give --data"),
-        (("--data", "DIR", "--depths", "12"), "not 12"),
-        (("--data", "DIR", "--width", "x"), "--width must be a whole number"),
-        (("--data", "DIR", "stray"), "unexpected argument stray"),
+        ((), "give --data, the folder with CIFAR-10"),
+        (("--data", "nowhere"), "not nowhere"),
+        (("--data", ".", "--depths", "12"), "not 12"),
+        (("--data", ".", "--width", "x"), "--width must be a whole number"),
+        (("--data", ".", "stray"), "unexpected argument stray"),
     ],
 )
 def test_wrong_options_end_it(depth, options, message):

@@ -102,8 +102,14 @@ def test_learning_through_time_is_spikingjellys(name, start):
 
 
 def through_time(stack, x):
-    """Spike counts of each firing stage as they are simulated in floating point, and the readout's potential."""
+    """Spike counts of each firing stage as they are simulated in floating point, and the readout's potential.
+
+    With the running statistics of batch norm, and read as it is.
+    """
     seen = []
+    for stage in stack.stages:
+        stage.batch_statistics = False
+    stack.train()
     hooks = [stage.register_forward_hook(lambda module, inputs, signal: seen.append(signal)) for stage in stack.stages]
     stack(x)
     for hook in hooks:
@@ -159,10 +165,11 @@ def test_trained_numbers_make_integers_that_fire_alike(name, start):
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    stack.eval()
+    evaluated = stack.eval()(x)
     *counts, potential = through_time(stack, x)
     assert 0.02 < torch.cat([c.flatten() for c in counts]).mean() / 8 < 0.6
     stack.freeze()
+    assert torch.equal(stack(x), evaluated)
     *words, exact = outcomes(stack, x)
     for ours, integers in zip(counts, words, strict=True):
         differences = (ours - Spikes(8, integers).counts).abs()
@@ -181,6 +188,7 @@ def test_long_windows_approach_the_analog_network():
     for window in (4, 32):
         stack = linear_stack(0)
         stack.put_through_time(x, Dynamics(window, 0.5), Surrogate(), percentile=100.0)
+        stack.train()
         errors[window] = float((stack(x).detach() - expected).norm() / expected.norm())
     assert errors[32] < 0.1
     assert errors[32] < errors[4]
@@ -190,6 +198,7 @@ def test_activation_is_count_times_threshold():
     x = torch.randn(3, 6)
     stack = linear_stack(0)
     stack.put_through_time(x, Dynamics(8), Surrogate(), channelwise=True)
+    stack.train()
     signals = []
     stack.stages[1].register_forward_hook(lambda module, inputs, signal: signals.append(signal))
     stack(x)

@@ -108,11 +108,10 @@ def test_a_network_that_learns_as_a_spiking_one_is_written_as_such(folder, tmp_p
     images = run.data.read()
     assert card.scores["test"] == pytest.approx(score(network, goal, images.test))
     best = min(log_of(tmp_path).values(), key=lambda row: row["dev_loss"])
-    # Of spikes through time the log has what they were in floating point.
     if goal == "classify":
         assert score(network, goal, images.dev) == pytest.approx(best["dev_accuracy"], abs=1e-3)
     else:
-        assert score(network, goal, images.dev) == pytest.approx(best["dev_loss"], rel=1e-3)
+        assert score(network, goal, images.dev) == pytest.approx(best["dev_loss"], rel=1e-5)
     _, card = load_network(path, time_steps=8)
     assert card.time_steps == 8
 
@@ -161,8 +160,8 @@ def test_what_diverges_keeps_the_best_network_before(folder, tmp_path, learning)
         train_images(replace(run, optimiser=ImageOptimiserSettings(max_epochs=2)), tmp_path, progress=False, log=said.append)
     )
     assert all(torch.equal(a, b) for a, b in zip(before.state_dict().values(), after.state_dict().values(), strict=True))
-    assert len(said) == (learning == "tandem")
-    assert all("stage 0: a weight of nan cannot be made an integer; the training has diverged" in line for line in said)
+    (line,) = said
+    assert line.endswith("stage 0: a weight of nan cannot be made an integer; the training has diverged")
 
 
 def test_neurons_that_cannot_be_are_refused(folder):
