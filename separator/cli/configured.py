@@ -41,6 +41,7 @@ def quieten_lightning() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")  # Lightning's own
+    warnings.filterwarnings("ignore", r".*module\(s\) in eval mode.*")  # dropout and norms of stages in tandem, meant so
     warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
 
 

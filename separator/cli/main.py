@@ -20,10 +20,11 @@ COMMANDS = {
     "examples": "write audio examples and pictures",
     "publish": "put a model where it is shipped from, with its scores",
     "fetch-images": "download MNIST or CIFAR-10",
-    "train-images": "train an ANN on images",
+    "train-images": "train a network on images, analog or spiking",
     "convert-images": "convert a trained ANN for images",
     "evaluate-images": "score networks for images on the test images, side by side",
     "sweep-images": "convert networks for images with one setting varied, over several seeds",
+    "plot-curves": "draw learning curves of several trainings side by side",
     "bench": "measure speed and memory of models, side by side",
 }
 

@@ -3,6 +3,7 @@
 Spike trains have time in front: (N_s, B, ...). Parameters broadcast against (B, ...).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -27,16 +28,30 @@ def start_state(p: IFParameters, like: Tensor) -> IFState:
     return IFState(p.start.expand_as(like))
 
 
-def if_step(current: Tensor, state: IFState, p: IFParameters) -> tuple[Tensor, IFState]:
+Crossing = Callable[[Tensor, Tensor], Tensor]  # of membrane potential and threshold, 1 or 0
+
+
+def crosses(v: Tensor, threshold: Tensor) -> Tensor:
+    """1 where the potential reaches the threshold, else 0 (Eq. 5). Shape: (B, ...), of the type of `v`."""
+    return (v >= threshold).to(v.dtype)
+
+
+def if_step(current: Tensor, state: IFState, p: IFParameters, fires: Crossing = crosses) -> tuple[Tensor, IFState]:
     """One step of an integrate-and-fire neuron with reset by subtraction (Eq. 4 and 5).
 
     Eq. 4 subtracts the threshold of a spike together with the next current; subtracting it at once gives the same spikes.
+
+    Args:
+        current: synaptic current of this step, (B, ...).
+        state: before it arrives.
+        p: the neurons.
+        fires: Eq. 5, or the same with a derivative.
 
     Returns:
         spikes, 0 or 1 (B, ...), and the state after the reset.
     """
     v = state.v + current
-    spikes = (v >= p.threshold).to(v.dtype)
+    spikes = fires(v, p.threshold)
     return spikes, IFState(v - spikes * p.threshold)
 
 

@@ -13,7 +13,7 @@ from separator.errors import UserError
 from separator.snn.affine import AffineMap
 from separator.snn.event_driven import EventDriven, event_driven
 from separator.snn.execution import chosen_execution
-from separator.snn.fold import folded
+from separator.snn.fold import Statistics, folded
 from separator.snn.grid import in_steps, potential_bound, potential_step, snap, weight_step
 from separator.snn.neuron import IFParameters, count_charge, integrate_and_fire
 from separator.snn.products import MatrixProduct, Work, as_it_is, matrix_product
@@ -144,7 +144,15 @@ class SpikingStage(nn.Module):
         self.register_buffer("step", step)
 
     @classmethod
-    def convert(cls, stage: Stage, role: Role, unit: Tensor, threshold: Tensor, dynamics: Dynamics) -> "SpikingStage":
+    def convert(
+        cls,
+        stage: Stage,
+        role: Role,
+        unit: Tensor,
+        threshold: Tensor,
+        dynamics: Dynamics,
+        statistics: Statistics | None = None,
+    ) -> "SpikingStage":
         """Convert an analog stage, batch norm folded in.
 
         Args:
@@ -153,8 +161,9 @@ class SpikingStage(nn.Module):
             unit: activation that an incoming spike stands for, (1,) or (C_in,).
             threshold: a_u / N_s in units of activation, (1,) or (C_out,).
             dynamics: how its neurons run.
+            statistics: for its batch norm, in place of the running ones.
         """
-        weight, bias = (x.detach() for x in folded(stage))
+        weight, bias = (x.detach() for x in folded(stage, statistics))
         if role != "encode":
             weight, bias = weight * _per_input(unit, weight), bias / dynamics.window
         return cls.in_integers(stage.synapses, role, weight, bias, threshold.detach(), dynamics)
@@ -284,6 +293,12 @@ class SpikingStage(nn.Module):
         flat = self.current(spikes.trains().flatten(0, 1))  # time folded into the batch
         currents = flat.view(self.window, -1, *flat.shape[1:])
         return Spikes.pack(integrate_and_fire(currents, self.neurons(currents[0])))
+
+    def run(self, incoming: Spikes | Tensor) -> Spikes | Tensor:
+        """What it makes of its input over the window: spikes, of a readout its potential. Shapes: (B, ...) -> (B, ...)."""
+        if isinstance(incoming, Tensor):
+            return self.encode(incoming)
+        return self.potential(incoming) if self.role == "readout" else self.fire(incoming)
 
     def activation(self, spikes: Spikes) -> Tensor:
         """Analog activation that spikes stand for, count times threshold. Shape: (B, ...), float32."""

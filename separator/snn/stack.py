@@ -13,6 +13,7 @@ from separator.snn.neuron import IFParameters
 from separator.snn.spikes import Spikes
 from separator.snn.spiking import Dynamics, Role, SpikingStage
 from separator.snn.stage import Stage
+from separator.snn.surrogate import Surrogate, SurrogateStage
 from separator.snn.tandem import Signal, TandemStage
 from separator.snn.thresholds import activation_bound, rate_bound
 
@@ -140,7 +141,21 @@ class Stack(nn.Module):
             ValueError: a layer is never active on `x`, or less than `rate` asks for.
             UserError: numbers of a stage cannot be made integers; the message names it.
         """
-        unit, signal = torch.ones(1, device=x.device), x
+        unit = torch.ones(1, device=x.device)
+        for i, (stage, role, threshold) in enumerate(self._thresholds(x, dynamics.window, percentile, channelwise, rate)):
+            with in_stage(i):
+                self.stages[i] = spiking = SpikingStage.convert(stage, role, unit, threshold, dynamics)
+            unit = spiking.unit
+
+    @torch.no_grad()
+    def _thresholds(
+        self, x: Tensor, window: int, percentile: float, channelwise: bool, rate: float | None = None
+    ) -> Iterator[tuple[Stage, Role, Tensor]]:
+        """The stages of a wholly analog stack with their roles and thresholds, as `convert` has them.
+
+        Each may be replaced in the stack as it comes.
+        """
+        signal = x
         for i, stage in enumerate(self.stages):
             assert isinstance(stage, Stage)
             role, signal, threshold = spiking_role(i, len(self.stages)), stage(signal), torch.ones(1)
@@ -150,10 +165,88 @@ class Stack(nn.Module):
                 else:
                     bound = rate_bound(signal.cpu(), rate)
                     signal = signal.clamp(max=float(bound))  # as spikes hand it on, which matters where much is above
-                threshold = bound / dynamics.window
-            with in_stage(i):
-                self.stages[i] = spiking = SpikingStage.convert(stage, role, unit, threshold.to(x.device), dynamics)
-            unit = spiking.unit
+                threshold = bound / window
+            yield stage, role, threshold.to(x.device)
+
+    def put_in_tandem(
+        self,
+        x: Tensor,
+        dynamics: Dynamics,
+        percentile: float = 99.0,
+        channelwise: bool = False,
+        learn_thresholds: bool = False,
+        batch_statistics: bool = False,
+    ) -> None:
+        """Put all stages of a wholly analog stack, new or trained, in tandem at once (end-to-end tandem learning).
+
+        Wu et al. 2019, "A tandem learning rule for efficient and rapid inference on deep spiking neural networks".
+
+        Args:
+            x: input of the stack, whose activations thresholds are taken from.
+            dynamics: how the neurons run.
+            percentile: of the activations, their upper bound.
+            channelwise: a threshold per channel instead of one per layer.
+            learn_thresholds: whether thresholds do.
+            batch_statistics: see `TandemStage`; for a stack that has not learned. Thresholds are those of activations
+                normalised likewise, and the running statistics take note of `x`.
+
+        Raises:
+            ValueError: a layer is never active on `x`.
+        """
+
+        def tandem(stage: Stage, role: Role, threshold: Tensor) -> TandemStage:
+            learn = learn_thresholds and role != "readout"
+            return TandemStage(stage, role, threshold, dynamics, learn, batch_statistics=batch_statistics)
+
+        self._couple(x, tandem, dynamics.window, percentile, channelwise, batch_statistics)
+
+    def put_through_time(
+        self,
+        x: Tensor,
+        dynamics: Dynamics,
+        surrogate: Surrogate,
+        percentile: float = 99.0,
+        channelwise: bool = False,
+        batch_statistics: bool = False,
+    ) -> None:
+        """Have all stages of a wholly analog stack spike step by step, to learn by backpropagation through time.
+
+        Args:
+            x: input of the stack, whose activations thresholds are taken from.
+            dynamics: how the neurons run.
+            surrogate: what stands for the derivative of a spike.
+            percentile: of the activations, their upper bound.
+            channelwise: a threshold per channel instead of one per layer.
+            batch_statistics: see `put_in_tandem`.
+
+        Raises:
+            ValueError: a layer is never active on `x`.
+            UserError: layers wait for all of their input, so that no spike has a time.
+        """
+
+        def through_time(stage: Stage, role: Role, threshold: Tensor) -> SurrogateStage:
+            return SurrogateStage(stage, role, threshold, dynamics, surrogate, batch_statistics)
+
+        self._couple(x, through_time, dynamics.window, percentile, channelwise, batch_statistics)
+
+    def _couple(
+        self,
+        x: Tensor,
+        couple: Callable[[Stage, Role, Tensor], TandemStage],
+        window: int,
+        percentile: float,
+        channelwise: bool,
+        batch_statistics: bool,
+    ) -> None:
+        """Put something that `couple` makes of a stage, its role and its threshold in the place of each."""
+        training = self.training
+        self.eval()
+        for stage in self.stages:
+            if isinstance(stage, Stage) and stage.norm is not None:
+                stage.norm.train(batch_statistics)
+        for i, (stage, role, threshold) in enumerate(self._thresholds(x, window, percentile, channelwise)):
+            self.stages[i] = couple(stage, role, threshold)
+        self.train(training)
 
     def unfreeze(
         self,
@@ -186,7 +279,7 @@ class Stack(nn.Module):
         return dynamics
 
     def freeze(self) -> None:
-        """Make all stages in tandem of a stack without analog ones spiking.
+        """Make all stages in tandem, or through time, of a stack without analog ones spiking.
 
         Raises:
             UserError: numbers of a stage cannot be made integers; the message names it.
@@ -260,11 +353,7 @@ def simulate(stages: Sequence[SpikingStage], x: Tensor, observe: Observer | None
 
 def run_stage(position: int, stage: SpikingStage, incoming: Spikes | Tensor, observe: Observer | None) -> Spikes | Tensor:
     """What a stage makes of its input over the whole window. Shapes: (B, ...) -> (B, ...)."""
-    outcome: Spikes | Tensor
-    if isinstance(incoming, Tensor):
-        outcome = stage.encode(incoming)
-    else:
-        outcome = stage.potential(incoming) if stage.role == "readout" else stage.fire(incoming)
+    outcome = stage.run(incoming)
     if observe is not None:
         observe(StageRun(position, stage, incoming, outcome))
     return outcome

@@ -54,9 +54,14 @@ class Stage(nn.Module):
 
     def preactivation(self, x: Tensor) -> Tensor:
         """What the ReLU sees."""
+        return self.normalised(self.sums(x))
+
+    def sums(self, x: Tensor) -> Tensor:
+        """What batch norm sees, the affine layer's output."""
         if self.before:
             self.seen = x.shape[1:]
-        return self.normalised(self.affine(self.before(x)))
+        sums: Tensor = self.affine(self.before(x))
+        return sums
 
     @property
     def synapses(self) -> AffineMap:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from separator.snn.fold import Statistics
 from separator.snn.quantised import straight_through
 from separator.snn.spikes import Spikes
 from separator.snn.spiking import Dynamics, Role, SpikingStage, per_channel
@@ -17,6 +18,7 @@ class Signal(NamedTuple):
     activation: Tensor  # (B, ...), differentiable; of spiking stages count times threshold
     spikes: Spikes | None = None  # None where the sender is analog
     unit: Tensor | None = None  # activation that one spike stands for, the sender's threshold, (1,) or (C,)
+    trains: Tensor | None = None  # (N_s, B, ...), 0 or 1, differentiable; in place of spikes where learning goes through time
 
 
 class TandemStage(nn.Module):
@@ -25,14 +27,16 @@ class TandemStage(nn.Module):
     The output is spike count times threshold; its gradient goes to the analog twin, which sees the spike counts of the layer
     before. As published it goes there unchanged. Where it is masked, or the threshold learns too, it goes as through a
     quantiser with a learned step (see `straight_through`): none to twins beyond the N_s spikes that a neuron can fire, and to
-    the threshold what rounding adds. Batch statistics stay as they are, since the folded weights depend on them; the gain and
-    bias learn.
+    the threshold what rounding adds. Statistics of batch norm stay as they are, since the folded weights depend on them; its
+    gain and bias learn. A network that learns from the start has no statistics to keep: it takes those of each batch, for the
+    twin as for the weights of the spiking stage, while the running ones, which evaluation takes, are learned as usual.
 
     Args:
         stage: analog twin; its parameters are those of the spiking stage.
         role, threshold, dynamics: see `SpikingStage.convert`.
         learn_threshold: whether it does.
         mask_gradient: whether neurons that fire at every step pass none.
+        batch_statistics: normalise with the statistics of the batch in training mode.
     """
 
     base_threshold: Tensor
@@ -45,10 +49,11 @@ class TandemStage(nn.Module):
         dynamics: Dynamics,
         learn_threshold: bool = False,
         mask_gradient: bool = False,
+        batch_statistics: bool = False,
     ) -> None:
         super().__init__()
         self.stage, self.role, self.dynamics = stage, role, dynamics
-        self.masked = mask_gradient or learn_threshold
+        self.masked, self.batch_statistics = mask_gradient or learn_threshold, batch_statistics
         self.register_buffer("base_threshold", threshold)
         # Logarithmic, so that a step of learning is relative and a threshold stays positive.
         self.gain = nn.Parameter(torch.zeros_like(threshold), requires_grad=learn_threshold)
@@ -59,23 +64,27 @@ class TandemStage(nn.Module):
         return self.base_threshold * self.gain.exp()
 
     def train(self, mode: bool = True) -> "TandemStage":
-        """Training mode, but for batch normalisation and layers without neurons, such as dropout."""
+        """Training mode, but for layers without neurons, such as dropout, and batch norm that keeps its statistics."""
         super().train(mode)
         self.stage.before.eval()
         if self.stage.norm is not None:
-            self.stage.norm.eval()
+            self.stage.norm.train(mode and self.batch_statistics)
         return self
 
-    def spiking(self, unit: Tensor | None) -> SpikingStage:
-        """The spiking stage with the twin's present weights, where an incoming spike stands for `unit`."""
+    def spiking(self, unit: Tensor | None, statistics: Statistics | None = None) -> SpikingStage:
+        """The spiking stage with the twin's present weights, where an incoming spike stands for `unit`.
+
+        Its batch norm is folded in with the running statistics, or with those given.
+        """
         unit = torch.ones_like(self.base_threshold[:1]) if unit is None else unit
-        return SpikingStage.convert(self.stage, self.role, unit, self.threshold, self.dynamics)
+        return SpikingStage.convert(self.stage, self.role, unit, self.threshold, self.dynamics, statistics)
 
     def forward(self, signal: Signal) -> Signal:
         """Spikes and activation from those of the stage before; of a readout, its membrane potential as activation."""
-        z = self.stage.preactivation(signal.activation)
+        sums = self.stage.sums(signal.activation)
+        z = self.stage.normalised(sums)
         with torch.no_grad():
-            spiking = self.spiking(signal.unit)
+            spiking = self.spiking(signal.unit, Statistics.of(sums) if self.training and self.batch_statistics else None)
             if self.role == "readout":
                 assert signal.spikes is not None  # a readout is never the first stage
                 potential = spiking.potential(signal.spikes)

@@ -29,6 +29,22 @@ def test_images_are_trained_on_and_converted_from_the_command_line(tmp_path, cap
     assert [model["time_steps"] for model in json.loads(capsys.readouterr().out)["models"]] == [None, 32, 4]
 
 
+def test_ways_of_learning_are_drawn_side_by_side_from_the_command_line(tmp_path, capsys):
+    data = ["--data.folder", str(mnist(tmp_path, 40)), "--data.batch", "10", "--device", "cpu", "--model.layers", "9-10"]
+    runs = []
+    for learning in ("tandem", "surrogate"):
+        out = str(tmp_path / learning)
+        options = ["--learning", learning, "--spiking.window", "3", "--optimiser.max_epochs", "1"]
+        assert main(["train-images", *data, *options, "--spiking.surrogate", "arctan", "--out", out]) == 0
+        _, card = load_network(capsys.readouterr().out.strip())
+        assert (card.time_steps, card.conversion["learning"], card.conversion["surrogate"]) == (3, learning, "arctan")
+        runs.append(f"{learning}/tiny={out}")
+    assert main(["plot-curves", *runs, "--out", str(tmp_path / "curves.png")]) == 0
+    assert capsys.readouterr().out == (tmp_path / "curves.md").read_text()
+    assert main(["plot-curves", "tiny", "--out", str(tmp_path / "none.png")]) == 1
+    assert capsys.readouterr().err == "separator plot-curves: error: expected PANEL/LINE=FOLDER or LINE=FOLDER, not 'tiny'\n"
+
+
 def test_mistakes_are_one_line(tmp_path, capsys):
     arguments = ["train-images", "--model.layers", "9-784", "--out", str(tmp_path / "out"), "--data.folder"]
     assert main([*arguments, str(tmp_path / "nowhere")]) == 1

@@ -1,13 +1,16 @@
 import copy
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from separator.snn.spiking import Dynamics, per_channel
-from separator.snn.stack import fire
+from separator.snn.stack import Stack, fire
+from separator.snn.stage import Stage
 from separator.snn.tandem import Signal, TandemStage
-from tests.snn.nets import STACKS, conv1d_stack, converted
+from tests.snn.nets import STACKS, conv1d_stack, converted, linear_stack
 
 
 def tandem_of(start=0.5, window=8, learn_threshold=False):
@@ -139,3 +142,103 @@ def test_a_stack_all_in_tandem_learns():
     stack.freeze()
     after = (stack(x) - target).square().mean()
     assert after < 0.8 * before
+
+
+def normalised_by_batch(stage, sums):
+    """Batch norm as Ioffe and Szegedy (2015) print it, in 64 bits."""
+    values = sums.detach().double()
+    dimensions = [d for d in range(values.dim()) if d != 1]
+    mean = values.mean(dimensions, keepdim=True)
+    variance = (values - mean).square().mean(dimensions, keepdim=True)
+    gain, bias = (per_channel(x.detach().double(), values) for x in (stage.norm.weight, stage.norm.bias))
+    return (values - mean) / (variance + stage.norm.eps).sqrt() * gain + bias
+
+
+@pytest.mark.parametrize("name", ["linear", "conv1d"])
+def test_spikes_of_a_batch_are_those_of_the_twin_that_its_own_statistics_normalise(name):
+    """Where neurons wait for all of their input, counts are rounded levels of the twin's preactivation, exactly."""
+    make, shape = STACKS[name]
+    x = torch.randn(32, *shape)
+    stack = make(1)
+    stack.put_in_tandem(x, Dynamics(4, 0.5, "layer-by-layer"), batch_statistics=True)
+    stack.train()
+    seen = []
+    for stage in stack.stages:
+        stage.stage.affine.register_forward_hook(lambda module, inputs, sums: seen.append(sums))
+        stage.register_forward_hook(lambda module, inputs, signal: seen.append(signal))
+    stack(x)
+    for stage, sums, signal in zip(stack.stages, seen[::2], seen[1::2], strict=True):
+        z = normalised_by_batch(stage.stage, sums)
+        if stage.role == "readout":
+            assert torch.allclose(signal.activation.double(), z, atol=1e-4)
+        else:
+            level = z / stage.threshold.double() + 0.5
+            tie = (level - level.round()).abs() < 1e-3  # decided by a rounding error
+            assert tie.float().mean() < 0.02
+            assert torch.equal(signal.spikes.counts[~tie].double(), level.floor().clamp(0, 4)[~tie])
+
+
+def test_statistics_of_batches_are_learned_and_taken_in_evaluation():
+    torch.manual_seed(0)
+    x = torch.randn(64, 3, 11)
+    stack = conv1d_stack(0)
+    stack.put_in_tandem(x, Dynamics(8, 0.5), batch_statistics=True)
+    plain = conv1d_stack(0)
+    plain.put_in_tandem(x, Dynamics(8, 0.5))
+    stack.train()
+    assert not torch.allclose(stack(x), plain.train()(x), atol=0.1)
+    for _ in range(70):
+        stack(x)
+    norm = stack.stages[0].stage.norm
+    sums = stack.stages[0].stage.affine(x).detach()
+    assert torch.allclose(norm.running_mean, sums.mean((0, 2)), atol=1e-3)
+    assert torch.allclose(norm.running_var, sums.transpose(0, 1).flatten(1).var(1), rtol=1e-2)
+    stack.eval()
+    plain.load_state_dict(stack.state_dict())
+    assert torch.equal(stack(x), plain.train()(x))
+    assert torch.equal(stack(x), plain(x))  # and evaluation moved nothing
+
+
+@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize("channelwise", [False, True])
+def test_an_analog_stack_in_tandem_is_the_converted_one(name, channelwise):
+    make, shape = STACKS[name]
+    x = torch.randn(4, *shape)
+    expected = converted(make(0), x, 8, 0.5, channelwise)
+    stack = make(0).train()
+    before = copy.deepcopy(stack.state_dict())
+    stack.put_in_tandem(x, Dynamics(8, 0.5), channelwise=channelwise, learn_thresholds=True)
+    assert stack.training and stack.dynamics == Dynamics(8, 0.5)
+    assert [stage.learn_threshold for stage in stack.stages] == [True] * (len(stack.stages) - 1) + [False]
+    assert torch.equal(stack(x), expected(x))
+    after = {name.replace(".stage.", "."): value for name, value in stack.state_dict().items()}
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    stack.freeze()
+    assert all(torch.equal(value, stack.state_dict()[name]) for name, value in expected.state_dict().items())
+
+
+def test_thresholds_of_a_new_stack_are_percentiles_of_activations_normalised_by_batch():
+    torch.manual_seed(0)
+    stack = Stack([Stage(nn.Linear(6, 40), nn.BatchNorm1d(40)), Stage(nn.Linear(40, 5), nn.BatchNorm1d(5))])
+    x = 3 + torch.randn(50, 6)
+    activations = normalised_by_batch(stack.stages[0], stack.stages[0].affine(x)).relu().numpy()
+    stack.put_in_tandem(x, Dynamics(8), 90.0, batch_statistics=True)
+    expected = np.percentile(activations, 90, method="inverted_cdf") / 8
+    assert float(stack.stages[0].threshold) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_new_stack_learns_all_at_once():
+    torch.manual_seed(0)
+    x, labels = torch.randn(64, 6), torch.arange(64) % 5
+    stack = linear_stack(0, (6, 16, 16, 5))
+    stack.put_in_tandem(x, Dynamics(8), batch_statistics=True)
+    optimiser = torch.optim.Adam(stack.parameters(), 1e-2)
+    stack.train()
+    for _ in range(80):
+        loss = nn.functional.cross_entropy(stack(x), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    stack.eval()
+    stack.freeze()
+    assert (stack(x).argmax(1) == labels).float().mean() > 0.5  # chance is 0.2

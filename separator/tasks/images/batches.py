@@ -146,16 +146,13 @@ class ImageBatches:
 
 def image_loss(goal: Goal) -> Callable[[nn.Module, Batch], Tensor]:
     """What is minimised: of a network on a batch, a scalar."""
+    return lambda network, batch: output_loss(goal, network(batch[0]), batch)
 
-    def classify(network: nn.Module, batch: Batch) -> Tensor:
-        pictures, labels = batch
-        return F.cross_entropy(network(pictures), labels)
 
-    def reconstruct(network: nn.Module, batch: Batch) -> Tensor:
-        pictures, _ = batch
-        return F.mse_loss(network(pictures), pictures.flatten(1))
-
-    return classify if goal == "classify" else reconstruct
+def output_loss(goal: Goal, outputs: Tensor, batch: Batch) -> Tensor:
+    """What is minimised, from the network's outputs on a batch, a scalar. Shape: outputs (B, units)."""
+    pictures, labels = batch
+    return F.cross_entropy(outputs, labels) if goal == "classify" else F.mse_loss(outputs, pictures.flatten(1))
 
 
 def batch_score(goal: Goal) -> Callable[[nn.Module, Batch], Tensor]:

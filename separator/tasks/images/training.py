@@ -1,8 +1,14 @@
-"""Training of analog networks for images, by Lightning (Wu et al. 2021, section 5.1)."""
+"""Training of networks for images, by Lightning (Wu et al. 2021, section 5.1).
 
+Networks are trained as analog ones, to be converted, or, as section 5.2 compares, as spiking ones from the start, all stages at
+once: in tandem, or through time with surrogate derivatives. Data, loss, optimiser and checkpoints are the same for all.
+"""
+
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -10,14 +16,22 @@ from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor
 
 from separator.atomic import make_folder
+from separator.errors import UserError
 from separator.images.labelled import ImageSet
 from separator.models.card import ModelCard
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import save_model
+from separator.snn.spiking import Dynamics
+from separator.snn.stack import Stack
+from separator.snn.surrogate import Surrogate, SurrogateName
 from separator.tasks.devices import resolve_device
 from separator.tasks.fitting import checkpoints, fit, load_checkpoint, trainer_options
-from separator.tasks.images.batches import Batch, Goal, ImageBatches, ImageSettings, image_loss, score
+from separator.tasks.images.batches import Batch, Goal, ImageBatches, ImageSettings, output_loss, score
 from separator.tasks.images.fit import check_fit
+
+# How a network learns: as an analog one; as a spiking one with the gradient of its analog twins, by spike counts (Wu et al.
+# 2019, "A tandem learning rule"); or as a spiking one through time, with surrogates for the derivatives of spikes.
+Learning = Literal["analog", "tandem", "surrogate"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +43,36 @@ class ImageOptimiserSettings:
 
 
 @dataclass(frozen=True)
+class SpikingSettings:
+    """How neurons run in a network that learns as a spiking one; the defaults are those of the paper's Fig. 4."""
+
+    window: int = 8  # time steps N_s
+    start: float = 0.0  # start potential in thresholds
+    percentile: float = 99.0  # of the new network's activations, normalised by batch, their upper bound a_u
+    channelwise: bool = False  # a threshold per channel instead of one per layer
+    calibration_batches: int = 4  # that the activations are of
+    surrogate: SurrogateName = "rectangular"  # derivative of a spike: rectangular, triangular, sigmoid or arctan
+    surrogate_width: float = 1.0  # in thresholds
+
+    def __post_init__(self) -> None:
+        _ = self.dynamics, self.derivative  # refuse what cannot be
+        if not 0 < self.percentile <= 100:
+            raise UserError(f"the percentile is above 0 and at most 100, not {self.percentile}")
+        if self.calibration_batches < 1:
+            raise UserError("thresholds need at least 1 calibration batch")
+
+    @property
+    def dynamics(self) -> Dynamics:
+        """How the neurons run."""
+        return Dynamics(self.window, self.start)
+
+    @property
+    def derivative(self) -> Surrogate:
+        """What stands for the derivative of a spike."""
+        return Surrogate(self.surrogate, self.surrogate_width)
+
+
+@dataclass(frozen=True)
 class ImageTrainingSettings:
     """Everything a training run depends on."""
 
@@ -36,10 +80,12 @@ class ImageTrainingSettings:
     model: FeedForwardConfig
     goal: Goal = "classify"
     optimiser: ImageOptimiserSettings = field(default_factory=ImageOptimiserSettings)
-    name: str = "ann"  # of the model
+    name: str | None = None  # of the model, None for ann or snn
     seed: int = 0
     device: str = "auto"
     threads: int = 0  # CPU threads, 0 for all
+    learning: Learning = "analog"
+    spiking: SpikingSettings = field(default_factory=SpikingSettings)  # unless learning is analog
 
 
 class ImageTraining(pl.LightningModule):
@@ -47,17 +93,27 @@ class ImageTraining(pl.LightningModule):
 
     def __init__(self, network: FeedForward, goal: Goal, optimiser: ImageOptimiserSettings) -> None:
         super().__init__()
-        self.network, self.settings, self.loss = network, optimiser, image_loss(goal)
+        self.network, self.goal, self.settings = network, goal, optimiser
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of one batch."""
-        loss = self.loss(self.network, batch)
-        self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(batch[0]))
-        return loss
+        return self._step(batch, "train")
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Loss on images held out."""
-        self.log("dev_loss", self.loss(self.network, batch), prog_bar=True, batch_size=len(batch[0]))
+        self._step(batch, "dev")
+
+    def _step(self, batch: Batch, part: str) -> Tensor:
+        """Loss of a batch; means over an epoch, and of classifiers the accuracy in %, go to the log."""
+        outputs = self.network(batch[0])
+        loss = output_loss(self.goal, outputs, batch)
+        values = {"loss": loss}
+        if self.goal == "classify":
+            values["accuracy"] = 100 * (outputs.argmax(1) == batch[1]).float().mean()
+        for name, value in values.items():
+            shown = part == "dev" and name == "loss"
+            self.log(f"{part}_{name}", value, prog_bar=shown, on_epoch=True, on_step=False, batch_size=len(batch[0]))
+        return loss
 
     def configure_optimizers(self) -> Any:
         """Adam, its learning rate divided by 10 at half time."""
@@ -95,13 +151,16 @@ def train_batches(images: ImageSet, settings: ImageSettings, seed: int, device: 
     return ImageBatches(images.train, settings.batch, seed, settings.flip, settings.shift, device)
 
 
-def train_images(settings: ImageTrainingSettings, folder: Path, progress: bool = True) -> Path:
+def train_images(
+    settings: ImageTrainingSettings, folder: Path, progress: bool = True, log: Callable[[str], None] = lambda text: None
+) -> Path:
     """Train, or go on with a training interrupted in `folder`; returns the model file of the lowest dev loss.
 
-    `folder` receives `ann.safetensors`, `last.ckpt` and `best.ckpt` (Lightning checkpoints), and a CSV log.
+    `folder` receives `ann.safetensors` or, of networks that learn as spiking ones, `snn.safetensors`; `last.ckpt` and
+    `best.ckpt` (Lightning checkpoints), and a CSV log. A training that diverges ends early; `log` is called with what it was.
 
     Raises:
-        UserError: the images cannot be used or do not fit the network, or training diverged.
+        UserError: the images cannot be used or do not fit the network, or training diverged before the first epoch was over.
     """
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     if settings.threads:
@@ -111,6 +170,8 @@ def train_images(settings: ImageTrainingSettings, folder: Path, progress: bool =
     network = FeedForward(settings.model)
     check_fit(network, settings.goal, images)
     make_folder(folder)
+    data = ImageData(images, settings.data, settings.seed, device)
+    conversion = begin_spiking(network.stack, settings, data.train_batches)
     best, last = checkpoints(folder)
     trainer = pl.Trainer(
         accelerator="gpu" if device.startswith("cuda") else "cpu",
@@ -121,21 +182,50 @@ def train_images(settings: ImageTrainingSettings, folder: Path, progress: bool =
         **trainer_options(folder, progress),
     )
     task = ImageTraining(network, settings.goal, settings.optimiser)
-    fit(trainer, task, ImageData(images, settings.data, settings.seed, device), folder)
+    try:
+        fit(trainer, task, data, folder)
+    except UserError as error:
+        log(f"training ends here: {error}")
     state = load_checkpoint(Path(best.best_model_path))
     task.load_state_dict(state["state_dict"])
-    network.cpu().requires_grad_(False)
+    network.cpu().eval().requires_grad_(False)
+    if conversion is not None:
+        network.stack.freeze()
     test = score(network, settings.goal, images.test, settings.data.dev_batch)
     scores = {"goal": settings.goal, "epochs": state["epoch"] + 1, "test": test}
+    kind = "ann" if conversion is None else "snn"
     card = ModelCard(
-        settings.name,
+        settings.name or kind,
         settings.model.to_dict(),
+        conversion,
         architecture="feedforward",
         training_data=images.train.origin,
         scores=scores | {"settings": _plain(asdict(settings))},
     )
-    save_model(folder / "ann.safetensors", network, card)
-    return folder / "ann.safetensors"
+    save_model(folder / f"{kind}.safetensors", network, card)
+    return folder / f"{kind}.safetensors"
+
+
+def begin_spiking(stack: Stack, settings: ImageTrainingSettings, batches: ImageBatches) -> dict[str, Any] | None:
+    """Make the stack of a new network one that learns as `settings` say; what a card says of it, None of an analog one.
+
+    Raises:
+        UserError: a layer is never active on the calibration batches.
+    """
+    if settings.learning == "analog":
+        return None
+    how = settings.spiking
+    pictures = torch.cat([pictures.cpu() for pictures, _ in islice(batches, how.calibration_batches)])
+    try:
+        if settings.learning == "tandem":
+            stack.put_in_tandem(pictures, how.dynamics, how.percentile, how.channelwise, batch_statistics=True)
+        else:
+            stack.put_through_time(
+                pictures, how.dynamics, how.derivative, how.percentile, how.channelwise, batch_statistics=True
+            )
+    except ValueError as error:
+        raise UserError(f"{error}; try another --seed, or networks with batch norm") from error
+    return asdict(how) | asdict(how.dynamics) | {"readout": stack.readout, "learning": settings.learning}
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

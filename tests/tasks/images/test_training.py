@@ -1,4 +1,6 @@
 import csv
+import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +11,12 @@ from separator.models.files import load_model, load_network
 from separator.snn.progressive import ConversionSettings
 from separator.tasks.images.batches import ImageSettings, score
 from separator.tasks.images.conversion import ImageConversionRun, convert_images
-from separator.tasks.images.training import ImageOptimiserSettings, ImageTrainingSettings, train_images
+from separator.tasks.images.training import (
+    ImageOptimiserSettings,
+    ImageTrainingSettings,
+    SpikingSettings,
+    train_images,
+)
 from tests.images.test_idx import mnist
 
 
@@ -70,3 +77,100 @@ def test_networks_that_do_not_fit_are_refused(folder, tmp_path):
         train_images(settings(folder, layers="5-7"), tmp_path)
     with pytest.raises(UserError, match="no network for images"):
         convert_images(ImageConversionRun("small-ann", ImageSettings(folder), device="cpu"), tmp_path)
+
+
+def log_of(folder):
+    """Rows of the last CSV log, those of one epoch together."""
+    path = max((folder / "csv").glob("version_*/metrics.csv"))
+    epochs = {}
+    for row in csv.DictReader(path.open()):
+        epochs.setdefault(int(row["epoch"]), {}).update({name: float(value) for name, value in row.items() if value})
+    return epochs
+
+
+def spiking(folder, learning, goal="classify", epochs=2, **neurons):
+    return replace(settings(folder, goal, epochs), learning=learning, spiking=SpikingSettings(**({"window": 4} | neurons)))
+
+
+@pytest.mark.parametrize("learning", ["tandem", "surrogate"])
+@pytest.mark.parametrize("goal", ["classify", "reconstruct"])
+def test_a_network_that_learns_as_a_spiking_one_is_written_as_such(folder, tmp_path, learning, goal):
+    run = spiking(folder, learning, goal, start=0.5, channelwise=True)
+    path = train_images(run, tmp_path, progress=False)
+    assert path == tmp_path / "snn.safetensors"
+    network, card = load_network(path)
+    assert (card.name, card.kind, card.time_steps) == ("snn", "snn", 4)
+    assert network.stack.converted == len(network.stack.stages) == 2
+    assert network.stack.dynamics.start == 0.5 and network.stack.readout == "potential"
+    conversion = ConversionSettings(window=4, start=0.5, channelwise=True)
+    for name in ("window", "start", "schedule", "weight_bits", "percentile", "channelwise"):
+        assert card.conversion[name] == getattr(conversion, name)
+    images = run.data.read()
+    assert card.scores["test"] == pytest.approx(score(network, goal, images.test))
+    best = min(log_of(tmp_path).values(), key=lambda row: row["dev_loss"])
+    if goal == "classify":
+        assert score(network, goal, images.dev) == pytest.approx(best["dev_accuracy"], abs=1e-3)
+    else:
+        assert score(network, goal, images.dev) == pytest.approx(best["dev_loss"], rel=1e-5)
+    _, card = load_network(path, time_steps=8)
+    assert card.time_steps == 8
+
+
+@pytest.mark.parametrize("learning", ["analog", "tandem", "surrogate"])
+def test_every_way_of_learning_is_gone_on_with_to_the_same_network(folder, tmp_path, learning):
+    def run(epochs):
+        changed = settings(folder, epochs=epochs, layers="c3s2-a7-10")  # without dropout, whose draws are not kept
+        return replace(changed, learning=learning, spiking=SpikingSettings(window=4))
+
+    said = []
+    train_images(run(3), tmp_path / "whole", progress=False)
+    train_images(run(2), tmp_path / "parts", progress=False)
+    path = train_images(run(3), tmp_path / "parts", progress=False, log=said.append)
+    assert said == []
+    assert set(log_of(tmp_path / "parts")) == {2}
+    whole, parts = (torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("whole", "parts"))
+    assert whole["epoch"] == parts["epoch"] == 2
+    assert all(torch.equal(value, parts["state_dict"][name]) for name, value in whole["state_dict"].items())
+    first = path.read_bytes()
+    assert train_images(run(3), tmp_path / "parts", progress=False).read_bytes() == first  # nothing is left to do
+
+
+def test_accuracies_are_logged_of_classifiers(folder, tmp_path):
+    run = settings(folder, epochs=1)
+    network, _ = load_network(train_images(run, tmp_path / "a", progress=False))
+    (row,) = log_of(tmp_path / "a").values()
+    assert row["dev_accuracy"] == pytest.approx(score(network, "classify", run.data.read().dev), abs=1e-3)
+    assert 0 <= row["train_accuracy"] <= 100
+    train_images(settings(folder, "reconstruct", epochs=1), tmp_path / "b", progress=False)
+    (row,) = log_of(tmp_path / "b").values()
+    assert "dev_accuracy" not in row and math.isfinite(row["dev_loss"])
+
+
+@pytest.mark.parametrize("learning", ["tandem", "surrogate"])
+def test_what_diverges_keeps_the_best_network_before(folder, tmp_path, learning):
+    run = spiking(folder, learning, epochs=1)
+    before, _ = load_network(train_images(run, tmp_path, progress=False))
+    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    for name, value in checkpoint["state_dict"].items():
+        if name.endswith("affine.weight"):
+            value.fill_(torch.nan)
+    torch.save(checkpoint, tmp_path / "last.ckpt")
+    said = []
+    after, _ = load_network(
+        train_images(replace(run, optimiser=ImageOptimiserSettings(max_epochs=2)), tmp_path, progress=False, log=said.append)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(before.state_dict().values(), after.state_dict().values(), strict=True))
+    (line,) = said
+    assert line.endswith("stage 0: a weight of nan cannot be made an integer; the training has diverged")
+
+
+def test_neurons_that_cannot_be_are_refused(folder):
+    for name, value, message in (
+        ("window", 33, "1 to 32 steps, not 33"),
+        ("surrogate", "step", "no surrogate 'step'"),
+        ("surrogate_width", 0.0, "above 0 thresholds"),
+        ("percentile", 0.0, "percentile is above 0"),
+        ("calibration_batches", 0, "at least 1 calibration batch"),
+    ):
+        with pytest.raises(UserError, match=message):
+            SpikingSettings(**{name: value})

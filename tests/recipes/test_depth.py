@@ -1,0 +1,130 @@
+"""The recipe of Fig. 4, with a stand-in for the command that it calls, which takes note of how."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from separator.cli import train_images
+from separator.cli.configured import settings_from
+from separator.cli.main import main
+from separator.models.feedforward import NETWORKS
+from separator.tasks.images.training import ImageTrainingSettings
+
+SCRIPT = Path(__file__).parents[2] / "recipes" / "cifar10" / "depth.sh"
+STAND_IN = """#!/usr/bin/env bash
+printf '%s\\n' "$*" >>"$NOTES"
+case "$*" in
+  train-images*) out=${*: -1} ;;
+  *) exit 0 ;;
+esac
+case "$*" in
+  *"$FAILING"*) exit "$STATUS" ;;
+esac
+mkdir -p "$out/csv/version_0"
+echo "epoch,dev_loss" >"$out/csv/version_0/metrics.csv"
+"""
+
+
+@pytest.fixture
+def depth(tmp_path):
+    """Runs the recipe; returns its exit status, error output and the calls that it made."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "separator").write_text(STAND_IN)
+    (tmp_path / "bin" / "separator").chmod(0o755)
+
+    def run(*options, failing="nothing fails", status=1):
+        notes = tmp_path / "notes"
+        notes.write_text("")
+        changed = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "NOTES": str(notes), "FAILING": failing}
+        result = subprocess.run(
+            ["bash", SCRIPT, *map(str, options), "--exp", tmp_path / "exp"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | changed | {"STATUS": str(status)},
+        )
+        return result.returncode, result.stderr, [call.split() for call in notes.read_text().splitlines()]
+
+    return run
+
+
+def value(call, option):
+    return call[call.index(option) + 1]
+
+
+def test_every_network_is_trained_each_way_and_all_are_drawn(depth, tmp_path):
+    status, error, calls = depth("--data", ".", "--options", "--device cpu")
+    assert status == 0, error
+    *trainings, drawing = calls
+    assert len(trainings) == 9
+    seen = {(value(call, "--learning"), value(call, "--model.layers")) for call in trainings}
+    networks = {NETWORKS[f"cifar10-vgg{n}"].replace("-d50", "") for n in (11, 13, 16)}
+    assert seen == {(way, layers) for way in ("analog", "tandem", "surrogate") for layers in networks}
+    for call in trainings:
+        assert [value(call, f"--{name}") for name in ("spiking.window", "optimiser.max_epochs", "device")] == [
+            "8",
+            "100",
+            "cpu",
+        ]
+    folders = {value(call, "--out") for call in trainings}
+    assert drawing[0] == "plot-curves" and {run.split("=")[1] for run in drawing[1:-2]} == folders
+    assert drawing[1].split("=")[0] == "analog/VGG-11"
+    assert drawing[-1] == str(tmp_path / "exp" / "curves.png")
+
+
+def test_the_small_size_is_an_eighth(depth):
+    _, _, calls = depth("--data", ".", "--width", 8, "--depths", "11", "--learning", "tandem")
+    assert value(calls[0], "--model.layers") == "c8-a2-c16-a2-c32-c32-a2-c64-c64-a2-c64-c64-a2-64-64-10"
+    assert len(calls) == 2
+
+
+def test_its_calls_are_those_that_the_commands_take(depth, tmp_path, capsys):
+    options = ("--width", 1, "--depths", "11", "--learning", "surrogate", "--epochs", 3, "--window", 2)
+    _, _, (training, drawing) = depth("--data", ".", *options, "--options", "--data.train_limit 5 --seed 7")
+    parser = train_images.PARSER()
+    train_images.add_arguments(parser)
+    parsed = parser.parse_args(training[1:])
+    settings = settings_from(parsed, ImageTrainingSettings)
+    assert (settings.learning, settings.spiking.window, settings.optimiser.max_epochs, settings.seed) == ("surrogate", 2, 3, 7)
+    assert (settings.data.kind, settings.data.train_limit, settings.model.channels) == ("cifar10", 5, 3)
+    log = parsed.out / "csv" / "version_0" / "metrics.csv"
+    log.write_text("dev_accuracy,dev_loss,epoch\n10,2.3,0\n")
+    assert main(drawing) == 0
+    assert "| surrogate | VGG-11 | 1 | 10.00 |" in capsys.readouterr().out
+    assert (tmp_path / "exp" / "curves.png").stat().st_size > 0
+
+
+def test_what_diverges_is_left_out_and_what_fails_otherwise_ends_it(depth):
+    status, error, calls = depth("--data", ".", "--depths", "11", failing="tandem-vgg11")
+    assert status == 0 and len(calls) == 4
+    assert [run.split("=")[0] for run in calls[-1][1:-2]] == ["analog/VGG-11", "surrogate/VGG-11"]
+    assert "VGG-11, tandem: no epoch was finished; it is left out" in error
+    for other in (2, 130):
+        status, _, calls = depth("--data", ".", "--depths", "16", failing="tandem-vgg16", status=other)
+        assert status == other and len(calls) == 2
+    status, error, calls = depth("--data", ".", "--depths", "13", failing="vgg13")
+    assert status == 1 and "no training has finished an epoch" in error and len(calls) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "give --data, the folder with CIFAR-10"),
+        (("--data", "nowhere"), "not nowhere"),
+        (("--data", ".", "--depths", "12"), "not 12"),
+        (("--data", ".", "--width", "x"), "--width must be a whole number"),
+        (("--data", ".", "stray"), "unexpected argument stray"),
+    ],
+)
+def test_wrong_options_end_it(depth, options, message):
+    status, error, calls = depth(*options)
+    assert (status, calls) == (1, [])
+    assert message in error
+
+
+def test_help_tells_the_options():
+    text = subprocess.run(["bash", SCRIPT, "--help"], capture_output=True, text=True, check=True).stdout
+    for name in ("data", "width", "depths", "learning", "epochs", "window", "options", "exp"):
+        assert f"--{name} " in text

@@ -1,0 +1,87 @@
+import math
+
+import pytest
+from matplotlib.image import imread
+
+from separator.errors import UserError
+from separator.tasks.images.curves import Run, plot_curves, read_curve
+
+HEAD = "dev_accuracy,dev_loss,epoch,step,train_accuracy,train_loss\n"
+
+
+def write_log(folder, rows, version=0, head=HEAD):
+    path = folder / "csv" / f"version_{version}" / "metrics.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text(head + "\n".join(rows))
+    return folder
+
+
+def classifier(folder, accuracies, first=0, version=0):
+    """As Lightning writes them: a row of dev values, then one of the same epoch's training."""
+    rows = []
+    for epoch, accuracy in enumerate(accuracies, first):
+        rows += [f"{accuracy},2.0,{epoch},{7 * epoch},,", f",,{epoch},{7 * epoch},{accuracy + 1},1.5"]
+    return write_log(folder, rows, version)
+
+
+def test_rows_of_an_epoch_are_one_and_later_logs_replace_earlier_ones(tmp_path):
+    classifier(tmp_path, [10, 20, 30], version=2)
+    classifier(tmp_path, [25, 40, math.nan], first=1, version=10)
+    curve = read_curve(tmp_path)
+    assert curve.epochs == (1, 2, 3, 4)
+    assert curve.values["dev_accuracy"][:3] == (10, 25, 40)
+    assert math.isnan(curve.values["dev_accuracy"][3])
+    assert curve.values["train_accuracy"][:3] == (11, 26, 41)
+    assert curve.best("accuracy") == (40, 3)
+    assert curve.best("loss") == (2, 1)
+
+
+def test_table_and_picture_have_every_run(tmp_path):
+    classifier(tmp_path / "a11", [30, 60, 50])
+    classifier(tmp_path / "t11", [20, 40])
+    classifier(tmp_path / "t16", [math.nan, math.nan])
+    texts = [f"analog/VGG-11={tmp_path}/a11", f"tandem/VGG-11={tmp_path}/t11", f"tandem/VGG-16={tmp_path}/t16"]
+    table = plot_curves([Run.parse(text) for text in texts], tmp_path / "curves.png")
+    assert table == tmp_path / "curves.md"
+    assert table.read_text().splitlines() == [
+        "| learning | network | epochs | best dev accuracy (%) | at epoch | last dev | last train |",
+        "|---|---|---:|---:|---:|---:|---:|",
+        "| analog | VGG-11 | 3 | 60.00 | 2 | 50.00 | 51.00 |",
+        "| tandem | VGG-11 | 2 | 40.00 | 2 | 40.00 | 41.00 |",
+        "| tandem | VGG-16 | 2 | - | - | nan | nan |",
+    ]
+    two = imread(tmp_path / "curves.png")
+    plot_curves([Run.parse(text) for text in texts[:1]], tmp_path / "one.png")
+    assert imread(tmp_path / "one.png").shape[1] < two.shape[1]
+
+
+def test_losses_are_taken_where_there_are_no_accuracies(tmp_path):
+    rows = ["0.9,0,1,", ",0,1,0.8", "0.05,1,2,", ",1,2,0.04", "0.07,2,3,", ",2,3,0.03"]
+    write_log(tmp_path / "auto", rows, head="dev_loss,epoch,step,train_loss\n")
+    classifier(tmp_path / "other", [50])
+    runs = [Run.parse(f"auto={tmp_path}/auto"), Run.parse(f"other={tmp_path}/other")]
+    lines = plot_curves(runs, tmp_path / "curves.png").read_text().splitlines()
+    assert "best dev loss" in lines[0]
+    assert lines[2:] == [
+        "|  | auto | 3 | 0.05000 | 2 | 0.07000 | 0.03000 |",
+        "|  | other | 1 | 2.00000 | 1 | 2.00000 | 1.50000 |",
+    ]
+
+
+def test_mistakes_are_one_line_and_leave_nothing(tmp_path):
+    folder = classifier(tmp_path / "a", [50])
+    for text in ("VGG-11", "VGG-11=", "=a", "/VGG-11=a", "analog/=a"):
+        with pytest.raises(UserError, match="expected PANEL/LINE=FOLDER"):
+            Run.parse(text)
+    run = Run("", "a", folder)
+    with pytest.raises(UserError, match="two runs have the same name"):
+        plot_curves([run, run], tmp_path / "x.png")
+    with pytest.raises(UserError, match="has no log of a training"):
+        plot_curves([Run("", "b", tmp_path / "nowhere")], tmp_path / "x.png")
+    write_log(tmp_path / "damaged", ["fifty,2,0,1,,"])
+    with pytest.raises(UserError, match=r"the log of .*damaged cannot be read"):
+        plot_curves([Run("", "b", tmp_path / "damaged")], tmp_path / "x.png")
+    for name, message in (("x.md", "another ending"), ("x.doc", "cannot draw")):
+        with pytest.raises(UserError, match=message):
+            plot_curves([run], tmp_path / name)
+    assert not [path for path in tmp_path.iterdir() if path.is_file()]
