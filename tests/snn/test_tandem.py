@@ -209,7 +209,7 @@ def test_an_analog_stack_in_tandem_is_the_converted_one(name, channelwise):
     before = copy.deepcopy(stack.state_dict())
     stack.put_in_tandem(x, Dynamics(8, 0.5), channelwise=channelwise, learn_thresholds=True)
     assert stack.training and stack.dynamics == Dynamics(8, 0.5)
-    assert [stage.learn_threshold for stage in stack.stages] == [True] * (len(stack.stages) - 1) + [False]
+    assert [stage.gain.requires_grad for stage in stack.stages] == [True] * (len(stack.stages) - 1) + [False]
     assert torch.equal(stack(x), expected(x))
     after = {name.replace(".stage.", "."): value for name, value in stack.state_dict().items()}
     assert all(torch.equal(value, after[name]) for name, value in before.items())
