@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # The autoencoder of digits (Wu et al. 2021, sections 6.1 and 6.3.1): trained, then converted for several time windows.
 #
-#   recipes/mnist-autoencoder/run.sh --mnist DIR
+#   recipes/mnist-autoencoder/run.sh --data DIR
 #
-#   --mnist DIR              folder with the four idx files of MNIST, compressed or not
+#   --data DIR               folder with the four idx files of MNIST, compressed or not
+#   --download true          fetch them into that folder first
 #   --stage N --stop-stage N first and last stage to run:
-#                              1 as published (Table 3), 2 with what this project adds
+#                              1 as published (Table 3), 2 what each addition of this project does, 3 all of them together,
+#                              4 scores, operations and pictures of digits (Fig. 8) of the first networks
 #   --seeds N                networks trained, each converted for each window (5)
+#   --jobs N                 trainings and conversions at a time (1)
 #   --options "..."          more options for `separator sweep-images`, such as "--device cuda"
 #   --exp DIR                where results lie (exp beside this script)
 #
@@ -14,37 +17,32 @@
 set -euo pipefail
 
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-mnist=
+data=
+download=false
 stage=1
-stop_stage=2
+stop_stage=4
 seeds=5
+jobs=1
 options=
 exp=$recipe/exp
 
 . "$recipe/../utils/parse_options.sh"
 . "$recipe/../utils/common.sh"
+. "$recipe/../utils/images.sh"
 [ $# -eq 0 ] || fail "unexpected argument $1 (--help tells more)"
-[ -n "$mnist" ] || fail "give --mnist, the folder with the four files of MNIST"
-require_number stage stop_stage seeds
+require_number stage stop_stage seeds jobs
 activate
-
-# `sweep CONFIG NAME` converts for all windows and prints the table.
-sweep() {
-  # shellcheck disable=SC2086 # options are several words
-  separator sweep-images --config "$recipe/conf/$1" --data.folder "$mnist" --seeds "$seeds" $options --out "$exp/$2"
-}
+need_data mnist
 
 if runs 1 "as published"; then
-  sweep windows.yaml published
+  sweep "$exp" ann,ptl,published
 fi
-
-if runs 2 "half a threshold of start potential, thresholds that learn"; then
-  # The same analog networks, trained once.
-  for ann in "$exp"/published/seed-*/ann; do
-    [ -e "$ann" ] || continue
-    copy=$exp/tuned/$(basename "$(dirname "$ann")")
-    mkdir -p "$copy"
-    [ -e "$copy/ann" ] || cp -r "$ann" "$copy/ann"
-  done
-  sweep windows-tuned.yaml tuned
+if runs 2 "additions one by one"; then
+  sweep "$exp" ann,ptl,additions
+fi
+if runs 3 "all additions"; then
+  sweep "$exp" ann,ptl,preset
+fi
+if runs 4 "scores and pictures"; then
+  score "$exp" {published,preset}-window-{32,16,8,4,2,1}
 fi

@@ -1,8 +1,9 @@
 r"""Train and convert networks for images over several seeds, one setting of the conversion varied: a table and a picture.
 
-  separator sweep-images --config recipes/mnist-autoencoder/conf/windows.yaml --data.folder MNIST --out exp/windows
-  separator sweep-images --config recipes/mnist-autoencoder/conf/windows.yaml --vary patience --values '[1, 2, 4, 8]' \
-      --conversion.window 16 --data.folder MNIST --out exp/patience
+  separator sweep-images --config recipes/mnist/conf/ann.yaml --config recipes/mnist/conf/ptl.yaml --data.folder MNIST \
+      --values '[16, 8, 4]' --out exp/mnist
+  separator sweep-images --config recipes/mnist/conf/ann.yaml --config recipes/mnist/conf/ptl.yaml --data.folder MNIST \
+      --vary patience --values '[1, 2, 4, 8]' --out exp/mnist
 
 Variants in the configuration are converted each with each value, such as
 

@@ -1,5 +1,6 @@
 """Conversions of networks for images while settings are varied, over several seeds: the paper's Tables 2 and 3 and Fig. 6."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from math import sqrt
@@ -24,6 +25,7 @@ QUANTISED = "quantised"  # of a variant: its analog network is trained with as m
 VARIED = {"window": "time window", "patience": "patience", "weight_bits": "weight bits", "start": "start potential"}
 COLUMNS = ("score", "epochs", "operations")
 
+Log = Callable[[str], None]
 Variant = dict[str, Any]  # fields of `ConversionSettings` in place of the common ones, and `QUANTISED`
 
 
@@ -75,6 +77,8 @@ class ImageSweepSettings:
             raise UserError(f"{self.vary} is a whole number, not {work.value:g}")
         value = int(work.value) if whole else work.value
         variant[self.vary] = None if self.vary == "weight_bits" and value == 0 else value
+        if self.vary == "weight_bits" and value != 0:  # those of all layers
+            variant["encoder_bits"] = value
         return replace(self.conversion, **variant)
 
     def levels_of(self, work: "Conversion") -> int | None:
@@ -100,7 +104,7 @@ class Analog:
     levels: int | None
 
 
-def sweep_images(settings: ImageSweepSettings, folder: Path, log: Callable[[str], None] = print) -> Path:
+def sweep_images(settings: ImageSweepSettings, folder: Path, log: Log = print) -> Path:
     """Train and convert, or go on with what `folder` has; returns the table.
 
     `folder` receives the models, in a folder for each seed, and, as FIELD.csv, FIELD.md and FIELD.png, the results, written
@@ -114,15 +118,15 @@ def sweep_images(settings: ImageSweepSettings, folder: Path, log: Callable[[str]
     missing = [work for work in settings.conversions() if journal.find(_key(settings, work)) is None]
     analog = dict.fromkeys(Analog(work.seed, settings.levels_of(work)) for work in missing)
     tasks = [_Task(settings, folder, network) for network in analog if not _analog_file(folder, network).is_file()]
-    for task, _ in _done(_train, tasks, settings.jobs):
-        log(f"seed {task.work.seed}: trained")
+    for task, _ in _done(_train, tasks, settings.jobs, log):
+        log(f"{task.label}: done")
     for network in analog:
         if network.levels == settings.model.levels:
             _, card = load_network(_analog_file(folder, network))
             key = {"seed": network.seed, "variant": "", settings.vary: ANALOG}
             journal.add([key | {"score": float(card.scores["test"]), "epochs": card.scores["epochs"]}])
-    for done, row in _done(_convert, [_Task(settings, folder, work) for work in missing], settings.jobs):
-        log(f"seed {done.work.seed}: {done.work.variant}, {VARIED[settings.vary]} {done.work.value:g}")
+    for done, row in _done(_convert, [_Task(settings, folder, work) for work in missing], settings.jobs, log):
+        log(f"{done.label}: {SCORES[settings.goal]} {row['score']:.5g}")
         journal.add([_key(settings, done.work) | row])
         write_sweep(settings, journal, folder)
     journal.finish()
@@ -136,11 +140,22 @@ class _Task:
     folder: Path
     work: Any  # Analog or Conversion
 
+    @property
+    def label(self) -> str:
+        """For messages."""
+        if isinstance(self.work, Analog):
+            return f"seed {self.work.seed}: training"
+        return f"seed {self.work.seed}: {self.work.variant}, {VARIED[self.settings.vary]} {self.work.value:g}"
 
-def _done(work: Callable[[_Task], Any], tasks: Iterable[_Task], jobs: int) -> Iterator[tuple[_Task, Any]]:
-    """Results as they come."""
+
+def _done(
+    work: Callable[..., Any], tasks: Iterable[_Task], jobs: int, log: Callable[[str], None]
+) -> Iterator[tuple[_Task, Any]]:
+    """Results as they come; what the work itself says is heard of one job at a time only."""
     if jobs == 1:
-        yield from ((task, work(task)) for task in tasks)
+        for task in tasks:
+            log(task.label)
+            yield task, work(task, log)
         return
     for task, result in map_unordered(work, tasks, jobs):
         if result is None:
@@ -157,7 +172,11 @@ def _analog_file(folder: Path, network: Analog) -> Path:
     return folder / f"seed-{network.seed}" / name / "ann.safetensors"
 
 
-def _train(task: _Task) -> Path:
+def _silent(line: str) -> None:
+    pass
+
+
+def _train(task: _Task, log: Log = _silent) -> Path:
     settings, network = task.settings, task.work
     training = ImageTrainingSettings(
         settings.data,
@@ -169,10 +188,10 @@ def _train(task: _Task) -> Path:
         settings.device,
         settings.threads if settings.jobs == 1 else 1,
     )
-    return train_images(training, _analog_file(task.folder, network).parent, progress=False)
+    return train_images(training, _analog_file(task.folder, network).parent, settings.jobs == 1 and sys.stderr.isatty(), log)
 
 
-def _convert(task: _Task) -> dict[str, object]:
+def _convert(task: _Task, log: Log = _silent) -> dict[str, object]:
     settings, work = task.settings, task.work
     analog = _analog_file(task.folder, Analog(work.seed, settings.levels_of(work)))
     run = ImageConversionRun(
@@ -185,7 +204,7 @@ def _convert(task: _Task) -> dict[str, object]:
         threads=settings.threads if settings.jobs == 1 else 1,
     )
     out = task.folder / f"seed-{work.seed}" / f"{work.variant}-{settings.vary}-{work.value:g}"
-    network, card = load_network(convert_images(run, out, lambda line: None))
+    network, card = load_network(convert_images(run, out, log))
     assert isinstance(network, FeedForward)
     operations = operations_ratio(network, settings.data.read().test, settings.data.dev_batch)
     return {"score": float(card.scores["test"]), "epochs": card.scores["epochs"], "operations": operations}
