@@ -22,28 +22,19 @@
 set -euo pipefail
 
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-data=
-download=false
+. "$recipe/../utils/images.sh"
 size=full
 networks="alexnet vgg11"
-stage=1
 stop_stage=6
-seeds=5
-jobs=1
-options=
 exp=$recipe/exp
 
 . "$recipe/../utils/parse_options.sh"
 . "$recipe/../utils/common.sh"
-. "$recipe/../utils/images.sh"
-[ $# -eq 0 ] || fail "unexpected argument $1 (--help tells more)"
 case $size in full | small) ;; *) fail "--size is full or small, not $size" ;; esac
 for network in $networks; do
   [ -e "$recipe/conf/$network-$size.yaml" ] || fail "--networks are of alexnet and vgg11, not $network"
 done
-require_number stage stop_stage seeds jobs
-activate
-need_data cifar10
+begin cifar10 "$@"
 
 first=${networks%% *}
 configs=ann,$first-$size,ptl,$size

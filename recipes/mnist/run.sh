@@ -18,22 +18,13 @@
 set -euo pipefail
 
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-data=
-download=false
-stage=1
+. "$recipe/../utils/images.sh"
 stop_stage=3
-seeds=5
-jobs=1
-options=
 exp=$recipe/exp
 
 . "$recipe/../utils/parse_options.sh"
 . "$recipe/../utils/common.sh"
-. "$recipe/../utils/images.sh"
-[ $# -eq 0 ] || fail "unexpected argument $1 (--help tells more)"
-require_number stage stop_stage seeds jobs
-activate
-need_data mnist
+begin mnist "$@"
 
 if runs 1 "weights of few bits"; then
   sweep "$exp" ann,ptl,bits

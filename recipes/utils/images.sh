@@ -1,13 +1,22 @@
-# What the recipes for images share; source it below common.sh. The script has set `recipe`, `data`, `download`, `seeds`, `jobs`
-# and `options`.
+# What the recipes for images share: options, and what they call. Source it above parse_options.sh; the script has set `recipe`.
 
-# `need_data SET` gets MNIST or CIFAR-10 if it is to be downloaded, and ends the script where there is no folder of it.
-need_data() {
-  [ -n "$data" ] || fail "give --data, the folder with $1's files, or a new folder and --download true"
-  if [ "$download" = true ]; then
-    separator fetch-images "$1" "$data"
-  fi
-  [ -d "$data" ] || fail "$data is no folder; to fetch $1 into it, give --download true"
+data=
+download=false
+stage=1
+seeds=5
+jobs=1
+options=
+
+# `begin SET "$@"` checks the options, and downloads MNIST or CIFAR-10 if that is asked for.
+begin() {
+  local set=$1
+  shift
+  [ $# -eq 0 ] || fail "unexpected argument $1 (--help tells more)"
+  require_number stage stop_stage seeds jobs
+  [ -n "$data" ] || fail "give --data, the folder with $set's files, or a new folder and --download true"
+  [ -d "$data" ] || [ "$download" = true ] || fail "$data is no folder; to fetch $set into it, give --download true"
+  activate
+  [ "$download" = false ] || separator fetch-images "$set" "$data"
 }
 
 # `sweep FOLDER CONFIGS OPTION...` trains and converts as the files of conf/ say, joined by commas, and prints the table.

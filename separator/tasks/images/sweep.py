@@ -1,14 +1,12 @@
 """Conversions of networks for images while settings are varied, over several seeds: the paper's Tables 2 and 3 and Fig. 6."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
-from math import sqrt
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
-from separator.atomic import atomic_path, make_folder, write_text
+from separator.atomic import make_folder
 from separator.errors import UserError
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_network
@@ -17,13 +15,11 @@ from separator.snn.progressive import ConversionSettings
 from separator.tasks.images.batches import SCORES, Goal, ImageSettings
 from separator.tasks.images.conversion import ImageConversionRun, convert_images
 from separator.tasks.images.evaluation import operations_ratio
+from separator.tasks.images.sweep_report import ANALOG, COLUMNS, LABELS, Swept, write_sweep
 from separator.tasks.images.training import ImageOptimiserSettings, ImageTrainingSettings, train_images
 from separator.tasks.journal import Journal
 
-ANALOG = "ann"  # in place of a value: the network before conversion
 QUANTISED = "quantised"  # of a variant: its analog network is trained with as many levels of activation as there are steps
-VARIED = {"window": "time window", "patience": "patience", "weight_bits": "weight bits", "start": "start potential"}
-COLUMNS = ("score", "epochs", "operations")
 
 Log = Callable[[str], None]
 Variant = dict[str, Any]  # fields of `ConversionSettings` in place of the common ones, and `QUANTISED`
@@ -47,8 +43,8 @@ class ImageSweepSettings:
     jobs: int = 1  # trainings and conversions at a time; of more than one, each has a thread
 
     def __post_init__(self) -> None:
-        if self.vary not in VARIED:
-            raise UserError(f"'{self.vary}' cannot be varied; take {', '.join(VARIED)}")
+        if self.vary not in LABELS:
+            raise UserError(f"'{self.vary}' cannot be varied; take {', '.join(LABELS)}")
         if self.seeds < 1 or self.jobs < 1 or not self.values or not self.variants:
             raise UserError("a sweep has at least one seed, one job, one value and one variant")
         for work in self.conversions():
@@ -114,6 +110,7 @@ def sweep_images(settings: ImageSweepSettings, folder: Path, log: Log = print) -
         UserError: of training and of conversion.
     """
     make_folder(folder)
+    swept = Swept(settings.goal, settings.vary, settings.values, list(settings.variants), settings.seeds)
     journal = Journal(folder / f"{settings.vary}.csv", ("seed", "variant", settings.vary), COLUMNS)
     missing = [work for work in settings.conversions() if journal.find(_key(settings, work)) is None]
     analog = dict.fromkeys(Analog(work.seed, settings.levels_of(work)) for work in missing)
@@ -128,9 +125,9 @@ def sweep_images(settings: ImageSweepSettings, folder: Path, log: Log = print) -
     for done, row in _done(_convert, [_Task(settings, folder, work) for work in missing], settings.jobs, log):
         log(f"{done.label}: {SCORES[settings.goal]} {row['score']:.5g}")
         journal.add([_key(settings, done.work) | row])
-        write_sweep(settings, journal, folder)
+        write_sweep(swept, journal, folder)
     journal.finish()
-    write_sweep(settings, journal, folder)
+    write_sweep(swept, journal, folder)
     return folder / f"{settings.vary}.md"
 
 
@@ -145,7 +142,7 @@ class _Task:
         """For messages."""
         if isinstance(self.work, Analog):
             return f"seed {self.work.seed}: training"
-        return f"seed {self.work.seed}: {self.work.variant}, {VARIED[self.settings.vary]} {self.work.value:g}"
+        return f"seed {self.work.seed}: {self.work.variant}, {LABELS[self.settings.vary]} {self.work.value:g}"
 
 
 def _done(
@@ -208,96 +205,3 @@ def _convert(task: _Task, log: Log = _silent) -> dict[str, object]:
     assert isinstance(network, FeedForward)
     operations = operations_ratio(network, settings.data.read().test, settings.data.dev_batch)
     return {"score": float(card.scores["test"]), "epochs": card.scores["epochs"], "operations": operations}
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean of several runs, and half of its 95 % interval by their standard deviation; 0 of a single run."""
-
-    mean: float
-    half: float
-    runs: int
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Spread":
-        """Of the values of several runs."""
-        half = 1.96 * stdev(values) / sqrt(len(values)) if len(values) > 1 else 0.0
-        return cls(mean(values), half, len(values))
-
-
-Summary = dict[str, Spread]  # by value, ANALOG first
-
-
-def summarised(settings: ImageSweepSettings, journal: Journal, variant: str, column: str) -> Summary:
-    """A column of a variant by value, the ANN's first, over the seeds that have it."""
-    by_value: dict[str, list[float]] = {}
-    for name in (ANALOG, *(f"{float(value):.6g}" for value in settings.values)):
-        keys = ({"seed": s, "variant": "" if name == ANALOG else variant, settings.vary: name} for s in range(settings.seeds))
-        found = [float(row[column]) for row in map(journal.find, keys) if row is not None and row[column]]
-        if found:
-            by_value[name] = found
-    return {name: Spread.of(values) for name, values in by_value.items()}
-
-
-def write_sweep(settings: ImageSweepSettings, journal: Journal, folder: Path) -> None:
-    """Write the table and the picture of what there is so far."""
-    results = {
-        variant: {column: summarised(settings, journal, variant, column) for column in COLUMNS} for variant in settings.variants
-    }
-    write_text(folder / f"{settings.vary}.md", to_markdown(settings, results))
-    with atomic_path(folder / f"{settings.vary}.png") as temporary:
-        plot(settings, results, temporary)
-
-
-def to_markdown(settings: ImageSweepSettings, results: dict[str, dict[str, Summary]]) -> str:
-    """The table: the ANN, then a row for each variant and value."""
-    digits = 2 if settings.goal == "classify" else 5
-    head = [VARIED[settings.vary], SCORES[settings.goal], "against the ANN", "epochs", "synaptic operations / MACs", "runs"]
-    lines = [f"| system | {' | '.join(head)} |", "|---|" + "---:|" * len(head)]
-    for number, (variant, columns) in enumerate(results.items()):
-        analog = columns["score"].get(ANALOG)
-        for name, score in columns["score"].items():
-            if name == ANALOG and number:
-                continue
-            change = "" if name == ANALOG or analog is None else f"{score.mean - analog.mean:+.{digits}f}"
-            operations, epochs = columns["operations"].get(name), columns["epochs"].get(name)
-            cells = [
-                "ANN" if name == ANALOG else variant,
-                "" if name == ANALOG else "float" if settings.vary == "weight_bits" and name == "0" else name,
-                f"{score.mean:.{digits}f} ± {score.half:.{digits}f}",
-                change,
-                "" if epochs is None else f"{epochs.mean:.0f}",
-                "" if operations is None else f"{operations.mean:.3f}",
-                str(score.runs),
-            ]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def plot(settings: ImageSweepSettings, results: dict[str, dict[str, Summary]], path: Any) -> None:
-    """Score, operations and epochs over what was varied, as a picture (the layout of the paper's Fig. 6)."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
-    labels = {
-        "score": SCORES[settings.goal],
-        "operations": "synaptic operations / MACs of the ANN",
-        "epochs": "epochs of conversion",
-    }
-    for axes, (column, label) in zip(figure.subplots(1, 3), labels.items(), strict=True):
-        for variant, columns in results.items():
-            spreads = {float(name): spread for name, spread in columns[column].items() if name != ANALOG}
-            places = sorted(spreads)
-            means, halves = ([getattr(spreads[place], part) for place in places] for part in ("mean", "half"))
-            axes.errorbar(places, means, halves, fmt="o-", capsize=3, label=variant)
-        analog = next(iter(results.values()))["score"].get(ANALOG)
-        if column == "score":
-            if analog is not None:
-                axes.axhline(analog.mean, linestyle="--", color="grey", label="ANN")
-            axes.legend(fontsize="small")
-        axes.set(xlabel=VARIED[settings.vary], ylabel=label)
-        if settings.vary == "window":
-            axes.set_xscale("log", base=2)
-            axes.set_xticks(settings.values, [f"{value:g}" for value in settings.values])
-        axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120, format="png")

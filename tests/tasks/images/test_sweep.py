@@ -11,7 +11,8 @@ from separator.snn.progressive import ConversionSettings
 from separator.tasks.images import sweep
 from separator.tasks.images.batches import ImageBatches, ImageSettings, score
 from separator.tasks.images.evaluation import operations_ratio
-from separator.tasks.images.sweep import ImageSweepSettings, Spread, sweep_images
+from separator.tasks.images.sweep import ImageSweepSettings, sweep_images
+from separator.tasks.images.sweep_report import Spread, Swept, to_markdown
 from separator.tasks.images.training import ImageOptimiserSettings
 from tests.images.test_folder import tree
 from tests.images.test_idx import mnist
@@ -95,6 +96,18 @@ def test_pictures_in_folders_are_swept_over(settings, tmp_path):
 def test_spread_is_the_interval_of_the_mean():
     assert Spread.of([1.0, 3.0]) == Spread(2.0, pytest.approx(1.96), 2)
     assert Spread.of([5.0]).half == 0
+
+
+def test_bits_of_weights_are_compared_with_floating_point():
+    spreads = {"ann": Spread(99.5, 0, 2), "0": Spread(99.25, 0.1, 2), "4": Spread(99.0, 0.1, 2)}
+    swept = Swept("classify", "weight_bits", [0, 4], ["snn"], 2)
+    table = to_markdown(swept, {"snn": {"score": spreads, "epochs": {}, "operations": {}}}).splitlines()
+    assert "against floating point" in table[0]
+    assert [line.split("|")[2:5] for line in table[2:]] == [
+        ["  ", " 99.50 ± 0.00 ", " +0.25 "],
+        [" float ", " 99.25 ± 0.10 ", "  "],
+        [" 4 ", " 99.00 ± 0.10 ", " -0.25 "],
+    ]
 
 
 def test_what_cannot_be_varied_is_refused(settings):
