@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from separator.atomic import make_folder
 from separator.errors import UserError
+from separator.models.card import read_card
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_network
 from separator.parallel import map_unordered
@@ -107,9 +108,12 @@ def sweep_images(settings: ImageSweepSettings, folder: Path, log: Log = print) -
     anew after each conversion.
 
     Raises:
-        UserError: of training and of conversion.
+        UserError: of training and of conversion; `folder` holds networks that were made with other settings.
     """
     make_folder(folder)
+    for work in settings.conversions():
+        _check_analog(settings, folder, Analog(work.seed, settings.levels_of(work)))
+        _check_converted(settings, folder, work)
     swept = Swept(settings.goal, settings.vary, settings.values, list(settings.variants), settings.seeds)
     journal = Journal(folder / f"{settings.vary}.csv", ("seed", "variant", settings.vary), COLUMNS)
     missing = [work for work in settings.conversions() if journal.find(_key(settings, work)) is None]
@@ -169,6 +173,42 @@ def _analog_file(folder: Path, network: Analog) -> Path:
     return folder / f"seed-{network.seed}" / name / "ann.safetensors"
 
 
+def _spiking_file(settings: ImageSweepSettings, folder: Path, work: Conversion) -> Path:
+    return folder / f"seed-{work.seed}" / f"{work.variant}-{settings.vary}-{work.value:g}" / "snn.safetensors"
+
+
+def _check_analog(settings: ImageSweepSettings, folder: Path, network: Analog) -> None:
+    file = _analog_file(folder, network)
+    if file.is_file():
+        wanted = {
+            "model": replace(settings.model, levels=network.levels).to_dict(),
+            "goal": settings.goal,
+            "optimiser": asdict(settings.optimiser),
+        }
+        made = read_card(file).scores["settings"]
+        _check_same(
+            file, wanted | {"data": _training_data(asdict(settings.data))}, made | {"data": _training_data(made["data"])}
+        )
+
+
+def _check_converted(settings: ImageSweepSettings, folder: Path, work: Conversion) -> None:
+    file = _spiking_file(settings, folder, work)
+    if file.is_file():
+        wanted = asdict(settings.settings_of(work))
+        del wanted["keep_mb"], wanted["readout"]  # of the machine, and of the network
+        _check_same(file, wanted, read_card(file).conversion or {})
+
+
+def _check_same(file: Path, wanted: dict[str, Any], made: dict[str, Any]) -> None:
+    for name, value in wanted.items():
+        if made[name] != value:
+            raise UserError(f"{file} was made with another {name}, {made[name]}, not {value}; take another --out")
+
+
+def _training_data(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: data[name] for name in ("kind", "batch", "flip", "shift", "train_limit", "resize", "crop", "random_crop")}
+
+
 def _silent(line: str) -> None:
     pass
 
@@ -200,8 +240,7 @@ def _convert(task: _Task, log: Log = _silent) -> dict[str, object]:
         device=settings.device,
         threads=settings.threads if settings.jobs == 1 else 1,
     )
-    out = task.folder / f"seed-{work.seed}" / f"{work.variant}-{settings.vary}-{work.value:g}"
-    network, card = load_network(convert_images(run, out, log))
+    network, card = load_network(convert_images(run, _spiking_file(settings, task.folder, work).parent, log))
     assert isinstance(network, FeedForward)
     operations = operations_ratio(network, settings.data.read().test, settings.data.dev_batch)
     return {"score": float(card.scores["test"]), "epochs": card.scores["epochs"], "operations": operations}

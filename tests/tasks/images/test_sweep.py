@@ -52,6 +52,24 @@ def test_every_seed_meets_every_value_and_nothing_is_done_twice(settings, tmp_pa
     assert not said
 
 
+def test_a_folder_of_other_settings_is_not_gone_on_with(settings, tmp_path):
+    short = replace(settings, seeds=1, values=[2])
+    sweep_images(short, tmp_path, lambda line: None)
+    others = (
+        (
+            {"conversion": replace(settings.conversion, lr=0.5)},
+            "snn-window-2/snn.safetensors was .* another lr, 0.0001, not 0.5",
+        ),
+        ({"optimiser": ImageOptimiserSettings(max_epochs=2)}, "ann/ann.safetensors was made with another optimiser"),
+        ({"data": replace(settings.data, batch=10)}, "ann/ann.safetensors was made with another data"),
+    )
+    for changes, message in others:
+        with pytest.raises(UserError, match=message):
+            sweep_images(replace(short, **changes), tmp_path, lambda line: None)
+    moved = replace(settings.data, folder=settings.data.folder / "." / "", dev_batch=7)
+    sweep_images(replace(short, data=moved, conversion=replace(settings.conversion, keep_mb=1)), tmp_path, lambda line: None)
+
+
 def test_variants_are_converted_side_by_side_in_other_processes(settings, tmp_path):
     """The same figures as one after the other; a variant may have an analog network of its own."""
     variants = {"published": {}, "quantised": {"quantised": True, "start": 0.5, "schedule": "layer-by-layer"}}
