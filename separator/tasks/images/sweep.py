@@ -186,9 +186,8 @@ def _check_analog(settings: ImageSweepSettings, folder: Path, network: Analog) -
             "optimiser": asdict(settings.optimiser),
         }
         made = read_card(file).scores["settings"]
-        _check_same(
-            file, wanted | {"data": _training_data(asdict(settings.data))}, made | {"data": _training_data(made["data"])}
-        )
+        seen, wanted["data"] = _training_data(made["data"]), _training_data(asdict(settings.data))
+        _check_same(file, wanted, made | {"data": seen})
 
 
 def _check_converted(settings: ImageSweepSettings, folder: Path, work: Conversion) -> None:
@@ -201,12 +200,12 @@ def _check_converted(settings: ImageSweepSettings, folder: Path, work: Conversio
 
 def _check_same(file: Path, wanted: dict[str, Any], made: dict[str, Any]) -> None:
     for name, value in wanted.items():
-        if made[name] != value:
-            raise UserError(f"{file} was made with another {name}, {made[name]}, not {value}; take another --out")
+        if made.get(name) != value:
+            raise UserError(f"{file} was made with another {name}, {made.get(name)}, not {value}; take another --out")
 
 
 def _training_data(data: dict[str, Any]) -> dict[str, Any]:
-    return {name: data[name] for name in ("kind", "batch", "flip", "shift", "train_limit", "resize", "crop", "random_crop")}
+    return {name: data.get(name) for name in ("kind", "batch", "flip", "shift", "train_limit", "resize", "crop", "random_crop")}
 
 
 def _silent(line: str) -> None:

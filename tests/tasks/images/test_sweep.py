@@ -58,7 +58,7 @@ def test_a_folder_of_other_settings_is_not_gone_on_with(settings, tmp_path):
     others = (
         (
             {"conversion": replace(settings.conversion, lr=0.5)},
-            "snn-window-2/snn.safetensors was .* another lr, 0.0001, not 0.5",
+            "snn-window-2/snn.* another lr, 0.0001, not 0.5",
         ),
         ({"optimiser": ImageOptimiserSettings(max_epochs=2)}, "ann/ann.safetensors was made with another optimiser"),
         ({"data": replace(settings.data, batch=10)}, "ann/ann.safetensors was made with another data"),
