@@ -6,3 +6,7 @@ class UserError(Exception):
 
     Commands print it without a traceback and exit with status 1. Every other exception is a defect of the program.
     """
+
+
+class DivergedError(UserError):
+    """Learning has left the range of numbers; what it had come to before may still be of use."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from separator.errors import UserError
+from separator.errors import DivergedError, UserError
 from separator.snn.affine import AffineMap
 from separator.snn.event_driven import EventDriven, event_driven
 from separator.snn.execution import chosen_execution
@@ -175,12 +175,12 @@ class SpikingStage(nn.Module):
         """A stage from numbers in units of activation, rounded to integers of each neuron's step; else as the class.
 
         Raises:
-            UserError: a number is NaN, infinite, or too large for the step to be a float.
+            DivergedError: a number is NaN, infinite, or too large for the step to be a float.
         """
         for name, values in (("weight", weight), ("bias", bias), ("threshold", threshold)):
             largest = float(values.abs().max())
             if not largest < LARGEST:
-                raise UserError(f"a {name} of {largest:g} cannot be made an integer; the training has diverged")
+                raise DivergedError(f"a {name} of {largest:g} cannot be made an integer; the training has diverged")
         if role == "encode":
             # Potentials never leave the range of the clipped charge.
             step = potential_step((dynamics.window + 2) * threshold).expand(len(weight))

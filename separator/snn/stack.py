@@ -313,7 +313,7 @@ def in_stage(position: int) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(f"stage {position}: {error}") from error
+        raise type(error)(f"stage {position}: {error}") from error
 
 
 @torch.no_grad()

@@ -1,14 +1,13 @@
-"""The recipes for MNIST and CIFAR-10, each from one stage to the last on a handful of made-up pictures."""
+"""The recipes for MNIST and CIFAR-10: one of them run on a handful of made-up pictures, of the others what they would run."""
 
-import numpy as np
+from dataclasses import replace
+
 import pytest
-import yaml
 
 from separator.cli import sweep_images
 from separator.cli.configured import ConfiguredParser, settings_from
-from separator.images.cifar import BATCHES
 from separator.models.files import load_network
-from separator.tasks.images.sweep import ImageSweepSettings
+from separator.tasks.images.sweep import Conversion, ImageSweepSettings
 from tests.images.test_idx import mnist
 from tests.recipes.test_run import RECIPES, run
 
@@ -16,27 +15,36 @@ TINY = (
     "--data.batch 20 --optimiser.max_epochs 1 --conversion.max_epochs 1 --conversion.calibration_batches 1 --device cpu "
     "--threads 1"
 )
+STAND_IN = """#!/usr/bin/env bash
+printf '%s\\n' "$*" >>"$NOTES"
+"""
 
 
-def cifar10(folder, images=20):
-    draw = np.random.default_rng(0)
-    for name in [*BATCHES["train"], *BATCHES["test"]]:
-        labels = draw.integers(0, 10, (images, 1), dtype=np.uint8)
-        rows = np.concatenate([labels, draw.integers(0, 256, (images, 3072), dtype=np.uint8)], 1)
-        (folder / name).write_bytes(rows.tobytes())
-    return folder
+@pytest.fixture
+def calls(tmp_path, monkeypatch):
+    """Runs a recipe with a stand-in for the command that it calls; returns the calls."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "separator").write_text(STAND_IN)
+    (tmp_path / "bin" / "separator").chmod(0o755)
+    (tmp_path / "notes").touch()
+    monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
+
+    def made(recipe, *options):
+        places = ("--data", tmp_path, "--exp", tmp_path / "exp")
+        status, error = run(recipe, *places, *options, commands=tmp_path / "bin")
+        assert status == 0, error
+        return [call.split() for call in (tmp_path / "notes").read_text().splitlines()]
+
+    return made
 
 
-def test_autoencoder_from_training_to_pictures(tmp_path):
-    options = f"{TINY} --model.layers 9-784 --values [4]"
-    places = ("--data", mnist(tmp_path, 40), "--exp", tmp_path / "exp")
-    status, error = run("mnist-autoencoder", *places, "--seeds", 1, "--options", options)
-    assert status == 0, error
-    results = (tmp_path / "exp" / "results" / "RESULTS.md").read_text()
-    assert all(name in results for name in ("ann", "published-window-4", "preset-window-4"))
-    assert (tmp_path / "exp" / "results" / "preset-window-4.png").stat().st_size > 0
-    rows = (tmp_path / "exp" / "window.csv").read_text().splitlines()[1:]
-    assert {row.split(",")[1] for row in rows} == {"", *variants("mnist-autoencoder", "additions"), "preset"}
+def swept(call):
+    """A call of `separator sweep-images` as the command itself reads it, and where its results go."""
+    parser = ConfiguredParser()
+    sweep_images.add_arguments(parser)
+    assert call[0] == "sweep-images"
+    parsed = parser.parse_args(call[1:])
+    return settings_from(parsed, ImageSweepSettings), parsed.out
 
 
 def test_mnist_from_training_to_scores(tmp_path):
@@ -48,22 +56,32 @@ def test_mnist_from_training_to_scores(tmp_path):
     assert "published-weight_bits-4" in results and "preset-window-4" in results
     _, card = load_network(tmp_path / "exp" / "seed-0" / "published-weight_bits-4" / "snn.safetensors")
     assert card.time_steps == 16 and max(row["weight_bits"] for row in card.conversion["hardware"]) <= 4
+    assert (tmp_path / "exp" / "seed-0" / "preset-window-4" / "progress.png").stat().st_size > 0
 
 
-def test_cifar10_from_training_to_scores(tmp_path):
-    options = f"{TINY} --model.layers c2s4-a2-6-10 --values [4]"
-    (tmp_path / "data").mkdir()
-    places = ("--data", cifar10(tmp_path / "data"), "--exp", tmp_path / "exp", "--size", "small")
-    status, error = run("cifar10", *places, "--networks", "vgg11", "--seeds", 1, "--options", options)
-    assert status == 0, error
-    out = tmp_path / "exp" / "vgg11-small"
-    assert all((out / f"{vary}.png").stat().st_size > 0 for vary in ("window", "weight_bits", "patience"))
-    assert "preset-window-4" in (out / "results" / "RESULTS.md").read_text()
-    assert (out / "seed-0" / "published-window-4" / "progress.png").stat().st_size > 0
+def test_autoencoders_are_swept_in_one_folder_and_scored(calls, tmp_path):
+    file = tmp_path / "exp" / "seed-0" / "preset-window-4" / "snn.safetensors"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    *sweeps, scoring = calls("mnist-autoencoder", "--seeds", 2)
+    settings = [swept(call) for call in sweeps]
+    assert [out for _, out in settings] == [tmp_path / "exp"] * 3 and {sweep.seeds for sweep, _ in settings} == {2}
+    assert [list(sweep.variants) for sweep, _ in settings][::2] == [["published"], ["preset"]]
+    added = settings[1][0]
+    learned = next(added.settings_of(work) for work in added.conversions() if work.variant == "twice")
+    assert learned == replace(swept(sweeps[2])[0].settings_of(Conversion(0, "preset", 32.0)), window=learned.window)
+    assert {work.value for work in added.conversions()} == {32, 4}
+    models = scoring[scoring.index("--model") + 1 : scoring.index("--data.folder")]
+    assert models == [f"ann={tmp_path}/exp/seed-0/ann/ann.safetensors", f"preset-window-4={file}"]
 
 
-def variants(recipe, name):
-    return yaml.safe_load((RECIPES / recipe / "conf" / f"{name}.yaml").read_text())["variants"]
+def test_cifar10_is_swept_network_by_network(calls, tmp_path):
+    sweeps = [call for call in calls("cifar10", "--size", "small", "--options", "--device cpu") if call[0] == "sweep-images"]
+    settings = [swept(call) for call in sweeps]
+    assert [out.name for _, out in settings] == ["alexnet-small", "vgg11-small", *["alexnet-small"] * 4]
+    assert [sweep.vary for sweep, _ in settings] == ["window", "window", "weight_bits", "window", "patience", "window"]
+    assert {(sweep.device, sweep.data.train_limit, sweep.conversion.max_epochs) for sweep, _ in settings} == {("cpu", 9000, 3)}
+    assert [list(sweep.values) for sweep, _ in settings][:2] == [[16], [16]]
 
 
 @pytest.mark.parametrize(
@@ -81,11 +99,8 @@ def variants(recipe, name):
 )
 def test_configurations_say_what_can_be_done(recipe, configs):
     """What the recipes run at full size, read as the command reads it."""
-    files = [str(RECIPES / recipe / "conf" / f"{name}.yaml") for name in configs]
-    arguments = [word for file in files for word in ("--config", file)]
-    parser = ConfiguredParser()
-    sweep_images.add_arguments(parser)
-    settings = settings_from(parser.parse_args([*arguments, "--data.folder", "d", "--out", "o"]), ImageSweepSettings)
+    arguments = [word for name in configs for word in ("--config", str(RECIPES / recipe / "conf" / f"{name}.yaml"))]
+    settings, _ = swept(["sweep-images", *arguments, "--data.folder", "d", "--out", "o"])
     assert settings.seeds == 5 and len(list(settings.conversions())) >= 25
     assert all(settings.settings_of(work).readout == "potential" for work in settings.conversions())
 

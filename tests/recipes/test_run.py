@@ -14,9 +14,9 @@ from separator.corpora.mixtures import corpus_sources, read_mixtures
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 
-def run(recipe, *options):
-    """Run a recipe in this environment; returns its exit status and error output."""
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+def run(recipe, *options, commands=Path(sys.executable).parent):
+    """Run a recipe in this environment, or with the commands of another folder; returns its exit status and error output."""
+    environment = os.environ | {"PATH": f"{commands}:{os.environ['PATH']}"}
     command = ["bash", RECIPES / recipe / "run.sh", *map(str, options)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     return result.returncode, result.stderr
@@ -30,7 +30,7 @@ def test_wrong_options_end_it(recipe, options):
     assert error.startswith("run.sh: error: ")
 
 
-@pytest.mark.parametrize("recipe", ["open-2mix", "wsj0-2mix"])
+@pytest.mark.parametrize("recipe", ["open-2mix", "wsj0-2mix", "mnist-autoencoder", "mnist", "cifar10"])
 def test_help_tells_the_options(recipe):
     text = subprocess.run(["bash", RECIPES / recipe / "run.sh", "--help"], capture_output=True, text=True, check=True).stdout
     script = (RECIPES / recipe / "run.sh").read_text()

@@ -16,7 +16,7 @@ from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor
 
 from separator.atomic import make_folder
-from separator.errors import UserError
+from separator.errors import DivergedError, UserError
 from separator.images.labelled import ImageSet
 from separator.models.card import ModelCard
 from separator.models.feedforward import FeedForward, FeedForwardConfig
@@ -184,7 +184,7 @@ def train_images(
     task = ImageTraining(network, settings.goal, settings.optimiser)
     try:
         fit(trainer, task, data, folder)
-    except UserError as error:
+    except DivergedError as error:
         log(f"training ends here: {error}")
     state = load_checkpoint(Path(best.best_model_path))
     task.load_state_dict(state["state_dict"])
