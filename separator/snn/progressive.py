@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -24,6 +24,8 @@ from separator.snn.stack import Readout, Stack, fire, in_stage, spiking_role
 from separator.snn.stage import Stage
 from separator.snn.tandem import Signal, TandemStage
 from separator.snn.thresholds import activation_bound, least_squares_bound
+
+Value = TypeVar("Value", int, float)
 
 STATE = "conversion.json"  # in the folder of a conversion: how far it is
 
@@ -63,8 +65,9 @@ class ConversionSettings:
     fan_in: int | None = None  # most incoming connections of a neuron, the strongest ones; None for no limit
     passes: int = 1  # over the stages; in further ones a stage and all those after it, spiking already, are tuned again
     patience: int = 3  # T_p: epochs of a stage without improvement after which it ends
-    max_epochs: int = 100  # of a stage; 0 converts without tuning
-    lr: float | list[float] = 1e-4  # of all stages, or of the first, the second, ..., the last of all further ones
+    max_epochs: int | list[int] = 100  # of each stage, as `lr`; 0 converts without tuning
+    # Of all stages, or of the first, the second, ..., the last of all further ones, counted on through the passes.
+    lr: float | list[float] = 1e-4
     anneal: bool = False  # lower the learning rate linearly to zero over the epochs of a stage
     clip: float = 5.0  # norm of the gradient
     calibration_batches: int = 8  # for thresholds and the report
@@ -72,21 +75,29 @@ class ConversionSettings:
 
     def __post_init__(self) -> None:
         _ = self.dynamics  # refuses what neurons cannot do
-        if self.lr == []:
-            raise UserError("a learning rate is missing")
+        if self.lr == [] or self.max_epochs == []:
+            raise UserError("a learning rate or a number of epochs is missing")
         if not 0 < self.percentile <= 100:
             raise UserError(f"the percentile is above 0 and at most 100, not {self.percentile}")
         if self.passes < 1 or (self.fan_in is not None and self.fan_in < 1):
             raise UserError("there are at least one pass over the stages and one incoming connection of a neuron")
 
-    def stage_lr(self, index: int) -> float:
-        """Learning rate of a stage."""
-        return self.lr[min(index, len(self.lr) - 1)] if isinstance(self.lr, list) else self.lr
+    def stage_lr(self, number: int) -> float:
+        """Learning rate of a stage, counted on through the passes."""
+        return _of_stage(self.lr, number)
+
+    def stage_epochs(self, number: int) -> int:
+        """Most epochs of a stage, counted likewise."""
+        return _of_stage(self.max_epochs, number)
 
     @property
     def dynamics(self) -> Dynamics:
         """How the neurons run."""
         return Dynamics(self.window, self.start, self.schedule, self.weight_bits, self.encoder_bits)
+
+
+def _of_stage(values: Value | list[Value], number: int) -> Value:
+    return values[min(number, len(values) - 1)] if isinstance(values, list) else values
 
 
 @dataclass
@@ -269,7 +280,7 @@ class ProgressiveTandemLearning:
         """Optimiser of all that learns in a stage, counted on through the passes, and its learning rate over the steps."""
         parameters = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
         optimiser = self.optimiser(parameters, self.settings.stage_lr(number))
-        steps = max(1, self.settings.max_epochs * len(self.stage_batches))
+        steps = max(1, self.settings.stage_epochs(number) * len(self.stage_batches))
         anneal = self.settings.anneal
         return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps if anneal else 1.0)
 
@@ -299,7 +310,7 @@ class ProgressiveTandemLearning:
         best = copy.deepcopy(self.network.state_dict())
         optimiser, rate = self.make_optimiser(number)
         epoch = 0
-        while epoch < self.settings.max_epochs and not patience.exhausted:
+        while epoch < self.settings.stage_epochs(number) and not patience.exhausted:
             epoch += 1
             self.train_epoch(optimiser, rate)
             loss = self._dev_loss()

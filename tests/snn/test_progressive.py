@@ -170,6 +170,17 @@ def test_each_stage_has_its_learning_rate(trained, lr, expected):
     assert made == expected
 
 
+def test_each_stage_has_its_number_of_epochs(trained):
+    assert [report.epochs for report in engine(trained, max_epochs=[2, 1, 0, 3], patience=9, passes=2).run()] == [
+        2,
+        1,
+        0,
+        3,
+        3,
+        3,
+    ]
+
+
 def test_thresholds_learn_on_demand(trained):
     fixed, learned = engine(trained, window=2), engine(trained, window=2, learn_thresholds=True)
     calibrated, tuned = (next(iter(run.stages()))[0].threshold for run in (fixed, learned))
@@ -295,7 +306,7 @@ def test_what_cannot_be_converted_is_named_with_what_can(stage, words):
 @pytest.mark.parametrize(
     "settings",
     [
-        *({"window": 0}, {"window": 33}, {"start": 1.0}, {"percentile": 0}, {"lr": []}),
+        *({"window": 0}, {"window": 33}, {"start": 1.0}, {"percentile": 0}, {"lr": []}, {"max_epochs": []}),
         *({"weight_bits": 99}, {"encoder_bits": 1}, {"passes": 0}, {"fan_in": 0}),
     ],
 )
