@@ -8,4 +8,5 @@ PATH=$PWD/.venv/bin:$PATH
 ruff check .
 ruff format --check .
 mypy
-pytest "$@"
+# Files side by side, on two cores or a few more: each process loads torch.
+pytest --numprocesses auto --maxprocesses 4 --dist loadfile "$@"
