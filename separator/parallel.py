@@ -40,13 +40,23 @@ def parallel_map(function: Callable[[Item], Result], items: Iterable[Item], work
     """
     tasks = list(enumerate(items))
     work = partial(_numbered, function)
-    done = ((task, work(task)) for task in tasks) if workers <= 1 or len(tasks) <= FEW else map_unordered(work, tasks, workers)
+    done = ((task, work(task)) for task in tasks) if workers <= 1 or len(tasks) <= FEW else map_surviving(work, tasks, workers)
     results: dict[int, Result] = {}
     for _, result in tqdm(done, description, len(tasks), unit="file", disable=None, leave=False):
-        if result is None:
-            raise UserError("a worker process was killed, perhaps for lack of memory; use fewer --jobs")
         results[result[0]] = result[1]
     return [results[number] for number, _ in tasks]
+
+
+def map_surviving(work: Callable[[Job], Result], jobs: Iterable[Job], processes: int) -> Iterator[tuple[Job, Result]]:
+    """As `map_unordered`, where no process may die.
+
+    Raises:
+        UserError: one did.
+    """
+    for job, result in map_unordered(work, jobs, processes):
+        if result is None:
+            raise UserError("a worker process was killed, perhaps for lack of memory; use fewer --jobs")
+        yield job, result
 
 
 def _numbered(function: Callable[[Item], Result], task: tuple[int, Item]) -> tuple[int, Result]:

@@ -9,14 +9,14 @@ options=
 
 # `begin SET "$@"` checks the options, and downloads MNIST or CIFAR-10 if that is asked for.
 begin() {
-  local set=$1
+  set_name=$1 # `score` takes it too
   shift
   [ $# -eq 0 ] || fail "unexpected argument $1 (--help tells more)"
   require_number stage stop_stage seeds jobs
-  [ -n "$data" ] || fail "give --data, the folder with $set's files, or a new folder and --download true"
-  [ -d "$data" ] || [ "$download" = true ] || fail "$data is no folder; to fetch $set into it, give --download true"
+  [ -n "$data" ] || fail "give --data, the folder with $set_name's files, or a new folder and --download true"
+  [ -d "$data" ] || [ "$download" = true ] || fail "$data is no folder; to fetch $set_name into it, give --download true"
   activate
-  [ "$download" = false ] || separator fetch-images "$set" "$data"
+  [ "$download" = false ] || separator fetch-images "$set_name" "$data"
 }
 
 # `sweep FOLDER CONFIGS OPTION...` trains and converts as the files of conf/ say, joined by commas, and prints the table.
@@ -38,5 +38,6 @@ score() {
     file=$folder/seed-0/$name/snn.safetensors
     [ ! -e "$file" ] || models+=("$name=$file")
   done
-  separator evaluate-images --config "$recipe/conf/test.yaml" --model "${models[@]}" --data.folder "$data" --out "$folder/results"
+  separator evaluate-images --model "${models[@]}" --data.folder "$data" --data.kind "$set_name" \
+    --out "$folder/results"
 }

@@ -23,7 +23,7 @@ from separator.snn.spiking import Dynamics, Schedule, SpikingStage
 from separator.snn.stack import Readout, Stack, fire, in_stage, spiking_role
 from separator.snn.stage import Stage
 from separator.snn.tandem import Signal, TandemStage
-from separator.snn.thresholds import activation_bound, least_squares_bound
+from separator.snn.thresholds import activation_bound, check_percentile, least_squares_bound
 
 Value = TypeVar("Value", int, float)
 
@@ -77,8 +77,7 @@ class ConversionSettings:
         _ = self.dynamics  # refuses what neurons cannot do
         if self.lr == [] or self.max_epochs == []:
             raise UserError("a learning rate or a number of epochs is missing")
-        if not 0 < self.percentile <= 100:
-            raise UserError(f"the percentile is above 0 and at most 100, not {self.percentile}")
+        check_percentile(self.percentile)
         if self.passes < 1 or (self.fan_in is not None and self.fan_in < 1):
             raise UserError("there are at least one pass over the stages and one incoming connection of a neuron")
 
@@ -344,11 +343,11 @@ class ProgressiveTandemLearning:
         """a_u / N_s of an analog stage behind the spiking ones (Threshold LayerNorm), from train batches."""
         stage = self.stack.stages[index]
         assert isinstance(stage, Stage)
-        activations = [stage(signal.activation).cpu() for signal in self._signals(index)]
         settings = self.settings
         if stage.quantiser is not None:
-            bound = stage.quantiser.bound
-        elif settings.threshold == "least-squares":
+            return stage.quantiser.bound / settings.window
+        activations = [stage(signal.activation).cpu() for signal in self._signals(index)]
+        if settings.threshold == "least-squares":
             bound = least_squares_bound(activations, settings.window, settings.start, settings.channelwise)
         else:
             bound = activation_bound(activations, settings.percentile, settings.channelwise)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from separator.errors import UserError
-from separator.snn.neuron import IFParameters, if_step, start_state
+from separator.snn.neuron import IFParameters, crosses, if_step, start_state
 from separator.snn.spiking import Dynamics, Role, per_channel
 from separator.snn.stage import Stage
 from separator.snn.tandem import Signal, TandemStage
@@ -78,7 +78,7 @@ class _Spike(torch.autograd.Function):
     def forward(ctx: Any, v: Tensor, threshold: Tensor, surrogate: Surrogate) -> Tensor:
         ctx.save_for_backward(v, threshold)
         ctx.surrogate = surrogate
-        return (v >= threshold).to(v.dtype)
+        return crosses(v, threshold)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:

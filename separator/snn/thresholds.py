@@ -6,10 +6,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-SAMPLES = 2_000_000  # activations that a percentile is taken over, spread evenly over what was seen
+from separator.errors import UserError
 
+SAMPLES = 2_000_000  # activations that a bound is taken from, spread evenly over what was seen
 CANDIDATES = 100  # bounds that least squares are sought among
 SILENT = "no neuron of the layer is ever active on the calibration batches; a threshold cannot be set"
+
+
+def check_percentile(percentile: float) -> None:
+    """Say what no percentile of activations is.
+
+    Raises:
+        UserError: it is not above 0, or above 100.
+    """
+    if not 0 < percentile <= 100:
+        raise UserError(f"the percentile is above 0 and at most 100, not {percentile}")
 
 
 def activation_bound(activations: Sequence[Tensor], percentile: float, channelwise: bool) -> Tensor:

@@ -38,8 +38,8 @@ class ConversionRun:
 def convert(run: ConversionRun, folder: Path, log: Callable[[str], None] = print) -> Path:
     """Convert an analog model, or go on with a conversion interrupted in `folder`; returns the spiking model's file.
 
-    `folder` receives `snn.safetensors` (the model), `report.json`, `report.md` and `report.png`, written anew after each
-    stage, and the network as it was then.
+    `folder` receives `snn.safetensors` (the model), `report.json`, `report.md`, `report.png`, `progress.csv` and
+    `progress.png` (each epoch), written anew after each stage, and the network as it was then.
 
     Raises:
         UserError: the model or the data cannot be used, or `folder` holds a conversion with other settings.

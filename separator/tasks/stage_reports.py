@@ -1,12 +1,11 @@
 """What conversion did to each stage, as files."""
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from separator.atomic import atomic_path, write_text
+from separator.atomic import atomic_path, write_csv, write_text
 from separator.snn import report
 from separator.snn.progressive import ProgressiveTandemLearning
 from separator.snn.report import Noted, StageReport
@@ -31,10 +30,6 @@ def write_reports(stages: Sequence[StageReport], folder: Path) -> None:
 
 def write_progress(history: Sequence[Noted], folder: Path, score: str) -> None:
     """Write what each epoch came to, as CSV and as a plot."""
-    rows = report.progress_rows(history)
-    with atomic_path(folder / "progress.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(folder / "progress.csv", report.progress_rows(history))
     with atomic_path(folder / "progress.png") as temporary:
         report.plot_progress(history, temporary, score)

@@ -1,6 +1,5 @@
 """Networks for images scored on the test images, side by side: accuracy or error, spikes, operations, energy."""
 
-import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from separator.atomic import atomic_path, make_folder, write_text
+from separator.atomic import make_folder, write_csv, write_text
 from separator.errors import UserError
 from separator.images.labelled import Images, ImageSet
 from separator.metrics import intervals
@@ -89,10 +88,7 @@ def evaluate_images(settings: ImageEvaluation, folder: Path, log: Callable[[str]
     make_folder(folder)
     write_text(folder / "results.json", report.to_json())
     write_text(folder / "RESULTS.md", report.to_markdown())
-    with atomic_path(folder / "results.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(report.rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(report.rows)
+    write_csv(folder / "results.csv", report.rows)
     if goal == "reconstruct" and settings.pictures:
         for result in results:
             network, _ = loaded[result.name]

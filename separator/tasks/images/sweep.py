@@ -11,7 +11,7 @@ from separator.errors import UserError
 from separator.models.card import read_card
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_network
-from separator.parallel import map_unordered
+from separator.parallel import map_surviving
 from separator.snn.progressive import ConversionSettings
 from separator.tasks.images.batches import SCORES, Goal, ImageSettings
 from separator.tasks.images.conversion import ImageConversionRun, convert_images
@@ -78,6 +78,15 @@ class ImageSweepSettings:
             variant["encoder_bits"] = value
         return replace(self.conversion, **variant)
 
+    def analog(self, conversions: "Iterable[Conversion]") -> "list[Analog]":
+        """The analog networks that conversions start from."""
+        return list(dict.fromkeys(Analog(work.seed, self.levels_of(work)) for work in conversions))
+
+    @property
+    def threads_each(self) -> int:
+        """CPU threads of a training or conversion, 0 for all."""
+        return self.threads if self.jobs == 1 else 1
+
     def levels_of(self, work: "Conversion") -> int | None:
         """Levels of activation that its analog network is trained with; None for ReLU."""
         quantised = self.variants[work.variant].get(QUANTISED, False)
@@ -111,19 +120,20 @@ def sweep_images(settings: ImageSweepSettings, folder: Path, log: Log = print) -
         UserError: of training and of conversion; `folder` holds networks that were made with other settings.
     """
     make_folder(folder)
+    for network in settings.analog(settings.conversions()):
+        _check_analog(settings, folder, network)
     for work in settings.conversions():
-        _check_analog(settings, folder, Analog(work.seed, settings.levels_of(work)))
         _check_converted(settings, folder, work)
     swept = Swept(settings.goal, settings.vary, settings.values, list(settings.variants), settings.seeds)
     journal = Journal(folder / f"{settings.vary}.csv", ("seed", "variant", settings.vary), COLUMNS)
     missing = [work for work in settings.conversions() if journal.find(_key(settings, work)) is None]
-    analog = dict.fromkeys(Analog(work.seed, settings.levels_of(work)) for work in missing)
+    analog = settings.analog(missing)
     tasks = [_Task(settings, folder, network) for network in analog if not _analog_file(folder, network).is_file()]
     for task, _ in _done(_train, tasks, settings.jobs, log):
         log(f"{task.label}: done")
     for network in analog:
         if network.levels == settings.model.levels:
-            _, card = load_network(_analog_file(folder, network))
+            card = read_card(_analog_file(folder, network))
             key = {"seed": network.seed, "variant": "", settings.vary: ANALOG}
             journal.add([key | {"score": float(card.scores["test"]), "epochs": card.scores["epochs"]}])
     for done, row in _done(_convert, [_Task(settings, folder, work) for work in missing], settings.jobs, log):
@@ -149,19 +159,14 @@ class _Task:
         return f"seed {self.work.seed}: {self.work.variant}, {LABELS[self.settings.vary]} {self.work.value:g}"
 
 
-def _done(
-    work: Callable[..., Any], tasks: Iterable[_Task], jobs: int, log: Callable[[str], None]
-) -> Iterator[tuple[_Task, Any]]:
+def _done(work: Callable[..., Any], tasks: Iterable[_Task], jobs: int, log: Log) -> Iterator[tuple[_Task, Any]]:
     """Results as they come; what the work itself says is heard of one job at a time only."""
     if jobs == 1:
         for task in tasks:
             log(task.label)
             yield task, work(task, log)
         return
-    for task, result in map_unordered(work, tasks, jobs):
-        if result is None:
-            raise UserError("a worker process was killed, perhaps for lack of memory; use fewer --jobs")
-        yield task, result
+    yield from map_surviving(work, tasks, jobs)
 
 
 def _key(settings: ImageSweepSettings, work: Conversion) -> dict[str, object]:
@@ -222,7 +227,7 @@ def _train(task: _Task, log: Log = _silent) -> Path:
         "ann",
         network.seed,
         settings.device,
-        settings.threads if settings.jobs == 1 else 1,
+        settings.threads_each,
     )
     return train_images(training, _analog_file(task.folder, network).parent, settings.jobs == 1 and sys.stderr.isatty(), log)
 
@@ -237,7 +242,7 @@ def _convert(task: _Task, log: Log = _silent) -> dict[str, object]:
         name=work.variant,
         seed=work.seed + 1,
         device=settings.device,
-        threads=settings.threads if settings.jobs == 1 else 1,
+        threads=settings.threads_each,
     )
     network, card = load_network(convert_images(run, _spiking_file(settings, task.folder, work).parent, log))
     assert isinstance(network, FeedForward)

@@ -24,9 +24,10 @@ from separator.models.files import save_model
 from separator.snn.spiking import Dynamics
 from separator.snn.stack import Stack
 from separator.snn.surrogate import Surrogate, SurrogateName
+from separator.snn.thresholds import check_percentile
 from separator.tasks.devices import resolve_device
 from separator.tasks.fitting import checkpoints, fit, load_checkpoint, trainer_options
-from separator.tasks.images.batches import Batch, Goal, ImageBatches, ImageSettings, output_loss, score
+from separator.tasks.images.batches import Batch, Goal, ImageBatches, ImageSettings, accuracy, output_loss, score
 from separator.tasks.images.fit import check_fit
 
 # How a network learns: as an analog one; as a spiking one with the gradient of its analog twins, by spike counts (Wu et al.
@@ -56,8 +57,7 @@ class SpikingSettings:
 
     def __post_init__(self) -> None:
         _ = self.dynamics, self.derivative  # refuse what cannot be
-        if not 0 < self.percentile <= 100:
-            raise UserError(f"the percentile is above 0 and at most 100, not {self.percentile}")
+        check_percentile(self.percentile)
         if self.calibration_batches < 1:
             raise UserError("thresholds need at least 1 calibration batch")
 
@@ -109,7 +109,7 @@ class ImageTraining(pl.LightningModule):
         loss = output_loss(self.goal, outputs, batch)
         values = {"loss": loss}
         if self.goal == "classify":
-            values["accuracy"] = 100 * (outputs.argmax(1) == batch[1]).float().mean()
+            values["accuracy"] = accuracy(outputs, batch[1])
         for name, value in values.items():
             shown = part == "dev" and name == "loss"
             self.log(f"{part}_{name}", value, prog_bar=shown, on_epoch=True, on_step=False, batch_size=len(batch[0]))
