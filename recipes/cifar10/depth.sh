@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
 # Learning curves against depth (Wu et al. 2021, section 5.2 and Fig. 4): VGG-11, VGG-13 and VGG-16 trained end to end, as
-# analog networks, in tandem, and through time with surrogate derivatives.
+# analog networks, in tandem, and through time with surrogate derivatives; and the analog ones converted progressively.
 #
 #   recipes/cifar10/depth.sh --data DIR
 #
 #   --data DIR          folder with CIFAR-10, its binary batches or the JPEG copy
 #   --width N           filters of the first convolution, 64 in the paper's networks; the other layers in proportion
 #   --depths "..."      which networks ("11 13 16")
-#   --learning "..."    which ways of learning ("analog tandem surrogate")
-#   --epochs N          of each training (100); the learning rate falls to a tenth at half of them
+#   --learning "..."    which ways of learning ("analog tandem surrogate progressive"); the last one needs the first
+#   --epochs N          of each training (100); the learning rate falls to a tenth at half of them. Conversions have as many for
+#                       all stages together, at least one for each
 #   --window N          time steps (8)
-#   --options "..."     more options for `separator train-images`, such as "--device cuda"
+#   --options "..."     more options for `separator train-images` and `convert-images`, such as "--device cuda"
+#   --train-options "..." and --convert-options "..."   for one of them only
 #   --exp DIR           where results lie (exp/depth beside this script): a folder for each training, curves.png, curves.md
 #
-# Full size is meant for a GPU. For two CPU cores, nine small networks in about 70 minutes of one core:
+# Full size is meant for a GPU. For two CPU cores, twelve small networks in about two hours of one core:
 #
 #   recipes/cifar10/depth.sh --data DIR --width 8 --epochs 12 \
 #       --options "--data.train_limit 5000 --data.batch 32 --device cpu --threads 1"
@@ -26,10 +28,12 @@ recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 data=
 width=64
 depths="11 13 16"
-learning="analog tandem surrogate"
+learning="analog tandem surrogate progressive"
 epochs=100
 window=8
 options=
+train_options=
+convert_options=
 exp=$recipe/exp/depth
 
 . "$recipe/../utils/parse_options.sh"
@@ -68,9 +72,16 @@ for depth in $depths; do
     log "VGG-$depth, $way"
     status=0
     # shellcheck disable=SC2086 # options are several words
-    separator train-images --learning "$way" --spiking.window "$window" --data.kind cifar10 --data.folder "$data" \
-      --model.channels 3 --model.height 32 --model.width 32 --model.layers "$(layers "$depth")" \
-      --optimiser.max_epochs "$epochs" $options --out "$out" >&2 || status=$?
+    if [ "$way" = progressive ]; then
+      separator convert-images --model "$exp/analog-vgg$depth/ann.safetensors" --preset published \
+        --conversion.readout potential --conversion.window "$window" --conversion.percentile 99.9 --conversion.lr 0.0003 \
+        --conversion.max_epochs $(((epochs + depth - 1) / depth)) --data.kind cifar10 --data.folder "$data" \
+        $options $convert_options --out "$out" >&2 || status=$?
+    else
+      separator train-images --learning "$way" --spiking.window "$window" --data.kind cifar10 --data.folder "$data" \
+        --model.channels 3 --model.height 32 --model.width 32 --model.layers "$(layers "$depth")" \
+        --optimiser.max_epochs "$epochs" $options $train_options --out "$out" >&2 || status=$?
+    fi
     [ "$status" -le 1 ] || exit "$status" # with 1 it may have diverged before it left a network
   done
 done
@@ -78,7 +89,7 @@ done
 runs=()
 for way in $learning; do
   for depth in $depths; do
-    if grep -qs dev_loss "$exp/$way-vgg$depth"/csv/version_*/metrics.csv; then
+    if grep -qs dev_loss "$exp/$way-vgg$depth"/{progress.csv,csv/version_*/metrics.csv}; then
       runs+=("$way/VGG-$depth=$exp/$way-vgg$depth")
     else
       log "VGG-$depth, $way: no epoch was finished; it is left out"

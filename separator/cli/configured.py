@@ -3,6 +3,7 @@
 import logging
 import sys
 import warnings
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 import jsonargparse
 
 from separator.errors import UserError
+from separator.snn.presets import PRESETS, preset
 
 Settings = TypeVar("Settings")
 
@@ -31,6 +33,14 @@ def add_device_and_threads(parser: jsonargparse.ArgumentParser, device: str) -> 
     parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for all")
 
 
+def add_conversion(parser: jsonargparse.ArgumentParser) -> None:
+    """How a stack is converted."""
+    from separator.snn.progressive import ConversionSettings
+
+    parser.add_argument("--preset", type=str | None, default=None, help=f"defaults of the conversion: {' or '.join(PRESETS)}")
+    parser.add_class_arguments(ConversionSettings, "conversion")
+
+
 def to_stderr(line: str) -> None:
     """Tell how far the command is."""
     print(line, file=sys.stderr, flush=True)
@@ -48,10 +58,17 @@ def quieten_lightning() -> None:
 class ConfiguredParser(jsonargparse.ArgumentParser):
     """jsonargparse's parser; groups of arguments added for a class come back as objects of that class."""
 
-    def parse_args(self, *args: Any, **kwargs: Any) -> jsonargparse.Namespace:  # type: ignore[override]
-        """Parse, then build the objects; values that an object refuses are errors like any wrong argument."""
-        parsed = super().parse_args(*args, **kwargs)
+    def parse_args(self, args: Sequence[str] | None = None, **kwargs: Any) -> jsonargparse.Namespace:  # type: ignore[override]
+        """Parse, then build the objects; values that an object refuses are errors like any wrong argument.
+
+        A preset, wherever it is given, changes defaults only: files and other options have their way.
+        """
+        args = sys.argv[1:] if args is None else args
         try:
+            name = super().parse_args([arg for arg in args if not arg.startswith("--print_")], **kwargs).get("preset")
+            if name is not None:
+                self.set_defaults({f"conversion.{field}": value for field, value in preset(name).items()})
+            parsed = super().parse_args(args, **kwargs)
             built: jsonargparse.Namespace = self.instantiate_classes(parsed)
             return built
         except (ValueError, UserError) as error:

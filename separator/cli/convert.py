@@ -9,14 +9,20 @@ Every value of the configuration can be given on the command line. A folder that
 
 import jsonargparse
 
-from separator.cli.configured import ConfiguredParser, add_config_and_out, add_device_and_threads, settings_from, to_stderr
+from separator.cli.configured import (
+    ConfiguredParser,
+    add_config_and_out,
+    add_conversion,
+    add_device_and_threads,
+    settings_from,
+    to_stderr,
+)
 
 PARSER = ConfiguredParser
 
 
 def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     """Options of `separator convert`."""
-    from separator.snn.progressive import ConversionSettings
     from separator.tasks.optimisers import OptimiserName
     from separator.tasks.training import CardSettings, DataSettings
 
@@ -26,7 +32,7 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the mixtures, other ones than in training")
     add_device_and_threads(parser, "cpu")
     parser.add_class_arguments(DataSettings, "data")
-    parser.add_class_arguments(ConversionSettings, "conversion")
+    add_conversion(parser)
     parser.add_class_arguments(CardSettings, "card")
 
 

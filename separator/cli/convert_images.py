@@ -10,7 +10,14 @@ Every value of the configuration can be given on the command line. A folder that
 
 import jsonargparse
 
-from separator.cli.configured import ConfiguredParser, add_config_and_out, add_device_and_threads, settings_from, to_stderr
+from separator.cli.configured import (
+    ConfiguredParser,
+    add_config_and_out,
+    add_conversion,
+    add_device_and_threads,
+    settings_from,
+    to_stderr,
+)
 
 PARSER = ConfiguredParser
 
@@ -18,7 +25,6 @@ PARSER = ConfiguredParser
 def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     """Options of `separator convert-images`."""
     from separator.snn.hardware import HardwareProfile
-    from separator.snn.progressive import ConversionSettings
     from separator.tasks.images.batches import ImageSettings
 
     add_config_and_out(parser, "folder for the model, its report and the state to resume from")
@@ -27,7 +33,7 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the order of the images, another one than in training")
     add_device_and_threads(parser, "auto")
     parser.add_class_arguments(ImageSettings, "data")
-    parser.add_class_arguments(ConversionSettings, "conversion")
+    add_conversion(parser)
     parser.add_class_arguments(HardwareProfile, "hardware")
 
 

@@ -21,6 +21,7 @@ import jsonargparse
 from separator.cli.configured import (
     ConfiguredParser,
     add_config_and_out,
+    add_conversion,
     add_device_and_threads,
     quieten_lightning,
     settings_from,
@@ -33,7 +34,6 @@ PARSER = ConfiguredParser
 def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     """Options of `separator sweep-images`."""
     from separator.models.feedforward import FeedForwardConfig
-    from separator.snn.progressive import ConversionSettings
     from separator.tasks.images.batches import Goal, ImageSettings
     from separator.tasks.images.training import ImageOptimiserSettings
 
@@ -50,7 +50,7 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     parser.add_class_arguments(ImageSettings, "data")
     parser.add_class_arguments(FeedForwardConfig, "model")
     parser.add_class_arguments(ImageOptimiserSettings, "optimiser")
-    parser.add_class_arguments(ConversionSettings, "conversion")
+    add_conversion(parser)
 
 
 def run(arguments: jsonargparse.Namespace) -> int:

@@ -58,6 +58,7 @@ class ConversionSettings:
     channelwise: bool = False  # a threshold per channel instead of one per layer
     learn_thresholds: bool = False  # tune thresholds together with the weights
     mask_gradient: bool = False  # none to neurons that fire at every step; where thresholds learn it is so in any case
+    batch_statistics: bool = False  # batch norm of the layer under conversion goes on normalising batches, and learns of them
     readout: Readout = "rectified"
     schedule: Schedule = "pipelined"
     weight_bits: int | None = None  # of synaptic weights as signed integers; None for as many as float32 sums stay exact with
@@ -255,7 +256,13 @@ class ProgressiveTandemLearning:
         threshold = self._threshold(index) if role != "readout" else torch.ones(1)
         learn = self.settings.learn_thresholds and role != "readout"
         tandem = TandemStage(
-            analog, role, threshold.to(self.device), self.settings.dynamics, learn, self.settings.mask_gradient
+            analog,
+            role,
+            threshold.to(self.device),
+            self.settings.dynamics,
+            learn,
+            self.settings.mask_gradient,
+            self.settings.batch_statistics,
         )
         self.stack.stages[index] = tandem
         return tandem

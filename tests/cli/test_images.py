@@ -1,7 +1,14 @@
 import json
+from dataclasses import replace
 
+import pytest
+
+from separator.cli import convert_images
+from separator.cli.configured import ConfiguredParser
 from separator.cli.main import main
 from separator.models.files import load_network
+from separator.snn.presets import PRESETS
+from separator.snn.progressive import ConversionSettings
 from tests.images.test_idx import mnist
 
 
@@ -58,3 +65,25 @@ def test_mistakes_are_one_line(tmp_path, capsys):
     arguments[0:3] = ["train-images", "--model.layers", "9-784"]
     assert main([*arguments, str(tmp_path)]) == 1
     assert "to classify, the network needs 10 outputs, not 784" in capsys.readouterr().err
+
+
+def test_a_preset_changes_defaults_wherever_it_is_given(tmp_path):
+    """Files and options go before it."""
+    (tmp_path / "preset.yaml").write_text("preset: few-steps\nconversion: {window: 4, passes: 1}\n")
+    required = ["--model", "m", "--data.folder", "d", "--out", "o"]
+
+    def conversion(*options):
+        parser = ConfiguredParser()
+        convert_images.add_arguments(parser)
+        return parser.parse_args([*required, *options]).conversion
+
+    few = ConversionSettings(**PRESETS["few-steps"])
+    assert conversion("--preset", "few-steps") == few != ConversionSettings() == conversion()
+    assert conversion("--conversion.start", "0.25", "--preset=few-steps") == replace(few, start=0.25)
+    assert conversion("--config", str(tmp_path / "preset.yaml")) == replace(few, window=4, passes=1)
+
+
+def test_unknown_presets_are_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["convert-images", "--model", "m", "--data.folder", "d", "--out", str(tmp_path / "o"), "--preset", "fast"])
+    assert "there is no preset 'fast'; take one of published, few-steps" in capsys.readouterr().err

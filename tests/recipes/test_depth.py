@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from separator.cli import train_images
+from separator.cli import convert_images, train_images
 from separator.cli.configured import settings_from
 from separator.cli.main import main
 from separator.models.feedforward import NETWORKS
+from separator.tasks.images.conversion import ImageConversionRun
 from separator.tasks.images.training import ImageTrainingSettings
 
 SCRIPT = Path(__file__).parents[2] / "recipes" / "cifar10" / "depth.sh"
 STAND_IN = """#!/usr/bin/env bash
 printf '%s\\n' "$*" >>"$NOTES"
 case "$*" in
-  train-images*) out=${*: -1} ;;
+  train-images* | convert-images*) out=${*: -1} ;;
   *) exit 0 ;;
 esac
 case "$*" in
@@ -57,8 +58,9 @@ def value(call, option):
 def test_every_network_is_trained_each_way_and_all_are_drawn(depth, tmp_path):
     status, error, calls = depth("--data", ".", "--options", "--device cpu")
     assert status == 0, error
-    *trainings, drawing = calls
-    assert len(trainings) == 9
+    *made, drawing = calls
+    trainings, conversions = ([call for call in made if call[0] == name] for name in ("train-images", "convert-images"))
+    assert (len(made), len(trainings), len(conversions)) == (12, 9, 3)
     seen = {(value(call, "--learning"), value(call, "--model.layers")) for call in trainings}
     networks = {NETWORKS[f"cifar10-vgg{n}"].replace("-d50", "") for n in (11, 13, 16)}
     assert seen == {(way, layers) for way in ("analog", "tandem", "surrogate") for layers in networks}
@@ -68,7 +70,10 @@ def test_every_network_is_trained_each_way_and_all_are_drawn(depth, tmp_path):
             "100",
             "cpu",
         ]
-    folders = {value(call, "--out") for call in trainings}
+    analog = {value(call, "--out") for call in trainings if value(call, "--learning") == "analog"}
+    assert {value(call, "--model").removesuffix("/ann.safetensors") for call in conversions} == analog
+    assert [value(call, "--conversion.max_epochs") for call in conversions] == ["10", "8", "7"]
+    folders = {value(call, "--out") for call in made}
     assert drawing[0] == "plot-curves" and {run.split("=")[1] for run in drawing[1:-2]} == folders
     assert drawing[1].split("=")[0] == "analog/VGG-11"
     assert drawing[-1] == str(tmp_path / "exp" / "curves.png")
@@ -96,16 +101,26 @@ def test_its_calls_are_those_that_the_commands_take(depth, tmp_path, capsys):
     assert (tmp_path / "exp" / "curves.png").stat().st_size > 0
 
 
+def test_its_conversions_are_those_that_the_command_takes(depth):
+    _, _, (*_, conversion, _) = depth("--data", ".", "--depths", "16", "--epochs", 12, "--convert-options", "--seed 3")
+    parser = convert_images.PARSER()
+    convert_images.add_arguments(parser)
+    settings = settings_from(parser.parse_args(conversion[1:]), ImageConversionRun)
+    assert (settings.seed, settings.data.kind, settings.conversion.window) == (3, "cifar10", 8)
+    assert settings.conversion.max_epochs == 1 and settings.conversion.batch_statistics
+    assert settings.conversion.readout == "potential"
+
+
 def test_what_diverges_is_left_out_and_what_fails_otherwise_ends_it(depth):
     status, error, calls = depth("--data", ".", "--depths", "11", failing="tandem-vgg11")
-    assert status == 0 and len(calls) == 4
-    assert [run.split("=")[0] for run in calls[-1][1:-2]] == ["analog/VGG-11", "surrogate/VGG-11"]
+    assert status == 0 and len(calls) == 5
+    assert [run.split("=")[0] for run in calls[-1][1:-2]] == ["analog/VGG-11", "surrogate/VGG-11", "progressive/VGG-11"]
     assert "VGG-11, tandem: no epoch was finished; it is left out" in error
     for other in (2, 130):
         status, _, calls = depth("--data", ".", "--depths", "16", failing="tandem-vgg16", status=other)
         assert status == other and len(calls) == 2
     status, error, calls = depth("--data", ".", "--depths", "13", failing="vgg13")
-    assert status == 1 and "no training has finished an epoch" in error and len(calls) == 3
+    assert status == 1 and "no training has finished an epoch" in error and len(calls) == 4
 
 
 @pytest.mark.parametrize(

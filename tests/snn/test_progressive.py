@@ -132,6 +132,20 @@ def test_stages_learn_from_batches_of_their_own(trained):
     assert losses[0][1] != losses[1][1]
 
 
+@pytest.mark.parametrize("moving", [False, True])
+def test_batch_norm_of_the_stage_under_conversion_learns_of_batches_if_asked_to(trained, moving):
+    run = engine(trained, batch_statistics=moving)
+    tandem = run.put_in_tandem(0)
+    norm = tandem.stage.norm
+    expected = norm.running_mean.clone()
+    if moving:
+        for x in TRAIN:
+            expected = (1 - norm.momentum) * expected + norm.momentum * tandem.stage.affine(run.network.scale(x)).mean(0)
+    optimiser = torch.optim.SGD(tandem.parameters(), 0.0)
+    run.train_epoch(optimiser, torch.optim.lr_scheduler.ConstantLR(optimiser))
+    assert torch.allclose(norm.running_mean, expected, atol=1e-6)
+
+
 class Noted(torch.optim.SGD):
     """Notes its parameters and the learning rate of every step."""
 

@@ -17,11 +17,11 @@ BEST: dict[Metric, Callable[[Sequence[float]], float]] = {"accuracy": max, "loss
 
 @dataclass(frozen=True)
 class Run:
-    """A training and where it is drawn."""
+    """A training or a conversion, and where it is drawn."""
 
     panel: str  # such as the way of learning
     line: str  # such as the network
-    folder: Path  # that the training wrote its log into
+    folder: Path  # that the training or conversion wrote its log into
 
     @classmethod
     def parse(cls, text: str) -> "Run":
@@ -39,7 +39,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Curve:
-    """What a training logged, by epoch from 1 on."""
+    """What a training or a conversion logged, by epoch."""
 
     epochs: tuple[int, ...]
     values: dict[str, tuple[float, ...]]  # by column, such as dev_loss; NaN where nothing was logged
@@ -55,19 +55,28 @@ class Curve:
 
 
 def read_curve(folder: Path) -> Curve:
-    """What a training wrote into `folder/csv`; where it was gone on with, epoch by epoch the last that was written.
+    """What a training wrote into `folder/csv`, or a conversion into `folder/progress.csv`.
+
+    Where a training was gone on with, it is epoch by epoch the last that was written. A conversion's epochs are counted on
+    through the stages, and a stage's last one is what the stage ended with; epoch 0 is the analog network.
 
     Raises:
         UserError: there is no log, or it is damaged.
     """
     rows: dict[int, dict[str, float]] = {}
+    logs = sorted(folder.glob("csv/version_*/metrics.csv"), key=lambda path: int(path.parent.name.split("_")[1]))
     try:
-        for version in sorted(folder.glob("csv/version_*/metrics.csv"), key=lambda path: int(path.parent.name.split("_")[1])):
-            with version.open(newline="", encoding="utf-8") as file:
-                for row in csv.DictReader(file):
-                    numbers = {name: float(value) for name, value in row.items() if value and name not in ("epoch", "step")}
-                    epoch = rows.setdefault(int(row["epoch"]) + 1, {})
-                    epoch |= numbers
+        for log in logs:
+            for row in _rows(log):
+                numbers = {name: float(value) for name, value in row.items() if value and name not in ("epoch", "step")}
+                epoch = rows.setdefault(int(row["epoch"]) + 1, {})
+                epoch |= numbers
+        if not logs and (folder / "progress.csv").exists():
+            for row in (row for row in _rows(folder / "progress.csv") if row["stage_epoch"] != "0"):
+                noted = {"dev_loss": float(row["dev_loss"])}
+                if row["dev_score"] != row["dev_loss"]:  # where it is the same, the score is the loss
+                    noted["dev_accuracy"] = float(row["dev_score"])
+                rows[int(row["epoch"])] = noted
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"the log of {folder} cannot be read ({error})") from error
     if not any("dev_loss" in row for row in rows.values()):
@@ -75,6 +84,11 @@ def read_curve(folder: Path) -> Curve:
     epochs = tuple(sorted(rows))
     columns = sorted({name for row in rows.values() for name in row})
     return Curve(epochs, {name: tuple(rows[epoch].get(name, math.nan) for epoch in epochs) for name in columns})
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def plot_curves(runs: Sequence[Run], picture: Path) -> Path:

@@ -12,6 +12,7 @@ from separator.models.card import read_card
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_network
 from separator.parallel import map_surviving
+from separator.snn.presets import preset
 from separator.snn.progressive import ConversionSettings
 from separator.tasks.images.batches import SCORES, Goal, ImageSettings
 from separator.tasks.images.conversion import ImageConversionRun, convert_images
@@ -20,10 +21,12 @@ from separator.tasks.images.sweep_report import ANALOG, COLUMNS, LABELS, Swept, 
 from separator.tasks.images.training import ImageOptimiserSettings, ImageTrainingSettings, train_images
 from separator.tasks.journal import Journal
 
-QUANTISED = "quantised"  # of a variant: its analog network is trained with as many levels of activation as there are steps
+# Of a variant, beside fields of `ConversionSettings`:
+PRESET = "preset"  # what the fields that it does not give are, in place of the common ones
+QUANTISED = "quantised"  # its analog network is trained with as many levels of activation as there are steps
 
 Log = Callable[[str], None]
-Variant = dict[str, Any]  # fields of `ConversionSettings` in place of the common ones, and `QUANTISED`
+Variant = dict[str, Any]  # fields of `ConversionSettings` in place of the common ones, `PRESET`, and `QUANTISED`
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ class ImageSweepSettings:
             UserError: a value cannot be.
         """
         variant = {name: value for name, value in self.variants[work.variant].items() if name != QUANTISED}
+        if PRESET in variant:
+            variant = preset(variant.pop(PRESET)) | variant
         known = {f.name: f.type for f in fields(ConversionSettings)}
         for name in variant:
             if name not in known:

@@ -4,7 +4,9 @@ import pytest
 from matplotlib.image import imread
 
 from separator.errors import UserError
+from separator.snn.report import Noted
 from separator.tasks.images.curves import Run, plot_curves, read_curve
+from separator.tasks.stage_reports import write_progress
 
 HEAD = "dev_accuracy,dev_loss,epoch,step,train_accuracy,train_loss\n"
 
@@ -66,6 +68,28 @@ def test_losses_are_taken_where_there_are_no_accuracies(tmp_path):
         "|  | auto | 3 | 0.05000 | 2 | 0.07000 | 0.03000 |",
         "|  | other | 1 | 2.00000 | 1 | 2.00000 | 1.50000 |",
     ]
+
+
+def test_a_conversion_is_a_curve_through_its_stages(tmp_path):
+    history = [
+        Noted(0, None, 0.8, {"dev": 75.0}),
+        Noted(0, 0, 0.9, {"dev": 60.0}),
+        Noted(0, 1, 0.7, {"dev": 76.0}),
+        Noted(0, 2, 0.8, {"dev": 73.0}),
+        Noted(1, None, 0.7, {"dev": 76.0}),
+        Noted(1, 0, 0.9, {"dev": 50.0}),
+        Noted(1, 1, 0.8, {"dev": 74.0}),
+    ]
+    write_progress(history, tmp_path, "accuracy (%)")
+    curve = read_curve(tmp_path)
+    assert curve.epochs == (0, 1, 2, 3)
+    assert curve.values == {"dev_loss": (0.8, 0.7, 0.7, 0.8), "dev_accuracy": (75, 76, 76, 74)}
+    losses = [Noted(0, None, 0.3, {"dev": 0.3}), Noted(0, 1, 0.2, {"dev": 0.2})]
+    write_progress(losses, tmp_path, "mean square error")
+    assert read_curve(tmp_path).values == {"dev_loss": (0.3, 0.2)}
+    (tmp_path / "progress.csv").write_text("epoch,dev_loss\n1,0.5\n")
+    with pytest.raises(UserError, match=f"the log of {tmp_path} cannot be read"):
+        read_curve(tmp_path)
 
 
 def test_mistakes_are_one_line_and_leave_nothing(tmp_path):
