@@ -30,6 +30,7 @@ Value = TypeVar("Value", int, float)
 STATE = "conversion.json"  # in the folder of a conversion: how far it is
 
 Loss = Callable[[nn.Module, Any], Tensor]  # (network, batch) -> scalar
+Measure = Callable[[nn.Module, Any], tuple[Tensor, Tensor]]  # (network, batch) -> loss and score, scalars
 ThresholdRule = Literal["percentile", "least-squares"]
 OptimiserFactory = Callable[[Mapping[str, nn.Parameter], float], torch.optim.Optimizer]  # (parameters, learning rate)
 
@@ -164,7 +165,8 @@ class ProgressiveTandemLearning:
         folder: for the state after each stage, from which an interrupted conversion goes on; None to keep none.
         log: called with one line of text at each event.
         optimiser: makes one for each stage, from the parameters by name.
-        score: of the network on a batch, as `loss`; noted after each epoch, of the dev batches and of those of `watched`.
+        measure: loss and score of the network on a batch, in one pass; scores are noted after each epoch, of the dev batches
+            and of those of `watched`. None for no scores.
         watched: other batches by name, of fixed content and order. Nothing is chosen by them.
     """
 
@@ -180,7 +182,7 @@ class ProgressiveTandemLearning:
         folder: Path | None = None,
         log: Callable[[str], None] = print,
         optimiser: OptimiserFactory = adam,
-        score: Loss | None = None,
+        measure: Measure | None = None,
         watched: Mapping[str, Batches] | None = None,
     ) -> None:
         check_convertible(stack)
@@ -189,7 +191,7 @@ class ProgressiveTandemLearning:
                 with in_stage(i):
                     kept_weights(stage, settings.fan_in)  # says what is wrong before anything is trained
         self.network, self.stack, self.loss, self.settings = network, stack, loss, settings
-        self.train_batches, self.score = train_batches, score
+        self.train_batches, self.measure = train_batches, measure
         self.held_out: dict[str, Batches] = {"dev": dev_batches, **(watched or {})}
         self.folder, self.log, self.optimiser = folder, log, optimiser
         self.reports: list[StageReport] = []
@@ -223,12 +225,11 @@ class ProgressiveTandemLearning:
         again = number >= len(self.stack.stages)
         if again:
             self._put_in_tandem_again(index, number)
-        before = self._dev_loss()
-        if not again:
-            self._note(number, None, before)
+            before = converted = self._look(number, 0)
+        else:
+            before = self._look(number, None)
             self.put_in_tandem(index)
-        converted = self._dev_loss()
-        self._note(number, 0, converted)
+            converted = self._look(number, 0)
         self.log(f"stage {index}: dev loss {before:.4f}, converted {converted:.4f}")
         tuned, epochs = self._tune(index, number, converted)
         tandem = self.stack.stages[index]
@@ -319,31 +320,33 @@ class ProgressiveTandemLearning:
         while epoch < self.settings.stage_epochs(number) and not patience.exhausted:
             epoch += 1
             self.train_epoch(optimiser, rate)
-            loss = self._dev_loss()
-            self._note(number, epoch, loss)
+            loss = self._look(number, epoch)
             if patience.improved(loss):
                 best = copy.deepcopy(self.network.state_dict())
             self.log(f"stage {index}, epoch {epoch}: dev loss {loss:.4f} (best {patience.best:.4f})")
         self.network.load_state_dict(best)
         return patience.best, epoch
 
-    def _dev_loss(self) -> float:
-        return self._mean("dev", self.loss)
+    def _look(self, number: int, epoch: int | None) -> float:
+        """How good the network is by now, which is noted; returns the loss on the dev batches."""
+        if self.measure is None:
+            (loss,), scores = self._means("dev", lambda network, batch: (self.loss(network, batch),)), {}
+        else:
+            means = {name: self._means(name, self.measure) for name in self.held_out}
+            loss, scores = means["dev"][0], {name: score for name, (_, score) in means.items()}
+        self.history.append(Noted(number, epoch, loss, scores))
+        return loss
 
     @torch.no_grad()
-    def _mean(self, subset: str, loss: Loss) -> float:
-        """Mean over the batches of a subset, in evaluation mode."""
+    def _means(self, subset: str, measure: Callable[[nn.Module, Any], tuple[Tensor, ...]]) -> list[float]:
+        """Means of what is measured over the batches of a subset, in evaluation mode."""
         self.network.eval()
-        losses = []
+        measured = []
         for batch, prefix in self._batches(subset, self.stack.converted):
             with self.stack.given_prefix(prefix):
-                losses.append(loss(self.network, batch))
-        return float(torch.stack(losses).mean())
-
-    def _note(self, number: int, epoch: int | None, loss: float) -> None:
-        score = self.score
-        scores = {} if score is None else {name: self._mean(name, score) for name in self.held_out}
-        self.history.append(Noted(number, epoch, loss, scores))
+                measured.append(torch.stack(measure(self.network, batch)))
+        means: list[float] = torch.stack(measured).mean(0).tolist()
+        return means
 
     @torch.no_grad()
     def _threshold(self, index: int) -> Tensor:

@@ -260,16 +260,16 @@ def test_bounds_of_quantised_activations_are_the_thresholds(trained):
 
 def test_epochs_are_noted_with_scores_of_what_is_watched(trained, tmp_path):
     test, run = batches(3, 2), engine(trained, max_epochs=2)
-    run.score, run.held_out["test"] = loss, test
+    run.measure, run.held_out["test"] = lambda network, x: (loss(network, x), 1 + loss(network, x)), test
     reports = run.run()
     assert [(noted.stage, noted.epoch) for noted in run.history] == [(i, e) for i in range(3) for e in (None, 0, 1, 2)]
-    assert all(noted.scores["dev"] == noted.loss for noted in run.history)
+    assert all(noted.scores["dev"] == pytest.approx(1 + noted.loss) for noted in run.history)
     tuned = [min(noted.loss for noted in run.history if noted.stage == i and noted.epoch is not None) for i in range(3)]
     assert tuned == [report.loss_tuned for report in reports]
     best = next(noted for noted in run.history if noted.stage == 2 and noted.epoch is not None and noted.loss == tuned[2])
     with torch.no_grad():
         after = float(torch.stack([loss(run.network.eval(), x) for x in test]).mean())
-    assert best.scores["test"] == pytest.approx(after, rel=1e-6)
+    assert best.scores["test"] == pytest.approx(1 + after, rel=1e-6)
     rows = progress_rows(run.history)
     assert [row["epoch"] for row in rows] == [0, 0, 1, 2, 2, 2, 3, 4, 4, 4, 5, 6]
     plot_progress(run.history, tmp_path / "progress.png", "loss")

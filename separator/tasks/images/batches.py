@@ -38,6 +38,7 @@ class ImageSettings:
     shift: int = 0  # training pictures are shifted by up to so many pixels, zeros moving in
     train_limit: int | None = None  # at most so many training images, the first ones
     test_limit: int | None = None
+    watched: int | None = None  # conversions: test images scored after each epoch, the first ones; null for all
     resize: int = 256  # kind folder: pixels that the shorter side of a picture is scaled to
     crop: int = 224  # kind folder: pixels of a side of the square in the centre that is seen
     random_crop: bool = False  # kind folder: in training, a part of random place, size and shape, scaled to the square
@@ -46,7 +47,8 @@ class ImageSettings:
     def __post_init__(self) -> None:
         if self.batch < 2:
             raise UserError(f"a batch has at least 2 images, not {self.batch}")
-        if self.dev_batch < 1 or any(limit is not None and limit < 1 for limit in (self.train_limit, self.test_limit)):
+        limits = (self.train_limit, self.test_limit, self.watched)
+        if self.dev_batch < 1 or any(limit is not None and limit < 1 for limit in limits):
             raise UserError("dev_batch and limits are at least 1")
         if self.shift < 0 or (self.workers is not None and self.workers < 0):
             raise UserError("shift and workers are at least 0")
@@ -155,9 +157,15 @@ def output_loss(goal: Goal, outputs: Tensor, batch: Batch) -> Tensor:
     return F.cross_entropy(outputs, labels) if goal == "classify" else F.mse_loss(outputs, pictures.flatten(1))
 
 
-def batch_score(goal: Goal) -> Callable[[nn.Module, Batch], Tensor]:
-    """What results are given in: of a network on a batch, accuracy in %, or mean square error."""
-    return image_loss(goal) if goal == "reconstruct" else lambda network, batch: accuracy(network(batch[0]), batch[1])
+def image_measure(goal: Goal) -> Callable[[nn.Module, Batch], tuple[Tensor, Tensor]]:
+    """What is minimised and what results are given in, accuracy in % or mean square error: of a network on a batch, scalars."""
+
+    def measure(network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        outputs = network(batch[0])
+        loss = output_loss(goal, outputs, batch)
+        return loss, accuracy(outputs, batch[1]) if goal == "classify" else loss
+
+    return measure
 
 
 def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from separator.models.files import load_network, save_model
 from separator.snn.hardware import HardwareProfile
 from separator.snn.progressive import ConversionSettings, ProgressiveTandemLearning
 from separator.tasks.devices import resolve_device
-from separator.tasks.images.batches import SCORES, Goal, ImageBatches, ImageSettings, batch_score, image_loss, score
+from separator.tasks.images.batches import SCORES, Goal, ImageBatches, ImageSettings, image_loss, image_measure, score
 from separator.tasks.images.fit import check_fit
 from separator.tasks.images.training import epoch_seed, train_batches
 from separator.tasks.stage_reports import convert_with_reports
@@ -72,8 +72,8 @@ def convert_images(run: ImageConversionRun, folder: Path, log: Callable[[str], N
         settings=conversion,
         folder=folder,
         log=log,
-        score=batch_score(goal),
-        watched={"test": ImageBatches(images.test, run.data.dev_batch, device=device)},
+        measure=image_measure(goal),
+        watched={"test": ImageBatches(images.test.take(slice(run.data.watched)), run.data.dev_batch, device=device)},
     )
     stages = convert_with_reports(engine, folder, SCORES[goal])
     facts = {

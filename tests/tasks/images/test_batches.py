@@ -5,7 +5,7 @@ from torch import nn
 
 from separator.errors import UserError
 from separator.images.labelled import LabelledImages
-from separator.tasks.images.batches import ImageBatches, ImageSettings, image_loss, score
+from separator.tasks.images.batches import ImageBatches, ImageSettings, image_loss, image_measure, score
 
 RNG = np.random.default_rng(0)
 
@@ -80,10 +80,18 @@ def test_scores_are_of_all_images():
     assert image_loss("reconstruct")(Fixed(answers), batch).item() == pytest.approx(expected, rel=1e-5)
     logarithms = outputs.double().log_softmax(1)[range(30), images.labels]
     assert image_loss("classify")(Fixed(outputs), batch).item() == pytest.approx(-logarithms.mean().item(), rel=1e-5)
+    measured = {
+        goal: image_measure(goal)(Fixed(given), batch) for goal, given in (("classify", outputs), ("reconstruct", answers))
+    }
+    assert [value.item() for value in measured["reconstruct"]] == pytest.approx([expected, expected], rel=1e-5)
+    assert [value.item() for value in measured["classify"]] == pytest.approx(
+        [-logarithms.mean().item(), 100 * right / 30], rel=1e-5
+    )
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"batch": 1}, {"shift": -1}, {"train_limit": 0}, {"dev_batch": 0}, {"kind": "folder", "workers": -1}]
+    "wrong",
+    [{"batch": 1}, {"shift": -1}, {"train_limit": 0}, {"watched": 0}, {"dev_batch": 0}, {"kind": "folder", "workers": -1}],
 )
 def test_impossible_settings_are_refused(tmp_path, wrong):
     with pytest.raises(UserError, match="at least"):
