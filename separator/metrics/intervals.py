@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import binomtest, sem
+from scipy.stats import t as student
 
 CONFIDENCE = 0.95
 QUANTILE = 1.959963984540054  # of the normal distribution
@@ -23,6 +24,11 @@ class Interval:
     def around(cls, value: float, half: float) -> "Interval":
         """Of a value and half of the width."""
         return cls(value, value - half, value + half)
+
+    @property
+    def half(self) -> float:
+        """Half of the width of the interval."""
+        return (self.high - self.low) / 2
 
     def __mul__(self, factor: float) -> "Interval":
         return Interval(self.value * factor, self.low * factor, self.high * factor)
@@ -48,6 +54,7 @@ def share_difference(hits: NDArray[np.bool_], baseline: NDArray[np.bool_]) -> In
 
 
 def mean(values: NDArray[np.float64]) -> Interval:
-    """Mean of values (N,), of which there are many; of a single one, the interval is unknown (NaN)."""
-    half = QUANTILE * float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    """Mean of values (N,), with Student's interval; of a single value, the interval is unknown (NaN)."""
+    several = len(values) > 1
+    half = float(student.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * sem(values)) if several else math.nan
     return Interval.around(float(values.mean()), half)

@@ -57,9 +57,10 @@ def test_intervals_of_differences_hold_as_often_as_they_say():
     assert 930 <= held <= 980
 
 
-def test_means_of_many_values():
-    values = np.random.default_rng(1).exponential(size=50)
-    half = Z * statistics.stdev(values) / math.sqrt(50)
+@pytest.mark.parametrize(("count", "quantile"), [(5, 2.776445), (50, 2.009575), (100_000, Z)])  # from a printed table
+def test_means(count, quantile):
+    values = np.random.default_rng(1).exponential(size=count)
+    half = quantile * statistics.stdev(values) / math.sqrt(count)
     found = mean(values)
     assert (found.value, found.low, found.high) == pytest.approx((values.mean(), values.mean() - half, values.mean() + half))
     assert mean(values[:1]).value == values[0] and math.isnan(mean(values[:1]).low)

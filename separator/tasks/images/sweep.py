@@ -119,7 +119,7 @@ def sweep_images(settings: ImageSweepSettings, folder: Path, log: Log = print) -
     """Train and convert, or go on with what `folder` has; returns the table.
 
     `folder` receives the models, in a folder for each seed, and, as FIELD.csv, FIELD.md and FIELD.png, the results, written
-    anew after each conversion.
+    anew after each conversion. They are of all sweeps of the same field into the folder.
 
     Raises:
         UserError: of training and of conversion; `folder` holds networks that were made with other settings.
@@ -129,7 +129,6 @@ def sweep_images(settings: ImageSweepSettings, folder: Path, log: Log = print) -
         _check_analog(settings, folder, network)
     for work in settings.conversions():
         _check_converted(settings, folder, work)
-    swept = Swept(settings.goal, settings.vary, settings.values, list(settings.variants), settings.seeds)
     journal = Journal(folder / f"{settings.vary}.csv", ("seed", "variant", settings.vary), COLUMNS)
     missing = [work for work in settings.conversions() if journal.find(_key(settings, work)) is None]
     analog = settings.analog(missing)
@@ -144,9 +143,9 @@ def sweep_images(settings: ImageSweepSettings, folder: Path, log: Log = print) -
     for done, row in _done(_convert, [_Task(settings, folder, work) for work in missing], settings.jobs, log):
         log(f"{done.label}: {SCORES[settings.goal]} {row['score']:.5g}")
         journal.add([_key(settings, done.work) | row])
-        write_sweep(swept, journal, folder)
+        write_sweep(_swept(settings, journal), folder)
     journal.finish()
-    write_sweep(swept, journal, folder)
+    write_sweep(_swept(settings, journal), folder)
     return folder / f"{settings.vary}.md"
 
 
@@ -172,6 +171,10 @@ def _done(work: Callable[..., Any], tasks: Iterable[_Task], jobs: int, log: Log)
             yield task, work(task, log)
         return
     yield from map_surviving(work, tasks, jobs)
+
+
+def _swept(settings: ImageSweepSettings, journal: Journal) -> Swept:
+    return Swept(settings.goal, settings.vary, list(journal.rows.values()), list(settings.variants))
 
 
 def _key(settings: ImageSweepSettings, work: Conversion) -> dict[str, object]:

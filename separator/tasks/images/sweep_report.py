@@ -1,15 +1,17 @@
 """Results of a sweep over conversions, as a table and as a picture (Wu et al. 2021, Tables 2 and 3, Fig. 6)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import inf
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
+import numpy as np
+
 from separator.atomic import atomic_path, write_text
+from separator.metrics.intervals import Interval, mean
 from separator.tasks.images.batches import SCORES, Goal
-from separator.tasks.journal import Journal
+from separator.tasks.journal import Row
 
 ANALOG = "ann"  # in place of a value: the network before conversion
 COLUMNS = ("score", "epochs", "operations")
@@ -17,83 +19,74 @@ LABELS = {"window": "time window", "patience": "patience", "weight_bits": "weigh
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Mean of several runs, and half of its 95 % interval by their standard deviation; 0 of a single run."""
-
-    mean: float
-    half: float
-    runs: int
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Spread":
-        """Of the values of several runs."""
-        half = 1.96 * stdev(values) / sqrt(len(values)) if len(values) > 1 else 0.0
-        return cls(mean(values), half, len(values))
-
-
-Summary = dict[str, Spread]  # by value, ANALOG first
-
-
-@dataclass(frozen=True)
 class Swept:
-    """What was varied."""
+    """What a sweep, or several into the same folder, came to."""
 
     goal: Goal
     vary: str  # one of `LABELS`
-    values: Sequence[float]
-    variants: Sequence[str]
-    seeds: int
+    rows: Sequence[Row]  # of the journal
+    last: Sequence[str] = ()  # variants that come behind the others, in this order
 
-    def summary(self, journal: Journal, variant: str, column: str) -> Summary:
-        """A column of a variant by value, the ANN's first, over the seeds that have it."""
-        by_value: dict[str, list[float]] = {}
-        for name in (ANALOG, *(f"{float(value):.6g}" for value in self.values)):
-            keys = ({"seed": s, "variant": "" if name == ANALOG else variant, self.vary: name} for s in range(self.seeds))
-            found = [float(row[column]) for row in map(journal.find, keys) if row is not None and row[column]]
-            if found:
-                by_value[name] = found
-        return {name: Spread.of(values) for name, values in by_value.items()}
+    @property
+    def variants(self) -> list[str]:
+        """All that were converted."""
+        found = {row["variant"] for row in self.rows} - {""}
+        return [*sorted(found - set(self.last)), *(variant for variant in self.last if variant in found)]
+
+    def runs(self, variant: str) -> dict[str, list[Row]]:
+        """Rows of a variant by value, 0 first, then the largest; of the analog networks, by ANALOG."""
+        by_value: dict[str, list[Row]] = {}
+        for row in self.rows:
+            if row["variant"] == variant:
+                by_value.setdefault(row[self.vary], []).append(row)
+        return dict(sorted(by_value.items(), key=lambda item: -inf if item[0] in (ANALOG, "0") else -float(item[0])))
 
 
-def write_sweep(swept: Swept, journal: Journal, folder: Path) -> None:
+def column(runs: Sequence[Row], name: str) -> Interval | None:
+    """Mean of a column over the runs that have it, with its interval; None if none has."""
+    values = [float(row[name]) for row in runs if row[name]]
+    return mean(np.array(values)) if values else None
+
+
+def write_sweep(swept: Swept, folder: Path) -> None:
     """Write the table and the picture of what there is so far."""
-    results = {variant: {column: swept.summary(journal, variant, column) for column in COLUMNS} for variant in swept.variants}
-    write_text(folder / f"{swept.vary}.md", to_markdown(swept, results))
+    write_text(folder / f"{swept.vary}.md", to_markdown(swept))
     with atomic_path(folder / f"{swept.vary}.png") as temporary:
-        plot(swept, results, temporary)
+        plot(swept, temporary)
 
 
-def to_markdown(swept: Swept, results: Mapping[str, Mapping[str, Summary]]) -> str:
+def to_markdown(swept: Swept) -> str:
     """The table: the ANN, then a row for each variant and value.
 
     Differences are from the ANN, or where bits of weights are varied from floating point, as in the paper's Table 2.
     """
     digits = 2 if swept.goal == "classify" else 5
-    base = "0" if swept.vary == "weight_bits" and 0 in swept.values else ANALOG
-    against = "against the ANN" if base == ANALOG else "against floating point"
+    analog, floating = swept.runs(""), swept.vary == "weight_bits" and any(row[swept.vary] == "0" for row in swept.rows)
+    against = "against floating point" if floating else "against the ANN"
     head = [LABELS[swept.vary], SCORES[swept.goal], against, "epochs", "synaptic operations / MACs", "runs"]
     lines = [f"| system | {' | '.join(head)} |", "|---|" + "---:|" * len(head)]
-    for number, (variant, columns) in enumerate(results.items()):
-        reference = columns["score"].get(base)
-        for name, score in columns["score"].items():
-            if name == ANALOG and number:
-                continue
-            change = "" if name == base or reference is None else f"{score.mean - reference.mean:+.{digits}f}"
-            operations, epochs = columns["operations"].get(name), columns["epochs"].get(name)
+    for number, variant in enumerate(swept.variants):
+        converted = swept.runs(variant)
+        base = converted.get("0", []) if floating else analog.get(ANALOG, [])
+        reference = column(base, "score")
+        for name, runs in ((analog if number == 0 else {}) | converted).items():
+            score, operations, epochs = (column(runs, one) for one in ("score", "operations", "epochs"))
+            assert score is not None  # each row has one
+            change = "" if runs is base or reference is None else f"{score.value - reference.value:+.{digits}f}"
             cells = [
                 "ANN" if name == ANALOG else variant,
                 "" if name == ANALOG else "float" if swept.vary == "weight_bits" and name == "0" else name,
-                f"{score.mean:.{digits}f} ± {score.half:.{digits}f}",
+                f"{score.value:.{digits}f}" + (f" ± {score.half:.{digits}f}" if len(runs) > 1 else ""),
                 change,
-                "" if epochs is None else f"{epochs.mean:.0f}",
-                "" if operations is None else f"{operations.mean:.3f}",
-                str(score.runs),
+                "" if epochs is None else f"{epochs.value:.0f}",
+                "" if operations is None else f"{operations.value:.3f}",
+                str(len(runs)),
             ]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def plot(swept: Swept, results: Mapping[str, Mapping[str, Summary]], path: Any) -> None:
+def plot(swept: Swept, path: Any) -> None:
     """Score, operations and epochs over what was varied, as a picture (the layout of the paper's Fig. 6)."""
     from matplotlib.figure import Figure
 
@@ -103,20 +96,21 @@ def plot(swept: Swept, results: Mapping[str, Mapping[str, Summary]], path: Any) 
         "operations": "synaptic operations / MACs of the ANN",
         "epochs": "epochs of conversion",
     }
-    for axes, (column, label) in zip(figure.subplots(1, 3), labels.items(), strict=True):
-        for variant, columns in results.items():
-            spreads = {float(name): spread for name, spread in columns[column].items() if name != ANALOG}
-            places = sorted(spreads)
-            means, halves = ([getattr(spreads[place], part) for place in places] for part in ("mean", "half"))
-            axes.errorbar(places, means, halves, fmt="o-", capsize=3, label=variant)
-        analog = next(iter(results.values()))["score"].get(ANALOG)
-        if column == "score":
+    analog = column(swept.runs("").get(ANALOG, []), "score")
+    places = sorted({float(row[swept.vary]) for row in swept.rows if row["variant"]})
+    for axes, (name, label) in zip(figure.subplots(1, 3), labels.items(), strict=True):
+        for variant in swept.variants:
+            found = {float(value): column(runs, name) for value, runs in swept.runs(variant).items()}
+            known = {place: found[place] for place in places if found.get(place) is not None}
+            means, halves = ([getattr(interval, part) for interval in known.values()] for part in ("value", "half"))
+            axes.errorbar(list(known), means, halves, fmt="o-", capsize=3, label=variant)
+        if name == "score":
             if analog is not None:
-                axes.axhline(analog.mean, linestyle="--", color="grey", label="ANN")
+                axes.axhline(analog.value, linestyle="--", color="grey", label="ANN")
             axes.legend(fontsize="small")
         axes.set(xlabel=LABELS[swept.vary], ylabel=label)
         if swept.vary == "window":
             axes.set_xscale("log", base=2)
-            axes.set_xticks(swept.values, [f"{value:g}" for value in swept.values])
+            axes.set_xticks(places, [f"{place:g}" for place in places])
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120, format="png")

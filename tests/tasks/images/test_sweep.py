@@ -12,7 +12,7 @@ from separator.tasks.images import sweep
 from separator.tasks.images.batches import ImageBatches, ImageSettings, score
 from separator.tasks.images.evaluation import operations_ratio
 from separator.tasks.images.sweep import ImageSweepSettings, sweep_images
-from separator.tasks.images.sweep_report import Spread, Swept, to_markdown
+from separator.tasks.images.sweep_report import Swept, to_markdown
 from separator.tasks.images.training import ImageOptimiserSettings
 from tests.images.test_folder import tree
 from tests.images.test_idx import mnist
@@ -111,21 +111,29 @@ def test_pictures_in_folders_are_swept_over(settings, tmp_path):
     assert float(rows["4"]["operations"]) == pytest.approx(operations_ratio(network, test, 4), rel=1e-4)
 
 
-def test_spread_is_the_interval_of_the_mean():
-    assert Spread.of([1.0, 3.0]) == Spread(2.0, pytest.approx(1.96), 2)
-    assert Spread.of([5.0]).half == 0
+def rows(vary, *scores):
+    """Of a journal, from (variant, value, score)."""
+    return [{"variant": v, vary: x, "score": str(score), "epochs": "", "operations": ""} for v, x, score in scores]
 
 
 def test_bits_of_weights_are_compared_with_floating_point():
-    spreads = {"ann": Spread(99.5, 0, 2), "0": Spread(99.25, 0.1, 2), "4": Spread(99.0, 0.1, 2)}
-    swept = Swept("classify", "weight_bits", [0, 4], ["snn"], 2)
-    table = to_markdown(swept, {"snn": {"score": spreads, "epochs": {}, "operations": {}}}).splitlines()
+    found = (("", "ann", 99.5), ("snn", "4", 99.0), ("snn", "0", 99.2), ("snn", "0", 99.3), ("snn", "8", 99.2))
+    table = to_markdown(Swept("classify", "weight_bits", rows("weight_bits", *found))).splitlines()
     assert "against floating point" in table[0]
     assert [line.split("|")[2:5] for line in table[2:]] == [
-        ["  ", " 99.50 ± 0.00 ", " +0.25 "],
-        [" float ", " 99.25 ± 0.10 ", "  "],
-        [" 4 ", " 99.00 ± 0.10 ", " -0.25 "],
+        ["  ", " 99.50 ", " +0.25 "],
+        [" float ", " 99.25 ± 0.64 ", "  "],  # Student's t of one degree of freedom, 12.706, times 0.05
+        [" 8 ", " 99.20 ", " -0.05 "],
+        [" 4 ", " 99.00 ", " -0.25 "],
     ]
+
+
+def test_sweeps_into_the_same_folder_come_into_one_table(settings, tmp_path):
+    one = replace(settings, seeds=1, values=[2], variants={"b": {}})
+    sweep_images(one, tmp_path, lambda line: None)
+    table = sweep_images(replace(one, values=[4], variants={"a": {"start": 0.5}, "c": {}}), tmp_path, lambda line: None)
+    cells = [line.split("|")[1:3] for line in table.read_text().splitlines()[2:]]
+    assert cells == [[" ANN ", "  "], [" b ", " 2 "], [" a ", " 4 "], [" c ", " 4 "]]
 
 
 def test_what_cannot_be_varied_is_refused(settings):
