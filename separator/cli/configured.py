@@ -35,7 +35,7 @@ def add_device_and_threads(parser: jsonargparse.ArgumentParser, device: str) -> 
 
 def add_conversion(parser: jsonargparse.ArgumentParser) -> None:
     """How a stack is converted."""
-    from separator.snn.progressive import ConversionSettings
+    from separator.snn.settings import ConversionSettings
 
     parser.add_argument("--preset", type=str | None, default=None, help=f"defaults of the conversion: {' or '.join(PRESETS)}")
     parser.add_class_arguments(ConversionSettings, "conversion")

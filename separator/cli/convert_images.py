@@ -3,6 +3,7 @@ r"""Convert a trained network for images to spikes by progressive tandem learnin
   separator convert-images --config recipes/mnist-autoencoder/conf/ptl.yaml --model exp/autoencoder/ann.safetensors \
       --data.folder DIR --out exp/autoencoder/ptl
   separator convert-images --model exp/mnist/ann.safetensors --data.folder MNIST --conversion.window 16 --out exp/mnist/ptl-16
+  separator convert-images ... --conversion.window 4 --preset few-steps    # all that helps at few time steps
   separator convert-images ... --hardware.weight_bits 4 --hardware.fan_in 256 --hardware.neurons 16384    # to fit a chip
 
 Every value of the configuration can be given on the command line. A folder that already holds a conversion is gone on with.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from separator.errors import UserError
 from separator.snn.activity import record_activity
 from separator.snn.fan_in import fan_in
-from separator.snn.progressive import ConversionSettings
+from separator.snn.settings import ConversionSettings
 from separator.snn.stack import Stack
 
 

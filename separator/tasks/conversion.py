@@ -13,7 +13,8 @@ from separator.atomic import make_folder
 from separator.errors import UserError
 from separator.models import load_model, save_model
 from separator.models.tasnet import TasNet
-from separator.snn.progressive import Batches, ConversionSettings, ProgressiveTandemLearning
+from separator.snn.progressive import Batches, ProgressiveTandemLearning
+from separator.snn.settings import ConversionSettings
 from separator.tasks.devices import resolve_device
 from separator.tasks.levels import output_gain
 from separator.tasks.optimisers import OptimiserName, make_optimiser

@@ -29,7 +29,7 @@ def measure_step(case: "Case") -> dict[str, Any]:
     import torch
 
     from separator.snn.execution import execution
-    from separator.snn.progressive import ConversionSettings
+    from separator.snn.settings import ConversionSettings
     from separator.tasks.conversion import conversion_engine
     from separator.tasks.measurement import fastest
 

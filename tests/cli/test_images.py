@@ -8,7 +8,7 @@ from separator.cli.configured import ConfiguredParser
 from separator.cli.main import main
 from separator.models.files import load_network
 from separator.snn.presets import PRESETS
-from separator.snn.progressive import ConversionSettings
+from separator.snn.settings import ConversionSettings
 from tests.images.test_idx import mnist
 
 

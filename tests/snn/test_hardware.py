@@ -8,7 +8,7 @@ from torch import nn
 
 from separator.errors import UserError
 from separator.snn.hardware import HardwareProfile, needed_bits
-from separator.snn.progressive import ConversionSettings
+from separator.snn.settings import ConversionSettings
 from separator.snn.spiking import Dynamics
 from tests.snn.nets import conv2d_stack
 

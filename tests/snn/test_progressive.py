@@ -8,9 +8,10 @@ from torch import nn
 
 from separator.errors import UserError
 from separator.snn.fan_in import fan_in
-from separator.snn.progressive import STATE, ConversionSettings, Patience, ProgressiveTandemLearning, adam, check_convertible
+from separator.snn.progressive import STATE, Patience, ProgressiveTandemLearning, adam, check_convertible
 from separator.snn.quantised import BOUND, QuantisedReLU
 from separator.snn.report import plot, plot_progress, progress_rows, to_markdown
+from separator.snn.settings import ConversionSettings
 from separator.snn.spiking import SpikingStage
 from separator.snn.stack import Stack
 from separator.snn.stage import Stage

@@ -9,7 +9,7 @@ import torch
 from separator.errors import UserError
 from separator.models import ModelCard, load_model, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
-from separator.snn.progressive import ConversionSettings
+from separator.snn.settings import ConversionSettings
 from separator.tasks.conversion import ConversionRun, convert
 from separator.tasks.training import (
     CardSettings,

@@ -11,7 +11,8 @@ from separator.errors import UserError
 from separator.models.feedforward import FeedForward
 from separator.models.files import load_network, save_model
 from separator.snn.hardware import HardwareProfile
-from separator.snn.progressive import ConversionSettings, ProgressiveTandemLearning
+from separator.snn.progressive import ProgressiveTandemLearning
+from separator.snn.settings import ConversionSettings
 from separator.tasks.devices import resolve_device
 from separator.tasks.images.batches import SCORES, Goal, ImageBatches, ImageSettings, image_loss, image_measure, score
 from separator.tasks.images.fit import check_fit

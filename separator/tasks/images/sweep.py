@@ -13,7 +13,7 @@ from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_network
 from separator.parallel import map_surviving
 from separator.snn.presets import preset
-from separator.snn.progressive import ConversionSettings
+from separator.snn.settings import ConversionSettings
 from separator.tasks.images.batches import SCORES, Goal, ImageSettings
 from separator.tasks.images.conversion import ImageConversionRun, convert_images
 from separator.tasks.images.evaluation import operations_ratio

@@ -7,7 +7,7 @@ from separator.errors import UserError
 from separator.models.feedforward import FeedForwardConfig
 from separator.models.files import load_network
 from separator.snn.activity import record_activity
-from separator.snn.progressive import ConversionSettings
+from separator.snn.settings import ConversionSettings
 from separator.tasks.images import sweep
 from separator.tasks.images.batches import ImageBatches, ImageSettings, score
 from separator.tasks.images.evaluation import operations_ratio

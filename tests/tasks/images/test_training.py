@@ -8,7 +8,7 @@ import torch
 from separator.errors import UserError
 from separator.models.feedforward import FeedForwardConfig
 from separator.models.files import load_model, load_network
-from separator.snn.progressive import ConversionSettings
+from separator.snn.settings import ConversionSettings
 from separator.tasks.images.batches import ImageSettings, score
 from separator.tasks.images.conversion import ImageConversionRun, convert_images
 from separator.tasks.images.training import (
