@@ -26,11 +26,12 @@ from separator.snn.kernels.compiled import compiled
 from separator.snn.kernels.geometry import Geometry
 from separator.snn.kernels.threads import in_threads
 from separator.snn.kernels.vectors import (
-    LANES,
     MOVED,
     ROWS_AT_ONCE,
     UNROLLED,
+    VECTOR,
     WORDS,
+    Vectors,
     add_rows,
     append_spiking,
     bits_set,
@@ -38,6 +39,7 @@ from separator.snn.kernels.vectors import (
     lane_order,
     move_rows,
     tell_runs,
+    vectors_for,
 )
 
 MOST_ROWS = 2**16 - 1  # inputs times taps whose numbers fit in 16 bits; one more number is for a row of zeros
@@ -45,7 +47,7 @@ POSITIONS = 32  # output positions of a job, at most
 LISTED = 2**22  # row numbers that a job has room for, if that is not less than one position can have
 CACHE_LINE = 64  # bytes
 KINDS = 3  # of events: a single spike, the begin of a run, its end
-# Rows of LANES bytes that runs must save for each output position and step, so that telling them from single spikes pays, and
+# Rows of weights that runs must save for each output position and step, so that telling them from single spikes pays, and
 # input positions that this is judged from.
 PAYS, SAMPLED = 48, 16
 
@@ -56,9 +58,10 @@ Integers = NDArray[np.int32]
 class EventLayer(NamedTuple):
     """A layer in integers, laid out for `fire_events`; outputs are padded to whole blocks with neurons that never fire."""
 
-    weight: NDArray[np.uint8]  # (blocks, planes, taps x inputs + 1, LANES); the last row is zeros, which may be added at will
+    weight: NDArray[np.uint8]  # (blocks, planes, taps x inputs + 1, lanes); the last row is zeros, which may be added at will
+    vectors: Vectors  # of each row
     excess: int  # of the planes' sum over the weight, per spike
-    bias: Integers  # (blocks x LANES,), current per time step
+    bias: Integers  # (blocks x lanes,), current per time step
     threshold: Integers
     start: Integers
     outputs: int  # C_out
@@ -76,16 +79,19 @@ def event_layer(weight: Integers, bias: Integers, threshold: Integers, start: In
     planes = int(np.abs(weight).max()).bit_length() // 8 + 1  # with a bit for the sign
     excess = 2 ** (8 * planes - 1)
     outputs = len(weight)
-    blocks = -(-outputs // LANES)
-    missing = (0, blocks * LANES - outputs)
-    rows = np.pad(weight, (missing, *[(0, 0)] * 3)).transpose(2, 3, 1, 0).reshape(-1, blocks, LANES)[..., lane_order()]
+    vectors = vectors_for(outputs)
+    lanes = len(vectors) * VECTOR
+    blocks = -(-outputs // lanes)
+    missing = (0, blocks * lanes - outputs)
+    rows = np.pad(weight, (missing, *[(0, 0)] * 3)).transpose(2, 3, 1, 0).reshape(-1, blocks, lanes)[..., lane_order(lanes)]
     raised = (rows.astype(np.int64) + excess).transpose(1, 0, 2)
-    laid_out = _on_cache_lines((blocks, planes, len(rows) + 1, LANES))
+    laid_out = _on_cache_lines((blocks, planes, len(rows) + 1, lanes))
     for plane in range(planes):
         laid_out[:, plane, :-1] = raised >> 8 * plane & 255
     laid_out[:, :, -1] = 0
     return EventLayer(
         laid_out,
+        vectors,
         excess,
         np.pad(bias, missing),
         np.pad(threshold, missing, constant_values=np.iinfo(np.int32).max),
@@ -101,7 +107,7 @@ def fire_events(words: Words, layer: EventLayer, geometry: Geometry, sizes: Sequ
     apart = dilation // gcd(stride, dilation)  # output columns that see common input columns are so far apart
     positions = max(1, min(POSITIONS, LISTED // (window * layer.weight.shape[2])))
     runs = min(apart, sizes[1]), -(-sizes[1] // (apart * positions))
-    numbers = layer.weight, layer.excess, layer.bias, layer.threshold, layer.start
+    numbers = layer.weight, layer.vectors, layer.excess, layer.bias, layer.threshold, layer.start
     words = np.ascontiguousarray(words)
     blocks, planes, rows, _ = layer.weight.shape
     kinds = KINDS if _events_saved(words, window) * (rows - 1) / words.shape[3] * blocks * planes >= PAYS else 1
@@ -139,7 +145,7 @@ def _events_saved(words, window):  # noqa: ANN001, ANN202
 
 @compiled
 def _fire(  # noqa: ANN202
-    first_job, last_job, words, weight, excess, bias, threshold, start,  # noqa: ANN001
+    first_job, last_job, words, weight, vectors, excess, bias, threshold, start,  # noqa: ANN001
     kernel, stride, before, dilation, window, kinds, apart, positions, runs, fired,  # noqa: ANN001
 ):  # fmt: skip
     _, height, width, inputs = words.shape
@@ -158,7 +164,8 @@ def _fire(  # noqa: ANN202
     selected = np.empty(positions * window * (rows + kinds * UNROLLED) + MOVED, np.uint16)
     begin = np.empty(positions * window * kinds + 1, np.int64)
     events = np.empty(positions * window * kinds, np.int64)
-    v, standing, packed = np.empty(LANES, np.int32), np.empty(LANES, np.int32), np.empty(LANES, np.uint32)
+    lanes = len(vectors) * VECTOR
+    v, standing, packed = np.empty(lanes, np.int32), np.empty(lanes, np.int32), np.empty(lanes, np.uint32)
     for job in range(first_job, last_job):
         image, y = job // (runs[0] * runs[1] * rows_out), job // (runs[0] * runs[1]) % rows_out
         first = job // runs[1] % runs[0] + job % runs[1] * positions * apart
@@ -207,9 +214,9 @@ def _fire(  # noqa: ANN202
                     end += 1
         begin[here * window * kinds] = end
         for block in range(blocks):  # 3. their sums, charge and spikes
-            o = block * LANES
+            o = block * lanes
             for p in range(here):
-                for n in range(LANES):
+                for n in range(lanes):
                     v[n], standing[n], packed[n] = start[o + n], 0, 0
                 going_on = 0  # runs
                 for t in range(window):
@@ -219,12 +226,13 @@ def _fire(  # noqa: ANN202
                     for kind in range(kinds):
                         sums = v if kind == 0 else standing
                         for plane in range(planes):
-                            plane_at = (block * planes + plane) * rows * LANES
+                            plane_at = (block * planes + plane) * rows * lanes
                             done = begin[at + kind]
                             while done < begin[at + kind + 1]:
                                 n = min(ROWS_AT_ONCE, begin[at + kind + 1] - done)
-                                add_rows(weight, plane_at, selected, done, n, sums, 0, 8 * plane, kind // 2)
+                                add_rows(weight, plane_at, selected, done, n, sums, 0, 8 * plane, kind // 2, vectors)
                                 done += n
-                    fire(v, 0, packed, 0, bias, o, standing, 0, threshold, o, excess * (events[at] + going_on), t)
-                for n in range(min(LANES, outputs - o)):
+                    less = excess * (events[at] + going_on)
+                    fire(v, 0, packed, 0, bias, o, standing, 0, threshold, o, less, t, vectors)
+                for n in range(min(lanes, outputs - o)):
                     fired[image, y, first + p * apart, o + n] = packed[n]

@@ -13,7 +13,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 VECTOR = 64  # bytes; machines with shorter vectors take several
-LANES = 128  # neurons whose sums are kept in registers; a row of weights has one byte for each
+LANES = 128  # neurons, at most, whose sums are kept in registers; a row of weights has one byte for each
 WORDS = 32  # that are searched for spikes at once
 MOVED = 32  # row numbers that are moved at once
 UNROLLED = 2  # rows that are added between two looks at whether there are more
@@ -27,9 +27,18 @@ OCTET, NUMBERS = ir.VectorType(INT16, 8), ir.VectorType(INT16, WORDS)
 SET_BITS = np.argsort(~np.arange(256)[:, None] >> np.arange(8) & 1, kind="stable").tolist()
 
 
-def lane_order() -> Any:
-    """Neuron of the block whose weight each byte of a row is, such that `add_rows` has the sums in order. Shape: (LANES,)."""
-    return np.arange(LANES).reshape(-1, 4, VECTOR // 4).transpose(0, 2, 1).ravel()
+# How many vectors a row has is told to compiled functions by the type of an argument, this tuple; its numbers mean nothing.
+Vectors = tuple[int, ...]
+
+
+def vectors_for(neurons: int) -> Vectors:
+    """Those of a row of a block for so many neurons, as many as LANES need if there are more."""
+    return (0,) * (min(LANES, -(-neurons // VECTOR) * VECTOR) // VECTOR)
+
+
+def lane_order(lanes: int) -> Any:
+    """Neuron of the block whose weight each byte of a row is, such that `add_rows` has the sums in order. Shape: (lanes,)."""
+    return np.arange(lanes).reshape(-1, 4, VECTOR // 4).transpose(0, 2, 1).ravel()
 
 
 def _constant(of: Any, value: int) -> Any:
@@ -177,11 +186,11 @@ def move_rows(typing_context: Any, rows: Any, rows_from: Any, added: Any, target
 @intrinsic
 def add_rows(
     typing_context: Any, weight: Any, weight_from: Any, rows: Any, rows_from: Any, n: Any, sums: Any, sums_from: Any,
-    shift: Any, taken: Any,
+    shift: Any, taken: Any, vectors: Any,
 ) -> Any:  # fmt: skip
     """Add `n` rows of `weight`, given by their numbers in `rows`, to `sums`, shifted to the left; take them if `taken` is 1.
 
-    A row has LANES bytes, each from 0 to 255, in `lane_order`; `n` is a multiple of UNROLLED, at most ROWS_AT_ONCE.
+    A row has so many vectors of bytes from 0 to 255, in `lane_order`; `n` is a multiple of UNROLLED, at most ROWS_AT_ONCE.
 
     Rows are added in registers: as numbers of 16 bits that are two bytes each, and once more the upper bytes alone. The sum
     of the upper bytes is right, and taking it from the other sum, where it has overflowed, leaves the sum of the lower ones.
@@ -191,9 +200,9 @@ def add_rows(
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _pointers(context, builder, signature, arguments)
         table, numbers, totals = pointer(0, 1), pointer(2, 3), pointer(5, 6)
-        vectors = range(LANES // VECTOR)
+        places = range(vectors.count)
         byte = _constant(SHORTS, 8)
-        both, upper = ([cgutils.alloca_once(builder, SHORTS) for _ in vectors] for _ in range(2))
+        both, upper = ([cgutils.alloca_once(builder, SHORTS) for _ in places] for _ in range(2))
         for register in (*both, *upper):
             builder.store(_constant(SHORTS, 0), register)
         turns = builder.udiv(arguments[4], _constant(ADDRESS, UNROLLED))
@@ -201,15 +210,15 @@ def add_rows(
             for k in range(UNROLLED):
                 place = builder.add(builder.mul(loop.index, _constant(ADDRESS, UNROLLED)), _constant(ADDRESS, k))
                 number = builder.zext(builder.load(builder.gep(numbers, [place])), ADDRESS)
-                row = builder.gep(table, [builder.mul(number, _constant(ADDRESS, LANES))])
-                for v in vectors:
+                row = builder.gep(table, [builder.mul(number, _constant(ADDRESS, vectors.count * VECTOR))])
+                for v in places:
                     start = builder.gep(row, [_constant(ADDRESS, v * VECTOR)])
                     pairs = builder.load(builder.bitcast(start, SHORTS.as_pointer()), align=1)
                     builder.store(builder.add(builder.load(both[v]), pairs), both[v])
                     builder.store(builder.add(builder.load(upper[v]), builder.lshr(pairs, byte)), upper[v])
         half, shifts = _constant(INTEGERS, 16), _repeated(builder, arguments[7], INTEGERS)
         sign = _repeated(builder, builder.neg(arguments[8]), INTEGERS)  # all ones to negate, as two's complement has it
-        for v in vectors:
+        for v in places:
             odd = builder.load(upper[v])
             even = builder.sub(builder.load(both[v]), builder.shl(odd, byte))
             pairs_of_sums = [builder.bitcast(sums, INTEGERS) for sums in (even, odd)]
@@ -221,22 +230,25 @@ def add_rows(
         return context.get_dummy_value()
 
     whole = types.intp
-    return types.void(weight, whole, rows, whole, whole, sums, whole, whole, whole), generate
+    return types.void(weight, whole, rows, whole, whole, sums, whole, whole, whole, vectors), generate
 
 
 @intrinsic
 def fire(
     typing_context: Any, v: Any, v_from: Any, packed: Any, packed_from: Any, current: Any, current_from: Any,
-    more: Any, more_from: Any, threshold: Any, threshold_from: Any, less: Any, step: Any,
+    more: Any, more_from: Any, threshold: Any, threshold_from: Any, less: Any, step: Any, vectors: Any,
 ) -> Any:  # fmt: skip
-    """Charge LANES neurons with two currents less something, compare, reset by subtraction, and pack the spikes of the step."""
+    """Charge neurons with two currents less something, compare, reset by subtraction, and pack the spikes of the step.
+
+    There are as many neurons as a row of so many vectors has bytes.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _pointers(context, builder, signature, arguments)
-        *arrays, less, step = [pointer(n, n + 1) for n in range(0, 10, 2)] + list(arguments[10:])
+        *arrays, less, step = [pointer(n, n + 1) for n in range(0, 10, 2)] + list(arguments[10:12])
         missing, bit = (_repeated(builder, x, INTEGERS) for x in (less, builder.shl(_constant(ADDRESS, 1), step)))
         nothing = _constant(INTEGERS, 0)
-        for n in range(LANES // INTEGERS.count):
+        for n in range(vectors.count * VECTOR // INTEGERS.count):
             addresses = [_vector(builder, array, INTEGERS, n) for array in arrays]
             v, packed, current, more, threshold = (builder.load(address, align=4) for address in addresses)
             charged = builder.add(v, builder.add(more, builder.sub(current, missing)))
@@ -246,4 +258,5 @@ def fire(
         return context.get_dummy_value()
 
     whole = types.intp
-    return types.void(v, whole, packed, whole, current, whole, more, whole, threshold, whole, whole, whole), generate
+    arrays = (v, whole, packed, whole, current, whole, more, whole, threshold, whole)
+    return types.void(*arrays, whole, whole, vectors), generate

@@ -91,21 +91,24 @@ def test_weights_of_every_size_count_in_full(largest):
 
 @pytest.mark.parametrize("inputs", [ROWS_AT_ONCE - 1, ROWS_AT_ONCE, ROWS_AT_ONCE + 1, 2 * ROWS_AT_ONCE, 2 * ROWS_AT_ONCE + 1])
 @pytest.mark.parametrize("largest", [2**7 - 1, 2**15 - 1])
-def test_sums_overflow_nowhere(inputs, largest):
+@pytest.mark.parametrize("outputs", [3, LANES])  # rows of one vector, and of several
+def test_sums_overflow_nowhere(inputs, largest, outputs):
     """All inputs spike at all steps, and all weights are the largest, the smallest or of bytes that add up to the most."""
-    weight = torch.tensor([largest, -largest, 2 ** (largest.bit_length() - 7) - 1])[:, None].expand(-1, inputs)
+    kinds = torch.tensor([largest, -largest, 2 ** (largest.bit_length() - 7) - 1])
+    weight = kinds[torch.arange(outputs) % len(kinds)][:, None].expand(-1, inputs)
     exact = weight.sum(1).abs().clamp(min=1)
     for threshold in (exact - 1, exact, exact + 1):
-        stage = spiking_stage(nn.Linear(inputs, 3), weight, 32, threshold=threshold.clamp(min=1))
+        stage = spiking_stage(nn.Linear(inputs, outputs), weight, 32, threshold=threshold.clamp(min=1))
         assert_equals_reference(stage, np.ones((32, 2, inputs), np.int64))
 
 
 @pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (1, 4), (2, 3), (4, 2), (6, 9), (5, 1), (1, 70)])
 @pytest.mark.parametrize("rate", [0.0, 0.2, 1.0])
-def test_layers_of_several_blocks_and_jobs(stride, dilation, rate):
+@pytest.mark.parametrize("outputs", [LANES // 2 - 3, LANES + 5])
+def test_layers_of_several_blocks_and_jobs(stride, dilation, rate, outputs):
     """Sizes that fill no block: of outputs, of words searched at once, of positions of a job, of rows added at once."""
     rng = np.random.default_rng(stride)
-    layer = nn.Conv1d(101, LANES + 5, 3, stride=stride, dilation=dilation, padding=dilation)
+    layer = nn.Conv1d(101, outputs, 3, stride=stride, dilation=dilation, padding=dilation)
     weight = torch.from_numpy(rng.integers(-127, 128, layer.weight.shape))
     bias, threshold = (torch.from_numpy(rng.integers(low, 900, len(weight))) for low in (-900, 1))
     stage = spiking_stage(layer, weight, 3, bias, threshold, 0.5)
