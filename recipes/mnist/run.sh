@@ -33,5 +33,5 @@ if runs 2 "few time steps"; then
   sweep "$exp" ann,ptl,preset
 fi
 if runs 3 "scores"; then
-  score "$exp" published-weight_bits-{0,8,4} preset-window-{16,8,4,2,1}
+  score "$exp" published-weight_bits-{0,8,4} {preset,sparse}-window-{16,8,4,2,1}
 fi

@@ -221,22 +221,36 @@ class ActivityPenalty:
     Of a stage in tandem that is its firing rate, which synaptic operations are proportional to. Of an analog one it is the
     density of its activation (after Hoyer 2004), which does not change when the stage is scaled, as the spike counts of a
     converted network do not (thresholds follow the activations): a penalty cannot be met by shrinking activations.
+
+    It is measured from now on, or within a `with` statement.
     """
 
     def __init__(self, stack: Stack) -> None:
         self.measured: list[Tensor] = []
+        self.hooks = []
         for stage in stack.stages:
             if isinstance(stage, TandemStage):
                 if stage.role != "readout":
-                    stage.register_forward_hook(self._rate)
-            elif isinstance(stage, Stage):
-                stage.register_forward_hook(lambda module, inputs, output: self.measured.append(density(output)))
+                    self.hooks.append(stage.register_forward_hook(self._rate))
+            elif isinstance(stage, Stage) and stage.rectified:
+                self.hooks.append(stage.register_forward_hook(self._density))
+
+    def __enter__(self) -> "ActivityPenalty":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Measure no more."""
+        for hook in self.hooks:
+            hook.remove()
+
+    def _density(self, stage: Stage, inputs: tuple[Tensor | Signal], output: Tensor) -> None:
+        self.measured.append(density(output))
 
     def _rate(self, stage: TandemStage, inputs: tuple[Signal], output: Signal) -> None:
         thresholds = per_channel(stage.threshold, output.activation)
         self.measured.append((output.activation / thresholds).mean() / stage.dynamics.window)
 
     def pop(self) -> Tensor:
-        """Mean over the stages since the last call."""
+        """Mean over the stages since the last call; 0 where there were none."""
         measured, self.measured = self.measured, []
-        return sum(measured[1:], measured[0]) / len(measured)
+        return torch.stack(measured).mean() if measured else torch.zeros(())

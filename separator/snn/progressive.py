@@ -5,6 +5,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from separator.atomic import atomic_path, write_text
 from separator.errors import UserError
+from separator.snn.activity import ActivityPenalty
 from separator.snn.fan_in import kept_weights, limit_fan_in
 from separator.snn.report import Noted, StageReport, agreement
 from separator.snn.settings import ConversionSettings
@@ -241,8 +243,10 @@ class ProgressiveTandemLearning:
         parameters = [p for group in optimiser.param_groups for p in group["params"]]
         self.network.train()
         for batch, prefix in self._batches("train", self.stack.converted):
-            with self.stack.given_prefix(prefix):
+            with self.stack.given_prefix(prefix), self._activity() as activity:
                 value = self.loss(self.network, batch)
+            if activity is not None:
+                value = value + self.settings.activity_penalty * activity.pop()
             optimiser.zero_grad()
             value.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(parameters, self.settings.clip)
@@ -273,25 +277,29 @@ class ProgressiveTandemLearning:
         return patience.best, epoch
 
     def _look(self, number: int, epoch: int | None) -> float:
-        """How good the network is by now, which is noted; returns the loss on the dev batches."""
-        if self.measure is None:
-            (loss,), scores = self._means("dev", lambda network, batch: (self.loss(network, batch),)), {}
-        else:
-            means = {name: self._means(name, self.measure) for name in self.held_out}
-            loss, scores = means["dev"][0], {name: score for name, (_, score) in means.items()}
+        """How good the network is by now, which is noted; returns the loss on the dev batches, with the penalty."""
+        means = {name: self._means(name) for name in (self.held_out if self.measure else ["dev"])}
+        loss, _, activity = means["dev"]
+        scores = {name: score for name, (_, score, _) in means.items()} if self.measure else {}
         self.history.append(Noted(number, epoch, loss, scores))
-        return loss
+        return loss + self.settings.activity_penalty * activity
 
     @torch.no_grad()
-    def _means(self, subset: str, measure: Callable[[nn.Module, Any], tuple[Tensor, ...]]) -> list[float]:
-        """Means of what is measured over the batches of a subset, in evaluation mode."""
+    def _means(self, subset: str) -> list[float]:
+        """Means of loss, score and activity over the batches of a subset, in evaluation mode."""
         self.network.eval()
         measured = []
         for batch, prefix in self._batches(subset, self.stack.converted):
-            with self.stack.given_prefix(prefix):
-                measured.append(torch.stack(measure(self.network, batch)))
+            with self.stack.given_prefix(prefix), self._activity() as activity:
+                loss, score = self.measure(self.network, batch) if self.measure else (self.loss(self.network, batch),) * 2
+            active = torch.zeros_like(loss) if activity is None else activity.pop().to(loss)
+            measured.append(torch.stack([loss, score, active]))
         means: list[float] = torch.stack(measured).mean(0).tolist()
         return means
+
+    def _activity(self) -> AbstractContextManager[ActivityPenalty | None]:
+        """Within, the activity of the stages that learn is measured, if there is a penalty on it."""
+        return ActivityPenalty(self.stack) if self.settings.activity_penalty else nullcontext()
 
     @torch.no_grad()
     def _threshold(self, index: int) -> Tensor:

@@ -24,6 +24,7 @@ class ConversionSettings:
     learn_thresholds: bool = False  # tune thresholds together with the weights
     mask_gradient: bool = False  # none to neurons that fire at every step; where thresholds learn it is so in any case
     batch_statistics: bool = False  # batch norm of the layer under conversion goes on normalising batches, and learns of them
+    activity_penalty: float = 0.0  # weight in the loss of how active stages that learn are; see `ActivityPenalty`
     readout: Readout = "rectified"
     schedule: Schedule = "pipelined"
     weight_bits: int | None = None  # of synaptic weights as signed integers; None for as many as float32 sums stay exact with
@@ -44,6 +45,8 @@ class ConversionSettings:
         if self.lr == [] or self.max_epochs == []:
             raise UserError("a learning rate or a number of epochs is missing")
         check_percentile(self.percentile)
+        if self.activity_penalty < 0:
+            raise UserError(f"the activity penalty is at least 0, not {self.activity_penalty}")
         if self.passes < 1 or (self.fan_in is not None and self.fan_in < 1):
             raise UserError("there are at least one pass over the stages and one incoming connection of a neuron")
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from separator.errors import UserError
+from separator.snn.activity import ActivityPenalty, record_activity
 from separator.snn.fan_in import fan_in
 from separator.snn.progressive import STATE, Patience, ProgressiveTandemLearning, adam, check_convertible
 from separator.snn.quantised import BOUND, QuantisedReLU
@@ -275,6 +276,29 @@ def test_epochs_are_noted_with_scores_of_what_is_watched(trained, tmp_path):
     assert [row["epoch"] for row in rows] == [0, 0, 1, 2, 2, 2, 3, 4, 4, 4, 5, 6]
     plot_progress(run.history, tmp_path / "progress.png", "loss")
     assert (tmp_path / "progress.png").stat().st_size > 1000
+
+
+def test_a_penalty_lowers_firing_rates_and_counts_for_what_is_best(trained):
+    """It is in the loss that is minimised and that epochs are judged by, not in the one that is noted."""
+    rates, noted = [], []
+    for penalty in (0.0, 2.0):
+        run = engine(trained, activity_penalty=penalty, passes=2)
+        reports = run.run()
+        with record_activity(run.stack) as activity:
+            dev_loss(run.network)
+        rates.append([layer.rate for layer in activity.layers[:-1]])
+        noted.append(run.history[-1].loss)
+        assert reports[-1].loss_tuned == pytest.approx(dev_loss(run.network), rel=1e-5)  # only the readout learns by then
+    assert all(penalised < 0.8 * free for free, penalised in zip(*rates, strict=True))
+    assert noted[1] > noted[0]
+    plain, penalised = (engine(trained, activity_penalty=penalty, max_epochs=0) for penalty in (0.0, 3.0))
+    before = [run.run()[0].loss_before for run in (plain, penalised)]
+    assert plain.history[0].loss == penalised.history[0].loss
+    network = Autoencoder()
+    network.load_state_dict(trained)
+    with torch.no_grad(), ActivityPenalty(network.eval().stack) as activity:
+        seen = [(loss(network, x), activity.pop())[1] for x in batches(2, 2)]
+    assert before[1] == pytest.approx(before[0] + 3.0 * float(torch.stack(seen).mean()))
 
 
 def test_conversion_with_other_settings_is_not_gone_on_with(trained, tmp_path):

@@ -200,7 +200,9 @@ def _check_analog(settings: ImageSweepSettings, folder: Path, network: Analog) -
         }
         made = read_card(file).scores["settings"]
         seen, wanted["data"] = _training_data(made["data"]), _training_data(asdict(settings.data))
-        _check_same(file, wanted, made | {"data": seen})
+        # What a card lacks was added since, and was as it is by default.
+        optimiser = asdict(ImageOptimiserSettings()) | made["optimiser"]
+        _check_same(file, wanted, made | {"data": seen, "optimiser": optimiser})
 
 
 def _check_converted(settings: ImageSweepSettings, folder: Path, work: Conversion) -> None:
@@ -208,7 +210,7 @@ def _check_converted(settings: ImageSweepSettings, folder: Path, work: Conversio
     if file.is_file():
         wanted = asdict(settings.settings_of(work))
         del wanted["keep_mb"], wanted["readout"]  # of the machine, and of the network
-        _check_same(file, wanted, read_card(file).conversion or {})
+        _check_same(file, wanted, asdict(ConversionSettings()) | (read_card(file).conversion or {}))
 
 
 def _check_same(file: Path, wanted: dict[str, Any], made: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from separator.images.labelled import ImageSet
 from separator.models.card import ModelCard
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import save_model
+from separator.snn.activity import ActivityPenalty
 from separator.snn.spiking import Dynamics
 from separator.snn.stack import Stack
 from separator.snn.surrogate import Surrogate, SurrogateName
@@ -41,6 +42,11 @@ class ImageOptimiserSettings:
 
     lr: float = 1e-3  # of Adam, divided by 10 at half time
     max_epochs: int = 100
+    activity_penalty: float = 0.0  # weight of the activity in the loss; see ActivityPenalty
+
+    def __post_init__(self) -> None:
+        if self.activity_penalty < 0:
+            raise UserError(f"the activity penalty is at least 0, not {self.activity_penalty}")
 
 
 @dataclass(frozen=True)
@@ -94,14 +100,22 @@ class ImageTraining(pl.LightningModule):
     def __init__(self, network: FeedForward, goal: Goal, optimiser: ImageOptimiserSettings) -> None:
         super().__init__()
         self.network, self.goal, self.settings = network, goal, optimiser
+        self.activity = ActivityPenalty(network.stack) if optimiser.activity_penalty else None
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of one batch."""
-        return self._step(batch, "train")
+        loss = self._step(batch, "train")
+        if self.activity is None:
+            return loss
+        activity = self.activity.pop()
+        self.log("activity", activity, on_epoch=True, on_step=False, batch_size=len(batch[0]))
+        return loss + self.settings.activity_penalty * activity
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Loss on images held out."""
         self._step(batch, "dev")
+        if self.activity is not None:
+            self.log("dev_activity", self.activity.pop(), batch_size=len(batch[0]))
 
     def _step(self, batch: Batch, part: str) -> Tensor:
         """Loss of a batch; means over an epoch, and of classifiers the accuracy in %, go to the log."""

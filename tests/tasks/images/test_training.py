@@ -8,8 +8,9 @@ import torch
 from separator.errors import UserError
 from separator.models.feedforward import FeedForwardConfig
 from separator.models.files import load_model, load_network
+from separator.snn.activity import ActivityPenalty
 from separator.snn.settings import ConversionSettings
-from separator.tasks.images.batches import ImageSettings, score
+from separator.tasks.images.batches import ImageBatches, ImageSettings, score
 from separator.tasks.images.conversion import ImageConversionRun, convert_images
 from separator.tasks.images.training import (
     ImageOptimiserSettings,
@@ -32,6 +33,20 @@ def settings(folder, goal="classify", epochs=2, **model):
     return ImageTrainingSettings(
         ImageSettings(folder, batch=16), config, goal, ImageOptimiserSettings(max_epochs=epochs), device="cpu"
     )
+
+
+def test_a_penalty_makes_activations_sparse(folder, tmp_path):
+    densities = []
+    for penalty in (0.0, 20.0):
+        run = settings(folder, epochs=6)
+        run = replace(run, optimiser=replace(run.optimiser, activity_penalty=penalty, lr=0.02))
+        network, _ = load_network(train_images(run, tmp_path / str(penalty), progress=False))
+        with torch.no_grad(), ActivityPenalty(network.stack) as activity:
+            network(next(iter(ImageBatches(run.data.read().train, 60)))[0])
+        densities.append(activity.pop().item())
+    assert densities[1] < 0.9 * densities[0]
+    with pytest.raises(UserError, match="at least 0, not -1"):
+        ImageOptimiserSettings(activity_penalty=-1)
 
 
 @pytest.mark.parametrize("goal", ["classify", "reconstruct"])
