@@ -7,7 +7,7 @@
 #   --download true          fetch them into that folder first
 #   --stage N --stop-stage N first and last stage to run:
 #                              1 as published, 16 time steps, weights in floating point and of 8 to 4 bits (Table 2),
-#                              2 with all that this project adds, 16 time steps to 1,
+#                              2 with all that this project adds, 16 time steps to 1, and with a penalty on firing rates,
 #                              3 scores and operations of the first networks
 #   --seeds N                networks trained, each converted in each way (5)
 #   --jobs N                 trainings and conversions at a time (1)
