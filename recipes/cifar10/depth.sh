@@ -15,7 +15,7 @@
 #   --train-options "..." and --convert-options "..."   for one of them only
 #   --exp DIR           where results lie (exp/depth beside this script): a folder for each training, curves.png, curves.md
 #
-# Full size is meant for a GPU. For two CPU cores, twelve small networks in about two hours of one core:
+# Full size is meant for a GPU. For two CPU cores, twelve small networks:
 #
 #   recipes/cifar10/depth.sh --data DIR --width 8 --epochs 12 \
 #       --options "--data.train_limit 5000 --data.batch 32 --device cpu --threads 1"
