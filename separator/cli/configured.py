@@ -64,11 +64,14 @@ class ConfiguredParser(jsonargparse.ArgumentParser):
         A preset, wherever it is given, changes defaults only: files and other options have their way.
         """
         args = sys.argv[1:] if args is None else args
+        reading = [arg for arg in args if not arg.startswith("--print_")]
         try:
-            name = super().parse_args([arg for arg in args if not arg.startswith("--print_")], **kwargs).get("preset")
+            parsed = super().parse_args(reading, **kwargs)
+            name = parsed.get("preset")
             if name is not None:
                 self.set_defaults({f"conversion.{field}": value for field, value in preset(name).items()})
-            parsed = super().parse_args(args, **kwargs)
+            if name is not None or len(reading) < len(args):
+                parsed = super().parse_args(args, **kwargs)
             built: jsonargparse.Namespace = self.instantiate_classes(parsed)
             return built
         except (ValueError, UserError) as error:

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from separator.errors import UserError
 from separator.snn.affine import Affine, AffineMap, affine_map
 from separator.snn.spikes import Spikes
 from separator.snn.spiking import Schedule, SpikingStage, per_channel
@@ -208,6 +209,16 @@ def _count_spiking(activity: Activity, known: _Synapses, run: StageRun) -> None:
         layer.neurons += run.outcome.counts.numel()
     else:
         layer.neurons += run.outcome.numel()
+
+
+def check_penalty(weight: float) -> None:
+    """Say what no weight of an activity penalty is.
+
+    Raises:
+        UserError: it is below 0.
+    """
+    if weight < 0:
+        raise UserError(f"the activity penalty is at least 0, not {weight}")
 
 
 def density(activation: Tensor) -> Tensor:

@@ -4,10 +4,20 @@ from typing import Any
 
 from separator.errors import UserError
 
-# Fields of `ConversionSettings`. Rates, epochs and patience are the task's.
+# Fields of `ConversionSettings`, the same ones in each. Rates, epochs and patience are the task's.
 PRESETS: dict[str, dict[str, Any]] = {
     # Wu et al. 2021: neurons start empty and pass spikes on at once, a threshold for each layer from a percentile.
-    "published": {"batch_statistics": True},
+    "published": {
+        "start": 0.0,
+        "schedule": "pipelined",
+        "threshold": "percentile",
+        "channelwise": False,
+        "learn_thresholds": False,
+        "mask_gradient": False,
+        "batch_statistics": True,
+        "anneal": False,
+        "passes": 1,
+    },
     # All that helps at few time steps: neurons round instead of flooring and wait until all of their input is in, each channel
     # has the threshold that fits its activations best, and learns it; all stages are tuned together in the end.
     "few-steps": {

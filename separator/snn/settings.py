@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from separator.errors import UserError
+from separator.snn.activity import check_penalty
 from separator.snn.spiking import Dynamics, Schedule
 from separator.snn.stack import Readout
 from separator.snn.thresholds import check_percentile
@@ -45,8 +46,7 @@ class ConversionSettings:
         if self.lr == [] or self.max_epochs == []:
             raise UserError("a learning rate or a number of epochs is missing")
         check_percentile(self.percentile)
-        if self.activity_penalty < 0:
-            raise UserError(f"the activity penalty is at least 0, not {self.activity_penalty}")
+        check_penalty(self.activity_penalty)
         if self.passes < 1 or (self.fan_in is not None and self.fan_in < 1):
             raise UserError("there are at least one pass over the stages and one incoming connection of a neuron")
 

@@ -346,7 +346,7 @@ def test_what_cannot_be_converted_is_named_with_what_can(stage, words):
     "settings",
     [
         *({"window": 0}, {"window": 33}, {"start": 1.0}, {"percentile": 0}, {"lr": []}, {"max_epochs": []}),
-        *({"weight_bits": 99}, {"encoder_bits": 1}, {"passes": 0}, {"fan_in": 0}),
+        *({"weight_bits": 99}, {"encoder_bits": 1}, {"passes": 0}, {"fan_in": 0}, {"activity_penalty": -1}),
     ],
 )
 def test_impossible_settings_are_refused(settings):

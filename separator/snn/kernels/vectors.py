@@ -254,8 +254,8 @@ def add_rows(
                         add(v, row)
         if carries:
             for v in places:
-                for register, shift in ((both[v], 2), (upper[v], 2)):
-                    builder.store(builder.shl(builder.load(register), _constant(SHORTS, shift)), register)
+                for register in (both[v], upper[v]):  # fours
+                    builder.store(builder.shl(builder.load(register), _constant(SHORTS, 2)), register)
                 add(v, builder.load(ones[v]))
                 pairs = builder.load(twos[v])
                 add(v, pairs)

@@ -64,19 +64,20 @@ def read_curve(folder: Path) -> Curve:
         UserError: there is no log, or it is damaged.
     """
     rows: dict[int, dict[str, float]] = {}
-    logs = sorted(folder.glob("csv/version_*/metrics.csv"), key=lambda path: int(path.parent.name.split("_")[1]))
     try:
+        logs = sorted(folder.glob("csv/version_*/metrics.csv"), key=lambda path: int(path.parent.name.split("_")[1]))
         for log in logs:
             for row in _rows(log):
                 numbers = {name: float(value) for name, value in row.items() if value and name not in ("epoch", "step")}
                 epoch = rows.setdefault(int(row["epoch"]) + 1, {})
                 epoch |= numbers
         if not logs and (folder / "progress.csv").exists():
-            for row in (row for row in _rows(folder / "progress.csv") if row["stage_epoch"] != "0"):
+            for row in _rows(folder / "progress.csv"):
                 noted = {"dev_loss": float(row["dev_loss"])}
                 if row["dev_score"] != row["dev_loss"]:  # where it is the same, the score is the loss
                     noted["dev_accuracy"] = float(row["dev_score"])
-                rows[int(row["epoch"])] = noted
+                if row["stage_epoch"] != "0":
+                    rows[int(row["epoch"])] = noted
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"the log of {folder} cannot be read ({error})") from error
     if not any("dev_loss" in row for row in rows.values()):

@@ -21,7 +21,7 @@ from separator.images.labelled import ImageSet
 from separator.models.card import ModelCard
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import save_model
-from separator.snn.activity import ActivityPenalty
+from separator.snn.activity import ActivityPenalty, check_penalty
 from separator.snn.spiking import Dynamics
 from separator.snn.stack import Stack
 from separator.snn.surrogate import Surrogate, SurrogateName
@@ -45,8 +45,7 @@ class ImageOptimiserSettings:
     activity_penalty: float = 0.0  # weight of the activity in the loss; see ActivityPenalty
 
     def __post_init__(self) -> None:
-        if self.activity_penalty < 0:
-            raise UserError(f"the activity penalty is at least 0, not {self.activity_penalty}")
+        check_penalty(self.activity_penalty)
 
 
 @dataclass(frozen=True)

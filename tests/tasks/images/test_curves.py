@@ -92,6 +92,12 @@ def test_a_conversion_is_a_curve_through_its_stages(tmp_path):
         read_curve(tmp_path)
 
 
+def test_logs_of_other_names_are_refused(tmp_path):
+    (classifier(tmp_path, [50]) / "csv" / "version_0").rename(tmp_path / "csv" / "version_old")
+    with pytest.raises(UserError, match=f"the log of {tmp_path} cannot be read"):
+        read_curve(tmp_path)
+
+
 def test_mistakes_are_one_line_and_leave_nothing(tmp_path):
     folder = classifier(tmp_path / "a", [50])
     for text in ("VGG-11", "VGG-11=", "=a", "/VGG-11=a", "analog/=a"):
