@@ -7,6 +7,8 @@ order; all else is single operations, which IEEE 754 rounds alike everywhere. No
 
 from collections.abc import Callable
 from functools import lru_cache, partial
+from importlib import import_module
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
@@ -14,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from separator.snn.affine import AffineMap
+from separator.snn.execution import chosen_execution
 from separator.snn.grid import TINIEST, power_above
 from separator.snn.products import BLOCK, matrix_product
 
@@ -21,6 +24,7 @@ from separator.snn.products import BLOCK, matrix_product
 SUM_BITS, WEIGHT_BITS, INPUT_BITS = 52, 15, 29
 # Bits of the largest feature of a frame; so many features have squares that add up exactly.
 FEATURE_BITS, MOST_FEATURES = 20, 2**12
+COMPILED_BLOCK = 4096  # frames that compiled loops mask at a time; each change between them and torch costs half a millisecond
 # The sigmoid is read from a table: its argument in steps, up to a limit beyond which it is 0 or 1, its value in steps.
 ARGUMENT_STEP, ARGUMENT_LIMIT, VALUE_STEP = 2.0**-10, 16.0, 2.0**-20
 
@@ -32,11 +36,24 @@ class ExactLinear(nn.Linear):
         """Shape: (..., L) -> (..., N); to the bit, then float64, if `exact`."""
         if not exact:
             return super().forward(x)
-        x, weight = x.double(), self.weight.detach().double()
-        bits = min(INPUT_BITS, SUM_BITS - WEIGHT_BITS - (self.in_features - 1).bit_length())
-        per_input = _steps_per_unit(_largest(x), bits)
-        per_weight = _steps_per_unit(weight.abs().amax(), WEIGHT_BITS)
-        sums = F.linear((x * per_input).round_(), (weight * per_weight).round_()).mul_(1 / (per_input * per_weight))
+        x, (weight, per_weight) = x.double(), self.weight_in_steps()
+        per_input = _steps_per_unit(_largest(x), self.input_bits)
+        return self.in_units(F.linear((x * per_input).round_(), weight), per_input * per_weight)
+
+    @property
+    def input_bits(self) -> int:
+        """Of the largest input of a frame, so that no sum is rounded."""
+        return min(INPUT_BITS, SUM_BITS - WEIGHT_BITS - (self.in_features - 1).bit_length())
+
+    def weight_in_steps(self) -> tuple[Tensor, Tensor]:
+        """The weights as whole numbers of steps, and how many of these are 1. Shapes: (N, L), ()."""
+        weight = self.weight.detach().double()
+        per_unit = _steps_per_unit(weight.abs().amax(), WEIGHT_BITS)
+        return (weight * per_unit).round_(), per_unit
+
+    def in_units(self, sums: Tensor, per_unit: Tensor) -> Tensor:
+        """Outputs from sums in steps. Shapes: (..., N), how many of these are 1 (..., 1) -> (..., N), in place."""
+        sums.mul_(1 / per_unit)
         return sums if self.bias is None else sums.add_(self.bias.detach().double())
 
 
@@ -54,8 +71,8 @@ class EightBitLinear(nn.Linear):
         """Shape: (..., N) -> (..., M); to the bit, then float32 from inputs and weights of 8 bits, if they are given."""
         if exact is None:
             return super().forward(x)
-        frames, frame_step = _in_8_bits(x.float().flatten(0, -2))
-        outputs = exact.product(frames).float().mul_(frame_step).mul_(exact.step).add_(self.bias.detach())
+        sums, frame_step = exact.sums(x.flatten(0, -2))
+        outputs = sums.float().mul_(frame_step).mul_(exact.step).add_(self.bias.detach())
         return outputs.view(*x.shape[:-1], -1)
 
 
@@ -64,6 +81,11 @@ class EightBitWeight(NamedTuple):
 
     product: Callable[[Tensor], Tensor]  # of 8-bit frames with it, (R, N) -> (R, M)
     step: Tensor  # (M,)
+
+    def sums(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Products with frames of 8 bits, in steps of weights and frames, and the latter. Shape: (R, N) -> (R, M), (R, 1)."""
+        whole, step = _in_8_bits(frames.float())
+        return self.product(whole), step
 
 
 class ExactLayerNorm(nn.LayerNorm):
@@ -75,8 +97,12 @@ class ExactLayerNorm(nn.LayerNorm):
 
     @torch.no_grad()
     def _exactly(self, x: Tensor) -> Tensor:
-        normalised = torch.empty(x.shape, dtype=torch.float32, device=x.device)
         gain, bias = self.weight.double(), self.bias.double()
+        if (compiled := _compiled_for(x)) is not None:
+            arrays = (array.numpy() for array in (x.double().flatten(0, -2).contiguous(), gain, bias))
+            frames = compiled.normalised(*arrays, self.eps, FEATURE_BITS, torch.get_num_threads())
+            return torch.from_numpy(frames).view(x.shape)
+        normalised = torch.empty(x.shape, dtype=torch.float32, device=x.device)
         parts = (torch.split(rows.flatten(0, -2), BLOCK) for rows in (x, normalised))
         for features, out in zip(*parts, strict=True):
             whole = features.double()
@@ -88,6 +114,31 @@ class ExactLayerNorm(nn.LayerNorm):
             whole.sub_(mean).mul_(1 / deviation).mul_(gain).add_(bias)
             out.copy_(whole)
         return normalised
+
+
+@torch.no_grad()
+def masked(mask: EightBitLinear, layer: ExactLinear, seen: Tensor, features: Tensor) -> Tensor:
+    """What a layer makes of masked features, to the bit; a mask is the sigmoid of what `mask` makes of what it sees.
+
+    Shapes: seen (R, M), features (R, N) -> (R, C, L), C the number of masks for each feature.
+    """
+    eight_bits, compiled = mask.eight_bits(), _compiled_for(seen)
+    rows = BLOCK if compiled is None else COMPILED_BLOCK
+    outputs = []
+    for seen_rows, feature_rows in zip(torch.split(seen, rows), torch.split(features.float(), rows), strict=True):
+        if compiled is None:
+            masks = sigmoid(mask(seen_rows, eight_bits), exact=True).view(len(seen_rows), -1, features.shape[1])
+            outputs.append(layer(masks * feature_rows[:, None], exact=True))
+            continue
+        arguments, row_step = eight_bits.sums(seen_rows)
+        weight, per_weight = layer.weight_in_steps()
+        table = _sigmoid_table(seen.device)
+        tensors = arguments.int(), row_step, eight_bits.step, mask.bias, table, feature_rows, weight
+        arrays = (tensor.contiguous().numpy() for tensor in tensors)
+        threads = torch.get_num_threads()
+        sums, per_input = map(torch.from_numpy, compiled.masked_sums(*arrays, 1 / ARGUMENT_STEP, layer.input_bits, threads))
+        outputs.append(layer.in_units(sums, per_input * per_weight))
+    return torch.cat(outputs)
 
 
 def sigmoid(x: Tensor, exact: bool = False) -> Tensor:
@@ -111,6 +162,19 @@ def _product_in_64_bits(weight: Tensor, frames: Tensor) -> Tensor:
     return F.linear(frames.double(), weight.double())
 
 
+def _compiled_for(x: Tensor) -> ModuleType | None:
+    """Loops over frames that are compiled, where there are such: on the CPU, with numba."""
+    return _compiled() if x.device.type == "cpu" and chosen_execution() == "fastest" else None
+
+
+@lru_cache
+def _compiled() -> ModuleType | None:
+    try:
+        return import_module("separator.models.kernels")
+    except ImportError:  # a machine without numba
+        return None
+
+
 def _in_8_bits(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Rows as 8-bit integers in steps of a 127th of their largest magnitude. Shape: (R, N) -> (R, N), (R, 1)."""
     step = (_largest(rows) / 127).clamp_min(TINIEST)
@@ -120,6 +184,12 @@ def _in_8_bits(rows: Tensor) -> tuple[Tensor, Tensor]:
 def _largest(x: Tensor) -> Tensor:
     """Largest magnitude of each frame. Shape: (..., N) -> (..., 1)."""
     return torch.maximum(x.amax(-1, keepdim=True), -x.amin(-1, keepdim=True))
+
+
+def _in_steps_of(x: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Frames as whole numbers of steps, the largest of so many bits, and how many of its steps are 1 in each frame."""
+    per_unit = _steps_per_unit(_largest(x), bits)
+    return (x * per_unit).round_(), per_unit
 
 
 def _steps_per_unit(largest: Tensor, bits: int) -> Tensor:

@@ -1,7 +1,6 @@
 """The analog separation network of Wu et al. 2021 (section 6.3.2), after Conv-TasNet: encoder, separator, decoder."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from separator.models.exact import MOST_FEATURES, EightBitLinear, ExactLayerNorm, ExactLinear, sigmoid
+from separator.models.exact import MOST_FEATURES, EightBitLinear, ExactLayerNorm, ExactLinear, masked
 from separator.snn.affine import CausalConv2d
-from separator.snn.products import BLOCK
 from separator.snn.stack import Stack
 from separator.snn.stage import Stage
 
@@ -155,22 +153,23 @@ class TasNet(nn.Module):
         normalised: Tensor = self.norm(features, exact=self.exact)
         return normalised.transpose(1, 2).unsqueeze(2)
 
-    def masks(self, activation: Tensor) -> Iterator[Tensor]:
-        """Masks between 0 and 1, some frames at a time. Shape: (B, channels, 1, K) -> (B, C, K', N)."""
-        eight_bits = self.mask.eight_bits() if self.exact else None
-        seen = activation.squeeze(2).transpose(1, 2)
-        for piece in torch.split(seen, BLOCK if self.exact else max(1, seen.shape[1]), 1):
-            masks = sigmoid(self.mask(piece, eight_bits), self.exact)
-            yield masks.view(*masks.shape[:2], self.config.n_src, self.config.filters).transpose(1, 2)
+    def masks(self, activation: Tensor) -> Tensor:
+        """Masks between 0 and 1. Shape: (B, channels, 1, K) -> (B, C, K, N)."""
+        masks: Tensor = self.mask(_frames_first(activation)).sigmoid()
+        return masks.view(*masks.shape[:2], self.config.n_src, self.config.filters).transpose(1, 2)
 
     def decode(self, activation: Tensor, features: Tensor) -> Tensor:
         """Frames of the estimates. Shapes: activation (B, channels, 1, K), features (B, K, N) -> (B, C, K, L)."""
-        frames, done = [], 0
-        for masks in self.masks(activation):
-            piece = features[:, done : done + masks.shape[2]].to(masks.dtype)
-            frames.append(self.decoder(masks * piece[:, None], exact=self.exact))
-            done += masks.shape[2]
-        return torch.cat(frames, 2)
+        if not self.exact:
+            frames: Tensor = self.decoder(self.masks(activation) * features[:, None])
+            return frames
+        rows = masked(self.mask, self.decoder, _frames_first(activation).flatten(0, 1), features.flatten(0, 1))
+        return rows.view(*features.shape[:2], *rows.shape[1:]).transpose(1, 2)
+
+
+def _frames_first(activation: Tensor) -> Tensor:
+    """Shape: (B, channels, 1, K) -> (B, K, channels)."""
+    return activation.squeeze(2).transpose(1, 2)
 
 
 def overlap_add(frames: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -7,9 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from separator.models.exact import EightBitLinear, ExactLayerNorm, ExactLinear, sigmoid
+from separator.models.exact import EightBitLinear, ExactLayerNorm, ExactLinear, masked, sigmoid
 from separator.models.tasnet import TasNet, TasNetConfig, small
 from separator.snn import reference
+from separator.snn.execution import execution
 from tests.snn.nets import converted, randomised
 
 TINY = TasNetConfig(filters=32, filter_length=16, channels=8, dilations=(1, 2))
@@ -90,6 +91,27 @@ def test_sigmoid_is_that_of_the_nearest_step(x):
 def test_sigmoid_is_close_to_the_one_that_learned():
     x = torch.linspace(-30, 30, 10_001, dtype=torch.float64)
     assert (sigmoid(x, exact=True) - sigmoid(x)).abs().max() < 2**-12
+
+
+@given(st.integers(0, 10**6), st.integers(1, 70), st.sampled_from([0, -20, -45, 15]), st.sampled_from([1, 2]))
+def test_compiled_loops_equal_single_operations(seed, rows, exponent, threads):
+    """Also on silent frames, and on numbers so small that they have lost bits."""
+    rng = torch.Generator().manual_seed(seed)
+    mask, decoder, norm = EightBitLinear(6, 2 * 24), ExactLinear(24, 5, bias=False), ExactLayerNorm(24, eps=1e-8)
+    for parameter in (*mask.parameters(), *decoder.parameters(), *norm.parameters()):
+        torch.nn.init.normal_(parameter, std=3, generator=rng)
+    levels = torch.rand(rows, 1, generator=rng).round() * 10.0 ** (exponent * torch.rand(rows, 1, generator=rng))
+    seen, features = torch.randn(rows, 6, generator=rng), torch.randn(rows, 24, generator=rng).double().relu() * levels
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    loops = masked(mask, decoder, seen, features), norm(features, exact=True)
+    torch.set_num_threads(before)
+    with execution("dense"):
+        operations = masked(mask, decoder, seen, features), norm(features, exact=True)
+    assert all(torch.equal(*pair) for pair in zip(loops, operations, strict=True))
+    for row, arguments in enumerate(mask(seen, mask.eight_bits()).view(rows, 2, 24)):
+        sources = sigmoid(arguments, exact=True) * features[row].float()
+        assert torch.equal(loops[0][row], decoder(sources, exact=True))
 
 
 def test_exact_layers_are_the_ones_that_learned():

@@ -95,7 +95,7 @@ def test_masks_lie_between_zero_and_one_and_estimates_follow_the_level():
     network = tiny()
     mixture = torch.randn(1, 80)
     features = network.encode(mixture)
-    (masks,) = network.masks(network.stack(network.stack_input(features)))
+    masks = network.masks(network.stack(network.stack_input(features)))
     assert masks.shape == (1, 2, features.shape[1], 16)
     assert masks.min() > 0 and masks.max() < 1
     assert torch.allclose(network(10 * mixture), 10 * network(mixture), atol=1e-4)
