@@ -50,7 +50,7 @@ if runs 3 "time windows"; then
   sweep "$exp/$first-$size" "$configs,windows"
 fi
 if runs 4 "patience"; then
-  sweep "$exp/$first-$size" "$configs,patience"
+  sweep "$exp/$first-$size" "$configs,patience-$size"
 fi
 if runs 5 "few time steps"; then
   sweep "$exp/$first-$size" "$configs,preset"
