@@ -5,6 +5,7 @@ with. Numbers are whole multiples of a power of two, held in 64-bit floating poi
 order; all else is single operations, which IEEE 754 rounds alike everywhere. No gradient passes.
 """
 
+import sys
 from collections.abc import Callable
 from functools import lru_cache, partial
 from importlib import import_module
@@ -24,7 +25,7 @@ from separator.snn.products import BLOCK, matrix_product
 SUM_BITS, WEIGHT_BITS, INPUT_BITS = 52, 15, 29
 # Bits of the largest feature of a frame; so many features have squares that add up exactly.
 FEATURE_BITS, MOST_FEATURES = 20, 2**12
-COMPILED_BLOCK = 4096  # frames that compiled loops mask at a time; each change between them and torch costs half a millisecond
+BLOCK_SIZE = 2**19  # masks that are computed at a time, so that they stay in the cache meanwhile
 # The sigmoid is read from a table: its argument in steps, up to a limit beyond which it is 0 or 1, its value in steps.
 ARGUMENT_STEP, ARGUMENT_LIMIT, VALUE_STEP = 2.0**-10, 16.0, 2.0**-20
 
@@ -98,11 +99,10 @@ class ExactLayerNorm(nn.LayerNorm):
     @torch.no_grad()
     def _exactly(self, x: Tensor) -> Tensor:
         gain, bias = self.weight.double(), self.bias.double()
-        if (compiled := _compiled_for(x)) is not None:
-            arrays = (array.numpy() for array in (x.double().flatten(0, -2).contiguous(), gain, bias))
-            frames = compiled.normalised(*arrays, self.eps, FEATURE_BITS, torch.get_num_threads())
-            return torch.from_numpy(frames).view(x.shape)
         normalised = torch.empty(x.shape, dtype=torch.float32, device=x.device)
+        if (compiled := _compiled_for(x)) is not None:
+            _by(compiled.normalise, x.double().flatten(0, -2), gain, bias, self.eps, FEATURE_BITS, normalised.flatten(0, -2))
+            return normalised
         parts = (torch.split(rows.flatten(0, -2), BLOCK) for rows in (x, normalised))
         for features, out in zip(*parts, strict=True):
             whole = features.double()
@@ -123,22 +123,23 @@ def masked(mask: EightBitLinear, layer: ExactLinear, seen: Tensor, features: Ten
     Shapes: seen (R, M), features (R, N) -> (R, C, L), C the number of masks for each feature.
     """
     eight_bits, compiled = mask.eight_bits(), _compiled_for(seen)
-    rows = BLOCK if compiled is None else COMPILED_BLOCK
-    outputs = []
-    for seen_rows, feature_rows in zip(torch.split(seen, rows), torch.split(features.float(), rows), strict=True):
-        if compiled is None:
-            masks = sigmoid(mask(seen_rows, eight_bits), exact=True).view(len(seen_rows), -1, features.shape[1])
-            outputs.append(layer(masks * feature_rows[:, None], exact=True))
-            continue
-        arguments, row_step = eight_bits.sums(seen_rows)
-        weight, per_weight = layer.weight_in_steps()
-        table = _sigmoid_table(seen.device)
-        tensors = arguments.int(), row_step, eight_bits.step, mask.bias, table, feature_rows, weight
-        arrays = (tensor.contiguous().numpy() for tensor in tensors)
-        threads = torch.get_num_threads()
-        sums, per_input = map(torch.from_numpy, compiled.masked_sums(*arrays, 1 / ARGUMENT_STEP, layer.input_bits, threads))
-        outputs.append(layer.in_units(sums, per_input * per_weight))
-    return torch.cat(outputs)
+    frames = max(1, min(BLOCK, BLOCK_SIZE // len(mask.weight)))
+    blocks = zip(torch.split(seen, frames), torch.split(features.float(), frames), strict=True)
+    if compiled is None:
+        masks = ((sigmoid(mask(rows, eight_bits), exact=True), some) for rows, some in blocks)
+        return torch.cat([layer(of.view(len(of), -1, some.shape[1]) * some[:, None], exact=True) for of, some in masks])
+    weight, per_weight = layer.weight_in_steps()
+    argument = eight_bits.step, mask.bias, _sigmoid_table(seen.device), 1 / ARGUMENT_STEP
+    sources = len(mask.weight) // features.shape[1]
+    steps = torch.empty(min(frames, len(seen)), sources, features.shape[1], dtype=torch.float64)
+    per_input = torch.empty(len(steps), sources, 1, dtype=torch.float64)
+    outputs = torch.empty(len(seen), sources, len(weight), dtype=torch.float64)
+    for (rows, some), out in zip(blocks, torch.split(outputs, frames), strict=True):
+        sums, row_step = eight_bits.sums(rows)
+        inputs, per_unit = steps[: len(rows)], per_input[: len(rows)]
+        _by(compiled.mask, sums.int(), row_step, *argument, some, layer.input_bits, inputs, per_unit)
+        layer.in_units(torch.matmul(inputs, weight.t(), out=out), per_unit * per_weight)
+    return outputs
 
 
 def sigmoid(x: Tensor, exact: bool = False) -> Tensor:
@@ -163,16 +164,17 @@ def _product_in_64_bits(weight: Tensor, frames: Tensor) -> Tensor:
 
 
 def _compiled_for(x: Tensor) -> ModuleType | None:
-    """Loops over frames that are compiled, where there are such: on the CPU, with numba."""
-    return _compiled() if x.device.type == "cpu" and chosen_execution() == "fastest" else None
+    """Loops over frames that are compiled, where they serve: on the CPU, where spikes have been simulated by compiled loops.
+
+    To import numba for these alone takes longer than they save on half an hour of sound.
+    """
+    fits = x.device.type == "cpu" and chosen_execution() == "fastest" and "numba" in sys.modules
+    return import_module("separator.models.kernels") if fits else None
 
 
-@lru_cache
-def _compiled() -> ModuleType | None:
-    try:
-        return import_module("separator.models.kernels")
-    except ImportError:  # a machine without numba
-        return None
+def _by(loops: Callable[..., None], *arguments: Tensor | float) -> None:
+    """Call compiled loops on the arrays of tensors, which must be contiguous if they are written."""
+    loops(*(x.detach().contiguous().numpy() if isinstance(x, Tensor) else x for x in arguments))
 
 
 def _in_8_bits(rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,18 +7,15 @@ from typing import Any
 from numba import njit
 
 
-def compiled(function: Any, any_order: bool = False) -> Any:
+def compiled(function: Any) -> Any:
     """Compile `function`, once for all if there is a place to keep it, else once for each process.
-
-    Its sums are taken as they are written; in any order if `any_order`, for functions in which all of them are exact.
 
     It is compiled anew when a file in its folder changes. numba looks at the function's own file only, but names the file that
     it keeps after the function; so that name says what all of them were.
     """
     sources = sorted(Path(function.__code__.co_filename).parent.glob("*.py"))
     function.__qualname__ += f"_{sha256(b''.join(source.read_bytes() for source in sources)).hexdigest()[:16]}"
-    fastmath = {"reassoc", "contract"} if any_order else False
     try:
-        return njit(nogil=True, cache=True, fastmath=fastmath)(function)
+        return njit(nogil=True, cache=True)(function)
     except RuntimeError:  # no folder for the cache can be written to
-        return njit(nogil=True, fastmath=fastmath)(function)
+        return njit(nogil=True)(function)
