@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-ROUNDS = 7  # the fastest counts, since another process can only slow one down, and the first ones find no memory at hand
-LONG = 20.0  # s of rounds after which none is begun
+# The fastest round counts, since another process can only slow one down, and the first ones find no memory at hand.
+ROUNDS = 20
+LONG = 10.0  # s of rounds after which none is begun
 
 
 @dataclass(frozen=True)

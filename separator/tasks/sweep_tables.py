@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from separator.tasks.measurement import ROUNDS
 from separator.tasks.tandem_step import BATCH
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def to_markdown(results: Sequence[tuple["Sweep", "Point", Sequence["Line"]]], ma
     parts = [
         "# Benchmark\n\n",
         f"{made_on}; {threads} CPU threads. Each case ran in a process of its own, whose largest memory counts; its time is "
-        "the fastest of up to three rounds.\n\n",
+        f"the fastest of up to {ROUNDS} rounds.\n\n",
         f"```sh\n{command}\n```\n",
     ]
     for sweep, point, lines in results:
