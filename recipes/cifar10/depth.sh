@@ -1,21 +1,23 @@
 #!/usr/bin/env bash
 # Learning curves against depth (Wu et al. 2021, section 5.2 and Fig. 4): VGG-11, VGG-13 and VGG-16 trained end to end, as
-# analog networks, in tandem, and through time with surrogate derivatives; and the analog ones converted progressively.
+# analog networks, in tandem, and through time with surrogate derivatives; and the analog ones converted progressively, as
+# published and with all that this project adds.
 #
 #   recipes/cifar10/depth.sh --data DIR
 #
 #   --data DIR          folder with CIFAR-10, its binary batches or the JPEG copy
 #   --width N           filters of the first convolution, 64 in the paper's networks; the other layers in proportion
 #   --depths "..."      which networks ("11 13 16")
-#   --learning "..."    which ways of learning ("analog tandem surrogate progressive"); the last one needs the first
+#   --learning "..."    which ways of learning ("analog tandem surrogate progressive few-steps"); the last two, which convert
+#                       with the presets published and few-steps, need the first
 #   --epochs N          of each training (100); the learning rate falls to a tenth at half of them. Conversions have as many for
-#                       all stages together, at least one for each
+#                       all stages of all passes together, at least one for each
 #   --window N          time steps (8)
 #   --options "..."     more options for `separator train-images` and `convert-images`, such as "--device cuda"
 #   --train-options "..." and --convert-options "..."   for one of them only
 #   --exp DIR           where results lie (exp/depth beside this script): a folder for each training, curves.png, curves.md
 #
-# Full size is meant for a GPU. For two CPU cores, twelve small networks:
+# Full size is meant for a GPU. For two CPU cores, fifteen small networks:
 #
 #   recipes/cifar10/depth.sh --data DIR --width 8 --epochs 12 \
 #       --options "--data.train_limit 5000 --data.batch 32 --device cpu --threads 1"
@@ -28,7 +30,7 @@ recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 data=
 width=64
 depths="11 13 16"
-learning="analog tandem surrogate progressive"
+learning="analog tandem surrogate progressive few-steps"
 epochs=100
 window=8
 options=
@@ -42,6 +44,8 @@ exp=$recipe/exp/depth
 [ -d "$data" ] || fail "give --data, the folder with CIFAR-10${data:+, not $data}"
 require_number width epochs window
 
+# How conversions are done, and how often each stage is tuned.
+declare -A preset=([progressive]=published [few-steps]=few-steps) passes=([progressive]=1 [few-steps]=2)
 # Filters of the convolutions, in units of --width, and pooling.
 declare -A vgg=(
   [11]="1 a2 2 a2 4 4 a2 8 8 a2 8 8 a2"
@@ -72,10 +76,11 @@ for depth in $depths; do
     log "VGG-$depth, $way"
     status=0
     # shellcheck disable=SC2086 # options are several words
-    if [ "$way" = progressive ]; then
-      separator convert-images --model "$exp/analog-vgg$depth/ann.safetensors" --preset published \
+    if [ -n "${preset[$way]:-}" ]; then
+      stages=$((depth * passes[$way]))
+      separator convert-images --model "$exp/analog-vgg$depth/ann.safetensors" --preset "${preset[$way]}" \
         --conversion.readout potential --conversion.window "$window" --conversion.percentile 99.9 --conversion.lr 0.0003 \
-        --conversion.max_epochs $(((epochs + depth - 1) / depth)) --data.kind cifar10 --data.folder "$data" \
+        --conversion.max_epochs $(((epochs + stages - 1) / stages)) --data.kind cifar10 --data.folder "$data" \
         $options $convert_options --out "$out" >&2 || status=$?
     else
       separator train-images --learning "$way" --spiking.window "$window" --data.kind cifar10 --data.folder "$data" \

@@ -126,7 +126,7 @@ def masked(mask: EightBitLinear, layer: ExactLinear, seen: Tensor, features: Ten
     frames = max(1, min(BLOCK, BLOCK_SIZE // len(mask.weight)))
     blocks = zip(torch.split(seen, frames), torch.split(features.float(), frames), strict=True)
     if compiled is None:
-        masks = ((sigmoid(mask(rows, eight_bits), exact=True), some) for rows, some in blocks)
+        masks = ((sigmoid(mask(rows, eight_bits)), some) for rows, some in blocks)
         return torch.cat([layer(of.view(len(of), -1, some.shape[1]) * some[:, None], exact=True) for of, some in masks])
     weight, per_weight = layer.weight_in_steps()
     argument = eight_bits.step, mask.bias, _sigmoid_table(seen.device), 1 / ARGUMENT_STEP
@@ -142,10 +142,8 @@ def masked(mask: EightBitLinear, layer: ExactLinear, seen: Tensor, features: Ten
     return outputs
 
 
-def sigmoid(x: Tensor, exact: bool = False) -> Tensor:
-    """Logistic function; to the bit, in steps of VALUE_STEP, if `exact`. Shape: any."""
-    if not exact:
-        return x.sigmoid()
+def sigmoid(x: Tensor) -> Tensor:
+    """Logistic function to the bit, in steps of VALUE_STEP. Shape: any."""
     limit = round(ARGUMENT_LIMIT / ARGUMENT_STEP)
     steps = (x / ARGUMENT_STEP).round_().clamp_(-limit, limit).add_(limit)
     return _sigmoid_table(x.device).index_select(0, steps.int().flatten()).view(x.shape)
@@ -186,12 +184,6 @@ def _in_8_bits(rows: Tensor) -> tuple[Tensor, Tensor]:
 def _largest(x: Tensor) -> Tensor:
     """Largest magnitude of each frame. Shape: (..., N) -> (..., 1)."""
     return torch.maximum(x.amax(-1, keepdim=True), -x.amin(-1, keepdim=True))
-
-
-def _in_steps_of(x: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """Frames as whole numbers of steps, the largest of so many bits, and how many of its steps are 1 in each frame."""
-    per_unit = _steps_per_unit(_largest(x), bits)
-    return (x * per_unit).round_(), per_unit
 
 
 def _steps_per_unit(largest: Tensor, bits: int) -> Tensor:

@@ -75,7 +75,9 @@ def mask(arguments, row_step, step, bias, table, per_argument, features, bits, s
             o = s * count
             for n in range(count):
                 argument = np.float32(arguments[r, o + n]) * row_step[r, 0] * step[o + n] + bias[o + n]
-                nearest[n] = np.rint(min(max(argument * per_argument, -limit), limit)) + limit
+                at = argument * per_argument
+                at = at if at < limit else limit  # what is no number, too, so that nothing is read beside the table
+                nearest[n] = np.rint(at if at > -limit else -limit) + limit
             for n in range(count):
                 masked[n] = table[nearest[n]] * features[r, n]
             largest = np.int32(0)

@@ -60,7 +60,7 @@ def test_every_network_is_trained_each_way_and_all_are_drawn(depth, tmp_path):
     assert status == 0, error
     *made, drawing = calls
     trainings, conversions = ([call for call in made if call[0] == name] for name in ("train-images", "convert-images"))
-    assert (len(made), len(trainings), len(conversions)) == (12, 9, 3)
+    assert (len(made), len(trainings), len(conversions)) == (15, 9, 6)
     seen = {(value(call, "--learning"), value(call, "--model.layers")) for call in trainings}
     networks = {NETWORKS[f"cifar10-vgg{n}"].replace("-d50", "") for n in (11, 13, 16)}
     assert seen == {(way, layers) for way in ("analog", "tandem", "surrogate") for layers in networks}
@@ -72,7 +72,8 @@ def test_every_network_is_trained_each_way_and_all_are_drawn(depth, tmp_path):
         ]
     analog = {value(call, "--out") for call in trainings if value(call, "--learning") == "analog"}
     assert {value(call, "--model").removesuffix("/ann.safetensors") for call in conversions} == analog
-    assert [value(call, "--conversion.max_epochs") for call in conversions] == ["10", "8", "7"]
+    assert [value(call, "--conversion.max_epochs") for call in conversions] == ["10", "5", "8", "4", "7", "4"]
+    assert [value(call, "--preset") for call in conversions] == ["published", "few-steps"] * 3
     folders = {value(call, "--out") for call in made}
     assert drawing[0] == "plot-curves" and {run.split("=")[1] for run in drawing[1:-2]} == folders
     assert drawing[1].split("=")[0] == "analog/VGG-11"
@@ -102,25 +103,27 @@ def test_its_calls_are_those_that_the_commands_take(depth, tmp_path, capsys):
 
 
 def test_its_conversions_are_those_that_the_command_takes(depth):
-    _, _, (*_, conversion, _) = depth("--data", ".", "--depths", "16", "--epochs", 12, "--convert-options", "--seed 3")
+    _, _, (*_, conversion, few_steps, _) = depth("--data", ".", "--depths", "16", "--epochs", 12, "--convert-options", "--seed 3")
     parser = convert_images.PARSER()
     convert_images.add_arguments(parser)
-    settings = settings_from(parser.parse_args(conversion[1:]), ImageConversionRun)
+    settings, fewer = (settings_from(parser.parse_args(call[1:]), ImageConversionRun) for call in (conversion, few_steps))
     assert (settings.seed, settings.data.kind, settings.conversion.window) == (3, "cifar10", 8)
     assert settings.conversion.max_epochs == 1 and settings.conversion.batch_statistics
     assert settings.conversion.readout == "potential"
+    assert (settings.conversion.passes, fewer.conversion.passes, fewer.conversion.max_epochs) == (1, 2, 1)
 
 
 def test_what_diverges_is_left_out_and_what_fails_otherwise_ends_it(depth):
     status, error, calls = depth("--data", ".", "--depths", "11", failing="tandem-vgg11")
-    assert status == 0 and len(calls) == 5
-    assert [run.split("=")[0] for run in calls[-1][1:-2]] == ["analog/VGG-11", "surrogate/VGG-11", "progressive/VGG-11"]
+    assert status == 0 and len(calls) == 6
+    names = [run.split("=")[0] for run in calls[-1][1:-2]]
+    assert names == [f"{way}/VGG-11" for way in ("analog", "surrogate", "progressive", "few-steps")]
     assert "VGG-11, tandem: no epoch was finished; it is left out" in error
     for other in (2, 130):
         status, _, calls = depth("--data", ".", "--depths", "16", failing="tandem-vgg16", status=other)
         assert status == other and len(calls) == 2
     status, error, calls = depth("--data", ".", "--depths", "13", failing="vgg13")
-    assert status == 1 and "no training has finished an epoch" in error and len(calls) == 4
+    assert status == 1 and "no training has finished an epoch" in error and len(calls) == 5
 
 
 @pytest.mark.parametrize(
