@@ -72,7 +72,7 @@ class ConfiguredParser(jsonargparse.ArgumentParser):
                 self.set_defaults({f"conversion.{field}": value for field, value in preset(name).items()})
             if name is not None or len(reading) < len(args):
                 parsed = super().parse_args(args, **kwargs)
-            built: jsonargparse.Namespace = self.instantiate_classes(parsed)
+            built: jsonargparse.Namespace = self.instantiate(parsed)
             return built
         except (ValueError, UserError) as error:
             self.error(str(error))

@@ -103,7 +103,8 @@ def test_its_calls_are_those_that_the_commands_take(depth, tmp_path, capsys):
 
 
 def test_its_conversions_are_those_that_the_command_takes(depth):
-    _, _, (*_, conversion, few_steps, _) = depth("--data", ".", "--depths", "16", "--epochs", 12, "--convert-options", "--seed 3")
+    options = ("--depths", "16", "--epochs", 12, "--convert-options", "--seed 3")
+    _, _, (*_, conversion, few_steps, _) = depth("--data", ".", *options)
     parser = convert_images.PARSER()
     convert_images.add_arguments(parser)
     settings, fewer = (settings_from(parser.parse_args(call[1:]), ImageConversionRun) for call in (conversion, few_steps))
