@@ -43,9 +43,12 @@ class Curve:
 
     epochs: tuple[int, ...]
     values: dict[str, tuple[float, ...]]  # by column, such as dev_loss; NaN where nothing was logged
+    conversion: bool = False  # of which only the last epoch is that of a wholly spiking network
 
     def best(self, metric: Metric) -> tuple[float, int] | None:
-        """Best dev value and its epoch; None if there never was a number."""
+        """Best dev value and its epoch; None if there never was a number, or it may be that of a network half converted."""
+        if self.conversion:
+            return None
         dev = self.values[f"dev_{metric}"]
         finite = [value for value in dev if math.isfinite(value)]
         if not finite:
@@ -71,7 +74,8 @@ def read_curve(folder: Path) -> Curve:
                 numbers = {name: float(value) for name, value in row.items() if value and name not in ("epoch", "step")}
                 epoch = rows.setdefault(int(row["epoch"]) + 1, {})
                 epoch |= numbers
-        if not logs and (folder / "progress.csv").exists():
+        conversion = not logs and (folder / "progress.csv").exists()
+        if conversion:
             for row in _rows(folder / "progress.csv"):
                 noted = {"dev_loss": float(row["dev_loss"])}
                 if row["dev_score"] != row["dev_loss"]:  # where it is the same, the score is the loss
@@ -84,7 +88,8 @@ def read_curve(folder: Path) -> Curve:
         raise UserError(f"{folder} has no log of a training with an epoch in it; give the --out of one")
     epochs = tuple(sorted(rows))
     columns = sorted({name for row in rows.values() for name in row})
-    return Curve(epochs, {name: tuple(rows[epoch].get(name, math.nan) for epoch in epochs) for name in columns})
+    values = {name: tuple(rows[epoch].get(name, math.nan) for epoch in epochs) for name in columns}
+    return Curve(epochs, values, conversion)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -124,8 +129,9 @@ def to_markdown(curves: Sequence[tuple[Run, Curve]], metric: Metric) -> str:
     for run, curve in curves:
         best = curve.best(metric)
         found = ("-", "-") if best is None else (f"{best[0]:.{digits}f}", str(best[1]))
-        last = [curve.values.get(f"{part}_{metric}", (math.nan,))[-1] for part in ("dev", "train")]
-        cells = [run.panel, run.line, str(curve.epochs[-1]), *found, *(f"{value:.{digits}f}" for value in last)]
+        seen = [curve.values.get(f"{part}_{metric}") for part in ("dev", "train")]
+        last = ("-" if values is None else f"{values[-1]:.{digits}f}" for values in seen)
+        cells = [run.panel, run.line, str(curve.epochs[-1]), *found, *last]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

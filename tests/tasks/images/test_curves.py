@@ -5,7 +5,7 @@ from matplotlib.image import imread
 
 from separator.errors import UserError
 from separator.snn.report import Noted
-from separator.tasks.images.curves import Run, plot_curves, read_curve
+from separator.tasks.images.curves import Run, plot_curves, read_curve, to_markdown
 from separator.tasks.stage_reports import write_progress
 
 HEAD = "dev_accuracy,dev_loss,epoch,step,train_accuracy,train_loss\n"
@@ -84,6 +84,9 @@ def test_a_conversion_is_a_curve_through_its_stages(tmp_path):
     curve = read_curve(tmp_path)
     assert curve.epochs == (0, 1, 2, 3)
     assert curve.values == {"dev_loss": (0.8, 0.7, 0.7, 0.8), "dev_accuracy": (75, 76, 76, 74)}
+    assert to_markdown([(Run("progressive", "VGG-11", tmp_path), curve)], "accuracy").splitlines()[-1] == (
+        "| progressive | VGG-11 | 3 | - | - | 74.00 | - |"
+    )
     losses = [Noted(0, None, 0.3, {"dev": 0.3}), Noted(0, 1, 0.2, {"dev": 0.2})]
     write_progress(losses, tmp_path, "mean square error")
     assert read_curve(tmp_path).values == {"dev_loss": (0.3, 0.2)}
