@@ -122,7 +122,8 @@ def masked(mask: EightBitLinear, layer: ExactLinear, seen: Tensor, features: Ten
 
     Shapes: seen (R, M), features (R, N) -> (R, C, L), C the number of masks for each feature.
     """
-    eight_bits, compiled = mask.eight_bits(), _compiled_for(seen)
+    watched = mask._forward_hooks or layer._forward_hooks  # what counts their operations sees them called
+    eight_bits, compiled = mask.eight_bits(), None if watched else _compiled_for(seen)
     frames = max(1, min(BLOCK, BLOCK_SIZE // len(mask.weight)))
     blocks = zip(torch.split(seen, frames), torch.split(features.float(), frames), strict=True)
     if compiled is None:

@@ -116,6 +116,18 @@ def test_compiled_loops_equal_single_operations(seed, rows, exponent):
         assert torch.equal(loops[0][row], decoder(sources, exact=True))
 
 
+def test_layers_that_are_watched_are_called():
+    mask, decoder = EightBitLinear(6, 2 * 24), ExactLinear(24, 5, bias=False)
+    seen, features = torch.rand(9, 6), torch.rand(9, 24, dtype=torch.float64)
+    calls = []
+    with patch.object(kernels, "mask", wraps=kernels.mask) as mask_loops:
+        by_loops = masked(mask, decoder, seen, features)
+        for layer in (mask, decoder):
+            layer.register_forward_hook(lambda layer, inputs, output: calls.append((layer, output.shape[:-1].numel())))
+        assert torch.equal(masked(mask, decoder, seen, features), by_loops)
+        assert mask_loops.call_count == 1 and calls == [(mask, 9), (decoder, 18)]
+
+
 def test_exact_layers_are_the_ones_that_learned():
     torch.manual_seed(0)
     frames = torch.randn(2, 9, 16) * torch.logspace(-4, 2, 9)[:, None]
