@@ -101,7 +101,8 @@ class ExactLayerNorm(nn.LayerNorm):
         gain, bias = self.weight.double(), self.bias.double()
         normalised = torch.empty(x.shape, dtype=torch.float32, device=x.device)
         if (compiled := _compiled_for(x)) is not None:
-            _by(compiled.normalise, x.double().flatten(0, -2), gain, bias, self.eps, FEATURE_BITS, normalised.flatten(0, -2))
+            features, out = x.double().flatten(0, -2), normalised.flatten(0, -2)
+            _by(compiled.normalise, features, gain, bias, self.eps, FEATURE_BITS, TINIEST, out)
             return normalised
         parts = (torch.split(rows.flatten(0, -2), BLOCK) for rows in (x, normalised))
         for features, out in zip(*parts, strict=True):
@@ -138,7 +139,7 @@ def masked(mask: EightBitLinear, layer: ExactLinear, seen: Tensor, features: Ten
     for (rows, some), out in zip(blocks, torch.split(outputs, frames), strict=True):
         sums, row_step = eight_bits.sums(rows)
         inputs, per_unit = steps[: len(rows)], per_input[: len(rows)]
-        _by(compiled.mask, sums.int(), row_step, *argument, some, layer.input_bits, inputs, per_unit)
+        _by(compiled.mask, sums.int(), row_step, *argument, some, layer.input_bits, TINIEST, inputs, per_unit)
         layer.in_units(torch.matmul(inputs, weight.t(), out=out), per_unit * per_weight)
     return outputs
 

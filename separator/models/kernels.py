@@ -6,18 +6,16 @@ a second one would gain is lost while torch's own threads, which wait by spinnin
 
 import numpy as np
 
-from separator.snn.grid import TINIEST
 from separator.snn.kernels.compiled import compiled
 
-# Floating-point numbers of 32 and of 64 bits: bits behind the exponent, what is added to it, and how TINIEST has it.
+# Floating-point numbers of 32 and of 64 bits: bits behind the exponent, and what is added to it.
 FRACTION, FRACTION_64 = 23, 52
 BIAS, BIAS_64 = 127, 1023
-LOWEST, LOWEST_64 = (bias + round(np.log2(TINIEST)) for bias in (BIAS, BIAS_64))
 NO_SIGN, NO_SIGN_64 = 2**31 - 1, 2**63 - 1
 
 
 @compiled
-def normalise(features, gain, bias, eps, bits, out):  # noqa: ANN001, ANN201
+def normalise(features, gain, bias, eps, bits, tiniest, out):  # noqa: ANN001, ANN201
     """Layer normalisation of features that are rounded to so many bits of the largest in their row.
 
     Args:
@@ -26,16 +24,18 @@ def normalise(features, gain, bias, eps, bits, out):  # noqa: ANN001, ANN201
         bias: (N,), float64.
         eps: added to the variance.
         bits: at most 20, and N at most 2^12, so that squares add up in 64 bits.
+        tiniest: power of two that the largest counts as if it is below.
         out: where it goes, (R, N), float32.
     """
     count = features.shape[1]
     magnitudes = features.view(np.int64)  # which are in the order of the numbers, but for the sign
+    floor = np.array([tiniest], np.float64).view(np.int64)[0]
     whole = np.empty(count, np.float64)
     for r in range(len(features)):
-        largest = np.int64(0)
+        largest = floor
         for n in range(count):
             largest = max(largest, magnitudes[r, n] & np.int64(NO_SIGN_64))
-        exponent = max((largest + (np.int64(1) << FRACTION_64) - 1) >> FRACTION_64, LOWEST_64)  # of the power of two above
+        exponent = (largest + (np.int64(1) << FRACTION_64) - 1) >> FRACTION_64  # of the power of two above
         per_unit = 2.0 ** (bits + BIAS_64 - exponent)
         total, squares = np.int64(0), np.int64(0)
         for n in range(count):
@@ -51,7 +51,7 @@ def normalise(features, gain, bias, eps, bits, out):  # noqa: ANN001, ANN201
 
 
 @compiled
-def mask(arguments, row_step, step, bias, table, per_argument, features, bits, steps, per_unit):  # noqa: ANN001, ANN201
+def mask(arguments, row_step, step, bias, table, per_argument, features, bits, tiniest, steps, per_unit):  # noqa: ANN001, ANN201
     """Masked features, rounded to so many bits of the largest of a row and source.
 
     Args:
@@ -63,6 +63,7 @@ def mask(arguments, row_step, step, bias, table, per_argument, features, bits, s
         per_argument: steps of the table in 1.
         features: (R, N), float32.
         bits: of the largest.
+        tiniest: power of two that the largest counts as if it is below.
         steps: where they go as whole numbers of steps, (R, C, N), float64.
         per_unit: where it goes how many steps are 1, (R, C, 1), float64.
     """
@@ -70,6 +71,7 @@ def mask(arguments, row_step, step, bias, table, per_argument, features, bits, s
     limit, per_argument = np.float32(len(table) // 2), np.float32(per_argument)
     nearest, masked = np.empty(count, np.uint32), np.empty(count, np.float32)
     magnitudes = masked.view(np.int32)
+    floor = np.array([tiniest], np.float32).view(np.int32)[0]
     for r in range(len(features)):
         for s in range(steps.shape[1]):
             o = s * count
@@ -80,10 +82,10 @@ def mask(arguments, row_step, step, bias, table, per_argument, features, bits, s
                 nearest[n] = np.rint(at if at > -limit else -limit) + limit
             for n in range(count):
                 masked[n] = table[nearest[n]] * features[r, n]
-            largest = np.int32(0)
+            largest = floor
             for n in range(count):
                 largest = max(largest, magnitudes[n] & np.int32(NO_SIGN))
-            exponent = max((largest + (np.int32(1) << FRACTION) - 1) >> FRACTION, LOWEST)  # of the power of two above
+            exponent = (largest + (np.int32(1) << FRACTION) - 1) >> FRACTION  # of the power of two above
             steps_per_unit = 2.0 ** (bits + BIAS - exponent)
             for n in range(count):
                 steps[r, s, n] = np.rint(masked[n] * steps_per_unit)

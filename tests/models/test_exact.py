@@ -116,6 +116,16 @@ def test_compiled_loops_equal_single_operations(seed, rows, exponent):
         assert torch.equal(loops[0][row], decoder(sources, exact=True))
 
 
+def test_an_argument_that_is_no_number_reads_nothing_beside_the_table():
+    mask, decoder = EightBitLinear(6, 24), ExactLinear(24, 5, bias=False)
+    seen, features = torch.rand(9, 6), torch.rand(9, 24, dtype=torch.float64)
+    found = []
+    for bias in (math.nan, 1e9):
+        mask.bias.data.fill_(bias)
+        found.append(masked(mask, decoder, seen, features))
+    assert torch.equal(*found)
+
+
 def test_layers_that_are_watched_are_called():
     mask, decoder = EightBitLinear(6, 2 * 24), ExactLinear(24, 5, bias=False)
     seen, features = torch.rand(9, 6), torch.rand(9, 24, dtype=torch.float64)

@@ -106,7 +106,8 @@ def test_configurations_say_what_can_be_done(recipe, configs):
     """What the recipes run at full size, read as the command reads it."""
     arguments = [word for name in configs for word in ("--config", str(RECIPES / recipe / "conf" / f"{name}.yaml"))]
     settings, _ = swept(["sweep-images", *arguments, "--data.folder", "d", "--out", "o"])
-    assert settings.seeds == 5 and len(list(settings.conversions())) >= 15
+    fewest = 15 if "patience-small" in configs else 25
+    assert settings.seeds == 5 and len(list(settings.conversions())) >= fewest
     assert all(settings.settings_of(work).readout == "potential" for work in settings.conversions())
 
 
