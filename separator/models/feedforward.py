@@ -16,8 +16,10 @@ from separator.snn.stage import stages_of
 Output = Literal["none", "sigmoid"]
 
 # The networks of Wu et al. 2021: sections 5.1 and 6.3.1. Where the paper gives a network by its name alone, what it leaves open
-# is chosen here: kernels of 3, pooling by averages, and hidden layers of 512 units in VGG, as is usual for small pictures. The
-# networks for ImageNet-12, also given by name alone, are those of Krizhevsky et al. 2012 (in one piece) and of Simonyan and
+# is chosen here: kernels of 3, and hidden layers of 512 units in VGG, as is usual for small pictures. Where others take maxima,
+# VGG takes averages; AlexNet for small pictures has strides of 2, as their network for digits has. (An average lets four neurons
+# reach what one input of the analog layer behind it reaches, and so makes four times the synaptic operations.) The networks for
+# ImageNet-12, also given by name alone, are those of Krizhevsky et al. 2012 (in one piece) and of Simonyan and
 # Zisserman 2015 for pictures of 224: theirs are the filters, kernels, strides, units and dropout. Averages of 2 x 2 stand in
 # place of their maxima (overlapping ones of 3 x 3 in AlexNet), batch normalisation in place of AlexNet's local one, and the
 # first layer is padded by half its kernel, so that 56 positions are left, which averages divide.
@@ -29,7 +31,7 @@ VGG = {
 NETWORKS = {
     "mnist-autoencoder": "128-64-32-64-128-784",
     "mnist-cnn": "c16s1-c32s2-c32s1-c64s2-800-10",
-    "cifar10-alexnet": "c96-a2-c256-a2-c384-c384-c256-a2-d50-2048-d50-2048-10",
+    "cifar10-alexnet": "c96-c256s2-c384s2-c384-c256s2-d50-2048-d50-2048-10",
     **{f"cifar10-vgg{depth}": f"{layers}-d50-512-d50-512-10" for depth, layers in VGG.items()},
     "imagenet-alexnet": "c96k11s4-a2-c256k5-a2-c384-c384-c256-a2-d50-4096-d50-4096-1000",
     "imagenet-vgg16": f"{VGG[16]}-d50-4096-d50-4096-1000",
