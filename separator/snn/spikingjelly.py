@@ -19,7 +19,7 @@ class SpikingJellyStack(nn.Module):
     exact here as well.
 
     Args:
-        stack: wholly spiking and pipelined, with one threshold per layer.
+        stack: wholly spiking and pipelined.
 
     Raises:
         UserError: the stack is of another kind, or SpikingJelly is not installed.
@@ -34,14 +34,17 @@ class SpikingJellyStack(nn.Module):
         stages = stack.spiking_stages()
         if len(stages) < len(stack.stages) or any(stage.dynamics.schedule != "pipelined" for stage in stages):
             raise UserError("SpikingJelly runs pipelined spiking stacks only")
-        if any(bool((stage.unit != stage.unit[0]).any()) for stage in stages[:-1]):
-            raise UserError("neurons of SpikingJelly have one threshold per layer")
         self.read, self.dynamics, self.first = stack.read, stages[0].dynamics, stages[0]
         self.layers = nn.ModuleList(_layer(stage) for stage in stages[1:])
-        self.starts = [float(stage.start[0] * stage.step[0]) for stage in stages[:-1]]
+        self.starts = [stage.start * stage.step for stage in stages[:-1]]
         self.nodes = nn.ModuleList()
         for stage in stages[:-1]:
-            self.nodes.append(neuron.IFNode(float(stage.unit[0]), v_reset=None, step_mode="m"))
+            if bool((stage.unit == stage.unit[0]).all()):
+                node = neuron.IFNode(float(stage.unit[0]), v_reset=None, step_mode="m")
+            else:  # a threshold for each channel
+                channels = 1 - stage.weight.dim()  # which dimension they are, counted from the last one
+                node = neuron.ActivationAwareIFNode(stage.unit, channel_dim=channels, v_reset=None, step_mode="m")
+            self.nodes.append(node)
 
     def forward(self, x: Tensor) -> Tensor:
         """Activation of the last stage from its membrane potential."""
@@ -68,7 +71,7 @@ class SpikingJellyStack(nn.Module):
         nodes: Any = self.nodes
         for node, start, layer in zip(nodes, self.starts, self.layers, strict=True):
             node.reset()
-            node.v = torch.full_like(currents[0], start)
+            node.v = per_channel(start, currents[0]).expand_as(currents[0])
             currents = layer(node(currents).flatten(0, 1)).unflatten(0, (self.dynamics.window, -1))
         return currents.sum(0)
 

@@ -12,14 +12,15 @@ from tests.snn.nets import STACKS, converted, linear_stack
 @pytest.mark.parametrize("window", [4, 32])
 @pytest.mark.parametrize("bits", [None, 8])
 @pytest.mark.parametrize("start", [0.0, 0.5])
-def test_spikes_are_the_same(kind, window, bits, start):
+@pytest.mark.parametrize("channelwise", [False, True])
+def test_spikes_are_the_same(kind, window, bits, start, channelwise):
     build, shape = STACKS[kind]
     x = torch.randn(3, *shape)
-    stack = converted(build(0), x, window, start, weight_bits=bits)
+    stack = converted(build(0), x, window, start, channelwise=channelwise, weight_bits=bits)
     theirs = SpikingJellyStack(stack)
     fired, ours = [], []
     for node in theirs.nodes:
-        assert isinstance(node, neuron.IFNode)
+        assert isinstance(node, neuron.ActivationAwareIFNode if channelwise else neuron.IFNode)
         node.register_forward_hook(lambda module, inputs, output: fired.append(output))
     stack.observer = lambda run: ours.append(run.outcome)
     for _ in range(2):  # neurons start anew
@@ -39,5 +40,3 @@ def test_other_stacks_are_refused():
         SpikingJellyStack(converted(linear_stack(), x, 4, 0.5, schedule="layer-by-layer"))
     with pytest.raises(UserError, match="pipelined"):
         SpikingJellyStack(linear_stack())
-    with pytest.raises(UserError, match="one threshold"):
-        SpikingJellyStack(converted(linear_stack(), x, 4, 0.5, channelwise=True))
