@@ -6,8 +6,8 @@ r"""Measure speed and memory of models, side by side.
       spikingjelly:paper-snn-pipelined@4
   separator bench --sweep window rate width seconds stage --out DIR
 
-Each case runs in a process of its own; times are of separating, without loading, and the fastest of up to 20 rounds. The spikes of
-`dense:NAME` (without event-driven kernel and 8-bit products) and `spikingjelly:NAME` are compared with ours beforehand.
+Each case runs in a process of its own; times are of separating, without loading, and the fastest of up to 20 rounds. The spikes
+of `dense:NAME` (without event-driven kernel and 8-bit products) and `spikingjelly:NAME` are compared with ours beforehand.
 
 --sweep varies one thing at a time on networks with random weights: the time window, the firing rate that thresholds are chosen
 for, the width, the seconds of sound; NAME=VALUE,VALUE,... takes other values, --at another place for what stands still. `stage`

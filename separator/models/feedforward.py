@@ -17,8 +17,8 @@ Output = Literal["none", "sigmoid"]
 
 # The networks of Wu et al. 2021: sections 5.1 and 6.3.1. Where the paper gives a network by its name alone, what it leaves open
 # is chosen here: kernels of 3, and hidden layers of 512 units in VGG, as is usual for small pictures. Where others take maxima,
-# VGG takes averages; AlexNet for small pictures has strides of 2, as their network for digits has. (An average lets four neurons
-# reach what one input of the analog layer behind it reaches, and so makes four times the synaptic operations.) The networks for
+# VGG takes averages; AlexNet for small pictures has strides of 2, as their network for digits has. (Averages let four neurons
+# reach what one input of the analog layer behind them reaches, and so make more synaptic operations.) The networks for
 # ImageNet-12, also given by name alone, are those of Krizhevsky et al. 2012 (in one piece) and of Simonyan and
 # Zisserman 2015 for pictures of 224: theirs are the filters, kernels, strides, units and dropout. Averages of 2 x 2 stand in
 # place of their maxima (overlapping ones of 3 x 3 in AlexNet), batch normalisation in place of AlexNet's local one, and the
