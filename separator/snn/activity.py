@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -228,24 +227,24 @@ def density(activation: Tensor) -> Tensor:
 
 
 class ActivityPenalty:
-    """How active the stages of a stack are that spike, or will: a scalar between 0 and 1, a mean over them.
+    """How active the stages of a stack are that have an activation: a scalar between 0 and 1, the mean over them.
 
-    Each counts by the synapses that lead from it to the stage behind, borders as if they had as many as all other positions. Of
-    a stage in tandem it is the firing rate, so that the mean is, of a stack in tandem, synaptic operations for each
-    multiply-accumulate and time step. Of an analog one it is the density of its activation (after Hoyer 2004), which does not
-    change when the stage is scaled, as the spike counts of a converted network do not (thresholds follow the activations): a
-    penalty cannot be met by shrinking activations.
+    Of a stage in tandem that is its firing rate, which synaptic operations are proportional to. Of an analog one it is the
+    density of its activation (after Hoyer 2004), which does not change when the stage is scaled, as the spike counts of a
+    converted network do not (thresholds follow the activations): a penalty cannot be met by shrinking activations.
 
     It is measured from now on, or within a `with` statement.
     """
 
     def __init__(self, stack: Stack) -> None:
-        # Of each stage that was called, in order: how active it was, None for the last one, and the synapses that lead to it.
-        self.noted: list[tuple[Tensor | None, int]] = []
-        self.last = stack.stages[-1]
-        self.hooks = [
-            stage.register_forward_hook(self._note) for stage in stack.stages if isinstance(stage, TandemStage | Stage)
-        ]
+        self.measured: list[Tensor] = []
+        self.hooks = []
+        for stage in stack.stages:
+            if isinstance(stage, TandemStage):
+                if stage.role != "readout":
+                    self.hooks.append(stage.register_forward_hook(self._rate))
+            elif isinstance(stage, Stage) and stage.rectified:
+                self.hooks.append(stage.register_forward_hook(self._density))
 
     def __enter__(self) -> "ActivityPenalty":
         return self
@@ -255,23 +254,14 @@ class ActivityPenalty:
         for hook in self.hooks:
             hook.remove()
 
-    def _note(self, stage: TandemStage | Stage, inputs: tuple[Tensor | Signal], output: Tensor | Signal) -> None:
-        activation = output.activation if isinstance(output, Signal) else output
-        twin = stage.stage if isinstance(stage, TandemStage) else stage
-        synapses = twin.affine.weight.numel() * activation[0, 0].numel() * twin.synapses.averaged
-        if stage is self.last:
-            active = None
-        elif isinstance(stage, TandemStage):
-            active = (activation / per_channel(stage.threshold, activation)).mean() / stage.dynamics.window
-        else:
-            active = density(activation)
-        self.noted.append((active, synapses))
+    def _density(self, stage: Stage, inputs: tuple[Tensor | Signal], output: Tensor) -> None:
+        self.measured.append(density(output))
+
+    def _rate(self, stage: TandemStage, inputs: tuple[Signal], output: Signal) -> None:
+        thresholds = per_channel(stage.threshold, output.activation)
+        self.measured.append((output.activation / thresholds).mean() / stage.dynamics.window)
 
     def pop(self) -> Tensor:
-        """Mean since the last call; 0 where nothing was measured."""
-        noted, self.noted = self.noted, []
-        pairs = [(active, synapses) for (active, _), (_, synapses) in pairwise(noted) if active is not None]
-        if not pairs:
-            return torch.zeros(())
-        active = torch.stack([active for active, _ in pairs])
-        return active @ torch.tensor([synapses for _, synapses in pairs]).to(active) / sum(synapses for _, synapses in pairs)
+        """Mean over the stages since the last call; 0 where there were none."""
+        measured, self.measured = self.measured, []
+        return torch.stack(measured).mean() if measured else torch.zeros(())
