@@ -1,8 +1,9 @@
 """Pipelined stages on kernels from packed spikes to packed spikes: event-driven on the CPU, on the tensor cores of a GPU.
 
-On the CPU there is no choice by firing rate: a dense product of 8-bit integers for every step is slower at all of them. For a
-layer of 512 channels with 3 taps on 4 s of sound, on two cores with AVX-512 VNNI, such products alone took 54 ms with 8 steps
-and 193 ms with 32; event-driven layers, at rates up to 0.4, at most 25 and 70 ms.
+On the CPU there is no choice by firing rate: a dense product of 8-bit integers for every step was slower where it was measured.
+For a layer of 512 channels with 3 taps on 4 s of sound, on two cores with AVX-512 VNNI, such products alone took 54 ms with 8
+steps and 193 ms with 32. All of a network with ten such layers took at most 0.25 s with 8 steps, at a rate of 0.18, and 0.7 s
+with 32, at rates up to 0.4.
 """
 
 from collections.abc import Callable, Sequence
