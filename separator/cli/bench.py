@@ -4,15 +4,18 @@ r"""Measure speed and memory of models, side by side.
   separator bench --systems small-ann small-snn small-snn@32 asteroid-convtasnet --seconds 10 600 --threads 2
   separator bench --systems paper-ann bf16:paper-ann paper-snn@4 paper-snn-pipelined@4 dense:paper-snn-pipelined@4 \
       spikingjelly:paper-snn-pipelined@4
+  separator bench --sweep published shipped --out DIR
   separator bench --sweep window rate width seconds stage --out DIR
 
 Each case runs in a process of its own; times are of separating, without loading, and the fastest of up to 20 rounds. The spikes
 of `dense:NAME` (without event-driven kernel and 8-bit products) and `spikingjelly:NAME` are compared with ours beforehand.
 
---sweep varies one thing at a time on networks with random weights: the time window, the firing rate that thresholds are chosen
-for, the width, the seconds of sound; NAME=VALUE,VALUE,... takes other values, --at another place for what stands still. `stage`
-times a training step of conversion, of each stage of analog networks, by the fastest and by the dense execution. DIR gets
-bench.csv, BENCH.md and a picture for each sweep; the same command goes on where it was stopped.
+--sweep published and shipped compare networks of the published size and the shipped ones with 4, 8 and 32 steps in all hands,
+on 4 and 60 s of noise. The other sweeps vary one thing at a time on networks with random weights: the time window, the firing
+rate that thresholds are chosen for, the width, the seconds of sound. `stage` times a training step of conversion, of each stage
+of analog networks, by the fastest and by the dense execution. NAME=VALUE,VALUE,... takes other values (of comparisons seconds),
+--at another place for what stands still. DIR gets bench.csv, BENCH.md and a picture for each sweep; the same command goes on
+where it was stopped.
 
   separator bench --sweep window=2,8 width=64,128 stage=small-ann --at width=128 seconds=1 --out DIR
 """
@@ -39,7 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seconds", nargs="+", type=_seconds, metavar="S", help="lengths of sound (10); of sweeps see --at")
     parser.add_argument("--threads", type=positive, default=cores(), metavar="N", help="CPU threads (%(default)s)")
-    parser.add_argument("--sweep", nargs="+", metavar="NAME", help="window, rate, width, seconds, stage, each also NAME=VALUES")
+    parser.add_argument(
+        "--sweep",
+        nargs="+",
+        metavar="NAME",
+        help="published, shipped, window, rate, width, seconds, stage, each also NAME=VALUES",
+    )
     parser.add_argument(
         "--at",
         nargs="+",

@@ -1,5 +1,6 @@
 """A stack run piece by piece along the last dimension of its input, time: each stage keeps what its next outputs still see."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -83,22 +84,22 @@ class _StageStream:
         if like is None:
             return None
         pieces = [_numbers(piece) for piece in (self.held, signal) if piece is not None]
-        seen = torch.cat(pieces, -1) if len(pieces) > 1 else pieces[0]
+        seen = _joined(pieces) if len(pieces) > 1 else pieces[0]
         zeros = (self.zeros, self.after if last else 0)
         held = seen[..., max(0, seen.shape[-1] - self.reach) :]
-        self.held = _with_numbers(like, _copied(held))
+        self.held = _with_numbers(like, _joined([held]))
         self.zeros = min(self.zeros, self.reach - held.shape[-1])
         return (_with_numbers(like, seen), zeros) if seen.shape[-1] + sum(zeros) > self.reach else None
 
 
-def _copied(numbers: Tensor) -> Tensor:
-    """In memory of its own, so that what it was part of is not kept.
+def _joined(pieces: list[Tensor]) -> Tensor:
+    """Along time and in memory of its own, so that what they were part of is not kept. Shapes: (B, ..., n) -> (B, ..., m).
 
     Spikes on a CPU by numpy: torch's threads, once woken for a copy, spin for milliseconds that the next kernel's threads lack.
     """
-    if numbers.device.type == "cpu" and not numbers.is_floating_point():
-        return torch.from_numpy(numbers.numpy().copy(order="K"))
-    return numbers.clone()
+    if pieces[0].device.type == "cpu" and not pieces[0].is_floating_point():
+        return torch.from_numpy(np.concatenate([piece.numpy() for piece in pieces], -1))
+    return torch.cat(pieces, -1)
 
 
 def _numbers(signal: Signal) -> Tensor:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from separator.atomic import atomic_path
 from separator.tasks.benchmark_systems import parse_system
+from separator.tasks.sweep_plan import COMPARED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +32,7 @@ def draw_sweep(path: Path, name: str, lines: Sequence["Line"]) -> None:
     """Draw one sweep.
 
     Of the conversion, seconds of a training step, a panel for each network. Of separating, time as a multiple of the first
-    system's, and memory.
+    system's, and memory, in comparisons as bars.
 
     Args:
         path: picture file; its suffix chooses the format.
@@ -45,17 +46,21 @@ def draw_sweep(path: Path, name: str, lines: Sequence["Line"]) -> None:
     from matplotlib.figure import Figure
 
     panels = len(lines) // 2 if name == "stage" else 2
-    figure = Figure(figsize=(max(8, 5 * panels), 5), layout="constrained")
-    axes: list[Axes] = list(figure.subplots(1, panels, squeeze=False)[0])
-    if name == "stage":
+    height = 0.3 * len(lines) + 1.5 if name in COMPARED else 5
+    figure = Figure(figsize=(max(8, 5 * panels), height), layout="constrained")
+    axes: list[Axes] = list(figure.subplots(1, panels, squeeze=False, sharey=name in COMPARED)[0])
+    if name in COMPARED:
+        _draw_comparison(axes, lines)
+    elif name == "stage":
         for axis, after, before in zip(axes, lines[::2], lines[1::2], strict=True):
             _draw_conversion(axis, after, before)
     else:
         _draw_separation(axes, name, lines)
     for axis in axes:
         axis.grid(alpha=0.3, which="both")
-        axis.set_xlabel(LABELS[name])
-        _plain_logarithmic(axis)
+        if name not in COMPARED:
+            axis.set_xlabel(LABELS[name])
+            _plain_logarithmic(axis)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120)
@@ -96,6 +101,25 @@ def _draw_separation(axes: Sequence["Axes"], name: str, lines: Sequence["Line"])
 def _place(name: str, value: float, result: "Measurement") -> float:
     """Where a measurement stands; an analog network has no firing rate and is drawn from end to end."""
     return value if name != "rate" or result.firing_rate is None else result.firing_rate
+
+
+def _draw_comparison(axes: Sequence["Axes"], lines: Sequence["Line"]) -> None:
+    """A bar for each system and length of sound, all rows named at the left."""
+    lengths = lines[0].values
+    thickness = 0.8 / len(lengths)
+    for n, length in enumerate(lengths):
+        results = [line.results[n] for line in lines]
+        places = [row + (n - (len(lengths) - 1) / 2) * thickness for row in range(len(lines))]
+        ratios = [result.elapsed / results[0].elapsed for result in results]
+        bars = axes[0].barh(places, ratios, thickness, label=f"{length:g} s of noise")
+        axes[0].bar_label(bars, [f"{ratio:.2g}" for ratio in ratios], padding=2, fontsize="x-small")
+        axes[1].barh(places, [result.memory for result in results], thickness)
+    axes[0].set_yticks(range(len(lines)), [line.system for line in lines])
+    axes[0].invert_yaxis()
+    axes[0].set(xscale="log", xlabel=f"time / time of {lines[0].system}")
+    axes[0].margins(x=0.1)
+    axes[0].axvline(1, color="black", linewidth=1)
+    axes[1].set(xscale="log", xlabel="memory of the process (MB)")
 
 
 def _draw_conversion(axis: "Axes", after: "Line", before: "Line") -> None:

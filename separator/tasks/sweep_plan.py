@@ -1,4 +1,4 @@
-"""What sweeps vary: systems, values, and where all the rest stands."""
+"""What sweeps vary: systems, values, and where all the rest stands; and the systems that are compared side by side."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 from separator.errors import UserError
 from separator.models.card import find_model, read_card
-from separator.tasks.benchmark_systems import PAPER_SIZED, parse_system
+from separator.tasks.benchmark_systems import ASTEROID, PAPER_SIZED, parse_system
 from separator.tasks.measurement import Case, Measurement
 
 # The first is what the others are multiples of.
@@ -20,7 +20,27 @@ SYSTEMS = (
     "dense:paper-snn-pipelined",
     "spikingjelly:paper-snn-pipelined",
 )
-VALUES: dict[str, tuple[Any, ...]] = {
+_STEPS = (4, 8, 32)
+# Comparisons: fixed systems over lengths of sound. The first system is what the others are multiples of.
+COMPARED = {
+    "published": (
+        "paper-ann",
+        "bf16:paper-ann",
+        *(f"{hands}paper-snn@{n}" for hands in ("", "dense:") for n in _STEPS),
+        *(f"{hands}paper-snn-pipelined@{n}" for hands in ("", "dense:", "spikingjelly:") for n in _STEPS),
+        ASTEROID,
+    ),
+    "shipped": (
+        "small-ann",
+        "bf16:small-ann",
+        *(f"{hands}small-snn@{n}" for hands in ("", "dense:") for n in _STEPS),
+        *(f"{hands}small-snn-32@{n}" for hands in ("", "dense:", "spikingjelly:") for n in _STEPS),
+        "small-causal-ann",
+        "small-causal-snn",
+        ASTEROID,
+    ),
+}
+VALUES: dict[str, tuple[Any, ...]] = dict.fromkeys(COMPARED, (4.0, 60.0)) | {
     "window": (1, 2, 4, 8, 16, 32),
     "rate": (0.005, 0.02, 0.05, 0.1, 0.2, 0.4),
     "width": (64, 128, 256, 512, 1024),
@@ -71,7 +91,7 @@ class Sweep:
     """
 
     name: str  # one of `VALUES`
-    values: tuple[Any, ...]  # numbers; names of networks for `stage`
+    values: tuple[Any, ...]  # numbers, of comparisons seconds; names of networks for `stage`
 
     def __post_init__(self) -> None:
         if self.name not in VALUES:
@@ -83,14 +103,15 @@ class Sweep:
         name, equals, values = text.partition("=")
         if not equals:
             return cls(name, VALUES.get(name, ()))
-        return cls(name, tuple(number(name, value) if name in TYPES else value for value in values.split(",")))
+        kind = "seconds" if name in COMPARED else name
+        return cls(name, tuple(number(kind, value) if kind in TYPES else value for value in values.split(",")))
 
 
 @dataclass(frozen=True)
 class Line:
     """A system over a sweep."""
 
-    system: str  # without time steps
+    system: str  # without time steps, but in comparisons
     values: tuple[Any, ...]  # of what was varied; stages of the conversion of a network
     results: tuple[Measurement, ...]  # at each of them
 
@@ -128,6 +149,11 @@ class Plan:
                 for system in (network, f"dense:{network}"):
                     case = Case(f"{system}@{point.window}", point.seconds, self.threads, width)
                     yield system, {stage: replace(case, stage=stage) for stage in range(stages_of(network))}
+            return
+        if sweep.name in COMPARED:
+            lengths = {value: replace(point, seconds=value).seconds for value in sweep.values}
+            for system in COMPARED[sweep.name]:
+                yield system, {value: Case(system, seconds, self.threads) for value, seconds in lengths.items()}
             return
         for system in self.systems:
             yield system, {value: replace(point, **{sweep.name: value}).case(system, self.threads) for value in sweep.values}

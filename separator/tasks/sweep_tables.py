@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from separator.tasks.benchmark import to_markdown as systems_table
 from separator.tasks.measurement import ROUNDS
+from separator.tasks.sweep_plan import COMPARED
 from separator.tasks.tandem_step import BATCH
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ TITLES = {
     "width": "Width (filters and channels)",
     "seconds": "Length of sound (s)",
     "stage": "Conversion, stage by stage",
+    "published": "Networks of the published size, side by side",
+    "shipped": "Shipped networks, side by side",
 }
 UNITS = {"window": "{} steps", "width": "width {}", "seconds": "{:g} s of noise", "rate": "a firing rate of about {:g}"}
 
@@ -39,8 +43,16 @@ def to_markdown(results: Sequence[tuple["Sweep", "Point", Sequence["Line"]]], ma
     ]
     for sweep, point, lines in results:
         parts.append(f"\n## {TITLES[sweep.name]}\n\n![{sweep.name}]({sweep.name}.png)\n")
-        parts += stage_tables(point, lines) if sweep.name == "stage" else value_tables(sweep.name, point, lines)
+        if sweep.name in COMPARED:
+            parts += comparison_tables(lines)
+        else:
+            parts += stage_tables(point, lines) if sweep.name == "stage" else value_tables(sweep.name, point, lines)
     return "".join(parts)
+
+
+def comparison_tables(lines: Sequence["Line"]) -> list[str]:
+    """All that was measured of each system, a table for each length of sound."""
+    return ["\n" + systems_table([line.results[n] for line in lines]) for n in range(len(lines[0].values))]
 
 
 def value_tables(name: str, point: "Point", lines: Sequence["Line"]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Sweeps: cost against time window, firing rate, width, length of sound, and stage of conversion, with tables and plots."""
+"""Sweeps: cost against time window, firing rate, width, length of sound, and stage of conversion; systems side by side."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -10,7 +10,7 @@ from tqdm import tqdm
 from separator.atomic import write_text
 from separator.errors import UserError
 from separator.tasks.benchmark import measured_apart
-from separator.tasks.benchmark_systems import parse_system
+from separator.tasks.benchmark_systems import ASTEROID, parse_system
 from separator.tasks.journal import Journal
 from separator.tasks.machine import machine
 from separator.tasks.measurement import Case, Measurement
@@ -28,9 +28,10 @@ def check_libraries(plan: Plan) -> None:
         UserError: a library is missing.
     """
     extras = {"matplotlib": "score"}
-    if any(parse_system(system).hands == "spikingjelly" for system in plan.systems):
+    systems = {case.system for case in _cases(plan)}
+    if any(parse_system(system).hands == "spikingjelly" for system in systems):
         extras["spikingjelly"] = "compare"
-    if any(sweep.name == "stage" for sweep in plan.sweeps):
+    if ASTEROID in systems or any(sweep.name == "stage" for sweep in plan.sweeps):
         extras["asteroid"] = "train"
     for library, extra in extras.items():
         if find_spec(library) is None:

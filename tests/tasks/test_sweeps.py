@@ -9,8 +9,10 @@ from separator.tasks import sweep_pictures, sweeps
 from separator.tasks.benchmark import measure
 from separator.tasks.machine import machine
 from separator.tasks.measurement import Case, Measurement
-from separator.tasks.sweep_plan import SYSTEMS, Plan, Sweep
+from separator.tasks.sweep_plan import COMPARED, SYSTEMS, Plan, Sweep
 from separator.tasks.sweeps import run_sweeps
+
+NAMES = [system.partition("@")[0] for systems in COMPARED.values() for system in systems]
 
 
 @pytest.fixture
@@ -21,9 +23,8 @@ def measured(monkeypatch):
     def made_up(case):
         cases.append(case)
         spiking = case.stage is None and "snn" in case.system
-        elapsed = (
-            1 + SYSTEMS.index(case.system.partition("@")[0]) if case.stage is None else 1 + 3 * ("dense" in case.system)
-        ) / 4
+        name, systems = case.system.partition("@")[0], dict.fromkeys((*SYSTEMS, *NAMES))
+        elapsed = (1 + list(systems).index(name) if case.stage is None else 1 + 3 * ("dense" in name)) / 4
         kept = None if case.stage is None else elapsed / 2
         return Measurement(case, elapsed, 500.0, case.rate or 0.2 if spiking else None, True if spiking else None, kept)
 
@@ -73,6 +74,21 @@ def test_tables_say_what_was_measured(measured, undrawn, tmp_path):
         rows = {(row["system"], row["stage"]): row for row in csv.DictReader(file)}
     assert rows["spikingjelly:paper-snn-pipelined@4", ""]["same_spikes"] == "True"
     assert rows["small-ann@32", "3"]["kept"] == "0.125"
+
+
+def test_comparisons_have_all_systems_side_by_side(measured, tmp_path):
+    text = run_sweeps(plan("published=2,30", "shipped=2"), tmp_path, "the command")
+    pipelined = "paper-snn-pipelined", "dense:paper-snn-pipelined", "spikingjelly:paper-snn-pipelined"
+    spiking = [f"{name}@{steps}" for name in ("paper-snn", "dense:paper-snn", *pipelined) for steps in (4, 8, 32)]
+    for seconds in (2, 30):
+        for system in ("paper-ann", "bf16:paper-ann", "asteroid-convtasnet", *spiking):
+            assert Case(system, seconds, 2) in measured
+            assert f"| {system} | {seconds} | " in text
+    assert Case("spikingjelly:small-snn-32@8", 2.0, 2) in measured
+    assert "| paper-snn@8 | 30 | 0.75 | 0.0250 | 3.00 | 500 |" in text  # time, real-time factor, times the first, memory
+    assert len(set(measured)) == len(measured)  # Asteroid's, which both compare, is measured but once
+    for name in COMPARED:
+        assert imread(tmp_path / f"{name}.png").shape[0] > 500
 
 
 def test_pictures_are_drawn(measured, tmp_path):
@@ -129,9 +145,11 @@ def test_command_line(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--sweep", "depth"], "there is no sweep 'depth'; take window, rate, width, seconds, stage"),
+        (["--sweep", "depth"], "there is no sweep 'depth'; take published, shipped, window, rate, width, seconds, stage"),
         (["--sweep", "window=4,x"], "window is a whole number, not 'x'"),
         (["--sweep", "window=33"], "a time window is 1 to 32 steps, not 33"),
+        (["--sweep", "shipped=x"], "seconds is a number, not 'x'"),
+        (["--sweep", "published=0"], "a length of sound is above 0 seconds, not 0"),
         (["--sweep", "seconds=0"], "a length of sound is above 0 seconds, not 0"),
         (["--sweep", "rate=nan"], "a firing rate is between 0 and 1, not nan"),
         (["--sweep", "width=-8"], "a width is at least 1, not -8"),
