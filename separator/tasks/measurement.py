@@ -1,7 +1,7 @@
 """What is measured in a benchmark, and what it took."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 # The fastest round counts, since another process can only slow one down, and the first ones find no memory at hand.
@@ -40,11 +40,16 @@ class Measurement:
         return self.elapsed / self.case.seconds
 
 
-def fastest(run: Callable[[], object]) -> float:
-    """Seconds of the fastest of up to `ROUNDS` rounds."""
-    times: list[float] = []
+def timed(run: Callable[[], object]) -> float:
+    """Seconds of one round."""
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def fastest(run: Callable[[], object], before: Sequence[float] = ()) -> float:
+    """Seconds of the fastest of up to `ROUNDS` rounds, those that were timed before included."""
+    times = list(before)
     while len(times) < ROUNDS and sum(times) < LONG:
-        started = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - started)
+        times.append(timed(run))
     return min(times)

@@ -113,13 +113,18 @@ def _draw_comparison(axes: Sequence["Axes"], lines: Sequence["Line"]) -> None:
         ratios = [result.elapsed / results[0].elapsed for result in results]
         bars = axes[0].barh(places, ratios, thickness, label=f"{length:g} s of noise")
         axes[0].bar_label(bars, [f"{ratio:.2g}" for ratio in ratios], padding=2, fontsize="x-small")
-        axes[1].barh(places, [result.memory for result in results], thickness)
+        taken = [result.memory if result.working is None else result.working for result in results]
+        axes[1].bar_label(axes[1].barh(places, taken, thickness), [f"{x:.0f}" for x in taken], padding=2, fontsize="x-small")
     axes[0].set_yticks(range(len(lines)), [line.system for line in lines])
     axes[0].invert_yaxis()
-    axes[0].set(xscale="log", xlabel=f"time / time of {lines[0].system}")
-    axes[0].margins(x=0.1)
     axes[0].axvline(1, color="black", linewidth=1)
-    axes[1].set(xscale="log", xlabel="memory of the process (MB)")
+    axes[0].set_xlabel(f"time / time of {lines[0].system}")
+    told = all(result.working is not None for line in lines for result in line.results)
+    axes[1].set_xlabel("memory that separating took (MB)" if told else "memory of the process, where it alone is known (MB)")
+    for axis in axes:
+        axis.set_xscale("log")
+        axis.margins(x=0.1)
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
 def _draw_conversion(axis: "Axes", after: "Line", before: "Line") -> None:
