@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--list-models", action="store_true", help="describe the shipped models and leave")
     model.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... or auto (default: %(default)s)")
     model.add_argument("--time-steps", type=positive, metavar="N", help="time steps of the spiking model")
-    model.add_argument("--segment", type=_seconds, metavar="S", help="seconds computed at a time, for memory (default: 8)")
+    model.add_argument("--segment", type=_seconds, metavar="S", help="seconds computed at a time, for memory (default: 12)")
     sound = parser.add_argument_group("output")
     sound.add_argument(
         "--clip",

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from separator.models import SeparationModel
     from separator.snn.activity import Activity
 
-# Long enough that what each segment costs by itself does not count. For tensors over 32 MiB, which the published size has from
-# 10 s or so, glibc asks the system for new pages each time; of 24 s, the analog network took a fifth more time.
-SEGMENT = 8.0  # seconds
+# The published size takes more time from 16 s on, as glibc asks the system for new pages for every tensor over 32 MiB (a fifth
+# more with 24 s, as an analog network); small ones do below 12 s, as it gives back pages that the next segment needs again.
+SEGMENT = 12.0  # seconds
 
 # What sources are scaled to: to add up to the mixture as well as possible, which takes all of it, or by the one gain in the
 # model's card, which live sound takes too.

@@ -111,6 +111,6 @@ def plot(swept: Swept, path: Any) -> None:
         axes.set(xlabel=LABELS[swept.vary], ylabel=label)
         if swept.vary == "window":
             axes.set_xscale("log", base=2)
-            axes.set_xticks(places, [f"{place:g}" for place in places])
+        axes.set_xticks(places, [f"{place:g}" for place in places])
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120, format="png")
