@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from copy import copy
 from functools import lru_cache
-from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -46,9 +45,9 @@ class MatrixProduct:
             prepare: inputs one by one, zero as zero, to what the product takes.
             finish: of the sums, each position by itself. Shape: (positions, C_out) -> (positions, C_out).
         """
-        columns, sizes = self._columns(x)
-        blocks = torch.split(columns, BLOCK if columns.device.type == "cpu" else max(1, len(columns)))
-        finished = [finish(self._sums(prepare(block))) for block in blocks]
+        seen, sizes = self._seen(x)
+        blocks = torch.split(seen, BLOCK if seen.device.type == "cpu" else max(1, len(seen)))
+        finished = [finish(self._sums(prepare(block.flatten(1)))) for block in blocks]
         joined = finished[0] if len(finished) == 1 else torch.cat(finished)
         return joined.view(len(x), *sizes, len(self.matrix)).movedim(-1, 1)
 
@@ -61,20 +60,22 @@ class MatrixProduct:
             return torch._int_mm(columns, self.matrix.t())[:rows]
         return columns @ self.matrix.t()
 
-    def _columns(self, x: Tensor) -> tuple[Tensor, list[int]]:
-        """What each output position sees, (positions, taps x C_in), and the sizes of the output."""
+    def _seen(self, x: Tensor) -> tuple[Tensor, list[int]]:
+        """What each output position sees, (positions, *taps, C_in), and the sizes of the output.
+
+        Of one row it is a view: copies are made a block at a time then, in the cache.
+        """
         x = self.apply.flattened(x).movedim(1, -1).contiguous()
         if not self.taps:
             return x, []
         sizes = self.apply.outputs(x.shape[1:-1], self.taps)
-        x = F.pad(x, (0, 0, *self.apply.edges))
-        seen = []
-        for tap in product(*map(range, self.taps)):
-            starts = [i * d for i, d in zip(tap, self.apply.dilation, strict=True)]
-            spans = (slice(b, b + s * (n - 1) + 1, s) for b, s, n in zip(starts, self.apply.stride, sizes, strict=True))
-            seen.append(x[(slice(None), *spans)])
-        columns = seen[0] if len(seen) == 1 else torch.cat(seen, -1)
-        return columns.flatten(0, -2), sizes
+        if any(self.apply.edges):
+            x = F.pad(x, (0, 0, *self.apply.edges))
+        image, *along, channel = x.stride()
+        strides = [s * n for s, n in zip(self.apply.stride, along, strict=True)]
+        dilations = [d * n for d, n in zip(self.apply.dilation, along, strict=True)]
+        view = x.as_strided((len(x), *sizes, *self.taps, x.shape[-1]), (image, *strides, *dilations, channel))
+        return view.flatten(0, len(sizes)), sizes
 
 
 def matrix_product(apply: AffineMap, weight: Tensor) -> MatrixProduct | None:

@@ -19,7 +19,7 @@ def test_dense_execution_does_without_kernel_and_8_bit_products(schedule, monkey
         assert stage.weight.dtype == torch.int8
         stage._event_driven = refuse
         if stage._product is not None:  # not every machine adds them exactly
-            monkeypatch.setattr(stage._product, "_columns", refuse)
+            monkeypatch.setattr(stage._product, "_seen", refuse)
     with execution("dense"):
         assert all(torch.equal(ours, theirs) for ours, theirs in zip(outcomes(stack, x), expected, strict=True))
     if schedule == "pipelined" or stage._product is not None:
