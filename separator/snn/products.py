@@ -55,6 +55,8 @@ class MatrixProduct:
         """Shape: (positions, taps x C_in) -> (positions, C_out)."""
         if self.matrix.dtype == torch.int8:
             rows = len(columns)
+            # Rows that lie one behind another: of others, as of those that overlap, oneDNN is silently wrong.
+            columns = columns.reshape(-1).view(rows, -1)
             if columns.is_cuda and rows <= 16:  # which cuBLAS does not take
                 columns = F.pad(columns, (0, 0, 0, 32 - rows))
             return torch._int_mm(columns, self.matrix.t())[:rows]

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,16 +23,34 @@ def layer_of(kind, data):
     return make(inputs, outputs, **options), (inputs, *(data.draw(st.integers(7, 20)) for _ in range(dims)))
 
 
-@given(st.sampled_from(["linear", "conv1d", "conv2d"]), st.sampled_from(TYPES), st.integers(0, 10**6), st.data())
-def test_products_are_the_maps(kind, dtype, seed, data):
+@given(
+    st.sampled_from(["linear", "conv1d", "conv2d"]),
+    st.sampled_from(TYPES),
+    st.integers(1, 2),
+    st.integers(0, 10**6),
+    st.data(),
+)
+def test_products_are_the_maps(kind, dtype, batch, seed, data):
     layer, shape = layer_of(kind, data)
     torch.manual_seed(seed)
     weight = torch.randint(-128, 128, layer.weight.shape).to(dtype)
-    x = torch.randint(-128, 128, (2, *shape)).to(dtype)
+    x = torch.randint(-128, 128, (batch, *shape)).to(dtype)
     served = matrix_product(affine_map(layer), weight)
     assert served is not None
     sums = served(x)
     assert sums.dtype == (torch.int32 if dtype == torch.int8 else dtype)
+    assert torch.equal(sums.double(), affine_map(layer)(x.double(), weight.double(), None))
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("frames", [3, 4, 40, 3000])
+@pytest.mark.parametrize("channels", [1, 2, 6, 16])
+def test_windows_that_overlap_in_memory(dtype, frames, channels):
+    torch.manual_seed(0)
+    layer = nn.Conv1d(channels, 6, 3)
+    weight = torch.randint(-128, 128, layer.weight.shape).to(dtype)
+    x = torch.randint(-128, 128, (1, channels, frames)).to(dtype)
+    sums = matrix_product(affine_map(layer), weight)(x)
     assert torch.equal(sums.double(), affine_map(layer)(x.double(), weight.double(), None))
 
 
