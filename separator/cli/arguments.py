@@ -31,11 +31,9 @@ def load_named_model(text: str, device: str) -> "tuple[str, SeparationModel]":
         UserError: there is no such model, or it cannot have these time steps.
     """
     from separator import models
-    from separator.models.card import split_steps
 
     name, model = named(text)
-    path, time_steps = split_steps(model)
-    return name, models.load_model(path, device=device, time_steps=time_steps)
+    return name, models.load_model(model, device=device)
 
 
 def positive(text: str) -> int:

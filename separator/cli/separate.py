@@ -59,7 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-r", "--recursive", action="store_true", help="take all sound files of folders and sub-folders")
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     model = parser.add_argument_group("model")
-    model.add_argument("--model", metavar="NAME|FILE", help="shipped model or model file (default: the spiking one)")
+    model.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="name of a shipped model, or a model file; MODEL@N for N time steps (default: the spiking one)",
+    )
     model.add_argument("--list-models", action="store_true", help="describe the shipped models and leave")
     model.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... or auto (default: %(default)s)")
     model.add_argument("--time-steps", type=positive, metavar="N", help="time steps of the spiking model")

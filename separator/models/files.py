@@ -12,7 +12,7 @@ from torch import Tensor
 
 from separator.atomic import atomic_path
 from separator.errors import UserError
-from separator.models.card import ModelCard, find_model, read_card
+from separator.models.card import ModelCard, find_model, read_card, split_steps
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.streaming import TasNetStream
 from separator.models.tasnet import TasNet, TasNetConfig
@@ -43,9 +43,9 @@ def load_model(name_or_path: str | Path, device: str | torch.device = "cpu", tim
     """Load a shipped model by name, or a model file, that separates.
 
     Args:
-        name_or_path: such as "small-snn", or a path.
+        name_or_path: such as "small-snn", or a path; "small-snn@8" for 8 time steps.
         device: where the network shall run.
-        time_steps: simulate a spiking model with another time window than its own.
+        time_steps: simulate a spiking model with another time window than its own, or than its name says.
 
     Raises:
         UserError: no such model, or one that does something else; a damaged, foreign or newer file; a time window that the
@@ -61,7 +61,9 @@ def load_network(
     name_or_path: str | Path, device: str | torch.device = "cpu", time_steps: int | None = None
 ) -> tuple[Network, ModelCard]:
     """A network of any architecture, in evaluation mode, and its card; see `load_model`."""
-    path = find_model(name_or_path)
+    whole = Path(name_or_path).is_file()
+    name, named_steps = (name_or_path, None) if whole else split_steps(str(name_or_path))
+    path = find_model(name)
     card = read_card(path)
     if card.architecture not in ARCHITECTURES:
         raise UserError(f"{path} has the architecture '{card.architecture}', which this version does not know; update it")
@@ -72,6 +74,7 @@ def load_network(
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, UserError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} does not hold the network that it describes ({reason}); get it again") from error
+    time_steps = named_steps if time_steps is None else time_steps
     if time_steps is not None:
         card = _with_time_steps(network, card, time_steps)
     return network.to(device).eval().requires_grad_(False), card
@@ -109,6 +112,6 @@ def save_model(path: str | Path, network: Network, card: ModelCard) -> None:
 
 def _with_time_steps(network: Network, card: ModelCard, time_steps: int) -> ModelCard:
     if card.conversion is None:
-        raise UserError(f"{card.name} is an analog network and has no time steps; leave --time-steps out")
+        raise UserError(f"{card.name} is an analog network and has no time steps; give none")
     network.stack.set_window(time_steps)
     return replace(card, conversion=card.conversion | {"window": time_steps})

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 # The fastest round counts, since another process can only slow one down, and the first ones find no memory at hand.
 ROUNDS = 20
-LONG = 10.0  # s of rounds after which none is begun
+LONG = 30.0  # s of rounds after which none is begun
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,17 @@ def test_time_steps_can_be_changed_in_a_spiking_model_only(saved):
         return
     model = load_model(path, time_steps=8)
     assert model.card.time_steps == model.network.stack.dynamics.window == 8
-    with pytest.raises(UserError, match="1 to 32"):
-        load_model(path, time_steps=33)
+    assert load_model(f"{path}@8").card == model.card
+    assert load_model(f"{path}@4", time_steps=8).card == model.card
+    for options in ((path, "cpu", 33), (f"{path}@33",)):
+        with pytest.raises(UserError, match="1 to 32"):
+            load_model(*options)
+
+
+def test_a_file_that_is_named_like_time_steps(saved):
+    path, _, card = saved
+    other = path.rename(path.with_name("tiny@8"))
+    assert load_model(other).card == card
 
 
 def test_unknown_name_lists_the_shipped_models():

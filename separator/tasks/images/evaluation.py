@@ -15,7 +15,7 @@ from separator.errors import UserError
 from separator.images.labelled import Images, ImageSet
 from separator.metrics import intervals
 from separator.metrics.energy import MAC_COST, energy_ratio, relative_cost
-from separator.models.card import ModelCard, split_steps
+from separator.models.card import ModelCard
 from separator.models.feedforward import FeedForward
 from separator.models.files import load_network
 from separator.snn.activity import Activity, record_activity
@@ -127,10 +127,9 @@ def operations_ratio(network: FeedForward, images: Images, batch: int) -> float:
 
 
 def _load(text: str, device: str) -> tuple[FeedForward, ModelCard]:
-    path, time_steps = split_steps(text)
-    network, card = load_network(path, device, time_steps)
+    network, card = load_network(text, device)
     if not isinstance(network, FeedForward):
-        raise UserError(f"{path} is no network for images")
+        raise UserError(f"{text} is no network for images")
     return network, card
 
 
