@@ -16,7 +16,7 @@ operations of one layer in one call, where its sums are rounded, being in the ty
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -155,14 +155,8 @@ def record_activity(network: nn.Module) -> Iterator[Activity]:
         yield activity
 
 
-@lru_cache(maxsize=256)
-def _synapses(apply: AffineMap, weight: torch.Size, x: torch.Size) -> int:
-    """Number of synapses of a layer, from the shapes of its weight and of one input, (C, ...)."""
-    return int(fan_out(apply, apply.synapses(torch.empty(weight)), torch.empty(1, *x)).sum())
-
-
 def _macs(apply: AffineMap, weight: Tensor, x: Tensor) -> int:
-    return len(x) * _synapses(apply, weight.shape, x.shape[1:]) // apply.averaged
+    return len(x) * int(fan_out(apply, apply.synapses(weight), x).sum()) // apply.averaged
 
 
 def _count_float(activity: Activity, path: str, module: Affine, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -233,31 +227,24 @@ def density(activation: Tensor) -> Tensor:
 
 
 class ActivityPenalty:
-    """How active the stages of a stack are: a scalar between 0 and 1, the mean over them, weighted by the synapses they drive.
+    """How active the stages of a stack are that have an activation: a scalar between 0 and 1, the mean over them.
 
-    Of stages in tandem that is the share of all synaptic operations that there could be, but for neurons at borders, which
-    drive fewer synapses. Of an analog stage, the density of its activation (after Hoyer 2004) stands in for the firing rate:
-    it does not change when the stage is scaled, as the spike counts of a converted network do not (thresholds follow the
-    activations): a penalty cannot be met by shrinking activations. The last stage drives none, and does not count.
+    Of a stage in tandem that is its firing rate, which synaptic operations are proportional to. Of an analog one it is the
+    density of its activation (after Hoyer 2004), which does not change when the stage is scaled, as the spike counts of a
+    converted network do not (thresholds follow the activations): a penalty cannot be met by shrinking activations.
 
     It is measured from now on, or within a `with` statement.
     """
 
     def __init__(self, stack: Stack) -> None:
-        self.measured: list[tuple[int, Tensor]] = []  # positions and activities of stages
-        self.driven: dict[int, int] = {}  # number of synapses, by position of the stage that drives them
+        self.measured: list[Tensor] = []
         self.hooks = []
-        last = len(stack.stages) - 1
-        for i, stage in enumerate(stack.stages):
-            twin = stage.stage if isinstance(stage, TandemStage) else stage
-            if not isinstance(twin, Stage):
-                continue
-            if i > 0:
-                seen = partial(self._synapses, i - 1, twin.synapses.averaged)
-                self.hooks.append(twin.affine.register_forward_hook(seen))
-            if i < last:
-                measure = self._rate if isinstance(stage, TandemStage) else self._density
-                self.hooks.append(stage.register_forward_hook(partial(measure, i)))
+        for stage in stack.stages:
+            if isinstance(stage, TandemStage):
+                if stage.role != "readout":
+                    self.hooks.append(stage.register_forward_hook(self._rate))
+            elif isinstance(stage, Stage) and stage.rectified:
+                self.hooks.append(stage.register_forward_hook(self._density))
 
     def __enter__(self) -> "ActivityPenalty":
         return self
@@ -267,21 +254,14 @@ class ActivityPenalty:
         for hook in self.hooks:
             hook.remove()
 
-    def _synapses(self, position: int, averaged: int, module: Affine, inputs: tuple[Tensor], output: Tensor) -> None:
-        self.driven[position] = averaged * _synapses(affine_map(module), module.weight.shape, inputs[0].shape[1:])
+    def _density(self, stage: Stage, inputs: tuple[Tensor | Signal], output: Tensor) -> None:
+        self.measured.append(density(output))
 
-    def _density(self, position: int, stage: Stage, inputs: tuple[Tensor], output: Tensor) -> None:
-        self.measured.append((position, density(output)))
-
-    def _rate(self, position: int, stage: TandemStage, inputs: tuple[Signal], output: Signal) -> None:
+    def _rate(self, stage: TandemStage, inputs: tuple[Signal], output: Signal) -> None:
         thresholds = per_channel(stage.threshold, output.activation)
-        self.measured.append((position, (output.activation / thresholds).mean() / stage.dynamics.window))
+        self.measured.append((output.activation / thresholds).mean() / stage.dynamics.window)
 
     def pop(self) -> Tensor:
-        """Weighted mean over the stages since the last call; 0 where there were none."""
+        """Mean over the stages since the last call; 0 where there were none."""
         measured, self.measured = self.measured, []
-        if not measured:
-            return torch.zeros(())
-        positions, activities = zip(*measured, strict=True)
-        driven = [self.driven[position] for position in positions]
-        return sum((n / sum(driven) * activity for n, activity in zip(driven, activities, strict=True)), torch.zeros(()))
+        return torch.stack(measured).mean() if measured else torch.zeros(())
