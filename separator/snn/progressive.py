@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from separator.atomic import atomic_path, write_text
 from separator.errors import UserError
 from separator.snn.activity import ActivityPenalty
+from separator.snn.distribution import Distribution, distributions
 from separator.snn.fan_in import kept_weights, limit_fan_in
 from separator.snn.report import Noted, StageReport, agreement
 from separator.snn.settings import ConversionSettings
@@ -166,6 +168,22 @@ class ProgressiveTandemLearning:
             self._save()
             yield self.reports
         self.prefixes.clear()
+
+    @torch.no_grad()
+    def activations(self) -> list[Distribution]:
+        """How activations of the stages that shall fire are distributed, on the calibration batches of the first one.
+
+        The network is analog still. Nothing changes by it, generators of random numbers included.
+        """
+        self.network.eval()
+
+        def run() -> None:
+            for batch in islice(batches, self.settings.calibration_batches):
+                self.loss(self.network, batch)
+
+        with torch.random.fork_rng():
+            batches = self.train_batches(0)
+            return distributions(list(self.stack.stages)[:-1], run)
 
     def _convert_stage(self, index: int, number: int) -> StageReport:
         started = time.monotonic()

@@ -6,18 +6,31 @@ from dataclasses import asdict
 from pathlib import Path
 
 from separator.atomic import atomic_path, write_csv, write_text
-from separator.snn import report
+from separator.snn import distribution, report
+from separator.snn.distribution import Distribution
 from separator.snn.progressive import ProgressiveTandemLearning
 from separator.snn.report import Noted, StageReport
 
 
 def convert_with_reports(engine: ProgressiveTandemLearning, folder: Path, score: str = "") -> list[StageReport]:
-    """Convert stage by stage, with the reports in the folder written anew after each; `score` says what the engine's is."""
+    """Convert stage by stage, with the reports in the folder written anew after each; `score` says what the engine's is.
+
+    What the activations were beforehand is written once.
+    """
+    if not (folder / "activations.png").exists():
+        write_activations(engine.activations(), folder)
     stages: list[StageReport] = []
     for stages in engine.stages():
         write_reports(stages, folder)
         write_progress(engine.history, folder, score)
     return stages
+
+
+def write_activations(distributions: Sequence[Distribution], folder: Path) -> None:
+    """Write how activations are distributed, as CSV and as a plot."""
+    write_csv(folder / "activations.csv", distribution.rows(distributions))
+    with atomic_path(folder / "activations.png") as temporary:
+        distribution.plot(distributions, temporary)
 
 
 def write_reports(stages: Sequence[StageReport], folder: Path) -> None:

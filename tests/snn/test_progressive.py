@@ -301,6 +301,16 @@ def test_a_penalty_lowers_firing_rates_and_counts_for_what_is_best(trained):
     assert before[1] == pytest.approx(before[0] + 3.0 * float(torch.stack(seen).mean()))
 
 
+def test_looking_at_activations_changes_nothing(trained):
+    run, looked = engine(trained), engine(trained)
+    state = torch.get_rng_state()
+    found = looked.activations()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert [d.stage for d in found] == [0, 1]
+    run.run(), looked.run()
+    assert run.history == looked.history
+
+
 def test_conversion_with_other_settings_is_not_gone_on_with(trained, tmp_path):
     next(engine(trained, tmp_path).stages())
     with pytest.raises(UserError, match="other settings"):

@@ -38,7 +38,13 @@ def test_spiking_model_reports_and_resume(run, tmp_path):
     stages = json.loads((tmp_path / "whole" / "report.json").read_text())
     assert [stage["role"] for stage in stages] == ["encode", "fire", "readout"]
     assert all(math.isfinite(stage["loss_tuned"]) for stage in stages)
-    assert {path.name for path in (tmp_path / "whole").iterdir()} >= {"report.md", "report.png", "snn.safetensors"}
+    assert {path.name for path in (tmp_path / "whole").iterdir()} >= {
+        "activations.csv",
+        "activations.png",
+        "report.md",
+        "report.png",
+        "snn.safetensors",
+    }
     lines = []
     again = convert(run, tmp_path / "whole", log=lines.append)  # all stages are there already
     assert lines == ["goes on after 3 of 3 stages"]

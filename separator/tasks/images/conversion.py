@@ -38,7 +38,8 @@ def convert_images(run: ImageConversionRun, folder: Path, log: Callable[[str], N
     """Convert an analog model, or go on with a conversion interrupted in `folder`; returns the spiking model's file.
 
     `folder` receives `snn.safetensors` (the model), `report.json`, `report.md`, `report.png`, `progress.csv` and
-    `progress.png` (each epoch; the paper's Fig. 5), written anew after each stage, and the network as it was then.
+    `progress.png` (each epoch; the paper's Fig. 5), written anew after each stage, and the network as it was then; and of the
+    analog network `activations.csv` and `activations.png` (the paper's Fig. 1).
 
     Raises:
         UserError: the model or the images cannot be used, the network does not fit the hardware, or `folder` holds a conversion

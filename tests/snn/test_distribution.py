@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+import torch
+
+from separator.snn.distribution import BINS, distributions, plot, rows
+from tests.snn.nets import conv1d_stack
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """Activations of each stage but the last on three batches, and their distributions."""
+    stack = conv1d_stack(0)
+    inputs = [torch.randn(5, 3, 40, generator=torch.Generator().manual_seed(i)) for i in range(3)]
+    stages = list(stack.stages)[:-1]
+    with torch.no_grad():
+        found = distributions(stages, lambda: [stack(x) for x in inputs])
+        activations, signals = [], inputs
+        for stage in stages:
+            signals = [stage(x) for x in signals]
+            activations.append(torch.cat(signals).flatten().numpy())
+    assert not any(stage._forward_hooks for stage in stages)
+    return activations, found
+
+
+def test_neurons_are_counted_as_numpy_does(seen):
+    for values, found in zip(*seen, strict=True):
+        assert found.largest == values.max()
+        assert found.silent == (values == 0).mean()
+        expected, _ = np.histogram(values.astype(np.float64), BINS, (0, values.max()))
+        assert found.counts.sum() == len(values)
+        assert np.abs(np.cumsum(expected) - found.counts.cumsum(0).numpy()).max() <= 2  # rounding at the edges of bins
+
+
+@pytest.mark.parametrize("percentile", [50, 90, 99, 99.9, 100])
+def test_percentiles_are_those_of_the_activations(seen, percentile):
+    for values, found in zip(*seen, strict=True):
+        expected = np.percentile(values, percentile, method="inverted_cdf")
+        assert expected - 1e-6 <= found.percentile(percentile) <= expected + 1.01 * found.largest / BINS
+
+
+def test_table_and_picture(seen, tmp_path):
+    _, found = seen
+    table = rows(found)
+    assert [row["stage"] for row in table] == [0, 1, 2]
+    assert float(table[0]["percentile 99"]) <= float(table[0]["percentile 99.9"]) <= float(table[0]["largest"])
+    plot(found, tmp_path / "activations.png")
+    assert (tmp_path / "activations.png").stat().st_size > 1000
+
+
+def test_a_stage_that_never_is_active(tmp_path):
+    stack = conv1d_stack(0)
+    with torch.no_grad():
+        stack.stages[0].norm.bias.fill_(-100)
+        found = distributions([stack.stages[0]], lambda: stack(torch.randn(2, 3, 9)))
+    assert (found[0].largest, found[0].silent, found[0].counts[0]) == (0, 1, 2 * 5 * 9)
+    plot(found, tmp_path / "activations.png")
