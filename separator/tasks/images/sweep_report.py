@@ -1,8 +1,8 @@
 """Results of a sweep over conversions, as a table and as a picture (Wu et al. 2021, Tables 2 and 3, Fig. 6)."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,20 @@ class Swept:
         for row in self.rows:
             if row["variant"] == variant:
                 by_value.setdefault(row[self.vary], []).append(row)
-        return dict(sorted(by_value.items(), key=lambda item: -inf if item[0] in (ANALOG, "0") else -float(item[0])))
+        return dict(sorted(by_value.items(), key=lambda item: -math.inf if item[0] in (ANALOG, "0") else -float(item[0])))
 
 
 def column(runs: Sequence[Row], name: str) -> Interval | None:
     """Mean of a column over the runs that have it, with its interval; None if none has."""
     values = [float(row[name]) for row in runs if row[name]]
     return mean(np.array(values)) if values else None
+
+
+def differences(runs: Sequence[Row], base: Sequence[Row]) -> Interval | None:
+    """Mean difference of scores from those of `base` with the same seeds, with its interval; None where no seed is in both."""
+    scores = {row["seed"]: float(row["score"]) for row in base}
+    found = [float(row["score"]) - scores[row["seed"]] for row in runs if row["seed"] in scores]
+    return mean(np.array(found)) if found else None
 
 
 def write_sweep(swept: Swept, folder: Path) -> None:
@@ -58,7 +65,8 @@ def write_sweep(swept: Swept, folder: Path) -> None:
 def to_markdown(swept: Swept) -> str:
     """The table: the ANN, then a row for each variant and value.
 
-    Differences are from the ANN, or where bits of weights are varied from floating point, as in the paper's Table 2.
+    Differences are from the ANN, or where bits of weights are varied from floating point, as in the paper's Table 2, seed by
+    seed.
     """
     digits = 2 if swept.goal == "classify" else 5
     analog, floating = swept.runs(""), swept.vary == "weight_bits" and any(row[swept.vary] == "0" for row in swept.rows)
@@ -68,22 +76,28 @@ def to_markdown(swept: Swept) -> str:
     for number, variant in enumerate(swept.variants):
         converted = swept.runs(variant)
         base = converted.get("0", []) if floating else analog.get(ANALOG, [])
-        reference = column(base, "score")
         for name, runs in ((analog if number == 0 else {}) | converted).items():
             score, operations, epochs = (column(runs, one) for one in ("score", "operations", "epochs"))
             assert score is not None  # each row has one
-            change = "" if runs is base or reference is None else f"{score.value - reference.value:+.{digits}f}"
+            change = None if runs is base else differences(runs, base)
             cells = [
                 "ANN" if name == ANALOG else variant,
                 "" if name == ANALOG else "float" if swept.vary == "weight_bits" and name == "0" else name,
-                f"{score.value:.{digits}f}" + (f" ± {score.half:.{digits}f}" if len(runs) > 1 else ""),
-                change,
+                _shown(score, "", digits),
+                "" if change is None else _shown(change, "+", digits),
                 "" if epochs is None else f"{epochs.value:.0f}",
                 "" if operations is None else f"{operations.value:.3f}",
                 str(len(runs)),
             ]
             lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    several = any(len(runs) > 1 for variant in ("", *swept.variants) for runs in swept.runs(variant).values())
+    note = "\n± 95 % interval of the mean over networks trained from different seeds; differences are seed by seed.\n"
+    return "\n".join(lines) + "\n" + (note if several else "")
+
+
+def _shown(value: Interval, sign: str, digits: int) -> str:
+    spread = "" if math.isnan(value.half) else f" ± {value.half:.{digits}f}"
+    return f"{value.value:{sign}.{digits}f}{spread}"
 
 
 def plot(swept: Swept, path: Any) -> None:

@@ -38,15 +38,17 @@ def test_every_seed_meets_every_value_and_nothing_is_done_twice(settings, tmp_pa
     assert [line for line in said if line.endswith("training: done")] == ["seed 0: training: done", "seed 1: training: done"]
     assert len([line for line in said if "time window 8: mean square error" in line]) == 2
     said.clear()
-    assert [line.split("|")[1:3] for line in table.splitlines()[2:]] == [[" ANN ", "  "], [" snn ", " 8 "], [" snn ", " 2 "]]
-    assert all(line.rstrip("| ").endswith("2") for line in table.splitlines()[2:])
+    *lines, _, note = table.splitlines()
+    assert note.startswith("± 95 % interval of the mean")
+    assert [line.split("|")[1:3] for line in lines[2:]] == [[" ANN ", "  "], [" snn ", " 8 "], [" snn ", " 2 "]]
+    assert all(line.rstrip("| ").endswith("2") for line in lines[2:])
     assert (tmp_path / "window.png").stat().st_size > 0
     test = settings.data.read().test
     scores = [
         score(load_network(tmp_path / f"seed-{seed}" / "snn-window-2" / "snn.safetensors")[0], "reconstruct", test)
         for seed in (0, 1)
     ]
-    assert f"{sum(scores) / 2:.5f} ± " in table.splitlines()[-1]
+    assert f"{sum(scores) / 2:.5f} ± " in lines[-1]
     monkeypatch.setattr(sweep, "convert_images", None)  # nothing is converted again
     assert sweep_images(settings, tmp_path, said.append).read_text() == table
     assert not said
@@ -112,19 +114,23 @@ def test_pictures_in_folders_are_swept_over(settings, tmp_path):
 
 
 def rows(vary, *scores):
-    """Of a journal, from (variant, value, score)."""
-    return [{"variant": v, vary: x, "score": str(score), "epochs": "", "operations": ""} for v, x, score in scores]
+    """Of a journal, from (variant, value, score, ...) of the seeds 0, 1, ..."""
+    return [
+        {"seed": str(seed), "variant": v, vary: x, "score": str(score), "epochs": "", "operations": ""}
+        for v, x, *of_seeds in scores
+        for seed, score in enumerate(of_seeds)
+    ]
 
 
 def test_bits_of_weights_are_compared_with_floating_point():
-    found = (("", "ann", 99.5), ("snn", "4", 99.0), ("snn", "0", 99.2), ("snn", "0", 99.3), ("snn", "8", 99.2))
+    found = (("", "ann", 99.5, 99.6), ("snn", "4", 99.0), ("snn", "0", 99.2, 99.3), ("snn", "8", 99.2))
     table = to_markdown(Swept("classify", "weight_bits", rows("weight_bits", *found))).splitlines()
     assert "against floating point" in table[0]
-    assert [line.split("|")[2:5] for line in table[2:]] == [
-        ["  ", " 99.50 ", " +0.25 "],
+    assert [line.split("|")[2:5] for line in table[2:6]] == [
+        ["  ", " 99.55 ± 0.64 ", " +0.30 ± 0.00 "],
         [" float ", " 99.25 ± 0.64 ", "  "],  # Student's t of one degree of freedom, 12.706, times 0.05
-        [" 8 ", " 99.20 ", " -0.05 "],
-        [" 4 ", " 99.00 ", " -0.25 "],
+        [" 8 ", " 99.20 ", " +0.00 "],
+        [" 4 ", " 99.00 ", " -0.20 "],
     ]
 
 
