@@ -19,10 +19,10 @@ from separator.corpora.mixtures import read_mixtures
 from separator.models.card import ModelCard
 from separator.models.files import load_model, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
-from separator.snn.activity import ActivityPenalty
 from separator.tasks.fitting import checkpoints, fit, load_checkpoint, trainer_options
 from separator.tasks.levels import output_gain
 from separator.tasks.optimisers import OptimiserName, make_optimiser
+from separator.tasks.penalised import PenalisedTraining
 
 DEV_SEED = 1_000_003  # mixtures made on the fly for the dev loss; the same in every epoch
 
@@ -148,33 +148,27 @@ def improvement(loss: Tensor, mixture: Tensor, sources: Tensor) -> Tensor:
     return gain
 
 
-class SeparationTraining(pl.LightningModule):
+class SeparationTraining(PenalisedTraining):
     """Training steps of a `TasNet`; batches are sources, (B, C, T)."""
 
     def __init__(self, network: TasNet, optimiser: OptimiserSettings) -> None:
-        super().__init__()
+        super().__init__(network.stack, optimiser.activity_penalty)
         self.save_hyperparameters({"model": network.config.to_dict()})
         self.network = network
         self.loss = pit_loss()
         self.settings = optimiser
-        self.activity = ActivityPenalty(network.stack) if optimiser.activity_penalty else None
 
     def training_step(self, sources: Tensor, index: int) -> Tensor:
         """Loss of one batch."""
         loss, gain = self._loss(sources)
         self.log("train_loss", loss, on_epoch=True, on_step=False, sync_dist=True)
         self.log("SI-SDRi", gain, prog_bar=True, on_epoch=True, on_step=True, sync_dist=True)
-        if self.activity is not None:
-            activity = self.activity.pop()
-            self.log("activity", activity, on_epoch=True, on_step=False, sync_dist=True)
-            loss = loss + self.settings.activity_penalty * activity
-        return loss
+        return self.penalised(loss, sync_dist=True)
 
     def validation_step(self, sources: Tensor, index: int) -> None:
         """Loss on dev mixtures."""
         loss, gain = self._loss(sources)
-        if self.activity is not None:
-            self.log("dev_activity", self.activity.pop(), sync_dist=True)
+        self.penalised(loss, sync_dist=True)
         self.log("dev_loss", loss, sync_dist=True)
         self.log("dev_SI-SDRi", gain, prog_bar=True, sync_dist=True)
 

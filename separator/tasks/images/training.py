@@ -21,7 +21,7 @@ from separator.images.labelled import ImageSet
 from separator.models.card import ModelCard
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import save_model
-from separator.snn.activity import ActivityPenalty, check_penalty
+from separator.snn.activity import check_penalty
 from separator.snn.spiking import Dynamics
 from separator.snn.stack import Stack
 from separator.snn.surrogate import Surrogate, SurrogateName
@@ -30,6 +30,7 @@ from separator.tasks.devices import resolve_device
 from separator.tasks.fitting import checkpoints, fit, load_checkpoint, trainer_options
 from separator.tasks.images.batches import Batch, Goal, ImageBatches, ImageSettings, accuracy, output_loss, score
 from separator.tasks.images.fit import check_fit
+from separator.tasks.penalised import PenalisedTraining
 
 # How a network learns: as an analog one; as a spiking one with the gradient of its analog twins, by spike counts (Wu et al.
 # 2019, "A tandem learning rule"); or as a spiking one through time, with surrogates for the derivatives of spikes.
@@ -93,28 +94,20 @@ class ImageTrainingSettings:
     spiking: SpikingSettings = field(default_factory=SpikingSettings)  # unless learning is analog
 
 
-class ImageTraining(pl.LightningModule):
+class ImageTraining(PenalisedTraining):
     """Training steps of a `FeedForward`."""
 
     def __init__(self, network: FeedForward, goal: Goal, optimiser: ImageOptimiserSettings) -> None:
-        super().__init__()
+        super().__init__(network.stack, optimiser.activity_penalty)
         self.network, self.goal, self.settings = network, goal, optimiser
-        self.activity = ActivityPenalty(network.stack) if optimiser.activity_penalty else None
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of one batch."""
-        loss = self._step(batch, "train")
-        if self.activity is None:
-            return loss
-        activity = self.activity.pop()
-        self.log("activity", activity, on_epoch=True, on_step=False, batch_size=len(batch[0]))
-        return loss + self.settings.activity_penalty * activity
+        return self.penalised(self._step(batch, "train"), batch_size=len(batch[0]))
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Loss on images held out."""
-        self._step(batch, "dev")
-        if self.activity is not None:
-            self.log("dev_activity", self.activity.pop(), batch_size=len(batch[0]))
+        self.penalised(self._step(batch, "dev"), batch_size=len(batch[0]))
 
     def _step(self, batch: Batch, part: str) -> Tensor:
         """Loss of a batch; means over an epoch, and of classifiers the accuracy in %, go to the log."""
