@@ -57,6 +57,6 @@ if runs 5 "few time steps"; then
 fi
 if runs 6 "scores"; then
   for network in $networks; do
-    score "$exp/$network-$size" {published,preset,sparse}-window-{16,8,4,2,1} published-weight_bits-{8,4}
+    score "$exp/$network-$size" {published,preset,sparse}-window-{32,16,8,4,2,1} published-weight_bits-{8,4}
   done
 fi
