@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.sweep:
         return _sweep(arguments)
     from separator.errors import UserError
-    from separator.tasks.benchmark import benchmark, to_markdown
+    from separator.tasks.bench.benchmark import benchmark, to_markdown
 
     if arguments.out or arguments.at:
         raise UserError("--out and --at go with --sweep")
@@ -73,8 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _sweep(arguments: argparse.Namespace) -> int:
     from separator.errors import UserError
-    from separator.tasks.sweep_plan import SYSTEMS, Plan, Sweep, parse_at
-    from separator.tasks.sweeps import run_sweeps
+    from separator.tasks.bench.plan import SYSTEMS, Plan, Sweep, parse_at
+    from separator.tasks.bench.sweeps import run_sweeps
 
     if not arguments.out:
         raise UserError("a sweep needs --out DIR, the folder for its tables and pictures")

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from separator.errors import UserError
-from separator.tasks.benchmark_systems import (
+from separator.tasks.bench.measurement import Case, Measurement, fastest, timed
+from separator.tasks.bench.memory import working_memory
+from separator.tasks.bench.systems import (
     ASTEROID,
     SpikeCheck,
     check_spikes,
@@ -21,8 +23,6 @@ from separator.tasks.benchmark_systems import (
     model_named,
     parse_system,
 )
-from separator.tasks.measurement import Case, Measurement, fastest, timed
-from separator.tasks.memory import working_memory
 
 CHECKED = 1.0  # s of sound on which spikes are compared; it warms up what it runs, too
 
@@ -49,7 +49,7 @@ def measured_apart(case: Case) -> Measurement:
     Raises:
         UserError: it cannot be measured.
     """
-    command = [sys.executable, "-m", "separator.tasks.benchmark", json.dumps(asdict(case))]
+    command = [sys.executable, "-m", "separator.tasks.bench.benchmark", json.dumps(asdict(case))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"its process ended with status {done.returncode} (out of memory?)"]
@@ -82,7 +82,7 @@ def measure(case: Case) -> dict[str, Any]:
     if case.stage is None:
         values = measure_separation(case)
     else:
-        from separator.tasks.tandem_step import measure_step
+        from separator.tasks.bench.tandem_step import measure_step
 
         values = measure_step(case)
     unit = 1e6 if sys.platform == "darwin" else 1e3  # ru_maxrss is in bytes there, in KiB elsewhere

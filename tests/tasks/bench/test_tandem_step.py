@@ -6,8 +6,8 @@ from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.execution import chosen_execution
 from separator.snn.progressive import ProgressiveTandemLearning
 from separator.snn.tandem import TandemStage
-from separator.tasks.measurement import ROUNDS, Case
-from separator.tasks.tandem_step import BATCH, measure_step
+from separator.tasks.bench.measurement import ROUNDS, Case
+from separator.tasks.bench.tandem_step import BATCH, measure_step
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from separator.tasks import memory
+from separator.tasks.bench import memory
 
 only_linux = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="told by Linux alone")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from separator.errors import UserError
 from separator.models.card import find_model, read_card
-from separator.tasks.benchmark_systems import ASTEROID, PAPER_SIZED, parse_system
-from separator.tasks.measurement import Case, Measurement
+from separator.tasks.bench.measurement import Case, Measurement
+from separator.tasks.bench.systems import ASTEROID, PAPER_SIZED, parse_system
 
 # The first is what the others are multiples of.
 SYSTEMS = (

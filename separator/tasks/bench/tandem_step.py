@@ -4,10 +4,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from separator.errors import UserError
-from separator.tasks.benchmark_systems import model_named, parse_system
+from separator.tasks.bench.systems import model_named, parse_system
 
 if TYPE_CHECKING:
-    from separator.tasks.measurement import Case
+    from separator.tasks.bench.measurement import Case
 
 BATCH = 8  # mixtures, as in the recipes
 
@@ -30,8 +30,8 @@ def measure_step(case: "Case") -> dict[str, Any]:
 
     from separator.snn.execution import execution
     from separator.snn.settings import ConversionSettings
+    from separator.tasks.bench.measurement import fastest
     from separator.tasks.conversion import conversion_engine
-    from separator.tasks.measurement import fastest
 
     hands, name, steps = parse_system(case.system)
     network = model_named(name, width=case.width).network.requires_grad_(True)

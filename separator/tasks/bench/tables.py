@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from separator.tasks.benchmark import to_markdown as systems_table
-from separator.tasks.measurement import ROUNDS
-from separator.tasks.sweep_plan import COMPARED
-from separator.tasks.tandem_step import BATCH
+from separator.tasks.bench.benchmark import to_markdown as systems_table
+from separator.tasks.bench.measurement import ROUNDS
+from separator.tasks.bench.plan import COMPARED
+from separator.tasks.bench.tandem_step import BATCH
 
 if TYPE_CHECKING:
-    from separator.tasks.measurement import Measurement
-    from separator.tasks.sweep_plan import Line, Point, Sweep
+    from separator.tasks.bench.measurement import Measurement
+    from separator.tasks.bench.plan import Line, Point, Sweep
 
 TITLES = {
     "window": "Time window (steps)",

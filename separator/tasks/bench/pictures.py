@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from separator.atomic import atomic_path
-from separator.tasks.benchmark_systems import parse_system
-from separator.tasks.sweep_plan import COMPARED
+from separator.tasks.bench.plan import COMPARED
+from separator.tasks.bench.systems import parse_system
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from separator.tasks.measurement import Measurement
-    from separator.tasks.sweep_plan import Line
+    from separator.tasks.bench.measurement import Measurement
+    from separator.tasks.bench.plan import Line
 
 LABELS = {
     "window": "time window (steps)",

@@ -9,14 +9,14 @@ from tqdm import tqdm
 
 from separator.atomic import write_text
 from separator.errors import UserError
-from separator.tasks.benchmark import measured_apart
-from separator.tasks.benchmark_systems import ASTEROID, parse_system
+from separator.tasks.bench.benchmark import measured_apart
+from separator.tasks.bench.machine import machine
+from separator.tasks.bench.measurement import Case, Measurement
+from separator.tasks.bench.pictures import draw_sweep
+from separator.tasks.bench.plan import Line, Plan, Point, Sweep
+from separator.tasks.bench.systems import ASTEROID, parse_system
+from separator.tasks.bench.tables import to_markdown
 from separator.tasks.journal import Journal
-from separator.tasks.machine import machine
-from separator.tasks.measurement import Case, Measurement
-from separator.tasks.sweep_pictures import draw_sweep
-from separator.tasks.sweep_plan import Line, Plan, Point, Sweep
-from separator.tasks.sweep_tables import to_markdown
 
 COLUMNS = ("firing_rate", "same_spikes", "elapsed", "kept", "memory", "working", "machine")
 

@@ -5,12 +5,12 @@ from matplotlib.image import imread
 
 from separator.cli.main import main
 from separator.errors import UserError
-from separator.tasks import sweep_pictures, sweeps
-from separator.tasks.benchmark import measure
-from separator.tasks.machine import machine
-from separator.tasks.measurement import Case, Measurement
-from separator.tasks.sweep_plan import COMPARED, SYSTEMS, Plan, Sweep
-from separator.tasks.sweeps import run_sweeps
+from separator.tasks.bench import pictures, sweeps
+from separator.tasks.bench.benchmark import measure
+from separator.tasks.bench.machine import machine
+from separator.tasks.bench.measurement import Case, Measurement
+from separator.tasks.bench.plan import COMPARED, SYSTEMS, Plan, Sweep
+from separator.tasks.bench.sweeps import run_sweeps
 
 NAMES = [system.partition("@")[0] for systems in COMPARED.values() for system in systems]
 
@@ -34,7 +34,7 @@ def measured(monkeypatch):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    monkeypatch.setattr(sweep_pictures, "draw_sweep", lambda path, name, lines: path.touch())
+    monkeypatch.setattr(pictures, "draw_sweep", lambda path, name, lines: path.touch())
 
 
 def plan(*texts, threads=2, systems=SYSTEMS, **at):

@@ -10,9 +10,9 @@ from separator.snn.execution import chosen_execution
 from separator.snn.spiking import Dynamics
 from separator.snn.spikingjelly import SpikingJellyStack
 from separator.tasks import separation
-from separator.tasks.benchmark import benchmark, to_markdown
-from separator.tasks.benchmark_systems import check_spikes, in_hands, model_named, parse_system, random_model
-from separator.tasks.measurement import Case, Measurement
+from separator.tasks.bench.benchmark import benchmark, to_markdown
+from separator.tasks.bench.measurement import Case, Measurement
+from separator.tasks.bench.systems import check_spikes, in_hands, model_named, parse_system, random_model
 from separator.tasks.separation import Separator
 from tests.snn.nets import converted
 
