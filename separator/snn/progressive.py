@@ -26,7 +26,7 @@ from separator.snn.settings import ConversionSettings
 from separator.snn.spikes import Spikes
 from separator.snn.spiking import SpikingStage
 from separator.snn.stack import Stack, fire, in_stage, spiking_role
-from separator.snn.stage import Stage
+from separator.snn.stage import Stage, keep_statistics
 from separator.snn.tandem import Signal, TandemStage
 from separator.snn.thresholds import activation_bound, least_squares_bound
 
@@ -228,7 +228,7 @@ class ProgressiveTandemLearning:
             self.settings.dynamics,
             learn,
             self.settings.mask_gradient,
-            self.settings.batch_statistics,
+            self.settings.statistics == "all",
         )
         self.stack.stages[index] = tandem
         return tandem
@@ -260,6 +260,8 @@ class ProgressiveTandemLearning:
         """Train the stage in tandem and the analog ones after it, once on each of the stage's batches."""
         parameters = [p for group in optimiser.param_groups for p in group["params"]]
         self.network.train()
+        if self.settings.statistics == "fixed":
+            keep_statistics(self.network)
         for batch, prefix in self._batches("train", self.stack.converted):
             with self.stack.given_prefix(prefix), self._activity() as activity:
                 value = self.loss(self.network, batch)

@@ -11,6 +11,7 @@ from separator.snn.thresholds import check_percentile
 
 Value = TypeVar("Value", int, float)
 ThresholdRule = Literal["percentile", "least-squares"]
+NormStatistics = Literal["fixed", "analog", "all"]  # no layer, those that are still analog, the one under conversion too
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class ConversionSettings:
     channelwise: bool = False  # a threshold per channel instead of one per layer
     learn_thresholds: bool = False  # tune thresholds together with the weights
     mask_gradient: bool = False  # none to neurons that fire at every step; where thresholds learn it is so in any case
-    batch_statistics: bool = False  # batch norm of the layer under conversion goes on normalising batches, and learns of them
+    statistics: NormStatistics = "analog"  # layers in which batch norm goes on normalising batches, and learning of them
     activity_penalty: float = 0.0  # weight in the loss of how active stages that learn are; see `ActivityPenalty`
     readout: Readout = "rectified"
     schedule: Schedule = "pipelined"

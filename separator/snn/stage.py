@@ -73,6 +73,13 @@ class Stage(nn.Module):
         return z if self.norm is None else self.norm(z)
 
 
+def keep_statistics(network: nn.Module) -> None:
+    """Have batch normalisation keep its statistics until `network.train()` is next called; its gain and bias go on learning."""
+    for module in network.modules():
+        if isinstance(module, Norm):
+            module.eval()
+
+
 # What to put in place of layers that cannot be converted.
 INSTEAD: dict[type[nn.Module], str] = {
     nn.MaxPool1d: "pool averages, or stride the convolution before it",

@@ -78,7 +78,7 @@ def test_a_preset_changes_defaults_wherever_it_is_given(tmp_path):
         return parser.parse_args([*required, *options]).conversion
 
     assert {frozenset(fields) for fields in PRESETS.values()} == {frozenset(PRESETS["published"])}  # none leaves another's
-    assert ConversionSettings(**PRESETS["published"]) == replace(ConversionSettings(), batch_statistics=True)
+    assert ConversionSettings(**PRESETS["published"]) == replace(ConversionSettings(), statistics="all")
     few = ConversionSettings(**PRESETS["few-steps"])
     assert conversion("--preset", "few-steps") == few != ConversionSettings() == conversion()
     assert conversion("--conversion.start", "0.25", "--preset=few-steps") == replace(few, start=0.25)

@@ -109,7 +109,7 @@ def test_its_conversions_are_those_that_the_command_takes(depth):
     convert_images.add_arguments(parser)
     settings, fewer = (settings_from(parser.parse_args(call[1:]), ImageConversionRun) for call in (conversion, few_steps))
     assert (settings.seed, settings.data.kind, settings.conversion.window) == (3, "cifar10", 8)
-    assert settings.conversion.max_epochs == 1 and settings.conversion.batch_statistics
+    assert settings.conversion.max_epochs == 1 and settings.conversion.statistics == "all"
     assert settings.conversion.readout == "potential"
     assert (settings.conversion.passes, fewer.conversion.passes, fewer.conversion.max_epochs) == (1, 2, 1)
 
