@@ -54,9 +54,10 @@ if runs 4 "patience"; then
 fi
 if runs 5 "few time steps"; then
   sweep "$exp/$first-$size" "$configs,preset"
+  sweep "$exp/$first-$size" "$configs,pruned-$size"
 fi
 if runs 6 "scores"; then
   for network in $networks; do
-    score "$exp/$network-$size" {published,preset,sparse}-window-{32,16,8,4,2,1} published-weight_bits-{8,4}
+    score "$exp/$network-$size" {published,preset,sparse,pruned}-window-{32,16,8,4,2,1} published-weight_bits-{8,4}
   done
 fi

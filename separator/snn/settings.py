@@ -11,7 +11,7 @@ from separator.snn.thresholds import check_percentile
 
 Value = TypeVar("Value", int, float)
 ThresholdRule = Literal["percentile", "least-squares"]
-NormStatistics = Literal["fixed", "analog", "all"]  # no layer, those that are still analog, the one under conversion too
+NormStatistics = Literal["none", "converting", "analog", "all"]  # the layer under conversion, those behind it, both
 
 
 @dataclass(frozen=True)

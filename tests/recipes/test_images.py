@@ -80,13 +80,23 @@ def test_autoencoders_are_swept_in_one_folder_and_scored(calls, tmp_path):
 def test_cifar10_is_swept_network_by_network(calls, tmp_path):
     sweeps = [call for call in calls("cifar10", "--size", "small", "--options", "--device cpu") if call[0] == "sweep-images"]
     settings = [swept(call) for call in sweeps]
-    assert [out.name for _, out in settings] == ["alexnet-small", "vgg11-small", *["alexnet-small"] * 4]
-    assert [sweep.vary for sweep, _ in settings] == ["window", "window", "weight_bits", "window", "patience", "window"]
+    assert [out.name for _, out in settings] == ["alexnet-small", "vgg11-small", *["alexnet-small"] * 5]
+    assert [sweep.vary for sweep, _ in settings] == [
+        "window",
+        "window",
+        "weight_bits",
+        "window",
+        "patience",
+        "window",
+        "window",
+    ]
     assert {(sweep.device, sweep.data.train_limit) for sweep, _ in settings} == {("cpu", 9000)}
-    assert [sweep.conversion.max_epochs for sweep, _ in settings] == [3, 3, 3, 3, 8, 3]
+    assert [sweep.conversion.max_epochs for sweep, _ in settings] == [3, 3, 3, 3, 8, 3, 3]
     patience = settings[4][0]
     assert max(patience.values) < patience.conversion.max_epochs  # else it would not be what ends a stage
     assert [list(sweep.values) for sweep, _ in settings][:2] == [[16], [16]]
+    pruned = settings[6][0]
+    assert {pruned.settings_of(work).fan_in for work in pruned.conversions()} == {216}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +108,7 @@ def test_cifar10_is_swept_network_by_network(calls, tmp_path):
             ("cifar10", ("ann", f"{network}-{size}", "ptl", size, name))
             for network in ("alexnet", "vgg11")
             for size in ("full", "small")
-            for name in ("bits", "windows", f"patience-{size}", "preset")
+            for name in ("bits", "windows", f"patience-{size}", "preset", f"pruned-{size}")
         ),
     ],
 )
@@ -106,7 +116,7 @@ def test_configurations_say_what_can_be_done(recipe, configs):
     """What the recipes run at full size, read as the command reads it."""
     arguments = [word for name in configs for word in ("--config", str(RECIPES / recipe / "conf" / f"{name}.yaml"))]
     settings, _ = swept(["sweep-images", *arguments, "--data.folder", "d", "--out", "o"])
-    fewest = 15 if "patience-small" in configs else 25
+    fewest = 5 * next((n for name, n in (("patience-small", 3), ("pruned", 1)) if configs[-1].startswith(name)), 5)
     assert settings.seeds == 5 and len(list(settings.conversions())) >= fewest
     assert all(settings.settings_of(work).readout == "potential" for work in settings.conversions())
 
