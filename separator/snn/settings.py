@@ -11,7 +11,8 @@ from separator.snn.thresholds import check_percentile
 
 Value = TypeVar("Value", int, float)
 ThresholdRule = Literal["percentile", "least-squares"]
-NormStatistics = Literal["none", "converting", "analog", "all"]  # the layer under conversion, those behind it, both
+# Layers in which batch norm goes by the batch: none, the one under conversion, those behind it, which are analog, or both.
+NormStatistics = Literal["none", "converting", "analog", "all"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class ConversionSettings:
     channelwise: bool = False  # a threshold per channel instead of one per layer
     learn_thresholds: bool = False  # tune thresholds together with the weights
     mask_gradient: bool = False  # none to neurons that fire at every step; where thresholds learn it is so in any case
-    statistics: NormStatistics = "analog"  # layers in which batch norm goes on normalising batches, and learning of them
+    statistics: NormStatistics = "analog"  # whose batch norm goes on normalising batches, and learning of them
     activity_penalty: float = 0.0  # weight in the loss of how active stages that learn are; see `ActivityPenalty`
     readout: Readout = "rectified"
     schedule: Schedule = "pipelined"
