@@ -111,37 +111,44 @@ def plot(reports: Sequence[StageReport], path: Any) -> None:
     figure.savefig(path, dpi=120)
 
 
-def progress_rows(history: Sequence[Noted]) -> list[dict[str, Any]]:
-    """A row for each epoch, counted on through the stages."""
+def progress_rows(history: Sequence[Noted], score: str = "score") -> list[dict[str, Any]]:
+    """A row for each epoch, counted on through the stages; scores in columns named after what a `score` is, its unit left out.
+
+    Of `accuracy (%)` on subset `dev`, the column is `dev_accuracy`.
+    """
     rows, done = [], 0
     for noted in history:
         done += bool(noted.epoch)
         stage_epoch = "" if noted.epoch is None else noted.epoch
         row = {"epoch": done, "stage": noted.stage, "stage_epoch": stage_epoch, "dev_loss": noted.loss}
-        rows.append(row | {f"{name}_score": value for name, value in noted.scores.items()})
+        rows.append(row | {_column(name, score): value for name, value in noted.scores.items()})
     return rows
 
 
-def plot_progress(history: Sequence[Noted], path: Any, label: str = "") -> None:
+def _column(subset: str, score: str) -> str:
+    return "_".join([subset, *score.partition(" (")[0].split()])
+
+
+def plot_progress(history: Sequence[Noted], path: Any, score: str = "score") -> None:
     """Scores, or where none are the loss, over the epochs of all stages, every other stage shaded (the paper's Fig. 5).
 
     Args:
         history: of a conversion, at least one epoch.
         path: of the picture.
-        label: what a score is.
+        score: what a score is.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
-    rows = progress_rows(history)
-    curves = {f"{name}_score": name for name in history[0].scores} or {"dev_loss": "dev"}
+    rows = progress_rows(history, score)
+    curves = {_column(name, score): name for name in history[0].scores} or {"dev_loss": "dev"}
     for column, name in curves.items():
         axes.plot([row["epoch"] for row in rows], [row[column] for row in rows], ".-", label=name)
     starts = [row["epoch"] for row in rows if row["stage_epoch"] == 0]
     for left, right in zip(starts[1::2], [*starts, rows[-1]["epoch"]][2::2], strict=False):
         axes.axvspan(left, right, color="grey", alpha=0.2, linewidth=0)
-    axes.set(xlabel="epoch", ylabel=label if history[0].scores else "loss", title="Conversion, stage by stage")
+    axes.set(xlabel="epoch", ylabel=score if history[0].scores else "loss", title="Conversion, stage by stage")
     axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120, format="png")

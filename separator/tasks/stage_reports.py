@@ -12,7 +12,7 @@ from separator.snn.progressive import ProgressiveTandemLearning
 from separator.snn.report import Noted, StageReport
 
 
-def convert_with_reports(engine: ProgressiveTandemLearning, folder: Path, score: str = "") -> list[StageReport]:
+def convert_with_reports(engine: ProgressiveTandemLearning, folder: Path, score: str = "score") -> list[StageReport]:
     """Convert stage by stage, with the reports in the folder written anew after each; `score` says what the engine's is.
 
     What the activations were beforehand is written once.
@@ -43,6 +43,6 @@ def write_reports(stages: Sequence[StageReport], folder: Path) -> None:
 
 def write_progress(history: Sequence[Noted], folder: Path, score: str) -> None:
     """Write what each epoch came to, as CSV and as a plot."""
-    write_csv(folder / "progress.csv", report.progress_rows(history))
+    write_csv(folder / "progress.csv", report.progress_rows(history, score))
     with atomic_path(folder / "progress.png") as temporary:
         report.plot_progress(history, temporary, score)

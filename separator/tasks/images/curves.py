@@ -77,11 +77,8 @@ def read_curve(folder: Path) -> Curve:
         conversion = not logs and (folder / "progress.csv").exists()
         if conversion:
             for row in _rows(folder / "progress.csv"):
-                noted = {"dev_loss": float(row["dev_loss"])}
-                if row["dev_score"] != row["dev_loss"]:  # where it is the same, the score is the loss
-                    noted["dev_accuracy"] = float(row["dev_score"])
                 if row["stage_epoch"] != "0":
-                    rows[int(row["epoch"])] = noted
+                    rows[int(row["epoch"])] = {name: float(value) for name, value in row.items() if name.startswith("dev_")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"the log of {folder} cannot be read ({error})") from error
     if not any("dev_loss" in row for row in rows.values()):

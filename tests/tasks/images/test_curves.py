@@ -88,8 +88,8 @@ def test_a_conversion_is_a_curve_through_its_stages(tmp_path):
         "| progressive | VGG-11 | 3 | - | - | 74.00 | - |"
     )
     losses = [Noted(0, None, 0.3, {"dev": 0.3}), Noted(0, 1, 0.2, {"dev": 0.2})]
-    write_progress(losses, tmp_path, "mean square error")
-    assert read_curve(tmp_path).values == {"dev_loss": (0.3, 0.2)}
+    write_progress(losses, tmp_path, "mean square error")  # the same as the loss, and no accuracy all the same
+    assert read_curve(tmp_path).values == {"dev_loss": (0.3, 0.2), "dev_mean_square_error": (0.3, 0.2)}
     (tmp_path / "progress.csv").write_text("epoch,dev_loss\n1,0.5\n")
     with pytest.raises(UserError, match=f"the log of {tmp_path} cannot be read"):
         read_curve(tmp_path)

@@ -94,7 +94,8 @@ def test_a_network_is_trained_converted_and_read_again(folder, tmp_path, goal):
     )
     snn, _ = load_network(convert_images(untuned, tmp_path / "untuned", log=lambda line: None))
     last = list(csv.DictReader((tmp_path / "untuned" / "progress.csv").open()))[-1]
-    assert float(last["test_score"]) == pytest.approx(score(snn, goal, test.take(slice(7))), rel=1e-6)
+    column = {"classify": "test_accuracy", "reconstruct": "test_mean_square_error"}[goal]
+    assert float(last[column]) == pytest.approx(score(snn, goal, test.take(slice(7))), rel=1e-6)
 
 
 def test_training_is_gone_on_with_and_the_same_seed_gives_the_same_network(folder, tmp_path):
