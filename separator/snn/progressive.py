@@ -228,7 +228,7 @@ class ProgressiveTandemLearning:
             self.settings.dynamics,
             learn,
             self.settings.mask_gradient,
-            self.settings.statistics in ("converting", "all"),
+            self.settings.statistics == "all",
         )
         self.stack.stages[index] = tandem
         return tandem
@@ -260,10 +260,8 @@ class ProgressiveTandemLearning:
         """Train the stage in tandem and the analog ones after it, once on each of the stage's batches."""
         parameters = [p for group in optimiser.param_groups for p in group["params"]]
         self.network.train()
-        if self.settings.statistics in ("none", "converting"):
-            for stage in self.stack.stages:
-                if not isinstance(stage, TandemStage):
-                    keep_statistics(stage)
+        if self.settings.statistics == "none":
+            keep_statistics(self.stack)
         for batch, prefix in self._batches("train", self.stack.converted):
             with self.stack.given_prefix(prefix), self._activity() as activity:
                 value = self.loss(self.network, batch)

@@ -11,8 +11,8 @@ from separator.snn.thresholds import check_percentile
 
 Value = TypeVar("Value", int, float)
 ThresholdRule = Literal["percentile", "least-squares"]
-# Layers in which batch norm goes by the batch: none, the one under conversion, those behind it, which are analog, or both.
-NormStatistics = Literal["none", "converting", "analog", "all"]
+# Layers in which batch norm goes by the batch: none, those that are analog still, or the one under conversion as well.
+NormStatistics = Literal["none", "analog", "all"]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from separator.models.files import save_model
 from separator.snn.activity import check_penalty
 from separator.snn.spiking import Dynamics
 from separator.snn.stack import Stack
-from separator.snn.stage import keep_statistics
 from separator.snn.surrogate import Surrogate, SurrogateName
 from separator.snn.thresholds import check_percentile
 from separator.tasks.devices import resolve_device
@@ -45,12 +44,9 @@ class ImageOptimiserSettings:
     lr: float = 1e-3  # of Adam, divided by 10 at half time
     max_epochs: int = 100
     activity_penalty: float = 0.0  # weight of the activity in the loss; see ActivityPenalty
-    statistics_epochs: int | None = None  # after which batch norm keeps the statistics that it has; None for never
 
     def __post_init__(self) -> None:
         check_penalty(self.activity_penalty)
-        if self.statistics_epochs is not None and self.statistics_epochs < 1:
-            raise UserError("batch norm has no statistics to keep before the first epoch")
 
 
 @dataclass(frozen=True)
@@ -104,12 +100,6 @@ class ImageTraining(PenalisedTraining):
     def __init__(self, network: FeedForward, goal: Goal, optimiser: ImageOptimiserSettings) -> None:
         super().__init__(network.stack, optimiser.activity_penalty)
         self.network, self.goal, self.settings = network, goal, optimiser
-
-    def on_train_epoch_start(self) -> None:
-        """Have batch norm keep its statistics, once it is time."""
-        epochs = self.settings.statistics_epochs
-        if epochs is not None and self.current_epoch >= epochs:
-            keep_statistics(self.network)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of one batch."""

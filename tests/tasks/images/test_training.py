@@ -49,24 +49,6 @@ def test_a_penalty_makes_activations_sparse(folder, tmp_path):
         ImageOptimiserSettings(activity_penalty=-1)
 
 
-@pytest.mark.parametrize("learning", ["analog", "tandem"])
-def test_batch_norm_keeps_its_statistics_once_it_is_time(folder, tmp_path, learning):
-    def trained(epochs: int, name: str) -> dict[str, torch.Tensor]:
-        run = replace(settings(folder, epochs=epochs), learning=learning)
-        run = replace(run, optimiser=replace(run.optimiser, statistics_epochs=1))
-        train_images(run, tmp_path / name, progress=False)
-        return torch.load(tmp_path / name / "last.ckpt", weights_only=True)["state_dict"]
-
-    once, thrice = trained(1, "once"), trained(3, "thrice")
-    of_batches = {name for name in once if "running" in name or "tracked" in name}
-    assert of_batches and all(torch.equal(once[name], thrice[name]) for name in of_batches)
-    assert not any(torch.equal(once[name], thrice[name]) for name in once if name.endswith("norm.weight"))
-    resumed = trained(3, "once")
-    assert all(torch.equal(once[name], resumed[name]) for name in of_batches)
-    with pytest.raises(UserError, match="no statistics to keep"):
-        ImageOptimiserSettings(statistics_epochs=0)
-
-
 @pytest.mark.parametrize("goal", ["classify", "reconstruct"])
 def test_a_network_is_trained_converted_and_read_again(folder, tmp_path, goal):
     run = settings(folder, goal)
