@@ -84,8 +84,7 @@ class TandemStage(nn.Module):
         sums = self.stage.sums(signal.activation)
         z = self.stage.normalised(sums)
         with torch.no_grad():
-            by_batch = self.stage.norm is not None and self.stage.norm.training
-            spiking = self.spiking(signal.unit, Statistics.of(sums) if by_batch else None)
+            spiking = self.spiking(signal.unit, Statistics.of(sums) if self.training and self.batch_statistics else None)
             if self.role == "readout":
                 assert signal.spikes is not None  # a readout is never the first stage
                 potential = spiking.potential(signal.spikes)
