@@ -6,7 +6,7 @@ from separator.cli.main import main
 from separator.models.files import load_network
 from separator.snn.spiking import SpikingStage
 from tests.images.test_folder import tree
-from tests.recipes.test_run import RECIPES, run
+from tests.recipes.running import RECIPES, run
 
 CROP = "--data.resize 20 --data.crop 16"
 

@@ -9,7 +9,7 @@ from separator.cli.configured import ConfiguredParser, settings_from
 from separator.models.files import load_network
 from separator.tasks.images.sweep import Conversion, ImageSweepSettings
 from tests.images.test_idx import mnist
-from tests.recipes.test_run import RECIPES, run
+from tests.recipes.running import RECIPES, run
 
 TINY = (
     "--data.batch 20 --optimiser.max_epochs 1 --conversion.max_epochs 1 --conversion.calibration_batches 1 --device cpu "

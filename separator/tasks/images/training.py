@@ -4,6 +4,7 @@ Networks are trained as analog ones, to be converted, or, as section 5.2 compare
 once: in tandem, or through time with surrogate derivatives. Data, loss, optimiser and checkpoints are the same for all.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -13,7 +14,7 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import CSVLogger
-from torch import Tensor
+from torch import Tensor, nn
 
 from separator.atomic import make_folder
 from separator.errors import DivergedError, UserError
@@ -24,6 +25,7 @@ from separator.models.files import save_model
 from separator.snn.activity import check_penalty
 from separator.snn.spiking import Dynamics
 from separator.snn.stack import Stack
+from separator.snn.stage import Stage
 from separator.snn.surrogate import Surrogate, SurrogateName
 from separator.snn.thresholds import check_percentile
 from separator.tasks.devices import resolve_device
@@ -44,9 +46,14 @@ class ImageOptimiserSettings:
     lr: float = 1e-3  # of Adam, divided by 10 at half time
     max_epochs: int = 100
     activity_penalty: float = 0.0  # weight of the activity in the loss; see ActivityPenalty
+    # What batch norm of hidden layers starts with, in standard deviations. At 1, 84 % of activations are above zero at first,
+    # and fewer neurons of a narrow layer fall silent for good.
+    initial_bias: float = 0.0
 
     def __post_init__(self) -> None:
         check_penalty(self.activity_penalty)
+        if not math.isfinite(self.initial_bias):
+            raise UserError(f"a bias is a finite number, not {self.initial_bias}")
 
 
 @dataclass(frozen=True)
@@ -157,6 +164,19 @@ def train_batches(images: ImageSet, settings: ImageSettings, seed: int, device: 
     return ImageBatches(images.train, settings.batch, seed, settings.flip, settings.shift, device)
 
 
+def set_initial_bias(stack: Stack, bias: float) -> None:
+    """Let batch norm of the analog stages that have a ReLU add a bias; a stack without batch norm takes none but 0.
+
+    Raises:
+        UserError: there is nothing to set.
+    """
+    norms = [stage.norm for stage in stack.stages if isinstance(stage, Stage) and stage.rectified and stage.norm is not None]
+    if bias and not norms:
+        raise UserError("an initial bias is one of batch norm, which the hidden layers of this network do not have")
+    for norm in norms:
+        nn.init.constant_(norm.bias, bias)
+
+
 def train_images(
     settings: ImageTrainingSettings, folder: Path, progress: bool = True, log: Callable[[str], None] = lambda text: None
 ) -> Path:
@@ -174,6 +194,7 @@ def train_images(
     device = resolve_device(settings.device)
     images = settings.data.read()
     network = FeedForward(settings.model)
+    set_initial_bias(network.stack, settings.optimiser.initial_bias)
     check_fit(network, settings.goal, images)
     make_folder(folder)
     data = ImageData(images, settings.data, settings.seed, device)

@@ -1,12 +1,13 @@
 import csv
 import math
 from dataclasses import replace
+from statistics import NormalDist
 
 import pytest
 import torch
 
 from separator.errors import UserError
-from separator.models.feedforward import FeedForwardConfig
+from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_model, load_network
 from separator.snn.activity import ActivityPenalty
 from separator.snn.settings import ConversionSettings
@@ -16,6 +17,7 @@ from separator.tasks.images.training import (
     ImageOptimiserSettings,
     ImageTrainingSettings,
     SpikingSettings,
+    set_initial_bias,
     train_images,
 )
 from tests.images.test_idx import mnist
@@ -47,6 +49,24 @@ def test_a_penalty_makes_activations_sparse(folder, tmp_path):
     assert densities[1] < 0.9 * densities[0]
     with pytest.raises(UserError, match="at least 0, not -1"):
         ImageOptimiserSettings(activity_penalty=-1)
+
+
+@pytest.mark.parametrize("bias", [0.0, 1.0])
+def test_neurons_are_active_as_the_initial_bias_has_it(folder, bias):
+    torch.manual_seed(0)
+    network = FeedForward(FeedForwardConfig("512-256-784"))
+    set_initial_bias(network.stack, bias)
+    first, second, last = network.stack.stages
+    with torch.no_grad():
+        x = torch.randn(2000, 784)
+        hidden = first(x)
+        active = [(hidden > 0).double().mean().item(), (second(hidden) > 0).double().mean().item()]
+    assert active == pytest.approx([NormalDist().cdf(bias)] * 2, abs=0.02)
+    assert not last.norm.bias.any()
+    with pytest.raises(UserError, match="do not have"):
+        set_initial_bias(FeedForward(FeedForwardConfig("9-784", norm=False)).stack, 1.0)
+    with pytest.raises(UserError, match="finite"):
+        ImageOptimiserSettings(initial_bias=math.inf)
 
 
 @pytest.mark.parametrize("goal", ["classify", "reconstruct"])
