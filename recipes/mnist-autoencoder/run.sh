@@ -35,5 +35,5 @@ if runs 3 "all additions"; then
   sweep "$exp" ann,ptl,preset
 fi
 if runs 4 "scores and pictures"; then
-  score "$exp" {published,preset}-window-{32,16,8,4,2,1}
+  score "$exp" {published,published-99,preset}-window-{32,16,8,4,2,1}
 fi

@@ -66,7 +66,12 @@ def test_autoencoders_are_swept_in_one_folder_and_scored(calls, tmp_path):
     *sweeps, scoring = calls("mnist-autoencoder", "--seeds", 2)
     settings = [swept(call) for call in sweeps]
     assert [out for _, out in settings] == [tmp_path / "exp"] * 3 and {sweep.seeds for sweep, _ in settings} == {2}
-    assert [list(sweep.variants) for sweep, _ in settings][::2] == [["published"], ["preset"]]
+    assert [list(sweep.variants) for sweep, _ in settings][::2] == [["published", "published-99"], ["preset"]]
+    published = settings[0][0]
+    assert {w.variant: published.settings_of(w).percentile for w in published.conversions()} == {
+        "published": 99.9,
+        "published-99": 99,
+    }
     added = settings[1][0]
     learned = added.settings_of(Conversion(0, "learned", 4.0))
     preset = settings[2][0].settings_of(Conversion(0, "preset", 4.0))
