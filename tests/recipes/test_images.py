@@ -85,15 +85,17 @@ def test_autoencoders_are_swept_in_one_folder_and_scored(calls, tmp_path):
 def test_cifar10_is_swept_network_by_network(calls, tmp_path):
     sweeps = [call for call in calls("cifar10", "--size", "small", "--options", "--device cpu") if call[0] == "sweep-images"]
     settings = [swept(call) for call in sweeps]
-    assert [out.name for _, out in settings] == ["alexnet-small", "vgg11-small", *["alexnet-small"] * 5]
-    varied = ["window", "window", "weight_bits", "window", "patience", "window", "window"]
+    assert [out.name for _, out in settings] == ["alexnet-small", "vgg11-small", *["alexnet-small"] * 6]
+    varied = ["window", "window", "weight_bits", "window", "window", "patience", "window", "window"]
     assert [sweep.vary for sweep, _ in settings] == varied
     assert {(sweep.device, sweep.data.train_limit) for sweep, _ in settings} == {("cpu", 9000)}
-    assert [sweep.conversion.max_epochs for sweep, _ in settings] == [3, 3, 3, 3, 8, 3, 3]
-    patience = settings[4][0]
+    assert [sweep.conversion.max_epochs for sweep, _ in settings] == [3, 3, 3, 3, 3, 8, 3, 3]
+    percentiles = [sweep.settings_of(next(sweep.conversions())).percentile for sweep, _ in settings[3:5]]
+    assert percentiles == [99.9, 99]
+    patience = settings[5][0]
     assert max(patience.values) < patience.conversion.max_epochs  # else it would not be what ends a stage
     assert [list(sweep.values) for sweep, _ in settings][:2] == [[16], [16]]
-    pruned = settings[6][0]
+    pruned = settings[7][0]
     assert {pruned.settings_of(work).fan_in for work in pruned.conversions()} == {216}
 
 
@@ -106,7 +108,7 @@ def test_cifar10_is_swept_network_by_network(calls, tmp_path):
             ("cifar10", ("ann", f"{network}-{size}", "ptl", size, name))
             for network in ("alexnet", "vgg11")
             for size in ("full", "small")
-            for name in ("bits", "windows", f"patience-{size}", "preset", f"pruned-{size}")
+            for name in ("bits", "windows", "percentile", f"patience-{size}", "preset", f"pruned-{size}")
         ),
     ],
 )
@@ -114,7 +116,7 @@ def test_configurations_say_what_can_be_done(recipe, configs):
     """What the recipes run at full size, read as the command reads it."""
     arguments = [word for name in configs for word in ("--config", str(RECIPES / recipe / "conf" / f"{name}.yaml"))]
     settings, _ = swept(["sweep-images", *arguments, "--data.folder", "d", "--out", "o"])
-    fewest = {"patience-small": 15, "pruned-full": 5, "pruned-small": 5}.get(configs[-1], 25)
+    fewest = {"percentile": 20, "patience-small": 15, "pruned-full": 5, "pruned-small": 5}.get(configs[-1], 25)
     assert settings.seeds == 5 and len(list(settings.conversions())) >= fewest
     assert all(settings.settings_of(work).readout == "potential" for work in settings.conversions())
 
