@@ -1,12 +1,13 @@
 """Commands whose every value may come from a YAML file or the command line."""
 
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import jsonargparse
 
@@ -76,3 +77,10 @@ class ConfiguredParser(jsonargparse.ArgumentParser):
             return built
         except (ValueError, UserError) as error:
             self.error(str(error))
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """One line, where jsonargparse prints all options first, dozens of lines of them."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        line = re.sub(r"typing\.|<class '(\w+)'>", r"\1", " ".join(message.split()))
+        self.exit(2, f"{self.prog}: error: {line} (--help tells more)\n")

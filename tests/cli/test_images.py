@@ -89,3 +89,23 @@ def test_unknown_presets_are_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["convert-images", "--model", "m", "--data.folder", "d", "--out", str(tmp_path / "o"), "--preset", "fast"])
     assert "there is no preset 'fast'; take one of published, few-steps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--optimiser.lr", "high"], 'Parser key "optimiser.lr": Expected a float. Got value: high'),
+        (["--optimiser.activity_penalty", "-1"], "penalty"),
+        (["--learning", "by heart"], "Expected a Literal['analog', 'tandem', 'surrogate']. Got value: by heart"),
+        (["--teacher", "1"], "unrecognized arguments: --teacher 1"),
+        (["--config", "missing.yaml"], "File does not exist: '"),
+        ([], "the following arguments are required"),
+    ],
+)
+def test_wrong_options_get_one_line(options, said, tmp_path, capsys):
+    required = ["--model.layers", "4-2", "--data.folder", "d", "--out", str(tmp_path / "o")] if options else []
+    with pytest.raises(SystemExit) as left:
+        main(["train-images", *required, *options])
+    assert left.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("separator train-images: error: ") and said in line and line.endswith("(--help tells more)")
