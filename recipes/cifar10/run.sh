@@ -49,7 +49,6 @@ if runs 2 "weights of few bits"; then
 fi
 if runs 3 "time windows"; then
   sweep "$exp/$first-$size" "$configs,windows"
-  sweep "$exp/$first-$size" "$configs,percentile"
 fi
 if runs 4 "patience"; then
   sweep "$exp/$first-$size" "$configs,patience-$size"

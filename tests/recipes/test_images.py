@@ -47,6 +47,11 @@ def swept(call):
     return settings_from(parsed, ImageSweepSettings), parsed.out
 
 
+def percentiles_of(sweep):
+    """What each variant takes thresholds from."""
+    return {work.variant: sweep.settings_of(work).percentile for work in sweep.conversions()}
+
+
 def test_mnist_from_training_to_scores(tmp_path):
     options = f"{TINY} --model.layers c2s2-6-10 --values [4]"
     places = ("--data", mnist(tmp_path, 40), "--exp", tmp_path / "exp")
@@ -68,10 +73,7 @@ def test_autoencoders_are_swept_in_one_folder_and_scored(calls, tmp_path):
     assert [out for _, out in settings] == [tmp_path / "exp"] * 3 and {sweep.seeds for sweep, _ in settings} == {2}
     assert [list(sweep.variants) for sweep, _ in settings][::2] == [["published", "published-99"], ["preset"]]
     published = settings[0][0]
-    assert {w.variant: published.settings_of(w).percentile for w in published.conversions()} == {
-        "published": 99.9,
-        "published-99": 99,
-    }
+    assert percentiles_of(published) == {"published": 99.9, "published-99": 99}
     added = settings[1][0]
     learned = added.settings_of(Conversion(0, "learned", 4.0))
     preset = settings[2][0].settings_of(Conversion(0, "preset", 4.0))
@@ -85,17 +87,17 @@ def test_autoencoders_are_swept_in_one_folder_and_scored(calls, tmp_path):
 def test_cifar10_is_swept_network_by_network(calls, tmp_path):
     sweeps = [call for call in calls("cifar10", "--size", "small", "--options", "--device cpu") if call[0] == "sweep-images"]
     settings = [swept(call) for call in sweeps]
-    assert [out.name for _, out in settings] == ["alexnet-small", "vgg11-small", *["alexnet-small"] * 6]
-    varied = ["window", "window", "weight_bits", "window", "window", "patience", "window", "window"]
+    assert [out.name for _, out in settings] == ["alexnet-small", "vgg11-small", *["alexnet-small"] * 5]
+    varied = ["window", "window", "weight_bits", "window", "patience", "window", "window"]
     assert [sweep.vary for sweep, _ in settings] == varied
     assert {(sweep.device, sweep.data.train_limit) for sweep, _ in settings} == {("cpu", 9000)}
-    assert [sweep.conversion.max_epochs for sweep, _ in settings] == [3, 3, 3, 3, 3, 8, 3, 3]
-    percentiles = [sweep.settings_of(next(sweep.conversions())).percentile for sweep, _ in settings[3:5]]
-    assert percentiles == [99.9, 99]
-    patience = settings[5][0]
+    assert [sweep.conversion.max_epochs for sweep, _ in settings] == [3, 3, 3, 3, 8, 3, 3]
+    windows = settings[3][0]
+    assert percentiles_of(windows) == {"published": 99.9, "published-99": 99}
+    patience = settings[4][0]
     assert max(patience.values) < patience.conversion.max_epochs  # else it would not be what ends a stage
     assert [list(sweep.values) for sweep, _ in settings][:2] == [[16], [16]]
-    pruned = settings[7][0]
+    pruned = settings[6][0]
     assert {pruned.settings_of(work).fan_in for work in pruned.conversions()} == {216}
 
 
@@ -108,7 +110,7 @@ def test_cifar10_is_swept_network_by_network(calls, tmp_path):
             ("cifar10", ("ann", f"{network}-{size}", "ptl", size, name))
             for network in ("alexnet", "vgg11")
             for size in ("full", "small")
-            for name in ("bits", "windows", "percentile", f"patience-{size}", "preset", f"pruned-{size}")
+            for name in ("bits", "windows", f"patience-{size}", "preset", f"pruned-{size}")
         ),
     ],
 )
@@ -116,7 +118,7 @@ def test_configurations_say_what_can_be_done(recipe, configs):
     """What the recipes run at full size, read as the command reads it."""
     arguments = [word for name in configs for word in ("--config", str(RECIPES / recipe / "conf" / f"{name}.yaml"))]
     settings, _ = swept(["sweep-images", *arguments, "--data.folder", "d", "--out", "o"])
-    fewest = {"percentile": 20, "patience-small": 15, "pruned-full": 5, "pruned-small": 5}.get(configs[-1], 25)
+    fewest = {"patience-small": 15, "pruned-full": 5, "pruned-small": 5}.get(configs[-1], 25)
     assert settings.seeds == 5 and len(list(settings.conversions())) >= fewest
     assert all(settings.settings_of(work).readout == "potential" for work in settings.conversions())
 
