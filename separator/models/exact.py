@@ -38,7 +38,7 @@ class ExactLinear(nn.Linear):
         if not exact:
             return super().forward(x)
         x, (weight, per_weight) = x.double(), self.weight_in_steps()
-        per_input = _steps_per_unit(_largest(x), self.input_bits)
+        per_input = steps_per_unit(largest(x), self.input_bits)
         return self.in_units(F.linear((x * per_input).round_(), weight), per_input * per_weight)
 
     @property
@@ -49,7 +49,7 @@ class ExactLinear(nn.Linear):
     def weight_in_steps(self) -> tuple[Tensor, Tensor]:
         """The weights as whole numbers of steps, and how many of these are 1. Shapes: (N, L), ()."""
         weight = self.weight.detach().double()
-        per_unit = _steps_per_unit(weight.abs().amax(), WEIGHT_BITS)
+        per_unit = steps_per_unit(weight.abs().amax(), WEIGHT_BITS)
         return (weight * per_unit).round_(), per_unit
 
     def in_units(self, sums: Tensor, per_unit: Tensor) -> Tensor:
@@ -100,14 +100,14 @@ class ExactLayerNorm(nn.LayerNorm):
     def _exactly(self, x: Tensor) -> Tensor:
         gain, bias = self.weight.double(), self.bias.double()
         normalised = torch.empty(x.shape, dtype=torch.float32, device=x.device)
-        if (compiled := _compiled_for(x)) is not None:
+        if (compiled := compiled_for(x)) is not None:
             features, out = x.double().flatten(0, -2), normalised.flatten(0, -2)
-            _by(compiled.normalise, features, gain, bias, self.eps, FEATURE_BITS, TINIEST, out)
+            apply_compiled(compiled.normalise, features, gain, bias, self.eps, FEATURE_BITS, TINIEST, out)
             return normalised
         parts = (torch.split(rows.flatten(0, -2), BLOCK) for rows in (x, normalised))
         for features, out in zip(*parts, strict=True):
             whole = features.double()
-            per_unit = _steps_per_unit(_largest(whole), FEATURE_BITS)
+            per_unit = steps_per_unit(largest(whole), FEATURE_BITS)
             whole = (whole * per_unit).round_()
             mean = whole.sum(-1, keepdim=True) / x.shape[-1]
             variance = torch.linalg.vecdot(whole, whole)[:, None] / x.shape[-1] - mean.square()
@@ -124,7 +124,7 @@ def masked(mask: EightBitLinear, layer: ExactLinear, seen: Tensor, features: Ten
     Shapes: seen (R, M), features (R, N) -> (R, C, L), C the number of masks for each feature.
     """
     watched = mask._forward_hooks or layer._forward_hooks  # what counts their operations sees them called
-    eight_bits, compiled = mask.eight_bits(), None if watched else _compiled_for(seen)
+    eight_bits, compiled = mask.eight_bits(), None if watched else compiled_for(seen)
     frames = max(1, min(BLOCK, BLOCK_SIZE // len(mask.weight)))
     blocks = zip(torch.split(seen, frames), torch.split(features.float(), frames), strict=True)
     if compiled is None:
@@ -139,7 +139,7 @@ def masked(mask: EightBitLinear, layer: ExactLinear, seen: Tensor, features: Ten
     for (rows, some), out in zip(blocks, torch.split(outputs, frames), strict=True):
         sums, row_step = eight_bits.sums(rows)
         inputs, per_unit = steps[: len(rows)], per_input[: len(rows)]
-        _by(compiled.mask, sums.int(), row_step, *argument, some, layer.input_bits, TINIEST, inputs, per_unit)
+        apply_compiled(compiled.mask, sums.int(), row_step, *argument, some, layer.input_bits, TINIEST, inputs, per_unit)
         layer.in_units(torch.matmul(inputs, weight.t(), out=out), per_unit * per_weight)
     return outputs
 
@@ -163,7 +163,7 @@ def _product_in_64_bits(weight: Tensor, frames: Tensor) -> Tensor:
     return F.linear(frames.double(), weight.double())
 
 
-def _compiled_for(x: Tensor) -> ModuleType | None:
+def compiled_for(x: Tensor) -> ModuleType | None:
     """Loops over frames that are compiled, where they serve: on the CPU, where spikes have been simulated by compiled loops.
 
     To import numba for these alone takes longer than they save on half an hour of sound.
@@ -172,22 +172,22 @@ def _compiled_for(x: Tensor) -> ModuleType | None:
     return import_module("separator.models.kernels") if fits else None
 
 
-def _by(loops: Callable[..., None], *arguments: Tensor | float) -> None:
+def apply_compiled(loops: Callable[..., None], *arguments: Tensor | float) -> None:
     """Call compiled loops on the arrays of tensors, which must be contiguous if they are written."""
     loops(*(x.detach().contiguous().numpy() if isinstance(x, Tensor) else x for x in arguments))
 
 
 def _in_8_bits(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Rows as 8-bit integers in steps of a 127th of their largest magnitude. Shape: (R, N) -> (R, N), (R, 1)."""
-    step = (_largest(rows) / 127).clamp_min(TINIEST)
+    step = (largest(rows) / 127).clamp_min(TINIEST)
     return (rows / step).round_().to(torch.int8), step
 
 
-def _largest(x: Tensor) -> Tensor:
+def largest(x: Tensor) -> Tensor:
     """Largest magnitude of each frame. Shape: (..., N) -> (..., 1)."""
     return torch.maximum(x.amax(-1, keepdim=True), -x.amin(-1, keepdim=True))
 
 
-def _steps_per_unit(largest: Tensor, bits: int) -> Tensor:
+def steps_per_unit(largest: Tensor, bits: int) -> Tensor:
     """Powers of two of which `largest` is at most 2^bits steps."""
     return 2.0**bits / power_above(largest)

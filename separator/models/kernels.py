@@ -51,6 +51,49 @@ def normalise(features, gain, bias, eps, bits, tiniest, out):  # noqa: ANN001, A
 
 
 @compiled
+def moments(features, bits, tiniest, out):  # noqa: ANN001, ANN201
+    """Sum and sum of squares of features that are rounded to so many bits of the largest in their row.
+
+    Args:
+        features: (R, N), float64.
+        bits: at most 20, and N at most 2^12, so that squares add up in 64 bits.
+        tiniest: power of two that the largest counts as if it is below.
+        out: where they go, in steps and squares of these, and how many steps are 1, (R, 3), float64.
+    """
+    magnitudes = features.view(np.int64)  # which are in the order of the numbers, but for the sign
+    floor = np.array([tiniest], np.float64).view(np.int64)[0]
+    for r in range(len(features)):
+        largest = floor
+        for n in range(features.shape[1]):
+            largest = max(largest, magnitudes[r, n] & np.int64(NO_SIGN_64))
+        exponent = (largest + (np.int64(1) << FRACTION_64) - 1) >> FRACTION_64  # of the power of two above
+        per_unit = 2.0 ** (bits + BIAS_64 - exponent)
+        total, squares = np.int64(0), np.int64(0)
+        for n in range(features.shape[1]):
+            number = np.int64(np.rint(features[r, n] * per_unit))
+            total += number
+            squares += number * number
+        out[r, 0], out[r, 1], out[r, 2] = total, squares, per_unit
+
+
+@compiled
+def scale_rows(features, mean, scale, gain, bias, out):  # noqa: ANN001, ANN201
+    """Features less the mean of their row, times its scale, with gain and bias of each column.
+
+    Args:
+        features: (R, N), float64.
+        mean: (R,), float64.
+        scale: (R,), float64.
+        gain: (N,), float64.
+        bias: (N,), float64.
+        out: where it goes, (R, N), float32.
+    """
+    for r in range(len(features)):
+        for n in range(features.shape[1]):
+            out[r, n] = (features[r, n] - mean[r]) * scale[r] * gain[n] + bias[n]
+
+
+@compiled
 def mask(arguments, row_step, step, bias, table, per_argument, features, bits, tiniest, steps, per_unit):  # noqa: ANN001, ANN201
     """Masked features, rounded to so many bits of the largest of a row and source.
 

@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from separator.models.tasnet import TasNet, overlap_add
+from separator.models.tasnet import TasNet, frames_last, overlap_add
+from separator.models.window_norm import WindowNorm, WindowNormStream
 from separator.snn.streaming import StackStream
 
 
@@ -20,6 +21,7 @@ class TasNetStream:
 
     def __init__(self, network: TasNet) -> None:
         self.network = network
+        self.norm = WindowNormStream(network.norm) if isinstance(network.norm, WindowNorm) else None
         self.stack = StackStream(network.stack)
         self.taken = self.given = 0  # samples
         self.samples: Tensor | None = None  # (B, n) that lie in frames to come
@@ -68,7 +70,8 @@ class TasNetStream:
         network = self.network
         features = network.features(frames)
         self.features = features if self.features is None else torch.cat([self.features, features], 1)
-        activation = self.stack.push(network.stack_input(features), last)
+        seen = network.stack_input(features) if self.norm is None else frames_last(self.norm.push(features, last))
+        activation = self.stack.push(seen, last)
         if activation is None:
             return self._nothing(frames)
         ready = activation.shape[-1]

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from separator.models.exact import MOST_FEATURES, EightBitLinear, ExactLayerNorm, ExactLinear, masked
+from separator.models.window_norm import MOST_FRAMES, WindowNorm
 from separator.snn.affine import CausalConv2d
 from separator.snn.stack import Stack
 from separator.snn.stage import Stage
@@ -26,17 +27,24 @@ class TasNetConfig:
     n_src: int = 2  # C, talkers
     sample_rate: int = 8000  # Hz
     causal: bool = False  # no frame sees a later one
+    look_back: tuple[int, ...] = ()  # dilations of further layers, behind the others, that see earlier frames only
+    skips: bool = False  # layers of equal width add their input to their sums: a = ReLU(x + norm(conv(x)))
+    norm_window: float = 0.0  # s to either side of a frame that it is normalised over; 0 for the frame by itself, as published
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "dilations", tuple(self.dilations))
+        for name in ("dilations", "look_back"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.filter_length < 2 or self.filter_length % 2:
             raise ValueError(f"filter_length must be even and at least 2 samples, not {self.filter_length}")
         if self.filters > MOST_FEATURES:
             raise ValueError(f"there are at most {MOST_FEATURES} filters, not {self.filters}")
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel must be odd, so that frames stay where they are, not {self.kernel}")
-        if min(self.filters, self.channels, self.n_src, self.sample_rate, *self.dilations) < 1:
-            raise ValueError("filters, channels, dilations, n_src and sample_rate must be at least 1")
+        if min(self.filters, self.channels, self.n_src, self.sample_rate, *self.dilations, *self.look_back) < 1:
+            raise ValueError("filters, channels, dilations, look_back, n_src and sample_rate must be at least 1")
+        if not 0 <= 2 * self.norm_window * self.sample_rate / self.stride < MOST_FRAMES:
+            most = (MOST_FRAMES - 1) // 2 * self.stride / self.sample_rate
+            raise ValueError(f"norm_window is 0 to {most:g} s, not {self.norm_window}")
 
     @property
     def stride(self) -> int:
@@ -46,15 +54,21 @@ class TasNetConfig:
     @property
     def receptive_field(self) -> int:
         """Samples of the mixture that one sample of an estimate depends on."""
-        frames = 1 + (self.kernel - 1) * sum(self.dilations)
+        frames = 1 + (self.kernel - 1) * sum(self.dilations + self.look_back) + sum(self.norm_frames)
         # A sample lies in two frames; each looks `frames` around itself.
         return frames * self.stride + self.filter_length
 
     @property
     def look_ahead(self) -> int:
         """Samples after it that a sample of an estimate depends on."""
-        frames = 0 if self.causal else (self.kernel - 1) // 2 * sum(self.dilations)
+        frames = 0 if self.causal else (self.kernel - 1) // 2 * sum(self.dilations) + self.norm_frames[1]
         return frames * self.stride + self.filter_length - 1
+
+    @property
+    def norm_frames(self) -> tuple[int, int]:
+        """Frames before and after each that it is normalised over."""
+        frames = round(self.norm_window * self.sample_rate / self.stride)
+        return frames, 0 if self.causal else frames
 
     def frames(self, samples: int) -> int:
         """Frames K that `samples` samples make, the last one padded."""
@@ -62,7 +76,7 @@ class TasNetConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for metadata."""
-        return asdict(self) | {"dilations": list(self.dilations)}
+        return asdict(self) | {"dilations": list(self.dilations), "look_back": list(self.look_back)}
 
 
 def paper(n_src: int = 2) -> TasNetConfig:
@@ -77,6 +91,15 @@ def small(n_src: int = 2, causal: bool = False) -> TasNetConfig:
     """
     dilations = (1, 2, 4, 8, 16, 32, 64, 128, 2, 16)
     return TasNetConfig(filters=256, filter_length=64, channels=128, dilations=dilations, n_src=n_src, causal=causal)
+
+
+def medium(n_src: int = 2) -> TasNetConfig:
+    """The network for anybody's voice: N = 512, L = 64, 256 channels, skips, memory of six seconds, level kept within two.
+
+    Two layers that look back span what the others cannot; the look-ahead, two seconds, is that of the layers before them.
+    """
+    dilations = (1, 2, 4, 8, 16, 32, 64, 128, 2, 16)
+    return TasNetConfig(512, 64, 256, dilations, n_src=n_src, look_back=(256, 512), skips=True, norm_window=1.0)
 
 
 class TasNet(nn.Module):
@@ -94,11 +117,13 @@ class TasNet(nn.Module):
         self.config = config
         n, channels = config.filters, config.channels
         self.encoder = ExactLinear(config.filter_length, n, bias=False)
-        self.norm = ExactLayerNorm(n, eps=1e-8)
-        widths = [n] + [channels] * len(config.dilations)
+        self.norm: ExactLayerNorm | WindowNorm = ExactLayerNorm(n, eps=1e-8)
+        if config.norm_window:
+            self.norm = WindowNorm(n, *config.norm_frames, eps=1e-8)
+        layers = [(d, config.causal) for d in config.dilations] + [(d, True) for d in config.look_back]
         self.stack = Stack(
-            [_stage(n, channels, 1, 1, config.causal)]
-            + [_stage(c, channels, config.kernel, d, config.causal) for c, d in zip(widths[1:], config.dilations, strict=True)]
+            [_stage(n, channels, 1, 1, False, False)]
+            + [_stage(channels, channels, config.kernel, d, causal, config.skips) for d, causal in layers]
         )
         self.mask = EightBitLinear(channels, config.n_src * n)
         self.decoder = ExactLinear(n, config.filter_length, bias=False)
@@ -149,9 +174,9 @@ class TasNet(nn.Module):
         return features.relu_()
 
     def stack_input(self, features: Tensor) -> Tensor:
-        """Mean and variance normalised over channels, with gain and bias. Shape: (B, K, N) -> (B, N, 1, K)."""
+        """Features normalised, with gain and bias. Shape: (B, K, N) -> (B, N, 1, K)."""
         normalised: Tensor = self.norm(features, exact=self.exact)
-        return normalised.transpose(1, 2).unsqueeze(2)
+        return frames_last(normalised)
 
     def masks(self, activation: Tensor) -> Tensor:
         """Masks between 0 and 1. Shape: (B, channels, 1, K) -> (B, C, K, N)."""
@@ -165,6 +190,11 @@ class TasNet(nn.Module):
             return frames
         rows = masked(self.mask, self.decoder, _frames_first(activation).flatten(0, 1), features.flatten(0, 1))
         return rows.view(*features.shape[:2], *rows.shape[1:]).transpose(1, 2)
+
+
+def frames_last(normalised: Tensor) -> Tensor:
+    """Shape: (B, K, N) -> (B, N, 1, K)."""
+    return normalised.transpose(1, 2).unsqueeze(2)
 
 
 def _frames_first(activation: Tensor) -> Tensor:
@@ -188,8 +218,8 @@ def overlap_add(frames: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Ten
     return (first + shifted).flatten(-2), second[..., -1, :]
 
 
-def _stage(c_in: int, c_out: int, kernel: int, dilation: int, causal: bool) -> Stage:
+def _stage(c_in: int, c_out: int, kernel: int, dilation: int, causal: bool, skip: bool) -> Stage:
     make = CausalConv2d if causal else nn.Conv2d
     padding = (0, dilation * (kernel // 2))
     convolution = make(c_in, c_out, (1, kernel), padding=padding, dilation=(1, dilation), bias=False)
-    return Stage(convolution, nn.BatchNorm2d(c_out))
+    return Stage(convolution, nn.BatchNorm2d(c_out), shortcut=nn.Identity() if skip else None)

@@ -15,15 +15,19 @@ Norm = nn.BatchNorm1d | nn.BatchNorm2d
 class Stage(nn.Module):
     """One analog layer: affine map, batch normalisation, ReLU (Wu et al. 2021, Eq. 7 and section 5.1).
 
+    With a shortcut its neurons have a second incoming map, from the same input, which is added behind the batch normalisation:
+    a = ReLU(norm(affine(x)) + shortcut(x)), as in residual networks (He et al. 2016).
+
     Args:
         affine: linear layer or convolution.
         norm: batch normalisation of its output, or None.
         before: layers without neurons that its input goes through first; see `separator.snn.absorb`.
         rectified: whether it has a ReLU; the last stage of a stack may have none.
         quantiser: clips and rounds activations, in place of the ReLU.
+        shortcut: the second map: the identity, or a stage without ReLU; None for none.
 
     Raises:
-        ValueError: a layer before cannot be absorbed into the affine one.
+        ValueError: a layer before cannot be absorbed into the affine one, or the shortcut has a ReLU or a shortcut of its own.
     """
 
     seen: torch.Size | None = None  # shape of what it last saw, (C, ...), if there are layers before
@@ -35,6 +39,7 @@ class Stage(nn.Module):
         before: Sequence[nn.Module] = (),
         rectified: bool = True,
         quantiser: QuantisedReLU | None = None,
+        shortcut: "nn.Identity | Stage | None" = None,
     ) -> None:
         super().__init__()
         self.before = nn.Sequential(*before)
@@ -42,6 +47,9 @@ class Stage(nn.Module):
         self.norm = norm
         self.rectified = rectified
         self.quantiser = quantiser
+        self.shortcut = shortcut
+        if isinstance(shortcut, Stage) and (shortcut.rectified or shortcut.shortcut is not None):
+            raise ValueError("a shortcut is the identity, or a stage with neither ReLU nor shortcut")
         if before:
             absorbed_map(list(before), affine_map(affine))
 
@@ -54,7 +62,12 @@ class Stage(nn.Module):
 
     def preactivation(self, x: Tensor) -> Tensor:
         """What the ReLU sees."""
-        return self.normalised(self.sums(x))
+        return self.joined(self.sums(x), x)
+
+    def joined(self, sums: Tensor, x: Tensor) -> Tensor:
+        """What the ReLU sees, from the affine layer's output and the stage's input."""
+        z = self.normalised(sums)
+        return z if self.shortcut is None else z + self.shortcut(x)
 
     def sums(self, x: Tensor) -> Tensor:
         """What batch norm sees, the affine layer's output."""
@@ -69,7 +82,7 @@ class Stage(nn.Module):
         return absorbed_map(list(self.before), affine_map(self.affine))
 
     def normalised(self, z: Tensor) -> Tensor:
-        """What the ReLU sees, from the affine layer's output."""
+        """The affine layer's output behind batch norm."""
         return z if self.norm is None else self.norm(z)
 
 
