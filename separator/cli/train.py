@@ -19,7 +19,8 @@ PARSER = ConfiguredParser
 def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     """Options of `separator train`."""
     from separator.models.tasnet import TasNetConfig
-    from separator.tasks.training import CardSettings, DataSettings, MachineSettings, OptimiserSettings
+    from separator.tasks.mixture_data import DataSettings
+    from separator.tasks.training import CardSettings, MachineSettings, OptimiserSettings
 
     add_config_and_out(parser, "folder for checkpoints, logs and the configuration")
     parser.add_argument("--seed", type=int, default=0, help="of weights and mixtures")

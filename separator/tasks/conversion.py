@@ -17,9 +17,10 @@ from separator.snn.progressive import Batches, ProgressiveTandemLearning
 from separator.snn.settings import ConversionSettings
 from separator.tasks.devices import resolve_device
 from separator.tasks.levels import output_gain
+from separator.tasks.mixture_data import DEV_SEED, DataSettings, MixtureData
 from separator.tasks.optimisers import OptimiserName, make_optimiser
 from separator.tasks.stage_reports import convert_with_reports
-from separator.tasks.training import DEV_SEED, CardSettings, DataSettings, MixtureData, pit_loss
+from separator.tasks.training import CardSettings, pit_loss
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from separator.models import ModelCard, load_model, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.settings import ConversionSettings
 from separator.tasks.conversion import ConversionRun, convert
-from separator.tasks.training import CardSettings, DataSettings
+from separator.tasks.mixture_data import DataSettings
+from separator.tasks.training import CardSettings
 from tests.interrupt import interrupted
 
 

@@ -11,11 +11,10 @@ from separator.models import ModelCard, load_model, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.settings import ConversionSettings
 from separator.tasks.conversion import ConversionRun, convert
+from separator.tasks.mixture_data import DataSettings, MixtureData
 from separator.tasks.training import (
     CardSettings,
-    DataSettings,
     MachineSettings,
-    MixtureData,
     OptimiserSettings,
     SeparationTraining,
     TrainingSettings,
