@@ -137,7 +137,7 @@ class WindowNormStream:
         self.seen: Tensor | None = None  # moments of these, and of up to `before` frames before them
 
     def push(self, frames: Tensor, last: bool = False) -> Tensor:
-        """Take the next frames, give those whose window is complete: if they are the last, all. Shape: (B, k, N) -> (B, m, N)."""
+        """Take the next frames, give those whose window is complete, all at the end. Shape: (B, k, N) -> (B, m, N)."""
         found = moments(frames)
         self.waiting = frames if self.waiting is None else torch.cat([self.waiting, frames], 1)
         self.seen = found if self.seen is None else torch.cat([self.seen, found], 1)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from separator.snn.spikes import Spikes
@@ -47,9 +48,7 @@ class StackStream:
                 signal = run_stage(position, stream.stage.with_time_padding(*zeros), incoming, self.stack.observer)
             else:
                 assert isinstance(incoming, Tensor)
-                affine = stream.stage.affine
-                sums = stream.apply.with_time_padding(*zeros)(incoming, affine.weight, affine.bias)
-                signal = stream.stage.normalised(sums).relu()
+                signal = stream.analog(incoming, zeros)
         if signal is None:
             return None
         assert isinstance(signal, Tensor)  # the last stage is a readout
@@ -77,6 +76,15 @@ class _StageStream:
         self.stage, self.apply = stage, apply
         self.held: Signal | None = None
         self.zeros = self.before  # of the padding that still lie before what is held
+
+    def analog(self, incoming: Tensor, zeros: tuple[int, int]) -> Tensor:
+        """Activation of an analog stage where its input is padded with so many zeros. Shape: (B, ..., n) -> (B, ..., m)."""
+        stage = self.stage
+        assert isinstance(stage, Stage)
+        sums = self.apply.with_time_padding(*zeros)(incoming, stage.affine.weight, stage.affine.bias)
+        # Outputs stand where the inputs of their own position do: the shortcut sees those alone.
+        own = F.pad(incoming, (zeros[0] - self.before, zeros[1] - self.after)) if stage.shortcut is not None else incoming
+        return stage.joined(sums, own).relu()
 
     def take(self, signal: Signal | None, last: bool) -> tuple[Signal, tuple[int, int]] | None:
         """What the next outputs see of the input so far, and zeros before and after it; None if there is no such output yet."""

@@ -1,4 +1,6 @@
-"""Where networks run."""
+"""Where networks run, and in which precision they learn there."""
+
+from typing import Literal
 
 import torch
 
@@ -18,3 +20,16 @@ def resolve_device(name: str) -> str:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(f"no device {name!r} here; take cpu, cuda or auto") from error
     return name
+
+
+def native_precision(accelerator: str) -> Literal["32-true", "bf16-mixed"]:
+    """Lightning's precision for training: bfloat16 where the hardware multiplies it, which is found out, else 32 bits.
+
+    Args:
+        accelerator: Lightning's name for it; `auto` for a GPU if there is one.
+    """
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16-mixed" if native else "32-true"

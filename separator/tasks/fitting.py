@@ -14,7 +14,7 @@ def checkpoints(folder: Path) -> tuple[ModelCheckpoint, ModelCheckpoint]:
     """Keep `best.ckpt`, of the lowest dev loss, and `last.ckpt`, of the last epoch, in the folder."""
     best = ModelCheckpoint(folder, "best", monitor="dev_loss", enable_version_counter=False)
     # Not `save_last`: that is of the last epoch that was the best so far, and those after it would be trained again.
-    last = ModelCheckpoint(folder, "last", enable_version_counter=False)
+    last = ModelCheckpoint(folder, "last", enable_version_counter=False, save_on_train_epoch_end=True)
     return best, last
 
 

@@ -1,10 +1,13 @@
 """Optimisers by name: Adam, and Muon for the separator's weights with Adam for everything else."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+
+from separator.tasks.devices import native_precision
 
 OptimiserName = Literal["adam", "muon"]
 
@@ -23,15 +26,23 @@ def make_optimiser(name: OptimiserName, parameters: Mapping[str, nn.Parameter], 
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """Nearest matrix with singular values about one, by a Newton-Schulz iteration. Shape: (M, N) -> (M, N)."""
+    """Nearest matrix with singular values about one, by a Newton-Schulz iteration. Shape: (M, N) -> (M, N).
+
+    In bfloat16 where the processor multiplies it: the iteration comes within a few per cent of one in any case.
+    """
     a, b, c = QUINTIC
     x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    x = x.to(_fast_type(matrix.device.type))
     x = x / (x.norm() + 1e-7)
     for _ in range(ITERATIONS):
         gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    orthogonal: Tensor = x.T if matrix.shape[0] > matrix.shape[1] else x
-    return orthogonal
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.T if matrix.shape[0] > matrix.shape[1] else x).to(matrix.dtype)
+
+
+@lru_cache
+def _fast_type(device: str) -> torch.dtype:
+    return torch.bfloat16 if native_precision(device) == "bf16-mixed" else torch.float32
 
 
 class Muon(torch.optim.Optimizer):

@@ -1,7 +1,8 @@
 """Training of a separation network, analog or all in tandem: negative SI-SDR, permutation invariant, by Lightning."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,14 +14,21 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 
 from separator.atomic import make_folder
+from separator.errors import UserError
 from separator.models.card import ModelCard
 from separator.models.files import load_model, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
+from separator.tasks.averaging import AveragedWeights
+from separator.tasks.devices import native_precision
 from separator.tasks.fitting import checkpoints, fit, load_checkpoint, trainer_options
+from separator.tasks.hours import Finish, Heard, write_hours
 from separator.tasks.levels import output_gain
-from separator.tasks.mixture_data import DataSettings, MixtureData
+from separator.tasks.mixture_data import DEV_SEED, DataSettings, MixtureData
 from separator.tasks.optimisers import OptimiserName, make_optimiser
 from separator.tasks.penalised import PenalisedTraining
+from separator.tasks.schedules import anytime, trapezoid
+
+CALIBRATION_BATCHES = 32  # training batches that batch norm's statistics of averaged weights are measured on
 
 
 @dataclass(frozen=True)
@@ -29,13 +37,17 @@ class OptimiserSettings:
 
     name: OptimiserName = "adam"
     lr: float = 1e-3
-    # plateau: halve after `patience` bad epochs; trapezoid: constant, then linearly to zero over `decay` of all epochs
-    schedule: Literal["plateau", "trapezoid"] = "plateau"
+    # plateau: halve after `patience` bad epochs; trapezoid: constant, then linearly to zero over `decay` of all epochs;
+    # anytime: constant until `finish` is given, with no end (max_epochs -1) or one that is no matter
+    schedule: Literal["plateau", "trapezoid", "anytime"] = "plateau"
     patience: int = 3  # epochs
     stop_patience: int = 10  # epochs without improvement after which training stops
-    warmup: int = 0  # steps, trapezoid only
+    warmup: int = 0  # steps, not for plateau
     decay: float = 0.3  # share of all steps, trapezoid only
-    max_epochs: int = 100
+    finish: float | None = None  # hours of mixtures, anytime only: let the rate fall to zero over them from now on, then end
+    average: float = 0.0  # share that the exponential average of the weights keeps at a step; 0 for no average
+    max_epochs: int = 100  # -1 for no end
+    dev_every: int = 1  # epochs from one look at the dev mixtures to the next
     clip: float = 5.0  # norm of the gradient
     learn_thresholds: bool = False  # of a spiking network
     weight_bits: int | None = None  # of a spiking network's synaptic weights, if fewer than they have
@@ -50,7 +62,7 @@ class MachineSettings:
     devices: int | str = "auto"
     nodes: int = 1
     strategy: str = "auto"
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"  # auto: bf16-mixed where the processor multiplies bfloat16
     threads: int = 0  # CPU threads, 0 for all
 
 
@@ -92,18 +104,22 @@ def improvement(loss: Tensor, mixture: Tensor, sources: Tensor) -> Tensor:
 class SeparationTraining(PenalisedTraining):
     """Training steps of a `TasNet`; batches are sources, (B, C, T)."""
 
-    def __init__(self, network: TasNet, optimiser: OptimiserSettings) -> None:
+    def __init__(
+        self, network: TasNet, optimiser: OptimiserSettings, heard: Heard | None = None, finish: Finish | None = None
+    ) -> None:
         super().__init__(network.stack, optimiser.activity_penalty)
         self.save_hyperparameters({"model": network.config.to_dict()})
         self.network = network
         self.loss = pit_loss()
-        self.settings = optimiser
+        self.settings, self.finish = optimiser, finish
+        self.heard = heard or Heard()
 
     def training_step(self, sources: Tensor, index: int) -> Tensor:
         """Loss of one batch."""
         loss, gain = self._loss(sources)
         self.log("train_loss", loss, on_epoch=True, on_step=False, sync_dist=True)
         self.log("SI-SDRi", gain, prog_bar=True, on_epoch=True, on_step=True, sync_dist=True)
+        self.heard.add(sources[:, 0].numel() * self.trainer.world_size / self.network.config.sample_rate)
         return self.penalised(loss, sync_dist=True)
 
     def validation_step(self, sources: Tensor, index: int) -> None:
@@ -125,14 +141,32 @@ class SeparationTraining(PenalisedTraining):
         if settings.schedule == "plateau":
             halving = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=settings.patience - 1)
             return {"optimizer": optimiser, "lr_scheduler": {"scheduler": halving, "monitor": "dev_loss"}}
-        total = int(self.trainer.estimated_stepping_batches)
-        decay = max(1, round(settings.decay * total))
-
-        def trapezoid(step: int) -> float:
-            return max(0.0, min(1.0, (step + 1) / max(1, settings.warmup), (total - step) / decay))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, trapezoid)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self._rate())
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _rate(self) -> Callable[[int], float]:
+        """Share of the learning rate at each step."""
+        settings = self.settings
+        if settings.schedule == "anytime":
+            batches = int(self.trainer.num_training_batches)
+            end = None if self.finish is None else (self.finish.first * batches, self.finish.end * batches)
+            return partial(anytime, warmup=settings.warmup, finish=end)
+        total = int(self.trainer.estimated_stepping_batches)
+        return partial(trapezoid, total=total, warmup=settings.warmup, decay=max(1, round(settings.decay * total)))
+
+    def on_validation_end(self) -> None:
+        """Take note of what the hours heard so far came to."""
+        figures = {name: float(value) for name, value in self.trainer.callback_metrics.items() if name.endswith("_SI-SDRi")}
+        self.heard.note(figures)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what is no weight."""
+        checkpoint["heard"] = self.heard.to_dict()
+        checkpoint["finish"] = None if self.finish is None else asdict(self.finish)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.heard = Heard.from_dict(checkpoint.get("heard") or {})
 
 
 def train(
@@ -153,28 +187,95 @@ def train(
     if settings.machine.threads:
         torch.set_num_threads(settings.machine.threads)
     make_folder(folder)
+    network, card = starting_point(settings)
+    data = MixtureData(settings.data, network.config, settings.seed)
+    finish = finish_of(settings, folder)
+    training = SeparationTraining(network, settings.optimiser, Heard.of_card(card), finish)
+    model = folder / f"{card.kind}.safetensors"
+    write = partial(_write, training, folder, model, settings, data)
+    callbacks = [LambdaCallback(on_train_start=lambda *_: log(describe(network)))]
+    if settings.optimiser.schedule == "anytime":
+        callbacks.append(LambdaCallback(on_train_epoch_start=lambda *_: write(only_if_fresh=True)))
+    trainer = make_trainer(settings, folder, progress, [*averaging(settings, data, card.kind), *callbacks], finish)
+    fit(trainer, training, data, folder)
+    if trainer.is_global_zero:
+        write()
+    return model
+
+
+def make_trainer(
+    settings: TrainingSettings, folder: Path, progress: bool, callbacks: Sequence[pl.Callback], finish: Finish | None
+) -> pl.Trainer:
+    """Lightning's trainer for these settings."""
+    machine, optimiser = settings.machine, settings.optimiser
     best, last = checkpoints(folder)
-    trainer = pl.Trainer(
-        accelerator=settings.machine.accelerator,
-        devices=settings.machine.devices,
-        num_nodes=settings.machine.nodes,
-        strategy=settings.machine.strategy,
-        precision=settings.machine.precision,
-        max_epochs=settings.optimiser.max_epochs,
-        gradient_clip_val=settings.optimiser.clip,
-        callbacks=[EarlyStopping("dev_loss", patience=settings.optimiser.stop_patience), LearningRateMonitor(), best, last],
+    stopping = [] if optimiser.schedule == "anytime" else [EarlyStopping("dev_loss", patience=optimiser.stop_patience)]
+    return pl.Trainer(
+        accelerator=machine.accelerator,
+        devices=machine.devices,
+        num_nodes=machine.nodes,
+        strategy=machine.strategy,
+        precision=native_precision(machine.accelerator) if machine.precision == "auto" else machine.precision,
+        max_epochs=optimiser.max_epochs if finish is None else finish.end,
+        check_val_every_n_epoch=optimiser.dev_every,
+        gradient_clip_val=optimiser.clip,
+        callbacks=[*stopping, LearningRateMonitor(), *callbacks, best, last],
         logger=[CSVLogger(folder, name="csv"), TensorBoardLogger(str(folder), name="tensorboard")],
         **trainer_options(folder, progress),
     )
-    network, card = starting_point(settings)
-    data = MixtureData(settings.data, network.config, settings.seed)
-    if trainer.is_global_zero:
-        trainer.callbacks.append(LambdaCallback(on_train_start=lambda *_: log(describe(network))))  # type: ignore[attr-defined]
-    fit(trainer, SeparationTraining(network, settings.optimiser), data, folder)
-    model = folder / f"{card.kind}.safetensors"
-    if trainer.is_global_zero:
-        export(Path(best.best_model_path), model, settings, data)
-    return model
+
+
+def averaging(settings: TrainingSettings, data: MixtureData, kind: str) -> list[pl.Callback]:
+    """The average of the weights, if there shall be one; batch norm of spiking networks keeps its statistics."""
+    decay = settings.optimiser.average
+    if not 0 <= decay < 1:
+        raise UserError(f"the average keeps a share of 0 to below 1 at a step, not {decay}")
+    if not decay:
+        return []
+
+    def mixtures() -> Iterator[Tensor]:
+        count = CALIBRATION_BATCHES * settings.data.batch
+        for sources in data.fixed_loader(settings.data.train, count, DEV_SEED):
+            yield sources.sum(1)
+
+    return [AveragedWeights(decay, "network", mixtures if kind == "ann" else None)]
+
+
+def finish_of(settings: TrainingSettings, folder: Path) -> Finish | None:
+    """When the rate shall fall and training end: where a stopped training that was at it already had it, else from now on.
+
+    Raises:
+        UserError: the schedule has no end to be given, or the hours are not above zero.
+    """
+    hours = settings.optimiser.finish
+    if hours is None:
+        return None
+    if settings.optimiser.schedule != "anytime" or hours <= 0:
+        raise UserError(f"finish takes hours above 0 of a training with the schedule anytime, not {hours}")
+    last = folder / "last.ckpt"
+    state = load_checkpoint(last) if last.exists() else {}
+    begun = state.get("finish")
+    if begun is not None and begun["hours"] == hours:
+        return Finish(**begun)
+    first = state["epoch"] + 1 if state else 0
+    epoch = settings.data.epoch_mixtures * settings.data.segment / 3600
+    return Finish(hours, first, first + max(1, round(hours / epoch)))
+
+
+def _write(
+    training: SeparationTraining,
+    folder: Path,
+    model: Path,
+    settings: TrainingSettings,
+    data: MixtureData,
+    only_if_fresh: bool = False,
+) -> None:
+    """Write the model file: of the best epoch or, where training has no end, of the last one, with the log of its hours."""
+    if settings.optimiser.schedule != "anytime":
+        export(folder / "best.ckpt", model, settings, data)
+    elif training.heard.fresh() or not only_if_fresh:
+        write_hours(training.heard.rows, folder)
+        export(folder / "last.ckpt", model, settings, data)
 
 
 def starting_point(settings: TrainingSettings) -> tuple[TasNet, ModelCard]:
@@ -213,6 +314,6 @@ def export(checkpoint: Path, path: Path, settings: TrainingSettings, data: Mixtu
     network.load_state_dict({k.removeprefix(prefix): v for k, v in state["state_dict"].items() if k.startswith(prefix)})
     if card.kind == "snn":
         network.stack.freeze()
-    scores = {"steps": state["global_step"], "epochs": state["epoch"] + 1}
+    scores = {"steps": state["global_step"], "epochs": state["epoch"] + 1, **(state.get("heard") or {})}
     gain = output_gain(network.eval(), data.val_dataloader())
     save_model(path, network, replace(card, scores=scores, gain=gain))

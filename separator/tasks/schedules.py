@@ -1,0 +1,21 @@
+"""Learning rates over the steps of a training, as shares of the full one."""
+
+
+def trapezoid(step: int, total: int, warmup: int, decay: int) -> float:
+    """Rise over `warmup` steps, stay, and fall linearly to zero over the last `decay` of `total` steps."""
+    return max(0.0, min(1.0, (step + 1) / max(1, warmup), (total - step) / max(1, decay)))
+
+
+def anytime(step: int, warmup: int, finish: tuple[int, int] | None = None) -> float:
+    """Rise over `warmup` steps and stay for as long as one likes; then fall linearly to zero.
+
+    Args:
+        step: steps taken.
+        warmup: steps.
+        finish: step from which the rate falls, and step at which it is zero; None while there is no end in sight.
+    """
+    rising = min(1.0, (step + 1) / max(1, warmup))
+    if finish is None:
+        return rising
+    begin, end = finish
+    return trapezoid(step, end, warmup, end - begin)
