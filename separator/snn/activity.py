@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from separator.errors import UserError
@@ -113,6 +114,9 @@ def fan_out(apply: AffineMap, synapses: Tensor, x: Tensor) -> Tensor:
     Returns:
         (1, ...), float64.
     """
+    if apply.kind is nn.Identity:
+        kept = F.pad(apply.padded(torch.ones_like(x[:1], dtype=torch.float64)), [-zeros for zeros in apply.edges])
+        return kept * synapses.view(-1, *[1] * (x.dim() - 2))
     by_group = synapses.reshape(apply.groups, -1, *synapses.shape[1:])
     leaving = by_group.sum(1, dtype=torch.float64).flatten(0, 1)  # (C_in, taps)
     if apply.kind is nn.Linear:
@@ -148,8 +152,10 @@ def record_activity(network: nn.Module) -> Iterator[Activity]:
                 hooks.callback(handle.remove)
         for i, stage in enumerate(stack.stages):
             if isinstance(stage, Stage):
-                handle = stage.affine.register_forward_hook(partial(_count_analog, activity.layers[i]))
-                hooks.callback(handle.remove)
+                for part in stage.with_shortcut():
+                    count = _count_macs if part is stage.shortcut else _count_analog
+                    handle = part.affine.register_forward_hook(partial(count, activity.layers[i]))
+                    hooks.callback(handle.remove)
         stack.observer = partial(_count_spiking, activity, {})
         hooks.callback(setattr, stack, "observer", None)
         yield activity
@@ -166,22 +172,36 @@ def _count_float(activity: Activity, path: str, module: Affine, inputs: tuple[Te
     activity.float_macs[path] = activity.float_macs.get(path, 0) + _macs(apply, module.weight, x)
 
 
-def _count_analog(layer: LayerActivity, module: Affine, inputs: tuple[Tensor], output: Tensor) -> None:
+def _count_macs(layer: LayerActivity, module: Affine, inputs: tuple[Tensor], output: Tensor) -> None:
     layer.macs += _macs(affine_map(module), module.weight, inputs[0])
+
+
+def _count_analog(layer: LayerActivity, module: Affine, inputs: tuple[Tensor], output: Tensor) -> None:
+    _count_macs(layer, module, inputs, output)
     layer.neurons += output.numel()
 
 
 @dataclass(frozen=True)
 class _FanOut:
-    """Synapses that leave each neuron of the layer before, (1, ...)."""
+    """Synapses that leave each neuron of the layer before, (1, ...), of all incoming maps."""
 
     total: Tensor
     effective: Tensor  # those whose weight is not zero
+    macs: int  # of the analog layer on one input: the identity multiplies nothing
 
     @classmethod
     def of(cls, stage: SpikingStage, incoming: Tensor) -> "_FanOut":
-        apply, synapses = stage.apply_affine, stage.apply_affine.synapses(stage.weight)
-        return cls(*(fan_out(apply, chosen, incoming) for chosen in (synapses, synapses & (stage.weight != 0))))
+        shape = incoming[:1]
+        total = effective = torch.zeros(shape.shape, dtype=torch.float64, device=incoming.device)
+        macs = 0
+        for own in stage.maps:
+            synapses = own.apply.synapses(own.weight)
+            counts = fan_out(own.apply, synapses, incoming)
+            total = total + counts
+            effective = effective + fan_out(own.apply, synapses & (own.weight != 0), incoming)
+            if not own.is_identity:
+                macs += int(counts.sum()) // own.apply.averaged
+        return cls(total, effective, macs)
 
 
 # By place of the stage, its map (which a stream changes from block to block) and the shape of what comes in.
@@ -195,7 +215,7 @@ def _count_spiking(activity: Activity, known: _Synapses, run: StageRun) -> None:
     if key not in known:
         known[key] = _FanOut.of(stage, incoming)
     synapses = known[key]
-    macs = len(incoming) * int(synapses.total.sum()) // stage.apply_affine.averaged
+    macs = len(incoming) * synapses.macs
     layer.window = stage.window
     layer.macs += macs
     if stage.role == "encode":

@@ -1,4 +1,4 @@
-"""Linear layers and convolutions without their numbers: how to apply one, and how to make one."""
+"""Linear layers, convolutions and the identity without their numbers: how to apply one, and how to make one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,16 +21,21 @@ class CausalConv2d(nn.Conv2d):
         return F.conv2d(padded, self.weight, self.bias, self.stride, (padding[0], 0), self.dilation, self.groups)
 
 
-APPLY: dict[type[Affine], Callable[..., Tensor]] = {nn.Linear: F.linear, nn.Conv1d: F.conv1d, nn.Conv2d: F.conv2d}
+APPLY: dict[type[nn.Module], Callable[..., Tensor]] = {nn.Linear: F.linear, nn.Conv1d: F.conv1d, nn.Conv2d: F.conv2d}
 
 
 @dataclass(frozen=True)
 class AffineMap:
-    """An affine layer as a function of input, weight and bias; all but `kind` is of a convolution."""
+    """An affine layer as a function of input, weight and bias; all but `kind` is of a convolution.
 
-    kind: type[Affine]
+    Of kind `nn.Identity`, each output sees the one input at its own place, with a weight of its channel: (C, 1).
+    """
+
+    kind: type[Affine] | type[nn.Identity]
     stride: tuple[int, ...] = ()
-    padding: tuple[tuple[int, int], ...] = ()  # zeros before and after, of each dimension of position
+    padding: tuple[
+        tuple[int, int], ...
+    ] = ()  # zeros before and after, of each dimension of position; below 0 to leave some out
     dilation: tuple[int, ...] = ()
     groups: int = 1
     flatten: bool = False  # a linear layer of all dimensions but the batch
@@ -40,16 +45,23 @@ class AffineMap:
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Apply it. Shapes: as the layer's."""
+        if self.kind is nn.Identity:
+            sums = self.padded(x) * weight.view(-1, *[1] * (x.dim() - 2))
+            return sums if bias is None else sums + bias.view(-1, *[1] * (x.dim() - 2))
         if self.kind is nn.Linear:
             return F.linear(self.flattened(x), weight, bias)
         padding = tuple(before for before, _ in self.padding)
-        if any(before != after for before, after in self.padding):
-            x, padding = F.pad(x, self.edges), (0,) * len(padding)
+        if any(before != after or before < 0 for before, after in self.padding):
+            x, padding = self.padded(x), (0,) * len(padding)
         return APPLY[self.kind](x, weight, bias, self.stride, padding, self.dilation, self.groups)
 
     def flattened(self, x: Tensor) -> Tensor:
         """The input as the map sees it: flat if it flattens. Shape: (B, ...) -> (B, ...)."""
         return x.flatten(1) if self.flatten else x
+
+    def padded(self, x: Tensor) -> Tensor:
+        """The input with its padding. Shape: (B, C, ...) -> (B, C, ...)."""
+        return F.pad(x, self.edges) if any(self.edges) else x
 
     @property
     def edges(self) -> list[int]:

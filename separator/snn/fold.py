@@ -3,10 +3,10 @@
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from separator.snn.absorb import absorbed_weight
-from separator.snn.affine import affine_map
+from separator.snn.affine import AffineMap, affine_map
 from separator.snn.stage import Stage
 
 
@@ -61,3 +61,11 @@ def folded(stage: Stage, statistics: Statistics | None = None) -> tuple[Tensor, 
     if norm.weight is not None:
         scale, shift = scale * norm.weight, shift * norm.weight + norm.bias
     return weight * scale.view(-1, *[1] * (weight.dim() - 1)), bias * scale + shift
+
+
+def folded_shortcut(stage: Stage, statistics: Statistics | None = None) -> tuple[AffineMap, Tensor, Tensor]:
+    """The shortcut of a stage as an affine map: the map, its weight, of the identity (C, 1), and its bias; see `folded`."""
+    if isinstance(stage.shortcut, Stage):
+        return stage.shortcut.synapses, *folded(stage.shortcut, statistics)
+    neurons = stage.affine.weight.detach()
+    return AffineMap(nn.Identity), neurons.new_ones(len(neurons), 1), neurons.new_zeros(len(neurons))

@@ -1,12 +1,13 @@
-"""Affine maps as one matrix product: of 8-bit integers, which adds exactly in 32 bits, or of any numbers."""
+"""Affine maps as matrix products: of 8-bit integers, which add exactly in 32 bits, or of any numbers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from functools import lru_cache
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from separator.snn.affine import AffineMap
 
@@ -17,6 +18,62 @@ BLOCK = 1024  # positions that a CPU computes at a time, so that what it makes o
 def as_it_is(x: Tensor) -> Tensor:
     """The identity."""
     return x
+
+
+class Product(Protocol):
+    """An affine map with its weight, applied to output positions one by one."""
+
+    apply: AffineMap
+
+    def padded_as(self, apply: AffineMap) -> "Product":
+        """The same weights under a map that pads otherwise."""
+
+    def seen(self, x: Tensor) -> tuple[Tensor, list[int]]:
+        """What each output position sees, (positions, ...), and the sizes of the output. Shape: (B, C_in, ...)."""
+
+    def sums(self, seen: Tensor) -> Tensor:
+        """Weighted sums. Shape: (positions, ...) -> (positions, C_out)."""
+
+
+def joint_sums(products: Sequence[Product], x: Tensor, prepare: Work = as_it_is, finish: Work = as_it_is) -> Tensor:
+    """Sums of several maps of one input, finished, a block of positions at a time. Shape: (B, C_in, ...) -> (B, C_out, ...).
+
+    Args:
+        products: the maps, of as many outputs at as many positions each.
+        x: input.
+        prepare: inputs one by one, zero as zero, to what the products take.
+        finish: of the sums, each position by itself. Shape: (positions, C_out) -> (positions, C_out).
+    """
+    views = [product.seen(x) for product in products]
+    sizes, block = views[0][1], BLOCK if x.device.type == "cpu" else max(1, len(views[0][0]))
+    finished = []
+    for parts in zip(*(torch.split(seen, block) for seen, _ in views), strict=True):
+        sums = products[0].sums(prepare(parts[0]))
+        for product, part in zip(products[1:], parts[1:], strict=True):
+            sums.add_(product.sums(prepare(part)))
+        finished.append(finish(sums))
+    joined = finished[0] if len(finished) == 1 else torch.cat(finished)
+    return joined.view(len(x), *sizes, joined.shape[1]).movedim(-1, 1)
+
+
+class OwnProduct:
+    """The identity with a weight for each channel, int32, of 8-bit inputs."""
+
+    def __init__(self, apply: AffineMap, weight: Tensor) -> None:
+        self.apply, self.weight = apply, weight.view(-1)
+
+    def padded_as(self, apply: AffineMap) -> "OwnProduct":
+        """The same weights under a map that pads otherwise."""
+        return OwnProduct(apply, self.weight)
+
+    def seen(self, x: Tensor) -> tuple[Tensor, list[int]]:
+        """The inputs at each position. Shape: (B, C, ...) -> (positions, C)."""
+        last = self.apply.padded(x).movedim(1, -1)
+        return last.reshape(-1, last.shape[-1]), list(last.shape[1:-1])
+
+    def sums(self, seen: Tensor) -> Tensor:
+        """Shape: (positions, C) -> (positions, C)."""
+        return seen * self.weight
 
 
 class MatrixProduct:
@@ -37,22 +94,13 @@ class MatrixProduct:
         padded.apply = apply
         return padded
 
-    def __call__(self, x: Tensor, prepare: Work = as_it_is, finish: Work = as_it_is) -> Tensor:
-        """Apply it to prepared inputs and finish the sums, a block of positions at a time.
+    def __call__(self, x: Tensor) -> Tensor:
+        """Apply it."""
+        return joint_sums([self], x)
 
-        Args:
-            x: input.
-            prepare: inputs one by one, zero as zero, to what the product takes.
-            finish: of the sums, each position by itself. Shape: (positions, C_out) -> (positions, C_out).
-        """
-        seen, sizes = self._seen(x)
-        blocks = torch.split(seen, BLOCK if seen.device.type == "cpu" else max(1, len(seen)))
-        finished = [finish(self._sums(prepare(block.flatten(1)))) for block in blocks]
-        joined = finished[0] if len(finished) == 1 else torch.cat(finished)
-        return joined.view(len(x), *sizes, len(self.matrix)).movedim(-1, 1)
-
-    def _sums(self, columns: Tensor) -> Tensor:
-        """Shape: (positions, taps x C_in) -> (positions, C_out)."""
+    def sums(self, seen: Tensor) -> Tensor:
+        """Shape: (positions, *taps, C_in) -> (positions, C_out)."""
+        columns = seen.flatten(1)
         if self.matrix.dtype == torch.int8:
             rows = len(columns)
             # Rows that lie one behind another: of others, as of those that overlap, oneDNN is silently wrong.
@@ -62,7 +110,7 @@ class MatrixProduct:
             return torch._int_mm(columns, self.matrix.t())[:rows]
         return columns @ self.matrix.t()
 
-    def _seen(self, x: Tensor) -> tuple[Tensor, list[int]]:
+    def seen(self, x: Tensor) -> tuple[Tensor, list[int]]:
         """What each output position sees, (positions, *taps, C_in), and the sizes of the output.
 
         Of one row it is a view: copies are made a block at a time then, in the cache.
@@ -78,6 +126,13 @@ class MatrixProduct:
         dilations = [d * n for d, n in zip(self.apply.dilation, along, strict=True)]
         view = x.as_strided((len(x), *sizes, *self.taps, x.shape[-1]), (image, *strides, *dilations, channel))
         return view.flatten(0, len(sizes)), sizes
+
+
+def product_of(apply: AffineMap, weight: Tensor) -> Product | None:
+    """The map with `weight` as a product; None where there is none, or where it would not be exact."""
+    if apply.kind is nn.Identity:
+        return OwnProduct(apply, weight)
+    return matrix_product(apply, weight)
 
 
 def matrix_product(apply: AffineMap, weight: Tensor) -> MatrixProduct | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from separator.snn.affine import AffineMap
 from separator.snn.spiking import INPUT_LIMIT, INPUT_STEP, SpikingStage
@@ -20,6 +20,8 @@ Integers = NDArray[Any]  # int64, or Python's fractions as objects
 
 def affine(apply: AffineMap, x: Integers, weight: Integers) -> Integers:
     """Weighted sums of the map, tap by tap. Shapes: (B, C_in, ...), (C_out, C_in / groups, ...) -> (B, C_out, ...)."""
+    if apply.kind is nn.Identity:
+        return x * _per_channel(weight[:, 0], x)
     x = x.reshape(len(x), -1) if apply.flatten else x
     taps = weight.shape[2:]
     groups = apply.groups
@@ -75,9 +77,8 @@ def at_once(charge: Integers, window: int) -> Integers:
 
 def currents(stage: SpikingStage, spikes: Integers) -> Integers:
     """Synaptic and constant current of each time step. Shape: (N_s, B, ...) -> (N_s, B, ...)."""
-    weight, bias = _integers(stage.weight), _integers(stage.bias)
-    sums = np.stack([affine(stage.apply_affine, step, weight) for step in spikes])
-    return sums + _per_channel(bias, sums[0])
+    sums = np.stack([sum(affine(own.apply, step, _integers(own.weight)) for own in stage.maps) for step in spikes])
+    return sums + _per_channel(_integers(stage.bias), sums[0])
 
 
 def simulate(stages: Sequence[SpikingStage], x: Tensor) -> Integers:

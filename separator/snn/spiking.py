@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +13,10 @@ from separator.errors import DivergedError, UserError
 from separator.snn.affine import AffineMap
 from separator.snn.event_driven import EventDriven, event_driven
 from separator.snn.execution import chosen_execution
-from separator.snn.fold import Statistics, folded
+from separator.snn.fold import Statistics, folded, folded_shortcut
 from separator.snn.grid import in_steps, potential_bound, potential_step, snap, weight_step
 from separator.snn.neuron import IFParameters, count_charge, integrate_and_fire
-from separator.snn.products import MatrixProduct, Work, as_it_is, matrix_product
+from separator.snn.products import Product, Work, as_it_is, joint_sums, matrix_product, product_of
 from separator.snn.spikes import LONGEST, Spikes
 from separator.snn.stage import Stage
 
@@ -47,6 +47,22 @@ class Dynamics:
             raise UserError(f"weights have 2 to 16 bits, not {self.weight_bits}")
         if not 2 <= self.encoder_bits <= 16:
             raise UserError(f"weights of the encoding stage have 2 to 16 bits, not {self.encoder_bits}")
+
+
+class IncomingMap(NamedTuple):
+    """Synapses: an affine map and its weights."""
+
+    apply: AffineMap
+    weight: Tensor  # as the affine layer's; of the identity (C, 1)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether each neuron sees the one input at its own place."""
+        return self.apply.kind is nn.Identity
+
+    def times(self, factor: Tensor | float) -> "IncomingMap":
+        """The map with weights times a factor that broadcasts against them."""
+        return IncomingMap(self.apply, self.weight * factor)
 
 
 def per_channel(values: Tensor, like: Tensor) -> Tensor:
@@ -100,6 +116,38 @@ def integer_type(bits: int | None) -> torch.dtype:
     return torch.int32 if bits is None else torch.int16 if bits > 8 else torch.int8
 
 
+def merged_weight(main: IncomingMap, *others: IncomingMap) -> Tensor | None:
+    """Weights of one map that does what several do of one input; None where no tap of the first sees what the others see.
+
+    Shape: as the weight of the first; int32 if there are others.
+    """
+    weight = main.weight
+    for other in others:
+        if (tap := _tap_at_zero(main.apply, tuple(weight.shape[2:]), other)) is None:
+            return None
+        weight = weight.to(torch.int32, copy=True)
+        seen: tuple[Any, ...] = (slice(None), slice(None), *tap)
+        weight[seen] += other.weight.to(torch.int32).view(-1).diag() if other.is_identity else other.weight.flatten(1)
+    return weight
+
+
+def _tap_at_zero(apply: AffineMap, taps: tuple[int, ...], other: IncomingMap) -> tuple[int, ...] | None:
+    """The tap of a map that sees what the one tap of another sees; None if there is none."""
+    here = other.apply
+    if apply.groups != 1 or here.groups != 1 or apply.averaged != here.averaged or apply.flatten != here.flatten:
+        return None
+    if not taps:
+        return ()
+    strides = here.stride or (1,) * len(taps)
+    padding = here.padding or ((0, 0),) * len(taps)
+    if strides != apply.stride or any(size != 1 for size in other.weight.shape[2:]):
+        return None
+    places = [(own[0] - its[0], d) for own, its, d in zip(apply.padding, padding, apply.dilation, strict=True)]
+    if any(at % d or not 0 <= at // d < size for (at, d), size in zip(places, taps, strict=True)):
+        return None
+    return tuple(at // d for at, d in places)
+
+
 class SpikingStage(nn.Module):
     """A converted layer: frozen weights, a constant current and integrate-and-fire neurons, in integers.
 
@@ -107,6 +155,9 @@ class SpikingStage(nn.Module):
     An incoming spike carries the threshold of the neuron that fired it, folded into the weights (section 3.2), so that the
     free aggregate membrane potential (Eq. 9) times the step is the analog pre-activation, and spike count times `unit` the
     activation. `separator.snn.reference` says in plain integer arithmetic what a stage computes.
+
+    A population may have a second incoming map, a shortcut, of the same spikes and in the same steps: the identity, through
+    which a spike adds the threshold of the neuron that fired it, or an affine map with weights of its own.
 
     Args:
         apply: the affine map without its numbers.
@@ -116,6 +167,7 @@ class SpikingStage(nn.Module):
         neurons: threshold and start potential in steps, each (C_out,); unused by `readout`.
         step: (C_out,), powers of two.
         dynamics: how the neurons run.
+        shortcut: the second map, if there is one, its weights in steps.
     """
 
     weight: Tensor
@@ -123,6 +175,7 @@ class SpikingStage(nn.Module):
     threshold: Tensor
     start: Tensor
     step: Tensor
+    shortcut: Tensor | None  # weight of the second map
 
     def __init__(
         self,
@@ -133,6 +186,7 @@ class SpikingStage(nn.Module):
         neurons: IFParameters,
         step: Tensor,
         dynamics: Dynamics,
+        shortcut: IncomingMap | None = None,
     ) -> None:
         super().__init__()
         self._laid_out: SpikingStage | None = None  # another one of the same numbers, whose layouts serve this one too
@@ -142,6 +196,8 @@ class SpikingStage(nn.Module):
         self.register_buffer("threshold", neurons.threshold)
         self.register_buffer("start", neurons.start)
         self.register_buffer("step", step)
+        self.apply_shortcut = None if shortcut is None else shortcut.apply
+        self.register_buffer("shortcut", None if shortcut is None else shortcut.weight)
 
     @classmethod
     def convert(
@@ -152,6 +208,7 @@ class SpikingStage(nn.Module):
         threshold: Tensor,
         dynamics: Dynamics,
         statistics: Statistics | None = None,
+        shortcut_statistics: Statistics | None = None,
     ) -> "SpikingStage":
         """Convert an analog stage, batch norm folded in.
 
@@ -162,22 +219,38 @@ class SpikingStage(nn.Module):
             threshold: a_u / N_s in units of activation, (1,) or (C_out,).
             dynamics: how its neurons run.
             statistics: for its batch norm, in place of the running ones.
+            shortcut_statistics: likewise for that of its shortcut.
         """
+        if role == "encode" and stage.shortcut is not None:
+            raise UserError("the first stage has analog input and no shortcut; begin the stack with a stage without one")
         weight, bias = (x.detach() for x in folded(stage, statistics))
+        shortcut = None
+        if stage.shortcut is not None:
+            apply, beside, more = folded_shortcut(stage, shortcut_statistics)
+            shortcut = IncomingMap(apply, beside.detach() * _per_input(unit, beside))
+            bias = bias + more.detach()
         if role != "encode":
             weight, bias = weight * _per_input(unit, weight), bias / dynamics.window
-        return cls.in_integers(stage.synapses, role, weight, bias, threshold.detach(), dynamics)
+        return cls.in_integers(stage.synapses, role, weight, bias, threshold.detach(), dynamics, shortcut)
 
     @classmethod
     def in_integers(
-        cls, apply: AffineMap, role: Role, weight: Tensor, bias: Tensor, threshold: Tensor, dynamics: Dynamics
+        cls,
+        apply: AffineMap,
+        role: Role,
+        weight: Tensor,
+        bias: Tensor,
+        threshold: Tensor,
+        dynamics: Dynamics,
+        shortcut: IncomingMap | None = None,
     ) -> "SpikingStage":
         """A stage from numbers in units of activation, rounded to integers of each neuron's step; else as the class.
 
         Raises:
             DivergedError: a number is NaN, infinite, or too large for the step to be a float.
         """
-        for name, values in (("weight", weight), ("bias", bias), ("threshold", threshold)):
+        beside = weight.new_zeros(len(weight), 1) if shortcut is None else shortcut.weight
+        for name, values in (("weight", weight), ("shortcut", beside), ("bias", bias), ("threshold", threshold)):
             largest = float(values.abs().max())
             if not largest < LARGEST:
                 raise DivergedError(f"a {name} of {largest:g} cannot be made an integer; the training has diverged")
@@ -187,24 +260,44 @@ class SpikingStage(nn.Module):
             unit = weight_step(weight, dynamics.encoder_bits)
             weight, bias = snap(weight, unit), snap(bias, unit * INPUT_STEP)
         else:
-            step = potential_step(potential_bound(weight, bias, threshold, dynamics.window))
+            joined = torch.cat([weight.flatten(1), beside.flatten(1)], 1)
+            step = potential_step(potential_bound(joined, bias, threshold, dynamics.window))
+            learned = weight if shortcut is None or shortcut.is_identity else joined
             if dynamics.weight_bits is not None:
-                step = torch.maximum(step, weight_step(weight, dynamics.weight_bits))
+                step = torch.maximum(step, weight_step(learned, dynamics.weight_bits))
             weight = in_steps(weight, step).to(integer_type(dynamics.weight_bits))
             bias = in_steps(bias, step).to(torch.int32)
+            if shortcut is not None:
+                kind = torch.int32 if shortcut.is_identity else weight.dtype
+                shortcut = IncomingMap(shortcut.apply, in_steps(beside, step).to(kind))
         # One threshold per layer is the same for all neurons, whatever their steps.
         shared = step.amax(0, keepdim=True) if len(threshold) == 1 else step
         # At least one step, since a neuron with threshold 0 would fire for ever on nothing.
         threshold = torch.maximum(snap(threshold, shared), shared.to(threshold.dtype))
         neurons = (in_steps(x.expand(len(weight)), step) for x in (threshold, snap(threshold * dynamics.start, shared)))
         numbers = IFParameters(*(x.to(torch.int32) for x in neurons))
-        return cls(apply, role, weight, bias, numbers, step.to(threshold.dtype), dynamics)
+        return cls(apply, role, weight, bias, numbers, step.to(threshold.dtype), dynamics, shortcut)
+
+    @property
+    def maps(self) -> tuple[IncomingMap, ...]:
+        """Incoming maps, the shortcut last."""
+        main = IncomingMap(self.apply_affine, self.weight)
+        if self.shortcut is None or self.apply_shortcut is None:
+            return (main,)
+        return main, IncomingMap(self.apply_shortcut, self.shortcut)
 
     def with_time_padding(self, before: int, after: int) -> "SpikingStage":
         """The same neurons and synapses where the last dimension of their input, time, is padded with so many zeros."""
         if (before, after) not in self._with_time_padding:
             neurons, apply = IFParameters(self.threshold, self.start), self.apply_affine.with_time_padding(before, after)
-            stage = SpikingStage(apply, self.role, self.weight, self.bias, neurons, self.step, self.dynamics)
+            # What lies outside of the sound is padded alike for all maps: to the shortcut it is input that it leaves out.
+            moved = [now - own for now, own in zip((before, after), self.apply_affine.padding[-1], strict=True)]
+            shortcut = None
+            for other in self.maps[1:]:
+                own_padding = other.apply.padding[-1] if other.apply.padding else (0, 0)
+                shifted = [own + by for own, by in zip(own_padding, moved, strict=True)]
+                shortcut = IncomingMap(other.apply.with_time_padding(*shifted), other.weight)
+            stage = SpikingStage(apply, self.role, self.weight, self.bias, neurons, self.step, self.dynamics, shortcut)
             stage.__dict__["_laid_out"] = self  # not as a part of it
             self._with_time_padding[before, after] = stage
         return self._with_time_padding[before, after]
@@ -229,13 +322,24 @@ class SpikingStage(nn.Module):
             return self.weight, self.bias
         return self.weight * _per_output(self.step, self.weight), self.bias * self.step
 
+    def analog_shortcut(self) -> IncomingMap | None:
+        """The second map with its weights in units of activation."""
+        return next((other.times(_per_output(self.step, other.weight)) for other in self.maps[1:]), None)
+
     def analog(self, unit: Tensor | None) -> Stage:
         """The analog stage that this one converts from where a spike stands for `unit`, None if its input is analog."""
         weight, bias = self.analog_numbers()
         if unit is not None:
             weight, bias = weight / _per_input(unit, weight), bias * self.window
         before = [nn.Flatten()] if self.apply_affine.flatten else []
-        return Stage(self.apply_affine.module(weight, bias), before=before)
+        shortcut: nn.Identity | Stage | None = None
+        beside = self.analog_shortcut()
+        if beside is not None and unit is not None:
+            weights = beside.weight / _per_input(unit, beside.weight)
+            shortcut = nn.Identity()
+            if not beside.is_identity:
+                shortcut = Stage(beside.apply.module(weights, torch.zeros_like(bias)), rectified=False)
+        return Stage(self.apply_affine.module(weight, bias), before=before, shortcut=shortcut)
 
     def with_window(self, window: int) -> "SpikingStage":
         """The same layer for another time window: thresholds are the same upper bounds over another number of steps."""
@@ -243,8 +347,9 @@ class SpikingStage(nn.Module):
         ratio = self.window / window
         if self.role != "encode":
             weight, bias = weight * ratio, bias * ratio
-        dynamics = replace(self.dynamics, window=window)
-        return SpikingStage.in_integers(self.apply_affine, self.role, weight, bias, self.unit * ratio, dynamics)
+        dynamics, beside = replace(self.dynamics, window=window), self.analog_shortcut()
+        shortcut = None if beside is None else beside.times(ratio)
+        return SpikingStage.in_integers(self.apply_affine, self.role, weight, bias, self.unit * ratio, dynamics, shortcut)
 
     def neurons(self, like: Tensor, start: Tensor | None = None) -> IFParameters:
         """Threshold and start potential (or another one) in steps, of the type of `like` and shaped to broadcast against it."""
@@ -307,14 +412,18 @@ class SpikingStage(nn.Module):
     def _weighted_sums(self, x: Tensor, prepare: Work = as_it_is, finish: Work = as_it_is) -> Tensor:
         """Exact sums of weights times spikes, spike counts or whole steps of input, in steps. Shape: (B, ...) -> (B, ...).
 
-        They are finished, and inputs prepared, as `MatrixProduct` says.
+        They are finished, and inputs prepared, as `joint_sums` says.
         """
-        product = self._product
-        if product is not None and (product.matrix.is_floating_point() or chosen_execution() == "fastest"):
-            kind = product.matrix.dtype
-            return product(x, lambda inputs: prepare(inputs).to(kind), finish)
+        products = self._products
+        if products is not None and (self.role == "encode" or chosen_execution() == "fastest"):
+            kind = torch.float64 if self.role == "encode" else torch.int8
+            return joint_sums(products, x, lambda inputs: prepare(inputs).to(kind), finish)
+        inputs = prepare(x).to(self._dense_weight.dtype)
         with every_bit(x.device):
-            return finish(self.apply_affine(prepare(x).to(self._dense_weight.dtype), self._dense_weight, None))
+            sums = self.apply_affine(inputs, self._dense_weight, None)
+            for other in self.maps[1:]:
+                sums = sums + other.apply(inputs, other.weight.to(inputs.dtype), None)
+            return finish(sums)
 
     def _rounded_charge(self, sums: Tensor) -> Tensor:
         ceiling = per_channel(self.threshold * (self.window + 1), sums)
@@ -331,14 +440,20 @@ class SpikingStage(nn.Module):
         return self.weight.float()
 
     @cached_property
-    def _product(self) -> MatrixProduct | None:
-        """The map as a matrix product where that is the faster way: of 8 bits, and of 64 bits, which oneDNN does not serve."""
+    def _products(self) -> list[Product] | None:
+        """The maps as products where that is the faster way: of 8 bits, and of 64 bits, which oneDNN does not serve."""
         if self._laid_out is not None:
-            product = self._laid_out._product
-            return None if product is None else product.padded_as(self.apply_affine)
+            products = self._laid_out._products
+            if products is None:
+                return None
+            return [product.padded_as(own.apply) for product, own in zip(products, self.maps, strict=True)]
         if self.role == "encode":
-            return matrix_product(self.apply_affine, self._dense_weight)
-        return matrix_product(self.apply_affine, self.weight) if self.weight.dtype == torch.int8 else None
+            product = matrix_product(self.apply_affine, self._dense_weight)
+            return None if product is None else [product]
+        if self.weight.dtype != torch.int8:
+            return None
+        served = [product_of(*own) for own in self.maps]
+        return [product for product in served if product is not None] if None not in served else None
 
     @cached_property
     def _event_driven(self) -> EventDriven | None:
@@ -347,10 +462,11 @@ class SpikingStage(nn.Module):
             kernel = self._laid_out._event_driven
             return None if kernel is None else kernel.padded_as(self.apply_affine)
         neurons = IFParameters(self.threshold, self.start)
-        return event_driven(self.apply_affine, self.weight, self.bias, neurons)
+        weight = merged_weight(*self.maps)
+        return None if weight is None else event_driven(self.apply_affine, weight, self.bias, neurons)
 
     def _forget_layout(self) -> None:
-        for name in ("_dense_weight", "_product", "_event_driven", "_with_time_padding"):
+        for name in ("_dense_weight", "_products", "_event_driven", "_with_time_padding"):
             self.__dict__.pop(name, None)
 
     def _apply(self, *args: Any, **kwargs: Any) -> "SpikingStage":

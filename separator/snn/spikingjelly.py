@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from separator.errors import UserError
-from separator.snn.affine import Affine
 from separator.snn.spikes import Spikes
 from separator.snn.spiking import SpikingStage, per_channel
 from separator.snn.stack import Stack
@@ -35,7 +34,7 @@ class SpikingJellyStack(nn.Module):
         if len(stages) < len(stack.stages) or any(stage.dynamics.schedule != "pipelined" for stage in stages):
             raise UserError("SpikingJelly runs pipelined spiking stacks only")
         self.read, self.dynamics, self.first = stack.read, stages[0].dynamics, stages[0]
-        self.layers = nn.ModuleList(_layer(stage) for stage in stages[1:])
+        self.layers = nn.ModuleList(_Layer(stage) for stage in stages[1:])
         self.starts = [stage.start * stage.step for stage in stages[:-1]]
         self.nodes = nn.ModuleList()
         for stage in stages[:-1]:
@@ -76,7 +75,16 @@ class SpikingJellyStack(nn.Module):
         return currents.sum(0)
 
 
-def _layer(stage: SpikingStage) -> Affine:
+class _Layer(nn.Module):
     """What a time step's spikes go through, constant current included."""
-    weight, bias = stage.analog_numbers()
-    return stage.apply_affine.module(weight, bias).requires_grad_(False)
+
+    def __init__(self, stage: SpikingStage) -> None:
+        super().__init__()
+        weight, bias = stage.analog_numbers()
+        self.affine = stage.apply_affine.module(weight, bias).requires_grad_(False)
+        self.shortcut = stage.analog_shortcut()
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """Shape: (N_s B, C_in, ...) -> (N_s B, C_out, ...)."""
+        sums: Tensor = self.affine(spikes)
+        return sums if self.shortcut is None else sums + self.shortcut.apply(spikes, self.shortcut.weight, None)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from separator.errors import UserError
 from separator.snn.neuron import IFParameters
 from separator.snn.spikes import Spikes
-from separator.snn.spiking import Dynamics, Role, SpikingStage
+from separator.snn.spiking import Dynamics, IncomingMap, Role, SpikingStage
 from separator.snn.stage import Stage
 from separator.snn.surrogate import Surrogate, SurrogateStage
 from separator.snn.tandem import Signal, TandemStage
@@ -116,8 +116,10 @@ class Stack(nn.Module):
                 tensors[f"{prefix}stages.{i}.{name}"] for name in ("weight", "bias", "threshold", "start", "step")
             )
             role = spiking_role(i, len(self.stages))
-            neurons = IFParameters(threshold, start)
-            self.stages[i] = SpikingStage(stage.synapses, role, weight, bias, neurons, step, dynamics)
+            neurons, beside = IFParameters(threshold, start), None
+            if (synapses := stage.shortcut_synapses) is not None:
+                beside = IncomingMap(synapses, tensors[f"{prefix}stages.{i}.shortcut"])
+            self.stages[i] = SpikingStage(stage.synapses, role, weight, bias, neurons, step, dynamics, beside)
 
     @torch.no_grad()
     def convert(
@@ -241,9 +243,10 @@ class Stack(nn.Module):
         """Put something that `couple` makes of a stage, its role and its threshold in the place of each."""
         training = self.training
         self.eval()
-        for stage in self.stages:
-            if isinstance(stage, Stage) and stage.norm is not None:
-                stage.norm.train(batch_statistics)
+        for analog in (stage for stage in self.stages if isinstance(stage, Stage)):
+            for part in analog.with_shortcut():
+                if part.norm is not None:
+                    part.norm.train(batch_statistics)
         for i, (stage, role, threshold) in enumerate(self._thresholds(x, window, percentile, channelwise)):
             self.stages[i] = couple(stage, role, threshold)
         self.train(training)

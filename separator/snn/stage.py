@@ -81,6 +81,17 @@ class Stage(nn.Module):
         """The map from its input to its neurons, without the numbers."""
         return absorbed_map(list(self.before), affine_map(self.affine))
 
+    def with_shortcut(self) -> "list[Stage]":
+        """The stage, and its shortcut if that is a stage."""
+        return [self, *([self.shortcut] if isinstance(self.shortcut, Stage) else [])]
+
+    @property
+    def shortcut_synapses(self) -> AffineMap | None:
+        """The second map from its input to its neurons, without the numbers."""
+        if self.shortcut is None:
+            return None
+        return self.shortcut.synapses if isinstance(self.shortcut, Stage) else AffineMap(nn.Identity)
+
     def normalised(self, z: Tensor) -> Tensor:
         """The affine layer's output behind batch norm."""
         return z if self.norm is None else self.norm(z)

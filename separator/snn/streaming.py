@@ -69,6 +69,8 @@ class _StageStream:
             raise ValueError(f"a stack is streamed if it is wholly analog or spiking; this one has a {type(stage).__name__}")
         if not taps:
             raise ValueError("a linear layer has no dimension of time to be streamed along")
+        if isinstance(stage, Stage | SpikingStage) and _reaches_along_time(stage):
+            raise ValueError("a stage is streamed if its shortcut sees each output's own position alone")
         self.reach = apply.dilation[-1] * (taps[-1] - 1)  # positions before an output's last one that it sees
         self.before, self.after = apply.padding[-1]
         if apply.stride[-1] != 1 or self.before + self.after != self.reach:
@@ -98,6 +100,15 @@ class _StageStream:
         self.held = _with_numbers(like, _joined([held]))
         self.zeros = min(self.zeros, self.reach - held.shape[-1])
         return (_with_numbers(like, seen), zeros) if seen.shape[-1] + sum(zeros) > self.reach else None
+
+
+def _reaches_along_time(stage: Stage | SpikingStage) -> bool:
+    """Whether a shortcut sees more than one position, or another one than the output's."""
+    if isinstance(stage, SpikingStage):
+        others = [(other.apply, other.weight.shape[2:]) for other in stage.maps[1:]]
+    else:
+        others = [(other.synapses, other.affine.weight.shape[2:]) for other in stage.with_shortcut()[1:]]
+    return any(taps and (taps[-1] != 1 or apply.stride[-1] != 1 or apply.padding[-1] != (0, 0)) for apply, taps in others)
 
 
 def _joined(pieces: list[Tensor]) -> Tensor:

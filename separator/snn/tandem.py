@@ -66,25 +66,32 @@ class TandemStage(nn.Module):
     def train(self, mode: bool = True) -> "TandemStage":
         """Training mode, but for layers without neurons, such as dropout, and batch norm that keeps its statistics."""
         super().train(mode)
-        self.stage.before.eval()
-        if self.stage.norm is not None:
-            self.stage.norm.train(mode and self.batch_statistics)
+        for stage in self.stage.with_shortcut():
+            stage.before.eval()
+            if stage.norm is not None:
+                stage.norm.train(mode and self.batch_statistics)
         return self
 
-    def spiking(self, unit: Tensor | None, statistics: Statistics | None = None) -> SpikingStage:
+    def spiking(self, unit: Tensor | None, *statistics: Statistics | None) -> SpikingStage:
         """The spiking stage with the twin's present weights, where an incoming spike stands for `unit`.
 
-        Its batch norm is folded in with the running statistics, or with those given.
+        Batch norm, its own and that of its shortcut, is folded in with the running statistics, or with those given.
         """
         unit = torch.ones_like(self.base_threshold[:1]) if unit is None else unit
-        return SpikingStage.convert(self.stage, self.role, unit, self.threshold, self.dynamics, statistics)
+        return SpikingStage.convert(self.stage, self.role, unit, self.threshold, self.dynamics, *statistics)
+
+    def _batch_statistics(self, x: Tensor, sums: Tensor) -> tuple[Statistics, ...]:
+        """Statistics that batch norm takes of a batch, and that of a shortcut of its own."""
+        shortcut = self.stage.shortcut
+        return Statistics.of(sums), *([Statistics.of(shortcut.sums(x))] if isinstance(shortcut, Stage) else [])
 
     def forward(self, signal: Signal) -> Signal:
         """Spikes and activation from those of the stage before; of a readout, its membrane potential as activation."""
         sums = self.stage.sums(signal.activation)
-        z = self.stage.normalised(sums)
+        z = self.stage.joined(sums, signal.activation)
         with torch.no_grad():
-            spiking = self.spiking(signal.unit, Statistics.of(sums) if self.training and self.batch_statistics else None)
+            by_batch = self.training and self.batch_statistics
+            spiking = self.spiking(signal.unit, *(self._batch_statistics(signal.activation, sums) if by_batch else ()))
             if self.role == "readout":
                 assert signal.spikes is not None  # a readout is never the first stage
                 potential = spiking.potential(signal.spikes)
