@@ -16,11 +16,14 @@ from separator.atomic import make_folder
 from separator.models.card import ModelCard
 from separator.models.files import load_model, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
+from separator.tasks.batches import mixture_and_sources
 from separator.tasks.fitting import checkpoints, fit, load_checkpoint, trainer_options
 from separator.tasks.levels import output_gain
 from separator.tasks.mixture_data import DataSettings, MixtureData
 from separator.tasks.optimisers import OptimiserName, make_optimiser
 from separator.tasks.penalised import PenalisedTraining
+
+VALIDATION_SETS = ("dev", "held_out")  # in the order of MixtureData.val_dataloader
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def improvement(loss: Tensor, mixture: Tensor, sources: Tensor) -> Tensor:
 
 
 class SeparationTraining(PenalisedTraining):
-    """Training steps of a `TasNet`; batches are sources, (B, C, T)."""
+    """Training steps of a `TasNet`; batches are sources, or sources and noise, as `mixture_and_sources` takes them."""
 
     def __init__(self, network: TasNet, optimiser: OptimiserSettings) -> None:
         super().__init__(network.stack, optimiser.activity_penalty)
@@ -99,22 +102,24 @@ class SeparationTraining(PenalisedTraining):
         self.loss = pit_loss()
         self.settings = optimiser
 
-    def training_step(self, sources: Tensor, index: int) -> Tensor:
+    def training_step(self, batch: Tensor, index: int) -> Tensor:
         """Loss of one batch."""
-        loss, gain = self._loss(sources)
+        loss, gain = self._loss(batch)
         self.log("train_loss", loss, on_epoch=True, on_step=False, sync_dist=True)
         self.log("SI-SDRi", gain, prog_bar=True, on_epoch=True, on_step=True, sync_dist=True)
         return self.penalised(loss, sync_dist=True)
 
-    def validation_step(self, sources: Tensor, index: int) -> None:
-        """Loss on dev mixtures."""
-        loss, gain = self._loss(sources)
-        self.penalised(loss, sync_dist=True)
-        self.log("dev_loss", loss, sync_dist=True)
-        self.log("dev_SI-SDRi", gain, prog_bar=True, sync_dist=True)
+    def validation_step(self, batch: Tensor, index: int, dataloader_idx: int = 0) -> None:
+        """Loss on dev mixtures, or on those of speakers held out of training."""
+        loss, gain = self._loss(batch)
+        name = VALIDATION_SETS[dataloader_idx]
+        options: dict[str, Any] = {"sync_dist": True, "add_dataloader_idx": False}
+        self.penalised(loss, f"{name}_activity", **options)
+        self.log(f"{name}_loss", loss, **options)
+        self.log(f"{name}_SI-SDRi", gain, prog_bar=True, **options)
 
-    def _loss(self, sources: Tensor) -> tuple[Tensor, Tensor]:
-        mixture = sources.sum(1)
+    def _loss(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        mixture, sources = mixture_and_sources(batch, self.network.config.n_src)
         loss: Tensor = self.loss(self.network(mixture).float(), sources)
         return loss, improvement(loss.detach(), mixture, sources)
 
@@ -214,5 +219,5 @@ def export(checkpoint: Path, path: Path, settings: TrainingSettings, data: Mixtu
     if card.kind == "snn":
         network.stack.freeze()
     scores = {"steps": state["global_step"], "epochs": state["epoch"] + 1}
-    gain = output_gain(network.eval(), data.val_dataloader())
+    gain = output_gain(network.eval(), data.dev_loader(), network.config.n_src)
     save_model(path, network, replace(card, scores=scores, gain=gain))
