@@ -15,9 +15,10 @@ from separator.models import load_model, save_model
 from separator.models.tasnet import TasNet
 from separator.snn.progressive import Batches, ProgressiveTandemLearning
 from separator.snn.settings import ConversionSettings
+from separator.tasks.batches import mixture_and_sources
 from separator.tasks.devices import resolve_device
 from separator.tasks.levels import output_gain
-from separator.tasks.mixture_data import DEV_SEED, DataSettings, MixtureData
+from separator.tasks.mixture_data import DataSettings, MixtureData
 from separator.tasks.optimisers import OptimiserName, make_optimiser
 from separator.tasks.stage_reports import convert_with_reports
 from separator.tasks.training import CardSettings, pit_loss
@@ -57,11 +58,11 @@ def convert(run: ConversionRun, folder: Path, log: Callable[[str], None] = print
         raise UserError(f"{run.model} is spiking already; convert an analog model")
     network = model.network.requires_grad_(True)
     data = MixtureData(run.data, network.config, run.seed)
-    dev_batches = data.fixed_loader(run.data.dev, run.data.dev_mixtures, DEV_SEED)
+    dev_batches = data.dev_loader()
     engine = conversion_engine(
         network,
         # Mixtures of its own for each stage: the same for all would teach them by heart.
-        lambda stage: data.fixed_loader(run.data.train, run.data.epoch_mixtures, run.seed, epoch=stage),
+        data.stage_loader,
         dev_batches,
         run.conversion,
         folder=folder,
@@ -71,7 +72,7 @@ def convert(run: ConversionRun, folder: Path, log: Callable[[str], None] = print
     stages = convert_with_reports(engine, folder)
     path = folder / "snn.safetensors"
     conversion = asdict(run.conversion) | {"dev_losses": [stage.loss_tuned for stage in stages]}
-    gain = output_gain(network.eval(), dev_batches, device)
+    gain = output_gain(network.eval(), dev_batches, network.config.n_src, device)
     save_model(path, network, replace(model.card, conversion=conversion, scores={}, gain=gain, **asdict(run.card)))
     return path
 
@@ -83,13 +84,15 @@ def conversion_engine(
     settings: ConversionSettings,
     **options: Any,
 ) -> ProgressiveTandemLearning:
-    """The conversion of an analog separation network, on batches of sources (B, C, T); further options as the engine's."""
+    """The conversion of an analog separation network, on batches of `mixture_and_sources`; further options as the engine's."""
     device = next(network.parameters()).device
     pit = pit_loss()
 
-    def loss(network: nn.Module, sources: Tensor) -> Tensor:
-        sources = sources.to(device)
-        value: Tensor = pit(network(sources.sum(1)), sources)
+    n_src = network.config.n_src
+
+    def loss(network: nn.Module, batch: Tensor) -> Tensor:
+        mixture, sources = mixture_and_sources(batch.to(device), n_src)
+        value: Tensor = pit(network(mixture), sources)
         return value
 
     upstream = [network.encoder, network.norm]

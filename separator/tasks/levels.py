@@ -5,25 +5,28 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from separator.tasks.batches import mixture_and_sources
+
 
 @torch.no_grad()
-def output_gain(network: nn.Module, batches: Iterable[Tensor], device: str = "cpu") -> float | None:
-    """The gain with which a network's estimates add up to their mixtures, in least squares over mixtures of equal energy.
+def output_gain(network: nn.Module, batches: Iterable[Tensor], n_src: int = 2, device: str = "cpu") -> float | None:
+    """The gain with which a network's estimates add up to all talkers, in least squares over mixtures of equal energy.
 
     Args:
         network: in evaluation mode, on `device`.
-        batches: sources, (B, n_src, T).
+        batches: as `mixture_and_sources` takes them.
+        n_src: talkers.
         device: where the network is.
 
     Returns:
-        The gain, or None where the estimates have nothing in common with the mixtures.
+        The gain, or None where the estimates have nothing in common with the talkers.
     """
     common = energy = 0.0
-    for sources in batches:
-        mixture = sources.sum(1).to(device)
+    for batch in batches:
+        mixture, sources = mixture_and_sources(batch.to(device), n_src)
         together = network(mixture).sum(1).double()
-        mixture = mixture.double()
-        weight = 1 / mixture.square().sum(-1).clamp_min(torch.finfo(torch.float32).tiny)
-        common += float((weight * (mixture * together).sum(-1)).sum())
+        talkers = sources.sum(1).double()
+        weight = 1 / talkers.square().sum(-1).clamp_min(torch.finfo(torch.float32).tiny)
+        common += float((weight * (talkers * together).sum(-1)).sum())
         energy += float((weight * together.square().sum(-1)).sum())
     return common / energy if common > 0 else None

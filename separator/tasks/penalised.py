@@ -22,10 +22,16 @@ class PenalisedTraining(pl.LightningModule):
         self.activity_weight = weight
         self.activity = ActivityPenalty(stack) if weight else None
 
-    def penalised(self, loss: Tensor, **options: Any) -> Tensor:
-        """The loss of a batch that the network has just seen, with the penalty; further options as those of `log`."""
+    def penalised(self, loss: Tensor, name: str | None = None, **options: Any) -> Tensor:
+        """The loss of a batch that the network has just seen, with the penalty.
+
+        Args:
+            loss: without it.
+            name: of the activity in the log; None for `activity` in training and `dev_activity` else.
+            **options: as those of `log`.
+        """
         if self.activity is None:
             return loss
         activity = self.activity.pop()
-        self.log("activity" if self.training else "dev_activity", activity, on_epoch=True, on_step=False, **options)
+        self.log(name or ("activity" if self.training else "dev_activity"), activity, on_epoch=True, on_step=False, **options)
         return loss + self.activity_weight * activity

@@ -19,16 +19,20 @@ from separator.models.card import ModelCard
 from separator.models.files import load_model, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.tasks.averaging import AveragedWeights
+from separator.tasks.batches import mixture_and_sources
 from separator.tasks.devices import native_precision
 from separator.tasks.fitting import checkpoints, fit, load_checkpoint, trainer_options
 from separator.tasks.hours import Finish, Heard, write_hours
 from separator.tasks.levels import output_gain
-from separator.tasks.mixture_data import DEV_SEED, DataSettings, MixtureData
+from separator.tasks.mixture_data import DataSettings, MixtureData
 from separator.tasks.optimisers import OptimiserName, make_optimiser
 from separator.tasks.penalised import PenalisedTraining
 from separator.tasks.schedules import anytime, trapezoid
 
 CALIBRATION_BATCHES = 32  # training batches that batch norm's statistics of averaged weights are measured on
+
+LEARNED = ("epochs", "hours", "history")  # of a model's scores, what still holds when it is trained further
+VALIDATION_SETS = ("dev", "held_out")  # in the order of MixtureData.val_dataloader
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def improvement(loss: Tensor, mixture: Tensor, sources: Tensor) -> Tensor:
 
 
 class SeparationTraining(PenalisedTraining):
-    """Training steps of a `TasNet`; batches are sources, (B, C, T)."""
+    """Training steps of a `TasNet`; batches are sources, or sources and noise, as `mixture_and_sources` takes them."""
 
     def __init__(
         self, network: TasNet, optimiser: OptimiserSettings, heard: Heard | None = None, finish: Finish | None = None
@@ -114,23 +118,25 @@ class SeparationTraining(PenalisedTraining):
         self.settings, self.finish = optimiser, finish
         self.heard = heard or Heard()
 
-    def training_step(self, sources: Tensor, index: int) -> Tensor:
+    def training_step(self, batch: Tensor, index: int) -> Tensor:
         """Loss of one batch."""
-        loss, gain = self._loss(sources)
+        loss, gain = self._loss(batch)
         self.log("train_loss", loss, on_epoch=True, on_step=False, sync_dist=True)
         self.log("SI-SDRi", gain, prog_bar=True, on_epoch=True, on_step=True, sync_dist=True)
-        self.heard.add(sources[:, 0].numel() * self.trainer.world_size / self.network.config.sample_rate)
+        self.heard.add(batch[:, 0].numel() * self.trainer.world_size / self.network.config.sample_rate)
         return self.penalised(loss, sync_dist=True)
 
-    def validation_step(self, sources: Tensor, index: int) -> None:
-        """Loss on dev mixtures."""
-        loss, gain = self._loss(sources)
-        self.penalised(loss, sync_dist=True)
-        self.log("dev_loss", loss, sync_dist=True)
-        self.log("dev_SI-SDRi", gain, prog_bar=True, sync_dist=True)
+    def validation_step(self, batch: Tensor, index: int, dataloader_idx: int = 0) -> None:
+        """Loss on dev mixtures, or on those of speakers held out of training."""
+        loss, gain = self._loss(batch)
+        name = VALIDATION_SETS[dataloader_idx]
+        options: dict[str, Any] = {"sync_dist": True, "add_dataloader_idx": False}
+        self.penalised(loss, f"{name}_activity", **options)
+        self.log(f"{name}_loss", loss, **options)
+        self.log(f"{name}_SI-SDRi", gain, prog_bar=True, **options)
 
-    def _loss(self, sources: Tensor) -> tuple[Tensor, Tensor]:
-        mixture = sources.sum(1)
+    def _loss(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        mixture, sources = mixture_and_sources(batch, self.network.config.n_src)
         loss: Tensor = self.loss(self.network(mixture).float(), sources)
         return loss, improvement(loss.detach(), mixture, sources)
 
@@ -188,7 +194,8 @@ def train(
         torch.set_num_threads(settings.machine.threads)
     make_folder(folder)
     network, card = starting_point(settings)
-    data = MixtureData(settings.data, network.config, settings.seed)
+    # A network that has learned goes on with other mixtures than those it began with.
+    data = MixtureData(settings.data, network.config, settings.seed, card.scores.get("epochs", 0) if settings.init else 0)
     finish = finish_of(settings, folder)
     training = SeparationTraining(network, settings.optimiser, Heard.of_card(card), finish)
     model = folder / f"{card.kind}.safetensors"
@@ -234,9 +241,8 @@ def averaging(settings: TrainingSettings, data: MixtureData, kind: str) -> list[
         return []
 
     def mixtures() -> Iterator[Tensor]:
-        count = CALIBRATION_BATCHES * settings.data.batch
-        for sources in data.fixed_loader(settings.data.train, count, DEV_SEED):
-            yield sources.sum(1)
+        for batch in data.calibration_loader(CALIBRATION_BATCHES):
+            yield batch.sum(1)
 
     return [AveragedWeights(decay, "network", mixtures if kind == "ann" else None)]
 
@@ -292,7 +298,8 @@ def starting_point(settings: TrainingSettings) -> tuple[TasNet, ModelCard]:
     if conversion is not None:
         dynamics = network.stack.unfreeze(settings.optimiser.learn_thresholds, settings.optimiser.weight_bits)
         conversion = conversion | {"weight_bits": dynamics.weight_bits}
-    return network.train(), replace(model.card, conversion=conversion, scores={}, **named)
+    scores = {name: model.card.scores[name] for name in LEARNED if name in model.card.scores}
+    return network.train(), replace(model.card, conversion=conversion, scores=scores, **named)
 
 
 def describe(network: TasNet) -> str:
@@ -314,6 +321,6 @@ def export(checkpoint: Path, path: Path, settings: TrainingSettings, data: Mixtu
     network.load_state_dict({k.removeprefix(prefix): v for k, v in state["state_dict"].items() if k.startswith(prefix)})
     if card.kind == "snn":
         network.stack.freeze()
-    scores = {"steps": state["global_step"], "epochs": state["epoch"] + 1, **(state.get("heard") or {})}
-    gain = output_gain(network.eval(), data.val_dataloader())
+    scores = {"steps": state["global_step"], "epochs": data.first_epoch + state["epoch"] + 1, **(state.get("heard") or {})}
+    gain = output_gain(network.eval(), data.dev_loader(), network.config.n_src)
     save_model(path, network, replace(card, scores=scores, gain=gain))
