@@ -153,11 +153,11 @@ class SeparationTraining(PenalisedTraining):
     def _rate(self) -> Callable[[int], float]:
         """Share of the learning rate at each step."""
         settings = self.settings
-        if settings.schedule == "anytime":
-            batches = int(self.trainer.num_training_batches)
-            end = None if self.finish is None else (self.finish.first * batches, self.finish.end * batches)
-            return partial(anytime, warmup=settings.warmup, finish=end)
+        if settings.schedule == "anytime" and self.finish is None:
+            return partial(anytime, warmup=settings.warmup)
         total = int(self.trainer.estimated_stepping_batches)
+        if self.finish is not None:
+            return partial(anytime, warmup=settings.warmup, finish=(total * self.finish.first // self.finish.end, total))
         return partial(trapezoid, total=total, warmup=settings.warmup, decay=max(1, round(settings.decay * total)))
 
     def on_validation_end(self) -> None:
