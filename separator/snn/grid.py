@@ -12,6 +12,7 @@ from torch import Tensor
 
 EXACT = 2.0**24  # float32 holds every integer up to here
 TINIEST = 2.0**-123  # step of what is all zero
+ROUNDING = 2.0**-20  # relative error of some operations in float32, and far less than half a step of 16 bits
 
 
 def power_above(x: Tensor) -> Tensor:
@@ -26,9 +27,13 @@ def potential_step(largest: Tensor) -> Tensor:
 
 
 def weight_step(weight: Tensor, bits: int) -> Tensor:
-    """Smallest powers of two that make the weights of each neuron signed integers of so many bits. Shape: (C_out,)."""
+    """Smallest powers of two that make the weights of each neuron signed integers of so many bits. Shape: (C_out,).
+
+    A largest weight that is the largest integer but for a rounding error, as after a detour through the analog network, rounds
+    to it: the step stays what it was.
+    """
     largest = weight.detach().flatten(1).abs().amax(1)
-    return power_above(largest.double() / (2 ** (bits - 1) - 1))
+    return power_above(largest.double() * (1 - ROUNDING) / (2 ** (bits - 1) - 1))
 
 
 def in_steps(x: Tensor, step: Tensor) -> Tensor:

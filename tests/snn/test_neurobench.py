@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from separator.snn import reference
 from separator.snn.activity import record_activity
+from separator.snn.affine import CausalConv2d
 from separator.snn.stack import Stack
 from separator.snn.stage import stages_of
 from tests.snn.nets import STACKS, converted, spike_trains
@@ -23,30 +24,64 @@ with warnings.catch_warnings():
 SAMPLES = 4
 
 
+def enumerated(stage):
+    """The maps of a stage, and whether each is the first."""
+    return [(position == 0, own) for position, own in enumerate(stage.maps)]
+
+
+class Flat(nn.Module):
+    """All positions in one dimension; the shape is kept for `Unflat`."""
+
+    def forward(self, x):
+        self.shapes.append(x.shape)
+        return x.reshape(len(x), x.shape[1], -1)
+
+
+class Unflat(nn.Module):
+    def forward(self, x):
+        return x.reshape(self.shapes.pop())
+
+
+class Together(nn.Module):
+    """Layers that see the same spikes, and whose sums come together."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, spikes):
+        return sum(layer(spikes) for layer in self.layers)
+
+
 class Plain(nn.Module):
     """The layers that spikes drive, as torch's own with the same weights; they see the reference's spikes step by step."""
 
     def __init__(self, stages):
         super().__init__()
         self.spiking = stages
-        self.layers = nn.ModuleList(self.layer(stage) for stage in stages[1:])
+        self.layers = nn.ModuleList(
+            Together(self.layer(own, stage.bias if first else torch.zeros_like(stage.bias)) for first, own in enumerated(stage))
+            for stage in stages[1:]
+        )
 
     @staticmethod
-    def layer(stage):
+    def layer(own, bias):
         # In 64 bits, as NeuroBench adds up counts in the type of the layer: in 32 bits they are rounded beyond 2^24.
-        weight, bias = stage.weight.double(), stage.bias.double()
-        apply = stage.apply_affine
+        (apply, weight), bias = own, bias.double()
+        weight = weight.double()
+        before, behind = nn.Flatten() if apply.flatten else nn.Identity(), nn.Identity()
         if apply.kind is nn.Linear:
             layer = nn.Linear(weight.shape[1], weight.shape[0])
+        elif apply.kind is nn.Identity:  # a convolution of each channel by itself, of one position
+            layer, weight = nn.Conv1d(len(weight), len(weight), 1, groups=len(weight)), weight[..., None]
+            before, behind = Flat(), Unflat()
+            before.shapes = behind.shapes = []
         else:
-            assert all(before == after for before, after in apply.padding)
-            zeros = tuple(before for before, _ in apply.padding)
-            inputs = weight.shape[1] * apply.groups
-            layer = apply.kind(
-                inputs, weight.shape[0], tuple(weight.shape[2:]), apply.stride, zeros, apply.dilation, apply.groups
-            )
+            kind = CausalConv2d if apply.padding[-1][0] > apply.padding[-1][1] else apply.kind
+            zeros, inputs = tuple(sum(pair) // 2 for pair in apply.padding), weight.shape[1] * apply.groups
+            layer = kind(inputs, len(weight), tuple(weight.shape[2:]), apply.stride, zeros, apply.dilation, apply.groups)
         layer.weight, layer.bias = nn.Parameter(weight, False), nn.Parameter(bias, False)
-        return nn.Sequential(nn.Flatten(), layer) if apply.flatten else nn.Sequential(layer)
+        return nn.Sequential(before, layer, behind)
 
     def forward(self, x):
         """Free aggregate membrane potential of the last layer."""
@@ -112,8 +147,10 @@ def test_synaptic_operations_are_neurobenchs_where_no_weight_is_zero(kind, sched
     assert theirs["Effective_MACs"] == 0
     # Dense is every input of every step, as if all neurons fired all the time; it is our MACs for each of them, but for
     # averages, where the analog network has one input in place of four neurons.
-    layers = zip(stages[1:], activity.layers[1:], strict=True)
+    layers = list(zip(stages[1:], activity.layers[1:], strict=True))
     every = sum(layer.macs * stage.apply_affine.averaged for stage, layer in layers)
+    # An identity multiplies nothing in the analog network, and is a layer of weights of one here.
+    every += sum(layer.neurons for stage, layer in layers if stage.maps[-1].is_identity)
     assert theirs["Dense"] == 5 * every / SAMPLES
 
 
