@@ -8,10 +8,16 @@ from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.spiking import Dynamics
 from tests.snn.nets import randomised
 
+MEMORY = {"look_back": (8,), "skips": True, "norm_window": 0.0025}  # five frames to either side
 
-def network_of(causal, schedule=None, seed=0):
+
+def network_of(causal, schedule=None, seed=0, **changes):
     torch.manual_seed(seed)
-    network = TasNet(TasNetConfig(filters=32, filter_length=8, channels=6, dilations=(1, 2, 4), causal=causal)).eval()
+    config = TasNetConfig(filters=32, filter_length=8, channels=6, dilations=(1, 2, 4), causal=causal, **changes)
+    network = TasNet(config).eval()
+    if changes:
+        torch.nn.init.uniform_(network.norm.weight, 0.5, 1.5)
+        torch.nn.init.uniform_(network.norm.bias, -0.2, 0.2)
     for stage in network.stack.stages:
         randomised(stage)
     if schedule is not None:
@@ -41,9 +47,10 @@ def streamed(network, mixture, sizes, known_end=False):
     st.lists(st.integers(1, 40), max_size=12),
     st.integers(0, 99),
     st.booleans(),
+    st.sampled_from([{}, MEMORY]),
 )
-def test_spiking_networks_give_the_same_bits_in_blocks_of_any_size(causal, schedule, samples, sizes, seed, known_end):
-    network = network_of(causal, schedule, seed)
+def test_spiking_networks_give_the_same_bits_in_blocks_of_any_size(causal, schedule, samples, sizes, seed, known_end, changes):
+    network = network_of(causal, schedule, seed, **changes)
     mixture = 0.1 * torch.randn(2, samples)
     estimates, late, look_ahead = streamed(network, mixture, sizes, known_end)
     assert torch.equal(estimates, network(mixture))
@@ -51,18 +58,20 @@ def test_spiking_networks_give_the_same_bits_in_blocks_of_any_size(causal, sched
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_analog_networks_differ_by_rounding_alone(causal):
-    network = network_of(causal)
+@pytest.mark.parametrize("changes", [{}, MEMORY])
+def test_analog_networks_differ_by_rounding_alone(causal, changes):
+    network = network_of(causal, **changes)
     mixture = torch.randn(2, 333)
     estimates, _, _ = streamed(network, mixture, [1] * 50 + [7] * 20)
     torch.testing.assert_close(estimates, network(mixture), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_samples_come_as_late_as_was_said_and_no_later(causal):
+@pytest.mark.parametrize(("changes", "more"), [({}, 0), (MEMORY, 5 * 4)])
+def test_samples_come_as_late_as_was_said_and_no_later(causal, changes, more):
     mixture = torch.randn(1, 400)
-    _, late, look_ahead = streamed(network_of(causal), mixture, [1] * 400)
-    assert late == look_ahead == (7 if causal else 7 + 7 * 4)
+    _, late, look_ahead = streamed(network_of(causal, **changes), mixture, [1] * 400)
+    assert late == look_ahead == (7 if causal else 7 + 7 * 4 + more)
 
 
 @pytest.mark.parametrize("schedule", ["pipelined", "layer-by-layer"])

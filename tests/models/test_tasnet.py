@@ -7,10 +7,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from separator.models.tasnet import TasNet, TasNetConfig, overlap_add, paper, small
+from separator.models.tasnet import TasNet, TasNetConfig, medium, overlap_add, paper, small
 from separator.snn.stage import Stage
 
 TINY = TasNetConfig(filters=16, filter_length=8, channels=6, dilations=(1, 2))
+MEMORY = {"look_back": (4,), "skips": True, "norm_window": 0.0015}  # of 3 to 6 frames to either side
 
 
 def tiny(**changes):
@@ -63,13 +64,15 @@ def test_a_new_network_can_return_the_mixture():
     assert torch.allclose(again[:, inner], mixture[:, inner], atol=1e-5)
 
 
-@given(st.sampled_from([(1,), (1, 2), (1, 2, 4)]), st.sampled_from([4, 8]))
-def test_receptive_field_is_where_the_gradient_reaches(dilations, filter_length):
-    network = tiny(dilations=dilations, filter_length=filter_length).double()
+@given(st.sampled_from([(1,), (1, 2), (1, 2, 4)]), st.sampled_from([4, 8]), st.sampled_from([{}, MEMORY]))
+def test_receptive_field_is_where_the_gradient_reaches(dilations, filter_length, changes):
+    network = tiny(dilations=dilations, filter_length=filter_length, **changes).double()
     for stage in network.stack.stages:  # so that no rectifier blocks a path
         assert isinstance(stage, Stage)
         torch.nn.init.uniform_(stage.affine.weight, 0.1, 1.0)
     torch.nn.init.uniform_(network.encoder.weight, 0.1, 1.0)
+    torch.nn.init.constant_(network.norm.bias, 5.0)
+    torch.nn.init.uniform_(network.mask.weight, -1e-3, 1e-3)  # nor a sigmoid
     mixture = torch.rand(1, 400, dtype=torch.float64).requires_grad_()
     network(mixture)[0, 0, 200].backward()
     touched = mixture.grad[0].nonzero()
@@ -77,8 +80,9 @@ def test_receptive_field_is_where_the_gradient_reaches(dilations, filter_length)
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_estimates_depend_on_no_more_than_the_look_ahead(causal):
-    network = tiny(causal=causal)
+@pytest.mark.parametrize("changes", [{}, MEMORY])
+def test_estimates_depend_on_no_more_than_the_look_ahead(causal, changes):
+    network = tiny(causal=causal, **changes)
     mixture = torch.randn(1, 400, requires_grad=True)
     network(mixture)[0, :, 204].sum().backward()
     touched = mixture.grad[0].nonzero()
@@ -102,14 +106,27 @@ def test_masks_lie_between_zero_and_one_and_estimates_follow_the_level():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"filter_length": 7}, {"filter_length": 0}, {"filters": 5000}, {"kernel": 2}, {"channels": 0}, {"n_src": 0}]
+    "wrong",
+    [
+        {"filter_length": 7},
+        {"filter_length": 0},
+        {"filters": 5000},
+        {"kernel": 2},
+        {"channels": 0},
+        {"n_src": 0},
+        {"look_back": (0,)},
+        {"norm_window": -1.0},
+        {"norm_window": 9.0},
+    ],
 )
 def test_impossible_sizes_are_refused(wrong):
     with pytest.raises(ValueError):
         TasNetConfig(**wrong)
 
 
-@pytest.mark.parametrize(("name", "config"), [("small", small()), ("small-causal", small(causal=True)), ("paper", paper())])
+@pytest.mark.parametrize(
+    ("name", "config"), [("small", small()), ("small-causal", small(causal=True)), ("paper", paper()), ("medium", medium())]
+)
 def test_recipe_trains_the_network_of_that_name(name, config):
     path = Path(__file__).parents[2] / "recipes" / "open-2mix" / "conf" / f"{name}.yaml"
     assert TasNetConfig(**yaml.safe_load(path.read_text()).get("model", {})) == config

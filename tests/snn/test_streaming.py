@@ -15,14 +15,24 @@ from separator.snn.streaming import StackStream
 from tests.snn.nets import linear_stack, randomised
 
 
-def stack_of(seed, causal, channels=5, kernels=(1, 3, 3, 5), dilations=(1, 1, 4, 2)):
-    """One-row images, as separation networks have them, first without padding in between."""
+def shortcut_of(kind, channels):
+    if kind == "weighted":
+        return Stage(nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels), rectified=False)
+    return nn.Identity() if kind == "identity" else None
+
+
+def stack_of(seed, causal, channels=5, kernels=(1, 3, 3, 5), dilations=(1, 1, 4, 2), shortcuts=("", "", "", "")):
+    """One-row images, as separation networks have them, first without padding in between.
+
+    `causal` may be of each layer.
+    """
     torch.manual_seed(seed)
-    make = CausalConv2d if causal else nn.Conv2d
     stages, width = [], 3
-    for k, d in zip(kernels, dilations, strict=True):
+    causals = [causal] * len(kernels) if isinstance(causal, bool) else causal
+    for k, d, looks_back, shortcut in zip(kernels, dilations, causals, shortcuts, strict=True):
+        make = CausalConv2d if looks_back else nn.Conv2d
         convolution = make(width, channels, (1, k), padding=(0, d * (k // 2)), dilation=(1, d), bias=False)
-        stages.append(randomised(Stage(convolution, nn.BatchNorm2d(channels))))
+        stages.append(randomised(Stage(convolution, nn.BatchNorm2d(channels), shortcut=shortcut_of(shortcut, channels))))
         width = channels
     return Stack(stages).eval().to(memory_format=torch.channels_last)
 
@@ -47,6 +57,8 @@ def streamed(stack, x, sizes):
     return torch.cat([piece for piece in given if piece is not None], -1)
 
 
+REACHING = Stage(nn.Conv1d(3, 3, 3, padding=1), rectified=False)
+SKIPPING = (False, False, True, False), ("", "identity", "identity", "weighted")  # which look back, what is beside them
 sizes_of_pieces = st.lists(st.integers(0, 15), max_size=8)
 
 
@@ -58,17 +70,18 @@ sizes_of_pieces = st.lists(st.integers(0, 15), max_size=8)
     st.sampled_from([None, 8]),
     st.integers(1, 60),
     sizes_of_pieces,
+    st.booleans(),
 )
-def test_spikes_do_not_depend_on_the_pieces(seed, causal, schedule, window, bits, length, sizes):
-    stack = stack_of(seed, causal)
+def test_spikes_do_not_depend_on_the_pieces(seed, causal, schedule, window, bits, length, sizes, skipping):
+    stack = stack_of(seed, SKIPPING[0], shortcuts=SKIPPING[1]) if skipping else stack_of(seed, causal)
     x = torch.randn(2, 3, 1, length)
     stack.convert(torch.randn(2, 3, 1, 60), Dynamics(window, 0.5, schedule, bits), channelwise=True)
     assert torch.equal(streamed(stack, x, sizes), stack(x))
 
 
-@given(st.integers(0, 10**6), st.booleans(), st.integers(1, 60), sizes_of_pieces)
-def test_analog_stacks_differ_by_rounding_alone(seed, causal, length, sizes):
-    stack = stack_of(seed, causal)
+@given(st.integers(0, 10**6), st.booleans(), st.integers(1, 60), sizes_of_pieces, st.booleans())
+def test_analog_stacks_differ_by_rounding_alone(seed, causal, length, sizes, skipping):
+    stack = stack_of(seed, SKIPPING[0], shortcuts=SKIPPING[1]) if skipping else stack_of(seed, causal)
     x = torch.randn(2, 3, 1, length)
     torch.testing.assert_close(streamed(stack, x, sizes), stack(x), rtol=1e-4, atol=1e-4)
 
@@ -78,9 +91,9 @@ def test_look_ahead_is_what_stages_pad_behind(causal):
     assert StackStream(stack_of(0, causal)).look_ahead == (0 if causal else 1 + 4 + 4)
 
 
-@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("causal", [False, True, "skipping"])
 def test_activity_of_pieces_adds_up(causal):
-    stack = stack_of(1, causal)
+    stack = stack_of(1, SKIPPING[0], shortcuts=SKIPPING[1]) if causal == "skipping" else stack_of(1, causal)
     x = torch.randn(2, 3, 1, 50)
     stack.convert(x, Dynamics(6, 0.5, "layer-by-layer", 8))
     network = nn.Sequential(stack)
@@ -109,6 +122,10 @@ def test_nothing_is_kept_of_what_no_output_will_see():
     [
         (lambda: linear_stack(), "no dimension of time"),
         (lambda: Stack([Stage(nn.Conv1d(3, 3, 3, stride=2, padding=1)), Stage(nn.Conv1d(3, 3, 1))]), "as many outputs"),
+        (
+            lambda: Stack([Stage(nn.Conv1d(3, 3, 3, padding=1), shortcut=REACHING), Stage(nn.Conv1d(3, 3, 1))]),
+            "each output's own position",
+        ),
         (lambda: Stack([Stage(nn.Conv1d(3, 3, 3)), Stage(nn.Conv1d(3, 3, 1))]), "as many outputs"),
     ],
 )
