@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from separator.atomic import atomic_path, write_text
 from separator.errors import UserError
 from separator.snn.activity import ActivityPenalty
+from separator.snn.chains import activations_of, chain_from, in_few_bits, is_joined
 from separator.snn.distribution import Distribution, distributions
 from separator.snn.fan_in import kept_weights, limit_fan_in
 from separator.snn.report import Noted, StageReport, agreement
@@ -220,7 +221,9 @@ class ProgressiveTandemLearning:
         assert isinstance(analog, Stage)  # check_convertible has seen to it
         self._limit_fan_in(index, analog)
         threshold = self._threshold(index) if role != "readout" else torch.ones(1)
-        learn = self.settings.learn_thresholds and role != "readout"
+        # What stages have in common is learned by the first, or by all of them together at last.
+        inherited = self.settings.share_thresholds and index > 0 and is_joined(analog)
+        learn = self.settings.learn_thresholds and role != "readout" and not inherited
         tandem = TandemStage(
             analog,
             role,
@@ -229,6 +232,7 @@ class ProgressiveTandemLearning:
             learn,
             self.settings.mask_gradient,
             self.settings.statistics == "all",
+            self.settings.share_thresholds,
         )
         self.stack.stages[index] = tandem
         return tandem
@@ -329,12 +333,15 @@ class ProgressiveTandemLearning:
         settings = self.settings
         if stage.quantiser is not None:
             return stage.quantiser.bound / settings.window
-        activations = [stage(signal.activation).cpu() for signal in self._signals(index)]
+        if settings.share_thresholds and index and is_joined(stage):
+            return self.stack.spiking_stages()[-1].unit
+        chain = chain_from(list(self.stack.stages), index) if settings.share_thresholds else [stage]
+        activations = [a.cpu() for signal in self._signals(index) for a in activations_of(chain, signal.activation)]
         if settings.threshold == "least-squares":
             bound = least_squares_bound(activations, settings.window, settings.start, settings.channelwise)
         else:
             bound = activation_bound(activations, settings.percentile, settings.channelwise)
-        return bound / settings.window
+        return in_few_bits(bound / settings.window) if settings.share_thresholds else bound / settings.window
 
     @torch.no_grad()
     def _signals(self, index: int) -> Iterator[Signal]:

@@ -24,6 +24,7 @@ class ConversionSettings:
     threshold: ThresholdRule = "percentile"  # what sets the upper bound a_u of activations, N_s thresholds
     percentile: float = 99.0  # of the activations, if that is the rule
     channelwise: bool = False  # a threshold per channel instead of one per layer
+    share_thresholds: bool = False  # along chains of stages that add their input, so that a spike passes them one for one
     learn_thresholds: bool = False  # tune thresholds together with the weights
     mask_gradient: bool = False  # none to neurons that fire at every step; where thresholds learn it is so in any case
     statistics: NormStatistics = "analog"  # whose batch norm goes on normalising batches, and learning of them

@@ -316,6 +316,10 @@ class SpikingStage(nn.Module):
         """Activation that a spike stands for, the threshold. Shape: (C_out,), float32."""
         return self.threshold * self.step
 
+    def joined_to(self, unit: Tensor | None) -> bool:
+        """Whether a spike of the stage before, which stands for `unit`, adds the very threshold of the neuron at its place."""
+        return self.role == "fire" and unit is not None and self.maps[-1].is_identity and torch.equal(unit, self.unit)
+
     def analog_numbers(self) -> tuple[Tensor, Tensor]:
         """Weight and bias in units of activation."""
         if self.role == "encode":

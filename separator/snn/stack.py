@@ -277,7 +277,14 @@ class Stack(nn.Module):
         for i, stage in enumerate(spiking):
             if i >= first:
                 learn = learn_thresholds and stage.role != "readout"
-                self.stages[i] = TandemStage(stage.analog(unit), stage.role, stage.unit, dynamics, learn, mask_gradient)
+                # A chain with one threshold a channel goes on having one.
+                shared = stage.joined_to(unit)
+                tandem = TandemStage(
+                    stage.analog(unit), stage.role, stage.unit, dynamics, learn, mask_gradient, few_bits=shared
+                )
+                if shared and isinstance(before := self.stages[i - 1], TandemStage):
+                    tandem.gain, before.few_bits = before.gain, True
+                self.stages[i] = tandem
             unit = stage.unit
         return dynamics
 

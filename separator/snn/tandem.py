@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from separator.snn.chains import in_few_bits
 from separator.snn.fold import Statistics
 from separator.snn.quantised import straight_through
 from separator.snn.spikes import Spikes
@@ -37,6 +38,7 @@ class TandemStage(nn.Module):
         learn_threshold: whether it does.
         mask_gradient: whether neurons that fire at every step pass none.
         batch_statistics: normalise with the statistics of the batch in training mode.
+        few_bits: whether thresholds keep to numbers that stages of a chain can have in common, see `separator.snn.chains`.
     """
 
     base_threshold: Tensor
@@ -50,9 +52,10 @@ class TandemStage(nn.Module):
         learn_threshold: bool = False,
         mask_gradient: bool = False,
         batch_statistics: bool = False,
+        few_bits: bool = False,
     ) -> None:
         super().__init__()
-        self.stage, self.role, self.dynamics = stage, role, dynamics
+        self.stage, self.role, self.dynamics, self.few_bits = stage, role, dynamics, few_bits
         self.masked, self.batch_statistics = mask_gradient or learn_threshold, batch_statistics
         self.register_buffer("base_threshold", threshold)
         # Logarithmic, so that a step of learning is relative and a threshold stays positive.
@@ -61,7 +64,8 @@ class TandemStage(nn.Module):
     @property
     def threshold(self) -> Tensor:
         """Threshold as it is now, (1,) or (C_out,)."""
-        return self.base_threshold * self.gain.exp()
+        threshold = self.base_threshold * self.gain.exp()
+        return in_few_bits(threshold) if self.few_bits else threshold
 
     def train(self, mode: bool = True) -> "TandemStage":
         """Training mode, but for layers without neurons, such as dropout, and batch norm that keeps its statistics."""
