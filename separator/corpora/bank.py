@@ -6,8 +6,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from math import nan
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +14,10 @@ from tqdm import tqdm
 from separator.atomic import atomic_path
 from separator.audio.active_level import active_speech_level
 from separator.audio.pitch import mean_pitch
+from separator.corpora.arrays import Arrays, read_arrays
 from separator.corpora.kaldi import Corpus, read_corpus, read_utterance
-from separator.errors import UserError
 
 PITCH_VERSION = 1  # of what measures pitch: pitches of another one in a cache do not count
-
-Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -122,11 +118,7 @@ def _cached(path: str | Path | None, make: Callable[[], Arrays]) -> Arrays:
     if not Path(path).exists():
         with atomic_path(path) as temporary:
             np.savez(temporary, **make())  # type: ignore[arg-type]
-    try:
-        with np.load(path) as saved:
-            return dict(saved)
-    except (OSError, ValueError, BadZipFile):
-        raise UserError(f"{path} is damaged; remove it, and it will be made again") from None
+    return read_arrays(path, "remove it, and it will be made again")
 
 
 def _decode(corpus: Corpus, sample_rate: int) -> Arrays:

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from separator.audio.files import SUFFIX
+from separator.corpora.arrays import read_arrays
 from separator.corpora.bank import Recordings
 from separator.corpora.recordings import read_recording
 from separator.errors import UserError
@@ -43,13 +43,11 @@ def load_rooms(path: str | Path) -> Rooms:
     Raises:
         UserError: the file is missing, damaged, or holds something else.
     """
-    try:
-        with np.load(path) as saved:
-            responses = saved["rir"].astype(np.float32)
-    except FileNotFoundError:
-        raise UserError(f"there is no file {path}; give --data.rooms an npz file of impulse responses") from None
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, AttributeError):
-        raise UserError(f"{path} holds no impulse responses: an npz file with the array rir (2 x rooms, samples)") from None
+    advice = "give --data.rooms an npz file with the array rir, (2 x rooms, samples)"
+    rir = read_arrays(path, advice).get("rir")
+    if rir is None or not np.issubdtype(rir.dtype, np.floating):
+        raise UserError(f"{path} has no floating-point array rir; {advice}")
+    responses = rir.astype(np.float32)
     if responses.ndim != 2 or not len(responses) or len(responses) % 2 or not np.isfinite(responses).all():
         raise UserError(f"{path}: rir must be finite and have two rows for each room, not the shape {responses.shape}")
     if not responses.any(axis=1).all():

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from separator.errors import DivergedError, UserError
 from separator.snn.affine import AffineMap
+from separator.snn.chains import in_few_bits
 from separator.snn.event_driven import EventDriven, event_driven
 from separator.snn.execution import chosen_execution
 from separator.snn.fold import Statistics, folded, folded_shortcut
@@ -318,7 +319,9 @@ class SpikingStage(nn.Module):
 
     def joined_to(self, unit: Tensor | None) -> bool:
         """Whether a spike of the stage before, which stands for `unit`, adds the very threshold of the neuron at its place."""
-        return self.role == "fire" and unit is not None and self.maps[-1].is_identity and torch.equal(unit, self.unit)
+        if unit is None or self.role != "fire" or not self.maps[-1].is_identity:
+            return False
+        return torch.equal(unit, self.unit) and torch.equal(in_few_bits(unit), unit)
 
     def analog_numbers(self) -> tuple[Tensor, Tensor]:
         """Weight and bias in units of activation."""

@@ -276,14 +276,13 @@ class Stack(nn.Module):
         unit: Tensor | None = None
         for i, stage in enumerate(spiking):
             if i >= first:
-                learn = learn_thresholds and stage.role != "readout"
-                # A chain with one threshold a channel goes on having one.
-                shared = stage.joined_to(unit)
-                tandem = TandemStage(
-                    stage.analog(unit), stage.role, stage.unit, dynamics, learn, mask_gradient, few_bits=shared
-                )
-                if shared and isinstance(before := self.stages[i - 1], TandemStage):
-                    tandem.gain, before.few_bits = before.gain, True
+                # A chain with one threshold a channel goes on having one, which learns if all of the chain does.
+                before = self.stages[i - 1] if stage.joined_to(unit) else None
+                learn = learn_thresholds and stage.role != "readout" and not isinstance(before, SpikingStage)
+                tandem = TandemStage(stage.analog(unit), stage.role, stage.unit, dynamics, learn, mask_gradient)
+                if isinstance(before, TandemStage):
+                    tandem.gain = before.gain
+                    tandem.few_bits = before.few_bits = True
                 self.stages[i] = tandem
             unit = stage.unit
         return dynamics

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from separator.cli.main import main, report_errors
@@ -29,6 +31,8 @@ def test_config_file_and_command_line(synthetic_corpus, tmp_path, capsys):
         (["--optimiser.speed", "9"], "speed"),
         (["--optimiser.name", "sgd"], "sgd"),
         (["--model.channels", "many"], "many"),
+        (["--data.augment.speed", "2"], "augment.speed is a share between 0 and 1, not 2"),
+        (["--data.weights", "most"], "data.weights"),
     ],
 )
 def test_wrong_values_are_named(synthetic_corpus, tmp_path, capsys, more, words):
@@ -36,6 +40,16 @@ def test_wrong_values_are_named(synthetic_corpus, tmp_path, capsys, more, words)
         main(arguments(synthetic_corpus, tmp_path, *more))
     assert ended.value.code == 2
     assert words in capsys.readouterr().err
+
+
+def test_several_corpora_and_a_published_configuration(synthetic_corpus, tmp_path):
+    both = f"[{synthetic_corpus / 'train'}, {synthetic_corpus / 'test'}]"
+    config = Path(__file__).parents[2] / "recipes" / "open-2mix" / "conf" / "medium.yaml"
+    own = ["--data.train", both, "--data.held_out", "[2, 0]", "--data.epoch_mixtures", "12", "--data.dev_mixtures", "4"]
+    status = main(arguments(synthetic_corpus, tmp_path, "--config", str(config), *own, "--optimiser.max_epochs", "1"))
+    assert status == 0
+    columns = (tmp_path / "csv" / "version_0" / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"dev_SI-SDRi", "held_out_SI-SDRi"} <= set(columns)
 
 
 @pytest.mark.parametrize("name", ["absent", "."])

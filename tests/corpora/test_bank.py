@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
+import separator.corpora.bank as bank_module
 from separator.audio.active_level import active_speech_level
+from separator.audio.pitch import mean_pitch
 from separator.corpora.bank import load_bank
 from separator.corpora.kaldi import read_corpus, read_utterance
 from separator.errors import UserError
@@ -43,3 +45,49 @@ def test_speech_of_a_speaker_is_joined_until_it_is_long_enough(bank):
     speech = bank.speech(0, 3 * len(own), rng)
     assert speech.shape == (3 * len(own),)
     assert set(np.unique(speech)) <= set(np.unique(own))
+
+
+def test_voices_have_the_corpus_s_genders(bank, synthetic_corpus):
+    known = dict(line.split() for line in (synthetic_corpus / "train" / "spk2gender").read_text().splitlines())
+    assert {voice.name: voice.gender for voice in bank.voices} == known
+    assert np.isnan([voice.pitch for voice in bank.voices]).all()
+    corpus = read_corpus(synthetic_corpus / "train")
+    for voice, group in zip(bank.voices, bank.speakers, strict=True):
+        assert {corpus.utterances[i].speaker for i in group} == {voice.name}
+
+
+def test_pitch_is_measured_once(synthetic_corpus, tmp_path, monkeypatch):
+    first = load_bank(synthetic_corpus / "train", 8000, tmp_path, pitch=True)
+    for voice in first.voices:
+        waves = [read_utterance(u, 8000) for u in read_corpus(synthetic_corpus / "train").by_speaker[voice.name]]
+        assert voice.pitch == pytest.approx(np.prod([mean_pitch(wave, 8000) for wave in waves]) ** (1 / len(waves)), rel=2e-3)
+    monkeypatch.setattr(bank_module, "mean_pitch", None)
+    monkeypatch.setattr(bank_module, "read_utterance", None)
+    again = load_bank(synthetic_corpus / "train", 8000, tmp_path, pitch=True)
+    assert again.voices == first.voices
+    assert np.isnan(load_bank(synthetic_corpus / "train", 8000, tmp_path).voices[0].pitch)
+
+
+def test_pitch_of_a_speaker_leaves_out_what_is_not_voiced(synthetic_corpus, monkeypatch):
+    pitches = iter([np.nan, 100.0, 400.0, *[np.nan] * 9])
+    monkeypatch.setattr(bank_module, "mean_pitch", lambda wave, rate: next(pitches))
+    voices = load_bank(synthetic_corpus / "train", 8000, pitch=True).voices
+    assert voices[0].pitch == pytest.approx(200)
+    assert all(np.isnan(voice.pitch) for voice in voices[1:])
+
+
+def test_a_damaged_cache_is_named(synthetic_corpus, tmp_path):
+    load_bank(synthetic_corpus / "train", 8000, tmp_path)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match=f"{path} is damaged, or no npz file; remove it"):
+        load_bank(synthetic_corpus / "train", 8000, tmp_path)
+
+
+def test_part_of_the_speakers(bank):
+    name = bank.voices[2].name
+    part = bank.among({name, "nobody"})
+    assert [voice.name for voice in part.voices] == [name]
+    assert part.length() == sum(bank.offsets[i + 1] - bank.offsets[i] for i in bank.speakers[2])
+    rngs = [np.random.default_rng(0) for _ in range(2)]
+    assert np.array_equal(part.speech(0, 5000, rngs[0]), bank.speech(2, 5000, rngs[1]))
