@@ -20,11 +20,14 @@
 #   --tune-options "..."     more options for `separator train` where it tunes a conversion (conf/ptl-4.tune.yaml)
 #   --test-mixtures N        (3000)
 #   --dev-mixtures N         (2000)
+#   --other "NAME=DIR ..."   more Kaldi data folders, each of which is a further condition to be scored in, and nothing else
+#   --other-mixtures N       of each of them (200)
 #   --data DIR               where prepared data lie (data beside this script)
 #   --exp DIR                where results lie (exp beside this script)
 #   --jobs N                 processes (all cores)
 #
-# Each stage goes on where it was stopped.
+# Each stage goes on where it was stopped. DATA gets the mixture lists and mixtures of every set; EXP/NAME the networks and
+# their training logs, results/ (tables of `separator evaluate`), RESULTS.md with its picture pitch.png, and examples/.
 set -euo pipefail
 
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -41,6 +44,8 @@ convert_options=
 tune_options=
 test_mixtures=3000
 dev_mixtures=2000
+other=
+other_mixtures=200
 data=$recipe/data
 exp=$recipe/exp
 jobs=$(nproc)
@@ -49,7 +54,9 @@ jobs=$(nproc)
 . "$recipe/../utils/common.sh"
 . "$recipe/../utils/learn.sh"
 [ $# -eq 0 ] || fail "unexpected argument $1 (--help tells more)"
-require_number stage stop_stage test_mixtures dev_mixtures jobs
+require_number stage stop_stage test_mixtures dev_mixtures other_mixtures jobs
+read -rd '' -a others <<<"$other" || : # words, of several lines too
+check_conditions ${others[@]+"${others[@]}"}
 activate
 mkdir -p "$data"
 
@@ -71,7 +78,16 @@ if runs 1 "mixtures"; then
       --out "$data/wav8k/min/$set" --jobs "$jobs"
   done <<<"dev $dev_mixtures 1
 test $test_mixtures 2"
+  for condition in ${others[@]+"${others[@]}"}; do
+    name=other-${condition%%=*}
+    separator mix --corpus "${condition#*=}" --list "$data/lists/$name.txt" --draw "$other_mixtures" --seed 3 \
+      --out "$data/wav8k/min/$name" --jobs "$jobs"
+  done
 fi
 
 rate=8000
-learn "$corpus/train" "$corpus/dev" "$data/wav8k/min/dev" "$data/wav8k/min/test"
+further=()
+for condition in ${others[@]+"${others[@]}"}; do
+  further+=("${condition%%=*}=$data/wav8k/min/other-${condition%%=*}")
+done
+learn "$corpus/train" "$corpus/dev" "$data/wav8k/min/dev" "$data/wav8k/min/test" ${further[@]+"${further[@]}"}

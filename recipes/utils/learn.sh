@@ -1,10 +1,27 @@
 # Stages 2 to 5, the same in every recipe for separation. Source it below common.sh.
 
-# `learn TRAIN DEV CLOSED OPEN` trains on TRAIN, with DEV for the dev loss, converts as --convert-configs says, scores all
-# models on the folders of mixtures CLOSED and OPEN, and makes examples. A conversion's configuration NAME.yaml that has a
-# NAME.tune.yaml beside it is followed by tuning all stages together.
+# `check_conditions NAME=DIR...` ends the script unless each names a Kaldi data folder, and a condition that is not taken.
+check_conditions() {
+  local condition name taken=" open closed "
+  for condition; do
+    name=${condition%%=*}
+    case "$condition" in
+      [A-Za-z0-9]*=?*) ;;
+      *) fail "--other takes NAME=DIR, not '$condition'" ;;
+    esac
+    case "$name" in *[!A-Za-z0-9_.-]*) fail "--other: a name has letters, digits, '_', '.' and '-', unlike '$name'" ;; esac
+    case "$taken" in *" $name "*) fail "--other: the name $name is taken; choose another one" ;; esac
+    [ -f "${condition#*=}/wav.scp" ] || fail "--other: ${condition#*=} is not a Kaldi data folder"
+    taken+="$name "
+  done
+}
+
+# `learn TRAIN DEV CLOSED OPEN [NAME=FOLDER...]` trains on TRAIN, with DEV for the dev loss, converts as --convert-configs
+# says, scores all models on the folders of mixtures CLOSED, OPEN and those of further conditions, and makes examples. A
+# conversion's configuration NAME.yaml that has a NAME.tune.yaml beside it is followed by tuning all stages together.
 learn() {
   local train=$1 dev=$2 closed=$3 open=$4 out=$exp/$tag conversion name tuning
+  shift 4
   local data=(--data.train "$train" --data.dev "$dev") models
   mkdir -p "$out"
 
@@ -31,8 +48,8 @@ learn() {
   done
 
   if runs 4 "scores"; then
-    separator evaluate --mixtures "closed=$closed" "open=$open" --model "${models[@]}" --out "$out/results" --jobs "$jobs"
-    cp "$out/results/RESULTS.md" "$out/RESULTS.md"
+    separator evaluate --mixtures "closed=$closed" "open=$open" "$@" --model "${models[@]}" --out "$out/results" --jobs "$jobs"
+    cp "$out/results/RESULTS.md" "$out/results/pitch.png" "$out"
   fi
 
   if runs 5 "examples"; then

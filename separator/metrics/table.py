@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
-GROUPS = {"diff": "Diff.", "same": "Same", "overall": "Overall"}
+OVERALL = "overall"
+GROUPS = {"diff": "Diff.", "same": "Same", OVERALL: "Overall"}  # the columns of Table 4
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Metric:
 METRICS = {
     "si-sdr": Metric("SI-SDR (dB)", 2),
     "si-sdri": Metric("SI-SDRi (dB)", 2),
+    "oracle-si-sdri": Metric("Oracle SI-SDRi (dB)", 2),
     "sdr": Metric("SDR (dB)", 2),
     "stoi": Metric("STOI", 3),
     "pesq": Metric("PESQ", 2),
@@ -34,7 +37,7 @@ class Score:
     condition: str
     system: str
     mixture: str
-    group: str | None  # "diff" or "same" gender, None where the genders are unknown
+    groups: tuple[str, ...]  # that the mixture belongs to, such as "diff", but for that of all mixtures
     values: Mapping[str, float]
 
 
@@ -43,7 +46,7 @@ class Statistic:
     """Mean over the sources that could be measured, and how many could not."""
 
     mean: float  # NaN where nothing could be measured
-    error: float  # half width of the 95 % confidence interval of the mean, from the spread between mixtures
+    error: float  # half width of Student's 95 % confidence interval of the mean, from the spread between mixtures
     count: int
     failed: int
 
@@ -52,18 +55,11 @@ class Statistic:
 Summary = dict[str, dict[str, dict[str, dict[str, Statistic]]]]
 
 
-def gender_group(genders: Sequence[str] | None) -> str | None:
-    """The column of Table 4 a mixture of these genders belongs to: "same", "diff", or None where a gender is unknown."""
-    if genders is None or not set(genders) <= {"m", "f"}:
-        return None
-    return "same" if len(set(genders)) == 1 else "diff"
-
-
 def summarise(scores: Iterable[Score]) -> Summary:
-    """Means by condition, system, gender group and metric, in the order of their first appearance."""
+    """Means by condition, system, group and metric, in the order of their first appearance."""
     cells: dict[tuple[str, str, str, str], list[tuple[str, float]]] = defaultdict(list)
     for score in scores:
-        for group in filter(None, (score.group, "overall")):
+        for group in (*score.groups, OVERALL):
             for metric, value in score.values.items():
                 cells[score.condition, score.system, group, metric].append((score.mixture, value))
     summary: Summary = {}
@@ -83,8 +79,13 @@ def statistic(values: Sequence[tuple[str, float]]) -> Statistic:
     if not finite:
         return Statistic(math.nan, math.nan, 0, len(values))
     means = [float(np.mean(group)) for group in by_mixture.values()]
-    error = 1.96 * float(np.std(means, ddof=1)) / math.sqrt(len(means)) if len(means) > 1 else math.nan
+    error = _half_width(means) if len(means) > 1 else math.nan
     return Statistic(float(np.mean(finite)), error, len(finite), len(values) - len(finite))
+
+
+def _half_width(means: Sequence[float]) -> float:
+    quantile = float(stdtrit(len(means) - 1, 0.975))  # of Student's distribution
+    return quantile * float(np.std(means, ddof=1)) / math.sqrt(len(means))
 
 
 def differences(scores: Sequence[Score], system: str, baseline: str) -> Summary:
@@ -99,7 +100,7 @@ def differences(scores: Sequence[Score], system: str, baseline: str) -> Summary:
         strict=True,
     )
     return summarise(
-        Score(a.condition, f"{system} - {baseline}", a.mixture, a.group, {m: a.values[m] - b.values[m] for m in a.values})
+        Score(a.condition, f"{system} - {baseline}", a.mixture, a.groups, {m: a.values[m] - b.values[m] for m in a.values})
         for a, b in pairs
     )
 
@@ -125,7 +126,7 @@ def differences_table(compared: Summary, metrics: Sequence[str]) -> str:
     lines = ["| " + " | ".join(heads) + " |", "|---|---|" + "---:|" * len(metrics)]
     for condition, rows in compared.items():
         for systems, cells in rows.items():
-            values = [interval(cells["overall"][metric], METRICS[metric].decimals) for metric in metrics]
+            values = [interval(cells[OVERALL][metric], METRICS[metric].decimals) for metric in metrics]
             lines.append("| " + " | ".join([condition.capitalize(), systems, *values]) + " |")
     return "\n".join([*lines, "", "Means of the differences source by source, with their 95 % confidence intervals."]) + "\n"
 
@@ -147,6 +148,6 @@ def failures(summary: Summary) -> list[str]:
         "sources could not be measured and are left out of the mean"
         for condition, rows in summary.items()
         for system, cells in rows.items()
-        for metric, value in cells.get("overall", {}).items()
+        for metric, value in cells.get(OVERALL, {}).items()
         if value.failed
     ]

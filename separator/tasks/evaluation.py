@@ -1,6 +1,7 @@
-"""Scores of systems over sets of mixtures: the paper's Table 4, with the scores of every source in a CSV file."""
+"""Scores of systems over sets of mixtures: the paper's Table 4, and where they fail; every source's scores in a CSV file."""
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,20 +15,27 @@ from tqdm import tqdm
 from separator.atomic import write_text
 from separator.corpora.mixtures import Mixture
 from separator.errors import UserError
-from separator.metrics.table import METRICS, Score, Summary, differences, failures, gender_group, summarise
+from separator.metrics.breakdown import count_mixtures, swap_costs
+from separator.metrics.groups import gender_group, gender_pair, groups_of
+from separator.metrics.table import METRICS, Score, Summary, differences, failures, summarise
 from separator.parallel import map_unordered
 from separator.tasks import operations
+from separator.tasks.fingerprints import files_fingerprint
 from separator.tasks.journal import Journal, Row
-from separator.tasks.report import Report
+from separator.tasks.pitches import PitchDifferences, measure_differences
+from separator.tasks.report import PICTURE, Report
 from separator.tasks.scoring import ScoringJob, SourceScore, score
-from separator.tasks.systems import UNPROCESSED, System, Unprocessed, files_fingerprint
+from separator.tasks.systems import UNPROCESSED, System, Unprocessed
 
-BASIC = ("si-sdr", "si-sdri")  # measured in any case, as the assignment of estimates needs it
+BASIC = ("si-sdr", "si-sdri", "oracle-si-sdri")  # measured in any case
 LIBRARIES = {"sdr": "fast_bss_eval", "stoi": "pystoi", "pesq": "pesq"}
+# What the report needs in any case: the module, and the package that brings it.
+REPORT_LIBRARIES = {"parselmouth": "praat-parselmouth", "matplotlib": "matplotlib"}
 COUNTED = 100  # mixtures of each condition on which operations are counted
 UTTERANCE = ("condition", "system", "mixture")
 # A row is valid as long as its fingerprint is that of the mixture and the system of today.
-DETAILS = ("fingerprint", "speaker", "gender", "group", "estimate", "seconds")
+DETAILS = ("fingerprint", "speaker", "gender", "group", "pair", "semitones", "estimate", "seconds")
+NEWER = ("pair", "semitones", "oracle-si-sdri")  # columns that earlier versions did not write
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,9 @@ class Evaluation:
                 raise UserError(f"there is no metric {metric!r}; take some of {', '.join(METRICS)}")
             if metric in LIBRARIES and find_spec(LIBRARIES[metric]) is None:
                 raise UserError(f"{metric} needs the Python package {LIBRARIES[metric]}: pip install 'separator[score]'")
+        for module, package in REPORT_LIBRARIES.items():
+            if find_spec(module) is None:
+                raise UserError(f"the report needs the Python package {package}: pip install 'separator[score]'")
         names = [system.name for system in self.all_systems]
         if len(set(names)) < len(names):
             raise UserError(f"each system needs a name of its own, and {UNPROCESSED!r} is taken; these are {', '.join(names)}")
@@ -114,10 +125,14 @@ class Utterance:
         return tuple(metric for metric in metrics if not all(row.get(metric) for row in rows))
 
 
+Todo = dict[tuple[str, str, str], tuple[Utterance, tuple[str, ...]]]
+
+
 def evaluate(evaluation: Evaluation, folder: Path, progress: bool = False) -> Report:
     """Score all systems; what an earlier call with the same folder has scored is kept, unless it has changed since.
 
-    Writes `scores.csv` (one row per source), `operations.csv` (one row per layer), `summary.json` and `RESULTS.md`.
+    Writes `scores.csv` (one row per source), `operations.csv` (one row per layer), `pitch.csv` (one row per reference source),
+    `summary.json`, `RESULTS.md` and its picture `pitch.png`.
 
     Args:
         evaluation: what to score.
@@ -127,14 +142,17 @@ def evaluate(evaluation: Evaluation, folder: Path, progress: bool = False) -> Re
     Raises:
         UserError: a file cannot be read or written, or signals do not fit each other.
     """
-    scores = Journal(folder / "scores.csv", (*UTTERANCE, "source"), (*DETAILS, *METRICS))
+    scores = Journal(folder / "scores.csv", (*UTTERANCE, "source"), (*DETAILS, *METRICS), NEWER)
     counts = Journal(folder / "operations.csv", (*UTTERANCE, *operations.KEY), ("fingerprint", *operations.COUNTS))
-    _score_missing(evaluation, scores, counts, progress)
+    todo = _missing(evaluation, scores)
+    pitches = measure_differences(evaluation.chosen, folder / "pitch.csv", evaluation.processes, progress)
+    _score_missing(evaluation, todo, scores, counts, pitches, progress)
     for journal in (scores, counts):
         journal.finish()
-    report = _report(evaluation, scores, counts)
+    report = _report(evaluation, scores, counts, pitches)
     write_text(folder / "summary.json", report.to_json())
     write_text(folder / "RESULTS.md", report.to_markdown())
+    report.draw(folder / PICTURE)
     return report
 
 
@@ -154,13 +172,19 @@ def _fingerprint(condition: str, system: System, mixture: Mixture) -> str:
     return hashlib.sha256(f"{files} {system.fingerprint(condition, mixture)}".encode()).hexdigest()[:16]
 
 
-def _score_missing(evaluation: Evaluation, scores: Journal, counts: Journal, progress: bool) -> None:
-    """Score what has no complete rows yet, appending rows as they come."""
-    todo = {
+def _missing(evaluation: Evaluation, scores: Journal) -> Todo:
+    """What has no complete rows yet, with the metrics that are missing."""
+    return {
         utterance.key: (utterance, missing)
         for utterance in evaluation.utterances
         if (missing := utterance.missing(scores, evaluation.measured))
     }
+
+
+def _score_missing(
+    evaluation: Evaluation, todo: Todo, scores: Journal, counts: Journal, pitches: PitchDifferences, progress: bool
+) -> None:
+    """Score what there is to do, appending rows as they come."""
     counted = {(name, mixture.id) for name, chosen in evaluation.chosen.items() for mixture in balanced_subset(chosen, COUNTED)}
 
     def jobs() -> Iterator[ScoringJob]:
@@ -173,7 +197,7 @@ def _score_missing(evaluation: Evaluation, scores: Journal, counts: Journal, pro
     with tqdm(total=len(todo), desc="scoring", unit="mixture", disable=None if progress else True, leave=False) as bar:
         for job, results in map_unordered(score, jobs(), evaluation.processes):
             utterance, _ = todo[job.condition, job.system, job.mixture.id]
-            scores.add(_rows(utterance, scores, _without_pesq(job) if results is None else results))
+            scores.add(_rows(utterance, scores, pitches, _without_pesq(job) if results is None else results))
             bar.update()
 
 
@@ -191,7 +215,9 @@ def _without_pesq(job: ScoringJob) -> list[SourceScore]:
     return [replace(result, values=result.values | failed) for result in results]
 
 
-def _rows(utterance: Utterance, scores: Journal, results: Sequence[SourceScore]) -> list[dict[str, object]]:
+def _rows(
+    utterance: Utterance, scores: Journal, pitches: PitchDifferences, results: Sequence[SourceScore]
+) -> list[dict[str, object]]:
     """New rows of a mixture; metrics that were measured before stay."""
     mixture = utterance.mixture
     return [
@@ -203,6 +229,8 @@ def _rows(utterance: Utterance, scores: Journal, results: Sequence[SourceScore])
             "speaker": mixture.speakers[source - 1] if mixture.speakers else "",
             "gender": mixture.genders[source - 1] if mixture.genders else "",
             "group": gender_group(mixture.genders) or "",
+            "pair": gender_pair(mixture.genders) or "",
+            "semitones": pitches[utterance.condition, mixture.id],
             "estimate": result.estimate + 1,
             "seconds": result.seconds,
             **result.values,
@@ -211,11 +239,12 @@ def _rows(utterance: Utterance, scores: Journal, results: Sequence[SourceScore])
     ]
 
 
-def _report(evaluation: Evaluation, scores: Journal, counts: Journal) -> Report:
+def _report(evaluation: Evaluation, scores: Journal, counts: Journal, pitches: PitchDifferences) -> Report:
     """Put the rows of an evaluation together."""
     chosen = [
-        Score(*utterance.key, row["group"] or None, {metric: float(row[metric]) for metric in evaluation.measured})
+        Score(*utterance.key, groups, {metric: float(row[metric]) for metric in evaluation.measured})
         for utterance in evaluation.utterances
+        for groups in (groups_of(utterance.mixture.genders, pitches[utterance.condition, utterance.mixture.id]),)
         for row in utterance.rows(scores)
     ]
     summary = summarise(chosen)
@@ -224,13 +253,27 @@ def _report(evaluation: Evaluation, scores: Journal, counts: Journal) -> Report:
     for other in others:
         for condition, rows in differences(chosen, other, first).items():
             compared.setdefault(condition, {}).update(rows)
-    subsets = [
-        f"{name}: a SUBSET of {len(evaluation.chosen[name])} of {len(mixtures)} mixtures, evenly spread over the set"
-        for name, mixtures in evaluation.conditions.items()
-        if len(evaluation.chosen[name]) < len(mixtures)
-    ]
-    notes = (*subsets, *failures(summary))
-    return Report(summary, compared, _operations(evaluation, scores, counts), notes, evaluation.measured)
+    return Report(
+        summary,
+        compared,
+        swap_costs(chosen),
+        count_mixtures(chosen),
+        _operations(evaluation, scores, counts),
+        (*_set_notes(evaluation, pitches), *failures(summary)),
+        evaluation.measured,
+    )
+
+
+def _set_notes(evaluation: Evaluation, pitches: PitchDifferences) -> Iterator[str]:
+    """What the reader should know of each set of mixtures."""
+    for name, chosen in evaluation.chosen.items():
+        total, count = len(evaluation.conditions[name]), len(chosen)
+        if count < total:
+            yield f"{name}: a SUBSET of {count} of {total} mixtures, evenly spread over the set"
+        if unknown := sum(gender_group(mixture.genders) is None for mixture in chosen):
+            yield f"{name}: {unknown} of {count} mixtures have talkers of unknown gender and are in no column of genders"
+        if unknown := sum(math.isnan(pitches[name, mixture.id]) for mixture in chosen):
+            yield f"{name}: {unknown} of {count} mixtures have a source without measurable pitch and are in no band of pitch"
 
 
 def _operations(evaluation: Evaluation, scores: Journal, counts: Journal) -> dict[str, dict[str, dict[str, Any]]]:

@@ -22,13 +22,14 @@ class Journal:
         path: CSV file; its rows are read if it exists.
         key: the first columns.
         values: the other columns.
+        newer: those of them that files of former versions lack; they are read as empty.
 
     Raises:
         UserError: the file cannot be read or written, or has other columns.
     """
 
-    def __init__(self, path: Path, key: Sequence[str], values: Sequence[str]) -> None:
-        self.path, self.key, self.columns = path, tuple(key), (*key, *values)
+    def __init__(self, path: Path, key: Sequence[str], values: Sequence[str], newer: Sequence[str] = ()) -> None:
+        self.path, self.key, self.columns, self.newer = path, tuple(key), (*key, *values), frozenset(newer)
         self.rows: dict[Key, Row] = {}
         if path.exists():
             self._read()
@@ -66,9 +67,11 @@ class Journal:
             raise UserError(f"cannot read {self.path}: {error}") from error
         complete = text[: text.rfind("\n") + 1]  # the last row may have been cut off by a crash
         reader = csv.DictReader(io.StringIO(complete))
-        if tuple(reader.fieldnames or self.columns) != self.columns:
+        names = tuple(reader.fieldnames or self.columns)
+        if names != tuple(name for name in self.columns if name in names or name not in self.newer):
             raise UserError(f"{self.path} is not a table of this command: take another --out or remove it")
-        self.rows = {self._key(row): row for row in reader}
+        empty = dict.fromkeys(self.columns, "")
+        self.rows = {self._key(row): empty | row for row in reader}
 
     def _writer(self, file: TextIO) -> "csv.DictWriter[str]":
         return csv.DictWriter(file, self.columns, lineterminator="\n")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from separator.audio.files import Samples, open_audio
 from separator.corpora.mixtures import Mixture
 from separator.errors import UserError
+from separator.metrics.oracle import BLOCK, oracle_si_sdr
 from separator.metrics.pesq import SAMPLE_RATES, pesq
 from separator.metrics.sdr import sdr
 from separator.metrics.sisdr import permutation_invariant_si_sdr, si_sdr
@@ -24,7 +25,7 @@ class ScoringJob:
     system: str
     mixture: Mixture
     estimates: NDArray[np.float32] | tuple[Path, ...] | None  # (n_src, T), files, or None: the mixture in each one's place
-    metrics: tuple[str, ...]  # beside SI-SDR and SI-SDRi, which every job measures
+    metrics: tuple[str, ...]  # beside SI-SDR, SI-SDRi and the oracle's, which every job measures
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ def score(job: ScoringJob) -> list[SourceScore]:
         )
     improved, permutation = (batch[0] for batch in permutation_invariant_si_sdr(estimates[None], sources[None]))
     estimates = estimates[permutation]
-    columns = {"si-sdr": improved, "si-sdri": improved - si_sdr(mixture, sources)}
+    before = si_sdr(mixture, sources)
+    oracle = oracle_si_sdr(estimates, sources, mixture, round(BLOCK * rate))
+    columns = {"si-sdr": improved, "si-sdri": improved - before, "oracle-si-sdri": oracle - before}
     measures: dict[str, Any] = {
         "sdr": lambda: sdr(estimates, sources),
         "stoi": lambda: stoi(estimates, sources, rate),

@@ -1,7 +1,6 @@
 """What can be scored: models, estimate files on disk, and the unprocessed mixture."""
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from separator.corpora.mixtures import Mixture
 from separator.errors import UserError
+from separator.tasks.fingerprints import files_fingerprint
 from separator.tasks.operations import activity_rows
 from separator.tasks.scoring import read_signal
 
@@ -137,12 +137,3 @@ class ModelSystem:
         with torch.no_grad():
             estimates: NDArray[np.float32] = self.model.network(wave)[0].float().cpu().numpy()
         return estimates
-
-
-def files_fingerprint(paths: Iterable[Path]) -> str:
-    """SHA-256 of names, sizes and modification times."""
-    digest = hashlib.sha256()
-    for path in paths:
-        status = path.stat()
-        digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()

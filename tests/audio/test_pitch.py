@@ -10,13 +10,7 @@ import pytest
 from separator.audio.pitch import mean_pitch, semitones
 from separator.corpora.synthetic import draw_sentences, draw_voices, say
 from separator.errors import UserError
-
-
-def buzz(frequency, rate=8000, seconds=1.0):
-    """Sum of all harmonics below half the rate, as a band-limited train of pulses; `frequency` may vary, shape (T,)."""
-    frequency = np.broadcast_to(frequency, round(seconds * rate))
-    phase = 2 * np.pi * np.cumsum(frequency) / rate
-    return sum(np.cos(k * phase) for k in range(1, int(rate / 2 / frequency.max()))) / 20
+from tests.metrics.signals import buzz
 
 
 @pytest.mark.parametrize("rate", [8000, 16000])

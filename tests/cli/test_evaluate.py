@@ -22,6 +22,8 @@ def test_models_and_files_are_scored(tmp_path, capsys):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "RESULTS.md",
         "operations.csv",
+        "pitch.csv",
+        "pitch.png",
         "scores.csv",
         "summary.json",
     ]

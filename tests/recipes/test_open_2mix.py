@@ -1,5 +1,7 @@
 """The recipe for open corpora, on one that is made up."""
 
+import pytest
+
 from separator.corpora.kaldi import read_corpus
 from separator.corpora.lists import make_list, read_list
 from separator.corpora.mixtures import corpus_sources, read_mixtures
@@ -17,6 +19,44 @@ def test_draws_seeded_lists_and_makes_their_mixtures(synthetic_corpus, tmp_path)
         assert [m.id for m in read_mixtures(tmp_path / "wav8k" / "min" / name)] == [entry.id for entry in drawn.entries]
 
 
+def test_further_conditions_are_drawn_with_a_seed_of_their_own(synthetic_corpus, tmp_path):
+    options = ("--corpus", synthetic_corpus, "--dev-mixtures", 2, "--test-mixtures", 2, "--stop-stage", 1, "--jobs", 1)
+    others = f"loud={synthetic_corpus}/test\n  far={synthetic_corpus}/train"
+    places = ("--data", tmp_path, "--exp", tmp_path)
+    status, error = run("open-2mix", *options, *places, "--other", others, "--other-mixtures", 3)
+    assert status == 0, error
+    for name, folder in (("loud", "test"), ("far", "train")):
+        sources = corpus_sources(read_corpus(synthetic_corpus / folder))
+        drawn = make_list({path: source.speaker for path, source in sources.items()}, 3, seed=3)
+        assert read_list(tmp_path / "lists" / f"other-{name}.txt") == drawn
+        made = read_mixtures(tmp_path / "wav8k" / "min" / f"other-{name}")
+        assert [mixture.id for mixture in made] == [entry.id for entry in drawn.entries]
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ("{corpus}/test", "--other takes NAME=DIR, not '{corpus}/test'"),
+        ("x={corpus}/test =there", "--other takes NAME=DIR, not '=there'"),
+        ("x=", "--other takes NAME=DIR, not 'x='"),
+        ("*=there", "--other takes NAME=DIR, not '*=there'"),
+        ("a/b={corpus}/test", "unlike 'a/b'"),
+        ("open={corpus}/test", "the name open is taken"),
+        ("closed={corpus}/test", "the name closed is taken"),
+        ("x={corpus}/test x={corpus}/dev", "the name x is taken"),
+        ("x={corpus}", "{corpus} is not a Kaldi data folder"),
+    ],
+)
+def test_further_conditions_that_cannot_be(synthetic_corpus, tmp_path, other, message):
+    places = ("--data", tmp_path / "d", "--exp", tmp_path / "e")
+    other, message = (text.format(corpus=synthetic_corpus) for text in (other, message))
+    status, error = run("open-2mix", "--corpus", synthetic_corpus, *places, "--other", other)
+    assert status == 1
+    assert error.startswith("run.sh: error: --other") and message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "d").exists()
+
+
 def test_runs_from_the_corpus_to_the_examples(synthetic_corpus, tmp_path):
     conversion = "--conversion.max_epochs 1 --conversion.calibration_batches 2 --threads 1"
     status, error = run(
@@ -24,14 +64,17 @@ def test_runs_from_the_corpus_to_the_examples(synthetic_corpus, tmp_path):
         *("--corpus", synthetic_corpus, "--dev-mixtures", 4, "--test-mixtures", 4, "--jobs", 1),
         *("--convert-configs", RECIPES / "open-2mix" / "conf" / "ptl-4.yaml", "--data", tmp_path, "--exp", tmp_path / "exp"),
         *("--train-options", f"{SMALL} {SHORT} {MACHINE}", "--convert-options", f"{SHORT} {conversion}"),
-        *("--tune-options", f"{SHORT} {MACHINE}"),
+        *("--tune-options", f"{SHORT} {MACHINE}", "--other", f"far={synthetic_corpus}/dev", "--other-mixtures", 3),
     )
     assert status == 0, error
     out = tmp_path / "exp" / "small"
     expected = ("ann/ann.safetensors", "ptl-4/snn.safetensors", "ptl-4-tuned/snn.safetensors", "examples/index.html")
     assert [name for name in expected if not (out / name).is_file()] == []
     table = (out / "RESULTS.md").read_text()
-    assert all(f"| Open | {system} |" in table for system in ("mixture", "ann", "ptl-4", "ptl-4-tuned"))
+    rows = [f"| {condition} | {system} |" for condition in ("Open", "Far") for system in ("mixture", "ann", "ptl-4-tuned")]
+    assert [row for row in rows if row not in table] == []
+    assert "| Far | (mixtures) |" in table and "(pitch.png)" in table
+    assert (out / "pitch.png").read_bytes() == (out / "results" / "pitch.png").read_bytes()
 
 
 def test_needs_a_corpus(tmp_path):

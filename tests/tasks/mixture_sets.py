@@ -9,7 +9,7 @@ import torch
 from separator.corpora.mixtures import INDEX, read_mixtures
 from separator.models import ModelCard, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
-from tests.metrics.signals import speechlike
+from tests.metrics.signals import buzz, speechlike
 from tests.snn.nets import converted, randomised
 
 RATE = 8000
@@ -21,11 +21,16 @@ def write_signal(path, samples, rate=RATE):
     soundfile.write(path, samples, rate, subtype="FLOAT")
 
 
-def make_set(folder, genders=("mf", "mm", "ff"), seconds=1.5, rate=RATE):
-    """A set with one mixture for each pair of genders: ids mix0, mix1, ..."""
+def make_set(folder, genders=("mf", "mm", "ff"), seconds=1.5, rate=RATE, pitches=None):
+    """A set with one mixture for each pair of genders: ids mix0, mix1, ...
+
+    Sources are noise without pitch, or buzzes where `pitches` has a pair of frequencies for each mixture.
+    """
     rows = []
     for i, pair in enumerate(genders):
         sources = [speechlike(10 * i + j, seconds, rate) for j in range(2)]
+        if pitches:
+            sources = [buzz(frequency, rate, seconds) for frequency in pitches[i]]
         row = {"id": f"mix{i}", "mixture": f"mix/mix{i}.wav"}
         write_signal(folder / "mix" / f"mix{i}.wav", sum(sources), rate)
         for j, (source, gender) in enumerate(zip(sources, pair, strict=True), 1):

@@ -9,12 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from separator.corpora.mixtures import Mixture
+from separator.corpora.mixtures import Mixture, read_mixtures
 from separator.errors import UserError
 from separator.metrics.sisdr import si_sdr
 from separator.models import load_model
 from separator.snn.activity import record_activity
-from separator.tasks import evaluation
+from separator.tasks import evaluation, pitches
 from separator.tasks.evaluation import Evaluation, balanced_subset, evaluate
 from separator.tasks.systems import EstimateFiles, ModelSystem
 from tests.tasks.mixture_sets import make_set, read, save_tiny_models, write_estimates, write_signal
@@ -71,7 +71,7 @@ def test_every_source_has_its_row(jobs, mixtures, estimates, tmp_path):
     cells = report.summary["open"]["mine"]
     assert cells["overall"]["si-sdr"].mean == pytest.approx(np.mean(values), abs=1e-3)
     assert cells["same"]["si-sdr"].mean == pytest.approx(np.mean(values[2:]), abs=1e-3)
-    assert report.notes == ()
+    assert report.notes == ("open: 3 of 3 mixtures have a source without measurable pitch and are in no band of pitch",)
     assert (tmp_path / "out" / "RESULTS.md").read_text() == report.to_markdown()
     assert (
         json.loads((tmp_path / "out" / "summary.json").read_text())["summary"]["open"]["mixture"]["diff"]["pesq"]["count"] == 2
@@ -180,9 +180,104 @@ def test_mistakes_are_told_before_any_work(mixtures, tmp_path):
 
 def test_a_missing_library_is_named(mixtures, monkeypatch):
     monkeypatch.setitem(evaluation.LIBRARIES, "pesq", "no_such_module")
-    assert Evaluation({"open": mixtures}, [], ["stoi"]).measured == ("si-sdr", "si-sdri", "stoi")
+    assert Evaluation({"open": mixtures}, [], ["stoi"]).measured == ("si-sdr", "si-sdri", "oracle-si-sdri", "stoi")
     with pytest.raises(UserError, match="pesq needs the Python package no_such_module"):
         Evaluation({"open": mixtures}, [])
+
+
+@pytest.mark.parametrize("module", ["parselmouth", "matplotlib"])
+def test_a_library_that_the_report_lacks_is_named_before_any_work(mixtures, monkeypatch, module):
+    monkeypatch.setattr(evaluation, "find_spec", lambda name: None if name == module else True)
+    package = evaluation.REPORT_LIBRARIES[module]
+    with pytest.raises(UserError, match=f"the report needs the Python package {package}: pip install"):
+        Evaluation({"open": mixtures}, [], ["si-sdr"])
+
+
+PITCHES = ((100, 200), (100, 115), (220, 236))  # 12, 2.4 and 1.2 semitones
+
+
+@pytest.fixture
+def voiced(tmp_path):
+    return make_set(tmp_path / "voiced", pitches=PITCHES)
+
+
+@pytest.fixture
+def swapping(tmp_path, voiced):
+    """Estimates that change places after two thirds of each mixture."""
+    rng = np.random.default_rng(0)
+    for mixture in voiced:
+        sources = np.stack([read(path) for path in mixture.sources])
+        estimates = np.concatenate([sources[:, :8000], sources[::-1, 8000:]], 1)
+        for number, samples in enumerate(estimates + 1e-3 * rng.standard_normal(estimates.shape), 1):
+            write_signal(tmp_path / "swapping" / f"{mixture.id}_s{number}.wav", samples)
+    return EstimateFiles("swapping", tmp_path / "swapping")
+
+
+def test_genders_pitches_and_swaps_are_told_apart(jobs, voiced, swapping, tmp_path):
+    report = evaluate(Evaluation({"open": voiced}, [swapping], ["si-sdr"]), tmp_path / "out")
+    assert report.notes == ()
+    groups = {"mix0": ("diff", "f-m", 12.0), "mix1": ("same", "m-m", 2.42), "mix2": ("same", "f-f", 1.216)}
+    table = [row for row in rows(tmp_path / "out") if row["system"] == "swapping"]
+    for row in table:
+        group, pair, semitones = groups[row["mixture"]]
+        assert (row["group"], row["pair"]) == (group, pair)
+        assert float(row["semitones"]) == pytest.approx(semitones, abs=0.03)
+    cells, swaps = report.summary["open"]["swapping"], report.swaps["open"]["swapping"]
+    for names, mixture in ((("f-m", "pitch over 8"), "mix0"), (("m-m", "pitch 2-4"), "mix1"), (("f-f", "pitch 0-2"), "mix2")):
+        plain, oracle = (
+            np.mean([float(row[metric]) for row in table if row["mixture"] == mixture])
+            for metric in ("si-sdri", "oracle-si-sdri")
+        )
+        for name in names:
+            assert cells[name]["si-sdri"].mean == pytest.approx(plain, abs=1e-4)
+            assert cells[name]["oracle-si-sdri"].mean == pytest.approx(oracle, abs=1e-4)
+            assert swaps[name]["swaps"].mean == pytest.approx(oracle - plain, abs=1e-4)
+            assert swaps[name]["swaps"].mean > 3
+    saved = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert saved["mixtures"]["open"] == report.mixtures["open"]
+    assert report.mixtures["open"]["pitch 0-2"] == report.mixtures["open"]["f-f"] == 1
+    assert saved["swaps"]["open"]["swapping"]["overall"]["swaps"]["count"] == 6
+    text = report.to_markdown()
+    assert "| Condition | System | f-f | f-m | m-m | pitch 0-2 | pitch 2-4 | pitch over 8 | Overall |" in text
+    assert "| Open | (mixtures) | 1 | 1 | 1 | 1 | 1 | 1 | 3 |" in text
+    part = text[text.index("## Where separation fails") :]
+    assert "| Open | swapping |" in part
+    assert "| Open | mixture |" not in part
+    assert (tmp_path / "out" / "pitch.png").is_file() and "(pitch.png)" in part
+
+
+def test_pitch_is_measured_once(jobs, voiced, swapping, tmp_path, monkeypatch):
+    first = evaluate(Evaluation({"open": voiced}, [], ["si-sdr"]), tmp_path / "out")
+    assert [float(row["pitch"]) for row in rows(tmp_path / "out", "pitch.csv")] == pytest.approx(
+        [frequency for pair in PITCHES for frequency in pair], rel=0.002
+    )
+    monkeypatch.setattr(pitches, "mean_pitch", None)  # would fail if it were called
+    again = evaluate(Evaluation({"open": voiced}, [swapping], ["si-sdr"]), tmp_path / "out")
+    assert again.summary["open"]["mixture"] == first.summary["open"]["mixture"]
+
+
+def test_sets_without_genders_have_no_columns_of_genders(jobs, voiced, tmp_path):
+    (tmp_path / "voiced" / "mixtures.tsv").unlink()
+    report = evaluate(Evaluation({"open": read_mixtures(tmp_path / "voiced")}, [], ["si-sdr"]), tmp_path / "out")
+    assert report.notes == ("open: 3 of 3 mixtures have talkers of unknown gender and are in no column of genders",)
+    assert {(row["group"], row["pair"]) for row in rows(tmp_path / "out")} == {("", "")}
+    assert "| Condition | System | pitch 0-2 | pitch 2-4 | pitch over 8 | Overall |" in report.to_markdown()
+
+
+def test_scores_of_former_versions_are_gone_on_with(jobs, mixtures, estimates, tmp_path):
+    plan = Evaluation({"open": mixtures}, [estimates], ["stoi"])
+    expected = evaluate(plan, tmp_path / "out")
+    path = tmp_path / "out" / "scores.csv"
+    table = rows(tmp_path / "out")
+    with path.open("w", newline="") as file:
+        former = [name for name in table[0] if name not in ("pair", "semitones", "oracle-si-sdri")]
+        writer = csv.DictWriter(file, former, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(table)
+    jobs.clear()
+    assert evaluate(plan, tmp_path / "out").to_json() == expected.to_json()
+    assert {job.metrics for job in jobs} == {("oracle-si-sdri",)}  # what is there is kept
+    assert rows(tmp_path / "out") == table
 
 
 GENDERS = st.lists(st.sampled_from([("m", "m"), ("m", "f"), ("f", "m"), ("f", "f"), None]), min_size=1, max_size=60)

@@ -45,6 +45,20 @@ def test_another_table_is_refused_and_kept(path):
     assert path.read_text() == "name,other\n1,2\n"
 
 
+def test_a_former_table_is_gone_on_with(path):
+    path.parent.mkdir()
+    path.write_text("name,part,note\na,1,x\n")
+    newer = Journal(path, ["name", "part"], ["value", "note"], newer=["value"])
+    assert newer.rows == {("a", "1"): {"name": "a", "part": "1", "value": "", "note": "x"}}
+    newer.add([{"name": "b", "part": 1, "value": 2.5, "note": "y"}])
+    newer.finish()
+    assert path.read_text() == "name,part,value,note\na,1,,x\nb,1,2.5,y\n"
+    for wrong in ("name,part,value\na,1,2\n", "name,note,part\na,x,1\n", "name,part,note,other\na,1,x,y\n"):
+        path.write_text(wrong)
+        with pytest.raises(UserError, match="take another --out"):
+            Journal(path, ["name", "part"], ["value", "note"], newer=["value"])
+
+
 def test_a_file_that_is_no_text_is_refused(path):
     path.parent.mkdir()
     path.write_bytes(b"\xff\xfe\x00")

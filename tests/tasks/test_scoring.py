@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from separator.errors import UserError
+from separator.metrics.oracle import oracle_si_sdr
 from separator.metrics.pesq import pesq
 from separator.metrics.sisdr import si_sdr
 from separator.tasks.scoring import ScoringJob, score
@@ -37,7 +38,18 @@ def test_estimates_are_assigned_and_measured(mixture):
 def test_the_unprocessed_mixture_improves_nothing(mixture):
     for result in score(ScoringJob("open", "mixture", mixture, None, ("stoi",))):
         assert result.values["si-sdri"] == pytest.approx(0, abs=1e-9)
-        assert set(result.values) == {"si-sdr", "si-sdri", "stoi"}
+        assert result.values["oracle-si-sdri"] == pytest.approx(0, abs=1e-9)
+        assert set(result.values) == {"si-sdr", "si-sdri", "oracle-si-sdri", "stoi"}
+
+
+def test_the_oracle_undoes_swaps_of_125_ms(mixture):
+    sources = np.stack([read(path) for path in mixture.sources])
+    swapped = sources + 1e-3 * np.random.default_rng(0).standard_normal(sources.shape)
+    swapped[:, 3000:5000] = swapped[::-1, 3000:5000]
+    results = score(ScoringJob("open", "x", mixture, swapped.astype(np.float32), ()))
+    expected = oracle_si_sdr(swapped, sources, sources.sum(0), RATE // 8) - si_sdr(sources.sum(0), sources)
+    assert [result.values["oracle-si-sdri"] for result in results] == pytest.approx(list(expected), abs=1e-3)
+    assert all(result.values["oracle-si-sdri"] > result.values["si-sdri"] + 5 for result in results)
 
 
 def test_files_are_read(mixture):
