@@ -1,14 +1,14 @@
-"""Chains of layers that the identity joins: with one threshold a channel for all of them, a spike passes one for one."""
+"""Chains of layers that the identity joins: with one threshold a channel for all of them, a spike passes one for one.
+
+The first layer's threshold is rounded to its neurons' steps, and the next one's threshold is what a spike of the first stands
+for, rounded to the next one's steps, as is the weight of the identity: the two are the same integer.
+"""
 
 from collections.abc import Iterator, Sequence
 
-import torch
 from torch import Tensor, nn
 
-from separator.snn.grid import power_above
 from separator.snn.stage import Stage
-
-THRESHOLD_BITS = 7  # of a shared threshold: whatever power of two the neurons of a layer count in, it is a whole number of them
 
 
 def is_joined(stage: nn.Module) -> bool:
@@ -32,9 +32,3 @@ def activations_of(chain: Sequence[Stage], x: Tensor) -> Iterator[Tensor]:
     for stage in chain:
         x = stage(x)
         yield x
-
-
-def in_few_bits(threshold: Tensor) -> Tensor:
-    """Nearest numbers of THRESHOLD_BITS bits, with the gradient of the identity. Shape: any."""
-    step = (power_above(threshold.detach()) * 2.0**-THRESHOLD_BITS).to(threshold.dtype)
-    return threshold + (torch.round(threshold / step) * step - threshold).detach()

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from separator.atomic import atomic_path, write_text
 from separator.errors import UserError
 from separator.snn.activity import ActivityPenalty
-from separator.snn.chains import activations_of, chain_from, in_few_bits, is_joined
+from separator.snn.chains import activations_of, chain_from, is_joined
 from separator.snn.distribution import Distribution, distributions
 from separator.snn.fan_in import kept_weights, limit_fan_in
 from separator.snn.report import Noted, StageReport, agreement
@@ -232,7 +232,7 @@ class ProgressiveTandemLearning:
             learn,
             self.settings.mask_gradient,
             self.settings.statistics == "all",
-            self.settings.share_thresholds,
+            inherits=inherited,
         )
         self.stack.stages[index] = tandem
         return tandem
@@ -341,7 +341,7 @@ class ProgressiveTandemLearning:
             bound = least_squares_bound(activations, settings.window, settings.start, settings.channelwise)
         else:
             bound = activation_bound(activations, settings.percentile, settings.channelwise)
-        return in_few_bits(bound / settings.window) if settings.share_thresholds else bound / settings.window
+        return bound / settings.window
 
     @torch.no_grad()
     def _signals(self, index: int) -> Iterator[Signal]:

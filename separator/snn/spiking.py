@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from separator.errors import DivergedError, UserError
 from separator.snn.affine import AffineMap
-from separator.snn.chains import in_few_bits
 from separator.snn.event_driven import EventDriven, event_driven
 from separator.snn.execution import chosen_execution
 from separator.snn.fold import Statistics, folded, folded_shortcut
@@ -317,11 +316,10 @@ class SpikingStage(nn.Module):
         """Activation that a spike stands for, the threshold. Shape: (C_out,), float32."""
         return self.threshold * self.step
 
-    def joined_to(self, unit: Tensor | None) -> bool:
-        """Whether a spike of the stage before, which stands for `unit`, adds the very threshold of the neuron at its place."""
-        if unit is None or self.role != "fire" or not self.maps[-1].is_identity:
-            return False
-        return torch.equal(unit, self.unit) and torch.equal(in_few_bits(unit), unit)
+    @property
+    def passes_spikes(self) -> bool:
+        """Whether a spike adds the very threshold of the neuron at its place, so that by itself it is handed on."""
+        return self.role == "fire" and self.shortcut is not None and torch.equal(self.shortcut.view(-1), self.threshold)
 
     def analog_numbers(self) -> tuple[Tensor, Tensor]:
         """Weight and bias in units of activation."""

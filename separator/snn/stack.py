@@ -277,12 +277,13 @@ class Stack(nn.Module):
         for i, stage in enumerate(spiking):
             if i >= first:
                 # A chain with one threshold a channel goes on having one, which learns if all of the chain does.
-                before = self.stages[i - 1] if stage.joined_to(unit) else None
+                before = self.stages[i - 1] if stage.passes_spikes else None
                 learn = learn_thresholds and stage.role != "readout" and not isinstance(before, SpikingStage)
-                tandem = TandemStage(stage.analog(unit), stage.role, stage.unit, dynamics, learn, mask_gradient)
+                tandem = TandemStage(
+                    stage.analog(unit), stage.role, stage.unit, dynamics, learn, mask_gradient, inherits=before is not None
+                )
                 if isinstance(before, TandemStage):
                     tandem.gain = before.gain
-                    tandem.few_bits = before.few_bits = True
                 self.stages[i] = tandem
             unit = stage.unit
         return dynamics

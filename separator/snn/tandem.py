@@ -5,7 +5,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from separator.snn.chains import in_few_bits
 from separator.snn.fold import Statistics
 from separator.snn.quantised import straight_through
 from separator.snn.spikes import Spikes
@@ -38,7 +37,7 @@ class TandemStage(nn.Module):
         learn_threshold: whether it does.
         mask_gradient: whether neurons that fire at every step pass none.
         batch_statistics: normalise with the statistics of the batch in training mode.
-        few_bits: whether thresholds keep to numbers that stages of a chain can have in common, see `separator.snn.chains`.
+        inherits: whether the spiking stage has the threshold of the one before, see `separator.snn.chains`.
     """
 
     base_threshold: Tensor
@@ -52,10 +51,10 @@ class TandemStage(nn.Module):
         learn_threshold: bool = False,
         mask_gradient: bool = False,
         batch_statistics: bool = False,
-        few_bits: bool = False,
+        inherits: bool = False,
     ) -> None:
         super().__init__()
-        self.stage, self.role, self.dynamics, self.few_bits = stage, role, dynamics, few_bits
+        self.stage, self.role, self.dynamics, self.inherits = stage, role, dynamics, inherits
         self.masked, self.batch_statistics = mask_gradient or learn_threshold, batch_statistics
         self.register_buffer("base_threshold", threshold)
         # Logarithmic, so that a step of learning is relative and a threshold stays positive.
@@ -64,8 +63,7 @@ class TandemStage(nn.Module):
     @property
     def threshold(self) -> Tensor:
         """Threshold as it is now, (1,) or (C_out,)."""
-        threshold = self.base_threshold * self.gain.exp()
-        return in_few_bits(threshold) if self.few_bits else threshold
+        return self.base_threshold * self.gain.exp()
 
     def train(self, mode: bool = True) -> "TandemStage":
         """Training mode, but for layers without neurons, such as dropout, and batch norm that keeps its statistics."""
@@ -82,7 +80,8 @@ class TandemStage(nn.Module):
         Batch norm, its own and that of its shortcut, is folded in with the running statistics, or with those given.
         """
         unit = torch.ones_like(self.base_threshold[:1]) if unit is None else unit
-        return SpikingStage.convert(self.stage, self.role, unit, self.threshold, self.dynamics, *statistics)
+        threshold = unit if self.inherits else self.threshold
+        return SpikingStage.convert(self.stage, self.role, unit, threshold, self.dynamics, *statistics)
 
     def _batch_statistics(self, x: Tensor, sums: Tensor) -> tuple[Statistics, ...]:
         """Statistics that batch norm takes of a batch, and that of a shortcut of its own."""

@@ -1,0 +1,112 @@
+"""Thresholds that stages of a chain have in common: the identity passes spikes one for one."""
+
+import pytest
+import torch
+from torch import nn
+
+from separator.snn.chains import chain_from
+from separator.snn.progressive import ProgressiveTandemLearning
+from separator.snn.settings import ConversionSettings
+from separator.snn.spiking import SpikingStage
+from separator.snn.stack import outcomes
+from separator.snn.tandem import TandemStage
+from tests.snn.nets import conv2d_stack, skipping_conv1d_stack, skipping_conv2d_stack
+
+SETTINGS = ConversionSettings(
+    window=4, start=0.5, schedule="layer-by-layer", channelwise=True, share_thresholds=True, weight_bits=8, max_epochs=0
+)
+
+
+def batches(seed, count=4):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(8, 3, 11, generator=generator) for _ in range(count)]
+
+
+TRAIN = batches(1)
+
+
+def loss(network, x):
+    return (network(x) - 1).square().mean()
+
+
+def converted(settings=SETTINGS, **changes):
+    network = nn.Sequential(skipping_conv1d_stack(0))
+    settings = ConversionSettings(**{**settings.__dict__, **changes})
+    engine = ProgressiveTandemLearning(
+        network, network[0], [], loss, lambda stage: TRAIN, batches(2), settings, log=lambda line: None
+    )
+    engine.run()
+    return network[0]
+
+
+def test_chains_end_where_a_stage_does_not_add_its_input():
+    stages = list(skipping_conv1d_stack().stages)
+    assert chain_from(stages, 0) == stages[:3]  # a readout has no threshold
+    mixed = list(skipping_conv2d_stack().stages)  # the third one's shortcut has weights of its own
+    assert chain_from(mixed, 0) == mixed[:2]
+    assert chain_from(mixed, 2) == mixed[2:3]
+    plain = list(conv2d_stack().stages)
+    assert chain_from(plain, 1) == plain[1:2]
+
+
+@pytest.mark.parametrize("bits", [None, 8, 4])
+def test_an_incoming_spike_adds_the_threshold_of_the_neuron_at_its_place(bits):
+    first, *others, last = converted(weight_bits=bits).spiking_stages()
+    for stage in others:
+        assert (stage.unit - first.unit).abs().le(stage.step).all()
+        assert torch.equal(stage.shortcut[:, 0], stage.threshold)
+    assert (last.shortcut[:, 0] * last.step - others[-1].unit).abs().le(last.step / 2).all()
+
+
+def test_without_other_input_the_chain_hands_spikes_on_as_they_are():
+    stack = converted()
+    for stage in stack.spiking_stages()[1:-1]:
+        stage.weight.zero_()
+        stage.bias.zero_()
+    trains = outcomes(stack, torch.randn(5, 3, 11))[:-1]
+    assert trains[0].any()
+    assert all(torch.equal(train, trains[0]) for train in trains[1:])
+
+
+def test_the_bound_is_that_of_all_activations_of_the_chain():
+    stack = skipping_conv1d_stack(0)
+    seen = []
+    with torch.no_grad():
+        for x in TRAIN:
+            for stage in stack.stages[:-1]:
+                x = stage(x)
+                seen.append(x.transpose(0, 1).flatten(1))
+    largest = torch.cat(seen, 1).amax(1)
+    unit = converted(percentile=100.0).spiking_stages()[0].unit
+    torch.testing.assert_close(unit * 4, largest, rtol=2**-7, atol=0)
+
+
+def test_free_thresholds_differ():
+    first, second, *_ = converted(share_thresholds=False).spiking_stages()
+    assert not torch.equal(first.unit, second.unit)
+
+
+def test_a_chain_that_learns_keeps_one_threshold():
+    stack = converted()
+    before = stack.spiking_stages()[0].unit.clone()
+    expected = stack(TRAIN[0])
+    stack.unfreeze(learn_thresholds=True)
+    stages = list(stack.stages)
+    assert all(isinstance(stage, TandemStage) for stage in stages)
+    assert torch.equal(stack(TRAIN[0]), expected)
+    optimiser = torch.optim.Adam(stack.parameters(), 0.05)
+    for x in TRAIN:
+        optimiser.zero_grad()
+        loss(stack, x).backward()
+        optimiser.step()
+    stack.freeze()
+    first, *others, _ = stack.spiking_stages()
+    assert not torch.equal(first.unit, before)
+    assert all(stage.passes_spikes and (stage.unit - first.unit).abs().le(stage.step).all() for stage in others)
+
+
+def test_a_chain_whose_head_is_frozen_keeps_its_threshold():
+    stack = converted(passes=2, max_epochs=1, learn_thresholds=True, lr=0.05)
+    first, *others, _ = stack.spiking_stages()
+    assert all(isinstance(stage, SpikingStage) and stage.passes_spikes for stage in others)
+    assert all((stage.unit - first.unit).abs().le(stage.step).all() for stage in others)
