@@ -271,9 +271,9 @@ def _set_notes(evaluation: Evaluation, pitches: PitchDifferences) -> Iterator[st
         if count < total:
             yield f"{name}: a SUBSET of {count} of {total} mixtures, evenly spread over the set"
         if unknown := sum(gender_group(mixture.genders) is None for mixture in chosen):
-            yield f"{name}: {unknown} of {count} mixtures have talkers of unknown gender and are in no column of genders"
+            yield f"{name}: {unknown} of {count} mixtures are in no column of genders, as those of their talkers are unknown"
         if unknown := sum(math.isnan(pitches[name, mixture.id]) for mixture in chosen):
-            yield f"{name}: {unknown} of {count} mixtures have a source without measurable pitch and are in no band of pitch"
+            yield f"{name}: {unknown} of {count} mixtures are in no band of pitch, as a source has none that can be measured"
 
 
 def _operations(evaluation: Evaluation, scores: Journal, counts: Journal) -> dict[str, dict[str, dict[str, Any]]]:

@@ -56,6 +56,7 @@ def pitch_figure(summary: Summary, counts: Counts) -> "Figure":
                 color=f"C{number % 10}",
                 label=system,
             )
+    figure.supxlabel("difference of mean pitch in semitones (number of mixtures)", fontsize="medium")
     panels[0].set_ylabel("SI-SDRi (dB), mean and 95 % interval")
     panels[0].legend(fontsize="small")
     return figure
@@ -63,7 +64,7 @@ def pitch_figure(summary: Summary, counts: Counts) -> "Figure":
 
 def _label(axes: "Axes", condition: str, mixtures: dict[str, int]) -> None:
     names = [f"{band.removeprefix('pitch ')}\n({mixtures.get(band, 0)})" for band in BANDS]
-    axes.set(title=condition, xlabel="difference of mean pitch (semitones; number of mixtures)", xlim=(-0.5, len(BANDS) - 0.5))
+    axes.set(title=condition, xlim=(-0.5, len(BANDS) - 0.5))
     axes.set_xticks(range(len(BANDS)), names)
     axes.grid(alpha=0.3)
     axes.axhline(0, color="black", linewidth=0.8)

@@ -58,7 +58,7 @@ def test_bars_are_the_95_percent_intervals(panels):
 def test_ticks_tell_bands_and_numbers_of_mixtures(panels):
     labels = [label.get_text() for label in panels[0].get_xticklabels()]
     assert labels == ["0-2\n(2)", "2-4\n(0)", "4-8\n(1)", "over 8\n(1)"]
-    assert "semitones" in panels[0].get_xlabel() and "SI-SDRi (dB)" in panels[0].get_ylabel()
+    assert "semitones (number of mixtures)" in panels[0].figure.get_supxlabel() and "SI-SDRi (dB)" in panels[0].get_ylabel()
 
 
 def test_a_condition_without_pitches_says_so(panels):
