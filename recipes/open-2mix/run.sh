@@ -3,6 +3,7 @@
 #
 #   recipes/open-2mix/run.sh --corpus DIR
 #   recipes/open-2mix/run.sh --librispeech LibriSpeech --speechocean762 speechocean762
+#   recipes/open-2mix/run.sh --corpus DIR --more "DIR DIR" --rooms FILE --noise DIR --tag medium --config conf/medium.yaml
 #
 # The corpus: Kaldi data folders DIR/train, DIR/dev (the same speakers) and DIR/test (others), or downloads that stage 0
 # makes them from: LibriSpeech (OpenSLR 12, train-clean-100 is enough) and speechocean762 (OpenSLR 101).
@@ -20,6 +21,8 @@
 #   --tune-options "..."     more options for `separator train` where it tunes a conversion (conf/ptl-4.tune.yaml)
 #   --test-mixtures N        (3000)
 #   --dev-mixtures N         (2000)
+#   --more "DIR ..."         more Kaldi data folders to train on
+#   --rooms FILE --noise DIR room impulse responses and noises for the training, see data/README.md
 #   --other "NAME=DIR ..."   more Kaldi data folders, each of which is a further condition to be scored in, and nothing else
 #   --other-mixtures N       of each of them (200)
 #   --data DIR               where prepared data lie (data beside this script)
@@ -44,6 +47,9 @@ convert_options=
 tune_options=
 test_mixtures=3000
 dev_mixtures=2000
+more=
+rooms=
+noise=
 other=
 other_mixtures=200
 data=$recipe/data
@@ -90,4 +96,11 @@ further=()
 for condition in ${others[@]+"${others[@]}"}; do
   further+=("${condition%%=*}=$data/wav8k/min/other-${condition%%=*}")
 done
-learn "$corpus/train" "$corpus/dev" "$data/wav8k/min/dev" "$data/wav8k/min/test" ${further[@]+"${further[@]}"}
+train=$corpus/train
+for folder in $more; do
+  [ -f "$folder/wav.scp" ] || fail "--more: $folder is not a Kaldi data folder"
+  train+=,$folder
+done
+[ -z "$more" ] || train="[$train]"
+data_options=(${rooms:+--data.rooms "$rooms"} ${noise:+--data.noise "$noise"})
+learn "$train" "$corpus/dev" "$data/wav8k/min/dev" "$data/wav8k/min/test" ${further[@]+"${further[@]}"}

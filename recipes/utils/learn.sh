@@ -17,12 +17,13 @@ check_conditions() {
 }
 
 # `learn TRAIN DEV CLOSED OPEN [NAME=FOLDER...]` trains on TRAIN, with DEV for the dev loss, converts as --convert-configs
-# says, scores all models on the folders of mixtures CLOSED, OPEN and those of further conditions, and makes examples. A
-# conversion's configuration NAME.yaml that has a NAME.tune.yaml beside it is followed by tuning all stages together.
+# says, scores all models on the folders of mixtures CLOSED, OPEN and those of further conditions, and makes examples. Options in
+# the array `data_options`, if there is one, go to training and conversion. A conversion's configuration NAME.yaml that has a
+# NAME.tune.yaml beside it is followed by tuning all stages together.
 learn() {
   local train=$1 dev=$2 closed=$3 open=$4 out=$exp/$tag conversion name tuning
   shift 4
-  local data=(--data.train "$train" --data.dev "$dev") models
+  local data=(--data.train "$train" --data.dev "$dev" ${data_options[@]+"${data_options[@]}"}) models
   mkdir -p "$out"
 
   # shellcheck disable=SC2086 # options are words, here and below
