@@ -203,7 +203,7 @@ def train(
     callbacks = [LambdaCallback(on_train_start=lambda *_: log(describe(network)))]
     if settings.optimiser.schedule == "anytime":
         callbacks.append(LambdaCallback(on_train_epoch_start=lambda *_: write(only_if_fresh=True)))
-    trainer = make_trainer(settings, folder, progress, [*averaging(settings, data, card.kind), *callbacks], finish)
+    trainer = make_trainer(settings, folder, progress, [*averaging(settings, data, card.kind), *callbacks], finish, log)
     fit(trainer, training, data, folder)
     if trainer.is_global_zero:
         write()
@@ -211,7 +211,12 @@ def train(
 
 
 def make_trainer(
-    settings: TrainingSettings, folder: Path, progress: bool, callbacks: Sequence[pl.Callback], finish: Finish | None
+    settings: TrainingSettings,
+    folder: Path,
+    progress: bool,
+    callbacks: Sequence[pl.Callback],
+    finish: Finish | None,
+    log: Callable[[str], None],
 ) -> pl.Trainer:
     """Lightning's trainer for these settings."""
     machine, optimiser = settings.machine, settings.optimiser
@@ -222,7 +227,7 @@ def make_trainer(
         devices=machine.devices,
         num_nodes=machine.nodes,
         strategy=machine.strategy,
-        precision=native_precision(machine.accelerator) if machine.precision == "auto" else machine.precision,
+        precision=precision_of(machine, log),
         max_epochs=optimiser.max_epochs if finish is None else finish.end,
         check_val_every_n_epoch=optimiser.dev_every,
         gradient_clip_val=optimiser.clip,
@@ -230,6 +235,14 @@ def make_trainer(
         logger=[CSVLogger(folder, name="csv"), TensorBoardLogger(str(folder), name="tensorboard")],
         **trainer_options(folder, progress),
     )
+
+
+def precision_of(machine: MachineSettings, log: Callable[[str], None]) -> Literal["32-true", "bf16-mixed"]:
+    """The precision asked for, which is told if the hardware has to imitate it, or the one that is fastest there."""
+    native = native_precision(machine.accelerator)
+    if machine.precision == "bf16-mixed" != native:
+        log("this processor has no multiplication of bfloat16, which is slow without; --machine.precision auto takes 32 bits")
+    return native if machine.precision == "auto" else machine.precision
 
 
 def averaging(settings: TrainingSettings, data: MixtureData, kind: str) -> list[pl.Callback]:
@@ -265,7 +278,8 @@ def finish_of(settings: TrainingSettings, folder: Path) -> Finish | None:
         return Finish(**begun)
     first = state["epoch"] + 1 if state else 0
     epoch = settings.data.epoch_mixtures * settings.data.segment / 3600
-    return Finish(hours, first, first + max(1, round(hours / epoch)))
+    end = first + max(1, round(hours / epoch))
+    return Finish(hours, first, end + -end % settings.optimiser.dev_every)  # the last epoch is looked at
 
 
 def _write(
@@ -288,18 +302,35 @@ def starting_point(settings: TrainingSettings) -> tuple[TasNet, ModelCard]:
     """The network as training begins, new or from a model, and its card; the stack of a spiking model is put in tandem.
 
     Raises:
-        UserError: there is no such model, or it is damaged.
+        UserError: there is no such model, it is damaged, or has other sizes than the settings say.
     """
     named = asdict(settings.card)
     if settings.init is None:
         return TasNet(settings.model), ModelCard(config=settings.model.to_dict(), **named)
     model = load_model(settings.init)
+    check_same_sizes(settings, model.network.config)
     network, conversion = model.network.requires_grad_(True), model.card.conversion
     if conversion is not None:
         dynamics = network.stack.unfreeze(settings.optimiser.learn_thresholds, settings.optimiser.weight_bits)
         conversion = conversion | {"weight_bits": dynamics.weight_bits}
     scores = {name: model.card.scores[name] for name in LEARNED if name in model.card.scores}
     return network.train(), replace(model.card, conversion=conversion, scores=scores, **named)
+
+
+def check_same_sizes(settings: TrainingSettings, found: TasNetConfig) -> None:
+    """Say where the sizes in the settings, if there are any, are not those of the model to start from.
+
+    Raises:
+        UserError: there are such.
+    """
+    wanted = asdict(settings.model)
+    differing = [f"{name} {value} where the configuration says {wanted[name]}" for name, value in asdict(found).items()
+                 if value != wanted[name]]  # fmt: skip
+    if differing and settings.model != TasNetConfig():
+        raise UserError(
+            f"{settings.init} is a network of another architecture ({', '.join(differing)}); leave out --init to train anew, "
+            "or give its own sizes"
+        )
 
 
 def describe(network: TasNet) -> str:

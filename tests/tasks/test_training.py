@@ -21,6 +21,7 @@ from separator.tasks.training import (
     export,
     improvement,
     pit_loss,
+    precision_of,
     train,
 )
 
@@ -98,6 +99,106 @@ def test_trapezoid_warms_up_and_decays(settings):
         schedule.step()
     expected = [0.25, 0.5, 0.75, 1.0] + [1.0] * 12 + [0.8, 0.6, 0.4, 0.2]
     assert rates == pytest.approx(expected)
+
+
+@pytest.fixture
+def anytime(settings):
+    """A training without an end, of 24 mixtures of half a second in an epoch."""
+    optimiser = replace(settings.optimiser, schedule="anytime", warmup=4, average=0.9, max_epochs=4, dev_every=2)
+    return replace(settings, optimiser=optimiser)
+
+
+EPOCH = 24 * 0.5 / 3600  # hours
+
+
+def test_a_training_without_an_end_goes_on_exactly(anytime, tmp_path):
+    train(anytime, tmp_path / "whole", progress=False)
+    for epochs in (1, 3, 4):
+        part = replace(anytime, optimiser=replace(anytime.optimiser, max_epochs=epochs))
+        train(part, tmp_path / "parts", progress=False)
+    whole, parts = (torch.load(tmp_path / run / "last.ckpt", weights_only=True) for run in ("whole", "parts"))
+    for part in ("state_dict", "current_model_state"):
+        assert all(torch.equal(value, parts[part][key]) for key, value in whole[part].items())
+    assert whole["heard"]["hours"] == parts["heard"]["hours"] == pytest.approx(4 * EPOCH)
+    assert whole["heard"] == parts["heard"] and len(whole["heard"]["history"]) == 2
+    models = [load_model(tmp_path / run / "ann.safetensors") for run in ("whole", "parts")]
+    assert models[0].card.scores == models[1].card.scores
+    assert (tmp_path / "whole" / "hours.csv").read_text() == (tmp_path / "parts" / "hours.csv").read_text()
+
+
+def test_the_model_is_the_average_with_statistics_of_its_own(anytime, tmp_path):
+    model = load_model(train(anytime, tmp_path, progress=False))
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    for key, value in model.network.state_dict().items():
+        assert torch.equal(value, state["state_dict"][f"network.{key}"])
+    name = "network.stack.stages.1.affine.weight"
+    assert not torch.equal(state["state_dict"][name], state["current_model_state"][name])
+    # Statistics of training mixtures, as the average itself makes them.
+    data, stage = MixtureData(anytime.data, TINY, anytime.seed), model.network.stack.stages[0]
+    sums = []
+    with torch.no_grad():
+        for sources in data.calibration_loader(32):
+            mixture = sources.sum(1)
+            sums.append(stage.sums(model.network.stack_input(model.network.encode(mixture))).transpose(0, 1).flatten(1))
+    means = torch.stack([batch.mean(1) for batch in sums]).mean(0)
+    torch.testing.assert_close(stage.norm.running_mean, means, rtol=1e-3, atol=1e-4)
+
+
+def test_the_finish_lets_the_rate_fall_to_zero_and_ends(anytime, tmp_path):
+    train(replace(anytime, optimiser=replace(anytime.optimiser, max_epochs=2)), tmp_path, progress=False)
+    finishing = replace(anytime, optimiser=replace(anytime.optimiser, finish=4 * EPOCH, max_epochs=-1))
+    train(finishing, tmp_path, progress=False)
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert state["finish"] == {"hours": 4 * EPOCH, "first": 2, "end": 6}
+    assert state["epoch"] == 5 and state["heard"]["hours"] == pytest.approx(6 * EPOCH)
+    assert state["optimizer_states"][0]["param_groups"][0]["lr"] == 0
+    (tmp_path / "ann.safetensors").unlink()
+    train(finishing, tmp_path, progress=False)  # nothing is left to learn; the model is written all the same
+    assert load_model(tmp_path / "ann.safetensors").card.scores["hours"] == pytest.approx(6 * EPOCH)
+
+
+def test_from_the_exported_average_alone_it_goes_on_with_other_mixtures(anytime, tmp_path):
+    first = train(anytime, tmp_path / "first", progress=False)
+    card = load_model(first).card
+    assert card.scores["hours"] == pytest.approx(4 * EPOCH) and card.scores["epochs"] == 4
+    further = load_model(train(replace(anytime, init=str(first)), tmp_path / "further", progress=False)).card
+    assert further.scores["hours"] == pytest.approx(8 * EPOCH) and further.scores["epochs"] == 8
+    assert further.scores["history"][:2] == card.scores["history"] and len(further.scores["history"]) == 4
+    fresh, later = (MixtureData(anytime.data, TINY, 0, epoch) for epoch in (0, 4))
+    assert not torch.equal(next(iter(fresh.train_dataloader())), next(iter(later.train_dataloader())))
+    unbroken = MixtureData(anytime.data, TINY, 0)
+    unbroken.trainer = type("Trainer", (), {"current_epoch": 4})()
+    assert torch.equal(next(iter(unbroken.train_dataloader())), next(iter(later.train_dataloader())))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"finish": 1.0, "schedule": "plateau"}, "finish takes hours above 0 of a training with the schedule anytime"),
+        ({"finish": -1.0}, "finish takes hours above 0"),
+        ({"average": 1.0}, "the average keeps a share of 0 to below 1"),
+    ],
+)
+def test_impossible_ends_and_averages_are_refused(anytime, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        train(replace(anytime, optimiser=replace(anytime.optimiser, **changes)), tmp_path, progress=False)
+
+
+def test_a_start_from_another_architecture_is_refused(anytime, tmp_path):
+    save_model(tmp_path / "ann.safetensors", TasNet(TINY).eval(), ModelCard("ann", TINY.to_dict()))
+    wider = replace(anytime, model=replace(TINY, channels=12), init=str(tmp_path / "ann.safetensors"))
+    with pytest.raises(UserError, match=r"channels 8 where the configuration says 12\)"):
+        train(wider, tmp_path, progress=False)
+
+
+def test_bfloat16_that_is_imitated_is_told(anytime, monkeypatch):
+    lines = []
+    monkeypatch.setattr("separator.tasks.training.native_precision", lambda accelerator: "32-true")
+    assert precision_of(MachineSettings("cpu", precision="bf16-mixed"), lines.append) == "bf16-mixed"
+    assert len(lines) == 1 and "no multiplication of bfloat16" in lines[0]
+    assert precision_of(MachineSettings("cpu"), lines.append) == "32-true"
+    monkeypatch.setattr("separator.tasks.training.native_precision", lambda accelerator: "bf16-mixed")
+    assert precision_of(MachineSettings("cpu"), lines.append) == "bf16-mixed" and len(lines) == 1
 
 
 def test_activity_penalty_makes_activations_sparser(settings, tmp_path):
