@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from separator.errors import UserError
+from separator.snn.chains import activations_of, chain_from, is_joined
 from separator.snn.neuron import IFParameters
 from separator.snn.spikes import Spikes
 from separator.snn.spiking import Dynamics, IncomingMap, Role, SpikingStage
@@ -129,6 +130,7 @@ class Stack(nn.Module):
         percentile: float = 99.0,
         channelwise: bool = False,
         rate: float | None = None,
+        share: bool = False,
     ) -> None:
         """Make all stages of a wholly analog stack spiking at once, without tuning.
 
@@ -138,32 +140,40 @@ class Stack(nn.Module):
             percentile: of the activations, their upper bound.
             channelwise: a threshold per channel instead of one per layer.
             rate: thresholds per layer that make it fire at about this mean rate, in place of those of the percentile.
+            share: one threshold for all stages of a chain, see `separator.snn.chains`.
 
         Raises:
             ValueError: a layer is never active on `x`, or less than `rate` asks for.
             UserError: numbers of a stage cannot be made integers; the message names it.
         """
         unit = torch.ones(1, device=x.device)
-        for i, (stage, role, threshold) in enumerate(self._thresholds(x, dynamics.window, percentile, channelwise, rate)):
+        found = self._thresholds(x, dynamics.window, percentile, channelwise, rate, share)
+        for i, (stage, role, threshold) in enumerate(found):
+            if share and role == "fire" and is_joined(stage):
+                threshold = unit
             with in_stage(i):
                 self.stages[i] = spiking = SpikingStage.convert(stage, role, unit, threshold, dynamics)
             unit = spiking.unit
 
     @torch.no_grad()
     def _thresholds(
-        self, x: Tensor, window: int, percentile: float, channelwise: bool, rate: float | None = None
+        self, x: Tensor, window: int, percentile: float, channelwise: bool, rate: float | None = None, share: bool = False
     ) -> Iterator[tuple[Stage, Role, Tensor]]:
         """The stages of a wholly analog stack with their roles and thresholds, as `convert` has them.
+
+        Of a chain that shares one, the first stage's is that of all.
 
         Each may be replaced in the stack as it comes.
         """
         signal = x
         for i, stage in enumerate(self.stages):
             assert isinstance(stage, Stage)
+            chain = chain_from(list(self.stages), i) if share and not is_joined(stage) else [stage]
+            activations = [a.cpu() for a in activations_of(chain, signal)]
             role, signal, threshold = spiking_role(i, len(self.stages)), stage(signal), torch.ones(1)
             if role != "readout":
                 if rate is None:
-                    bound = activation_bound([signal.cpu()], percentile, channelwise)
+                    bound = activation_bound(activations, percentile, channelwise)
                 else:
                     bound = rate_bound(signal.cpu(), rate)
                     signal = signal.clamp(max=float(bound))  # as spikes hand it on, which matters where much is above

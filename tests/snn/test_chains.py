@@ -110,3 +110,15 @@ def test_a_chain_whose_head_is_frozen_keeps_its_threshold():
     first, *others, _ = stack.spiking_stages()
     assert all(isinstance(stage, SpikingStage) and stage.passes_spikes for stage in others)
     assert all((stage.unit - first.unit).abs().le(stage.step).all() for stage in others)
+
+
+def test_conversion_at_once_shares_thresholds_too():
+    x = torch.cat(TRAIN)
+    stack = skipping_conv1d_stack(0)
+    stack.convert(x, SETTINGS.dynamics, SETTINGS.percentile, channelwise=True, share=True)
+    first, *others, _ = stack.spiking_stages()
+    assert all(stage.passes_spikes for stage in others)
+    torch.testing.assert_close(first.unit, converted().spiking_stages()[0].unit, rtol=1e-2, atol=0)
+    free = skipping_conv1d_stack(0)
+    free.convert(x, SETTINGS.dynamics, SETTINGS.percentile, channelwise=True)
+    assert not any(stage.passes_spikes for stage in free.spiking_stages())
