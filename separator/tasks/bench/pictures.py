@@ -156,9 +156,7 @@ def _draw_training(axes: Sequence["Axes"], lines: Sequence["Line"]) -> None:
     speeds = [speed(result) for result in results]
     axes[1].bar_label(axes[1].barh(places, speeds, 0.7, color="tab:purple"), [f"{x:.3g}" for x in speeds], padding=2)
     axes[1].set_xlabel("seconds of mixtures learned from per second")
-    axes[1].set_xscale("log")
     axes[1].margins(x=0.1)
-    axes[1].xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
 def _label(system: str) -> str:
