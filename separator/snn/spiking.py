@@ -1,7 +1,5 @@
 """Spiking stages: what a layer is after conversion, in integers."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -14,7 +12,7 @@ from separator.snn.affine import AffineMap
 from separator.snn.event_driven import EventDriven, event_driven
 from separator.snn.execution import chosen_execution
 from separator.snn.fold import Statistics, folded, folded_shortcut
-from separator.snn.grid import in_steps, potential_bound, potential_step, snap, weight_step
+from separator.snn.grid import every_bit, in_steps, potential_bound, potential_step, snap, weight_step
 from separator.snn.incoming import IncomingMap, merged_weight
 from separator.snn.neuron import IFParameters, count_charge, integrate_and_fire
 from separator.snn.products import Product, Work, as_it_is, joint_sums, matrix_product, product_of
@@ -80,20 +78,6 @@ def _per_output(unit: Tensor, weight: Tensor) -> Tensor:
 # inputs are then exact in 64-bit floating point, and what rounding errors before it may differ in is rounded away.
 INPUT_STEP, INPUT_LIMIT = 2.0**-14, 2.0**24
 LARGEST = 2.0**64  # weight, current and threshold in units of activation, far from where steps overflow
-
-
-@contextmanager
-def every_bit(device: torch.device) -> Iterator[None]:
-    """Within, sums are exact as long as they fit: no autocast, no TF32 or bfloat16, none of cuDNN's transforms."""
-    cudnn, precision = torch.backends.cudnn.enabled, torch.get_float32_matmul_precision()
-    torch.backends.cudnn.enabled = False  # convolutions become matrix products
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        torch.backends.cudnn.enabled = cudnn
-        torch.set_float32_matmul_precision(precision)
 
 
 def integer_type(bits: int | None) -> torch.dtype:
