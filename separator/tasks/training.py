@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 
 from separator.atomic import make_folder
-from separator.errors import UserError
+from separator.errors import DivergedError, UserError
 from separator.models.card import ModelCard
 from separator.models.files import load_model, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
@@ -64,6 +64,11 @@ class SeparationTraining(PenalisedTraining):
     def training_step(self, batch: Tensor, index: int) -> Tensor:
         """Loss of one batch."""
         loss, gain = self._loss(batch)
+        if not torch.isfinite(loss):
+            raise DivergedError(
+                f"the loss is no number at step {self.trainer.global_step}: training has diverged, and no model was written; "
+                "go on from last.ckpt of the epoch before with a lower --optimiser.lr, or start anew"
+            )
         self.log("train_loss", loss, on_epoch=True, on_step=False, sync_dist=True)
         self.log("SI-SDRi", gain, prog_bar=True, on_epoch=True, on_step=True, sync_dist=True)
         self.heard.add(batch[:, 0].numel() * self.trainer.world_size / self.network.config.sample_rate)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from separator.errors import UserError
+from separator.errors import DivergedError, UserError
 from separator.models import ModelCard, load_model, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.settings import ConversionSettings
@@ -233,6 +233,22 @@ def test_a_spiking_model_is_tuned_and_stays_spiking(settings, tmp_path):
 
     assert dev_loss(after) == pytest.approx(losses.min(), abs=1e-4)
     assert dev_loss(after) < dev_loss(before)
+
+
+def test_a_training_that_diverges_ends_with_an_error_and_without_a_model(settings, tmp_path, monkeypatch):
+    def diverging(self, batch):
+        loss, gain = losses(self, batch)
+        return (loss * float("nan") if self.trainer.global_step == 7 else loss), gain
+
+    losses = SeparationTraining._loss
+    monkeypatch.setattr(SeparationTraining, "_loss", diverging)
+    with pytest.raises(DivergedError, match="the loss is no number at step 7"):
+        train(settings, tmp_path, progress=False)
+    assert (tmp_path / "last.ckpt").exists()  # of the first epoch, with 6 steps
+    assert not (tmp_path / "ann.safetensors").exists()
+    monkeypatch.undo()
+    train(settings, tmp_path, progress=False)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 12
 
 
 def test_no_checkpoint_means_that_training_diverged(settings, tmp_path):
