@@ -33,7 +33,8 @@ def test_rooms_import_only_what_is_below_them():
     ],
 )
 def test_a_forbidden_import_breaks_a_contract(tmp_path, room, line, broken):
-    shutil.copytree(PROJECT / "separator", tmp_path / "separator", ignore=shutil.ignore_patterns("*.safetensors", "__pycache__"))
+    weights = shutil.ignore_patterns("*.safetensors", "__pycache__")
+    shutil.copytree(PROJECT / "separator", tmp_path / "separator", ignore=weights)
     shutil.copy(PROJECT / "pyproject.toml", tmp_path)
     (tmp_path / "separator" / room).mkdir(exist_ok=True)
     (tmp_path / "separator" / room / "__init__.py").touch()

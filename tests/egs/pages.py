@@ -3,6 +3,7 @@
 import re
 import shlex
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
@@ -33,7 +34,16 @@ class Command:
 
     @property
     def piped(self):
-        return bool({"|", "<", ">"}.intersection(self.words))
+        return "|" in self.words
+
+    def redirected(self):
+        """Words without redirections, and the files that these name."""
+        words, streams = list(self.words), {}
+        for sign in {"<", ">"}.intersection(words):
+            place = words.index(sign)
+            streams[sign] = words[place + 1]
+            del words[place : place + 2]
+        return words, streams
 
 
 def commands(page):
@@ -54,7 +64,7 @@ def commands(page):
 
 def options_of(words):
     """Options of a command with their values, as in `--name value`."""
-    return {word.removeprefix("--"): value for word, value in zip(words, words[1:], strict=False) if word.startswith("--")}
+    return {word.removeprefix("--"): value for word, value in pairwise(words) if word.startswith("--")}
 
 
 def links(page):

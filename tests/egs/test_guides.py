@@ -1,11 +1,13 @@
-"""The code of the README and the guides: Python and `separate` are run, commands that take hours are parsed by their own parsers."""
+"""The code of the README and the guides: Python and `separate` are run, what takes hours is parsed by the commands' parsers."""
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tomllib
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from tests.egs.pages import PAGES, PROJECT, code_blocks, commands, named, option
 from tests.recipes.test_configurations import REQUIRED
 
 SHELL = [(page, command) for page in PAGES for command in commands(page)]
+PIPELINES = list({command.words: command for _, command in SHELL if "separate" in command.words and command.piped}.values())
 SOUND = [page for page in PAGES if any("separate" in command.words for command in commands(page))]
 # What a recipe hands on to which commands.
 SPEECH = {"train-options": ["train"], "convert-options": ["convert"], "tune-options": ["train"]}
@@ -68,22 +71,36 @@ def test_python_runs(page, place):
 
 
 @pytest.mark.parametrize("page", SOUND, ids=named)
-def test_separate_runs(page, place, capfd):
+def test_separate_runs(page, place, monkeypatch, capfd):
     for command in commands(page):
-        if "separate" not in command.words:
+        if command.words[0] != "separate" or command.piped:
             continue
         for path in (Path(word) for word in command.words if word.endswith(".safetensors")):
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(SHIPPED / "small-ann.safetensors", path)
-        before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
-        if command.piped:
-            environment = os.environ | {"PATH": f"{place / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
-            subprocess.run(["bash", "-euo", "pipefail", "-c", command.line], check=True, env=environment)
-        else:
-            assert separate.entry(list(command.words[1:])) == 0, (command.line, capfd.readouterr().err)
-        changed = [path for path in place.rglob("*") if path.is_file() and before.get(path) != path.stat().st_mtime_ns]
-        assert changed or "--list-models" in command.words, command.line
-        assert all(path.stat().st_size > 4000 for path in changed), command.line
+        arguments, streams = command.redirected()
+        with writes_sound(place, command), monkeypatch.context() as patched, ExitStack() as opened:
+            for sign, name, mode in (("<", "stdin", "r"), (">", "stdout", "w")):
+                if sign in streams:
+                    patched.setattr(sys, name, opened.enter_context(Path(streams[sign]).open(mode)))
+            assert separate.entry(arguments[1:]) == 0, (command.line, capfd.readouterr().err)
+
+
+@pytest.mark.parametrize("command", PIPELINES, ids=lambda command: command.words[0])
+def test_pipelines_run(command, place):
+    environment = os.environ | {"PATH": f"{place / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    with writes_sound(place, command):
+        subprocess.run(["bash", "-euo", "pipefail", "-c", command.line], check=True, env=environment)
+
+
+@contextmanager
+def writes_sound(place, command):
+    """What runs within writes files, each with half a second of sound; or none where models are listed."""
+    before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
+    yield
+    changed = [path for path in place.rglob("*") if path.is_file() and before.get(path) != path.stat().st_mtime_ns]
+    assert bool(changed) != ("--list-models" in command.words), command.line
+    assert all(path.stat().st_size >= 8000 for path in changed), command.line
 
 
 @pytest.mark.parametrize(("page", "command"), SHELL, ids=lambda value: named(value) or " ".join(value.words)[:60])
@@ -128,3 +145,25 @@ def check_recipe(words):
         for name in names:
             handed = options_of(words).get(option, "").split()
             command_parser(name)[1].parse_args([*REQUIRED[name], "--out=o", *handed])
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("separator train --data.train a --data.dev b --out o --optimiser.speed 1", "speed"),
+        ("separator train --config recipes/open-2mix/conf/none.yaml --data.train a --data.dev b --out o", "none.yaml"),
+        ("separator mix --corpus a --list b --shuffle", "--shuffle"),
+        ("recipes/mnist/run.sh --data a --options '--optimiser.speed 1'", "speed"),
+    ],
+)
+def test_a_mistake_in_a_page_would_be_found(line, told, monkeypatch, capsys):
+    words = tuple(shlex.split(line))
+    monkeypatch.chdir(PROJECT)
+    with pytest.raises(SystemExit):
+        check_separator(words[1], words[2:]) if words[0] == "separator" else check_recipe(words)
+    assert told in capsys.readouterr().err
+
+
+def test_an_option_that_a_recipe_has_not_would_be_found():
+    with pytest.raises(AssertionError, match="unknown option --nonsense"):
+        check_recipe(("recipes/open-2mix/run.sh", "--nonsense", "1"))
