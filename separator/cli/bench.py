@@ -6,6 +6,7 @@ r"""Measure speed and memory of models, side by side.
       spikingjelly:paper-snn-pipelined@4
   separator bench --sweep published shipped --out DIR
   separator bench --sweep window rate width seconds stage --out DIR
+  separator bench --sweep train --out DIR
 
 Each case runs in a process of its own; times are of separating, without loading, and the fastest of up to 20 rounds. The spikes
 of `dense:NAME` (without event-driven kernel and 8-bit products) and `spikingjelly:NAME` are compared with ours beforehand.
@@ -18,6 +19,13 @@ of analog networks, by the fastest and by the dense execution. NAME=VALUE,VALUE,
 where it was stopped.
 
   separator bench --sweep window=2,8 width=64,128 stage=small-ann --at width=128 seconds=1 --out DIR
+
+`train` times training steps of the networks small, medium and paper, on as many mixtures of such length as their recipes take:
+seconds of mixtures learned from per second, shares of the way forward, the way back and the optimiser, and beside it how fast
+one data worker makes the mixtures; on 1 and on all --threads, in 32 bits and in bfloat16 where the processor multiplies that.
+bf16:NAME is measured in bfloat16 in any case.
+
+  separator bench --sweep train=small,medium,bf16:medium --out DIR
 """
 
 import argparse
@@ -46,13 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sweep",
         nargs="+",
         metavar="NAME",
-        help="published, shipped, window, rate, width, seconds, stage, each also NAME=VALUES",
+        help="published, shipped, window, rate, width, seconds, stage, train, each also NAME=VALUES",
     )
     parser.add_argument(
         "--at",
         nargs="+",
         metavar="NAME=VALUE",
-        help="where sweeps stand still (window=8 width=512 seconds=4; rate: window=32; stage: window=32 seconds=2)",
+        help="where sweeps stand still (window=8 width=512 seconds=4; rate: window=32; stage: window=32 seconds=2; "
+        "train: seconds and width of the recipes)",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for tables and pictures of sweeps")
 

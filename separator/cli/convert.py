@@ -25,7 +25,7 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     """Options of `separator convert`."""
     from separator.tasks.mixture_data import DataSettings
     from separator.tasks.optimisers import OptimiserName
-    from separator.tasks.training import CardSettings
+    from separator.tasks.training_settings import CardSettings
 
     add_config_and_out(parser, "folder for the model, its report and the state to resume from")
     parser.add_argument("--model", required=True, help="analog model to convert: a shipped name or a file")

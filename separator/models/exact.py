@@ -7,7 +7,7 @@ order; all else is single operations, which IEEE 754 rounds alike everywhere. No
 
 import sys
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from importlib import import_module
 from types import ModuleType
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from separator.snn.affine import AffineMap
 from separator.snn.execution import chosen_execution
-from separator.snn.grid import TINIEST, power_above
+from separator.snn.grid import EXACT, TINIEST, every_bit, power_above
 from separator.snn.products import BLOCK, matrix_product
 
 # Bits of a sum of products, of the largest weight of all, and at most of the largest input of a frame.
@@ -64,9 +64,7 @@ class EightBitLinear(nn.Linear):
     def eight_bits(self) -> "EightBitWeight":
         """The weights as they are now, to be given to `forward` as often as it is called."""
         weight, step = _in_8_bits(self.weight.detach())
-        return EightBitWeight(
-            matrix_product(AffineMap(nn.Linear), weight) or partial(_product_in_64_bits, weight), step.view(-1)
-        )
+        return EightBitWeight(matrix_product(AffineMap(nn.Linear), weight) or _product_in_floats(weight), step.view(-1))
 
     def forward(self, x: Tensor, exact: "EightBitWeight | None" = None) -> Tensor:
         """Shape: (..., N) -> (..., M); to the bit, then float32 from inputs and weights of 8 bits, if they are given."""
@@ -159,8 +157,16 @@ def _sigmoid_table(device: torch.device) -> Tensor:
     return ((exact / VALUE_STEP).round() * VALUE_STEP).float().to(device)
 
 
-def _product_in_64_bits(weight: Tensor, frames: Tensor) -> Tensor:
-    return F.linear(frames.double(), weight.double())
+def _product_in_floats(weight: Tensor) -> Callable[[Tensor], Tensor]:
+    """Products of 8-bit frames with 8-bit weights in floating point that has room for their sums."""
+    kind = torch.float32 if weight.shape[1] * 127**2 <= EXACT else torch.float64
+    whole = weight.to(kind)
+
+    def product(frames: Tensor) -> Tensor:
+        with every_bit(frames.device):
+            return F.linear(frames.to(kind), whole)
+
+    return product
 
 
 def compiled_for(x: Tensor) -> ModuleType | None:

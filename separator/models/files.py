@@ -95,8 +95,14 @@ def build(card: ModelCard, tensors: dict[str, Tensor]) -> Network:
     return network
 
 
-def save_model(path: str | Path, network: Network, card: ModelCard) -> None:
+def save_model(path: str | Path, network: Network, card: ModelCard, kept_as: torch.dtype | None = None) -> None:
     """Write a model file, whole or not at all.
+
+    Args:
+        path: the file.
+        network: analog or wholly spiking.
+        card: what is known about it.
+        kept_as: type of the floating-point numbers in the file, for analog networks; None for their own.
 
     Raises:
         UserError: the file cannot be written.
@@ -106,6 +112,8 @@ def save_model(path: str | Path, network: Network, card: ModelCard) -> None:
     if converted not in (0, len(network.stack.stages)) or (converted > 0) != (card.kind == "snn"):
         raise ValueError(f"a network with {converted} spiking stages is not what its card says ({card.kind})")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if kept_as is not None:
+        tensors = {name: x.to(kept_as) if x.is_floating_point() else x for name, x in tensors.items()}
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, card.to_metadata())
 

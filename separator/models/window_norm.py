@@ -78,7 +78,7 @@ class WindowNorm(nn.Module):
             apply_compiled(loops.scale_rows, x.double().flatten(0, -2), *rows, gain, bias, out.flatten(0, -2))
             return out
         mean, scale = (part[..., None] for part in statistics)
-        return out.copy_(x.double().sub_(mean).mul_(scale).mul_(gain).add_(bias))
+        return out.copy_((x.double() - mean).mul_(scale).mul_(gain).add_(bias))
 
     def _statistics(self, seen: Tensor, first: int, count: int, features: int) -> "Statistics":
         """Mean and reciprocal deviation of the windows of `count` frames, (B, count) each, float64."""

@@ -7,6 +7,9 @@ in float32 alike, and so the spikes are the same bits in whatever order, precisi
 computed. A coarser step makes the weights integers of few bits.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
@@ -57,3 +60,17 @@ def potential_bound(weight: Tensor, bias: Tensor, threshold: Tensor, window: int
     """
     per_step = weight.detach().flatten(1).abs().sum(1, dtype=torch.float64) + bias.detach().abs()
     return window * per_step + 2 * threshold.detach().double()
+
+
+@contextmanager
+def every_bit(device: torch.device) -> Iterator[None]:
+    """Within, sums are exact as long as they fit: no autocast, no TF32 or bfloat16, none of cuDNN's transforms."""
+    cudnn, precision = torch.backends.cudnn.enabled, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.enabled = False  # convolutions become matrix products
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.backends.cudnn.enabled = cudnn
+        torch.set_float32_matmul_precision(precision)

@@ -1,10 +1,8 @@
 """Spiking stages: what a layer is after conversion, in integers."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +12,8 @@ from separator.snn.affine import AffineMap
 from separator.snn.event_driven import EventDriven, event_driven
 from separator.snn.execution import chosen_execution
 from separator.snn.fold import Statistics, folded, folded_shortcut
-from separator.snn.grid import in_steps, potential_bound, potential_step, snap, weight_step
+from separator.snn.grid import every_bit, in_steps, potential_bound, potential_step, snap, weight_step
+from separator.snn.incoming import IncomingMap, merged_weight
 from separator.snn.neuron import IFParameters, count_charge, integrate_and_fire
 from separator.snn.products import Product, Work, as_it_is, joint_sums, matrix_product, product_of
 from separator.snn.spikes import LONGEST, Spikes
@@ -49,22 +48,6 @@ class Dynamics:
             raise UserError(f"weights of the encoding stage have 2 to 16 bits, not {self.encoder_bits}")
 
 
-class IncomingMap(NamedTuple):
-    """Synapses: an affine map and its weights."""
-
-    apply: AffineMap
-    weight: Tensor  # as the affine layer's; of the identity (C, 1)
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether each neuron sees the one input at its own place."""
-        return self.apply.kind is nn.Identity
-
-    def times(self, factor: Tensor | float) -> "IncomingMap":
-        """The map with weights times a factor that broadcasts against them."""
-        return IncomingMap(self.apply, self.weight * factor)
-
-
 def per_channel(values: Tensor, like: Tensor) -> Tensor:
     """(C,) or (1,) shaped to broadcast against (B, C, ...)."""
     return values.view(-1, *[1] * (like.dim() - 2))
@@ -97,55 +80,9 @@ INPUT_STEP, INPUT_LIMIT = 2.0**-14, 2.0**24
 LARGEST = 2.0**64  # weight, current and threshold in units of activation, far from where steps overflow
 
 
-@contextmanager
-def every_bit(device: torch.device) -> Iterator[None]:
-    """Within, sums are exact as long as they fit: no autocast, no TF32 or bfloat16, none of cuDNN's transforms."""
-    cudnn, precision = torch.backends.cudnn.enabled, torch.get_float32_matmul_precision()
-    torch.backends.cudnn.enabled = False  # convolutions become matrix products
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        torch.backends.cudnn.enabled = cudnn
-        torch.set_float32_matmul_precision(precision)
-
-
 def integer_type(bits: int | None) -> torch.dtype:
     """Smallest type that holds signed integers of so many bits, at most 16; None for as many as there are."""
     return torch.int32 if bits is None else torch.int16 if bits > 8 else torch.int8
-
-
-def merged_weight(main: IncomingMap, *others: IncomingMap) -> Tensor | None:
-    """Weights of one map that does what several do of one input; None where no tap of the first sees what the others see.
-
-    Shape: as the weight of the first; int32 if there are others.
-    """
-    weight = main.weight
-    for other in others:
-        if (tap := _tap_at_zero(main.apply, tuple(weight.shape[2:]), other)) is None:
-            return None
-        weight = weight.to(torch.int32, copy=True)
-        seen: tuple[Any, ...] = (slice(None), slice(None), *tap)
-        weight[seen] += other.weight.to(torch.int32).view(-1).diag() if other.is_identity else other.weight.flatten(1)
-    return weight
-
-
-def _tap_at_zero(apply: AffineMap, taps: tuple[int, ...], other: IncomingMap) -> tuple[int, ...] | None:
-    """The tap of a map that sees what the one tap of another sees; None if there is none."""
-    here = other.apply
-    if apply.groups != 1 or here.groups != 1 or apply.averaged != here.averaged or apply.flatten != here.flatten:
-        return None
-    if not taps:
-        return ()
-    strides = here.stride or (1,) * len(taps)
-    padding = here.padding or ((0, 0),) * len(taps)
-    if strides != apply.stride or any(size != 1 for size in other.weight.shape[2:]):
-        return None
-    places = [(own[0] - its[0], d) for own, its, d in zip(apply.padding, padding, apply.dilation, strict=True)]
-    if any(at % d or not 0 <= at // d < size for (at, d), size in zip(places, taps, strict=True)):
-        return None
-    return tuple(at // d for at, d in places)
 
 
 class SpikingStage(nn.Module):

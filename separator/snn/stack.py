@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from separator.errors import UserError
 from separator.snn.chains import activations_of, chain_from, is_joined
+from separator.snn.incoming import IncomingMap
 from separator.snn.neuron import IFParameters
 from separator.snn.spikes import Spikes
-from separator.snn.spiking import Dynamics, IncomingMap, Role, SpikingStage
+from separator.snn.spiking import Dynamics, Role, SpikingStage
 from separator.snn.stage import Stage
 from separator.snn.surrogate import Surrogate, SurrogateStage
 from separator.snn.tandem import Signal, TandemStage

@@ -21,7 +21,8 @@ from separator.tasks.levels import output_gain
 from separator.tasks.mixture_data import DataSettings, MixtureData
 from separator.tasks.optimisers import OptimiserName, make_optimiser
 from separator.tasks.stage_reports import convert_with_reports
-from separator.tasks.training import CardSettings, pit_loss
+from separator.tasks.training import pit_loss
+from separator.tasks.training_settings import CardSettings
 
 
 @dataclass(frozen=True)

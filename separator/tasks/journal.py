@@ -22,7 +22,7 @@ class Journal:
         path: CSV file; its rows are read if it exists.
         key: the first columns.
         values: the other columns.
-        newer: those of them that files of former versions lack; they are read as empty.
+        newer: those of all columns that files of former versions lack; they are read as empty.
 
     Raises:
         UserError: the file cannot be read or written, or has other columns.
@@ -71,7 +71,8 @@ class Journal:
         if names != tuple(name for name in self.columns if name in names or name not in self.newer):
             raise UserError(f"{self.path} is not a table of this command: take another --out or remove it")
         empty = dict.fromkeys(self.columns, "")
-        self.rows = {self._key(row): empty | row for row in reader}
+        rows = [empty | row for row in reader]
+        self.rows = {self._key(row): row for row in rows}
 
     def _writer(self, file: TextIO) -> "csv.DictWriter[str]":
         return csv.DictWriter(file, self.columns, lineterminator="\n")

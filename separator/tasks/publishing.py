@@ -4,31 +4,43 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from separator.errors import UserError
 from separator.models import load_model, save_model
 
 
 def publish(
-    model: Path, results: Path, system: str, folder: Path, time_steps: int | None = None, description: str | None = None
+    model: Path,
+    folder: Path,
+    scored: tuple[Path, str] | None = None,
+    time_steps: int | None = None,
+    description: str | None = None,
+    bf16: bool = False,
 ) -> Path:
     """Copy a model file to `folder`, by the name in its card and with the scores of an evaluation.
 
     Args:
         model: the model file.
-        results: folder of an evaluation, with `summary.json`.
-        system: what the model was called in the evaluation.
         folder: where to put it.
+        scored: folder of an evaluation, with `summary.json`, and what the model was called there; None for no new scores.
         time_steps: of a spiking model, if others than its own; the ones that it was scored with.
         description: one line, if another than its own.
+        bf16: round the weights of an analog network to bfloat16, so that the file has half of the size.
 
     Raises:
-        UserError: the model or the results cannot be used, or `system` was not scored.
+        UserError: the model or the results cannot be used, the system was not scored, or a spiking network, whose numbers are
+            integers, shall be rounded.
     """
     loaded = load_model(model, time_steps=time_steps)
-    scores = loaded.card.scores | _means(results / "summary.json", system)
+    if bf16 and loaded.card.kind == "snn":
+        raise UserError(f"{model} is a spiking network, of integers; leave out --bf16")
+    scores = dict(loaded.card.scores)
+    if scored is not None:
+        scores |= _means(scored[0] / "summary.json", scored[1])
     card = replace(loaded.card, scores=scores, description=description or loaded.card.description)
     path = folder / f"{card.name}.safetensors"
-    save_model(path, loaded.network, card)
+    save_model(path, loaded.network, card, torch.bfloat16 if bf16 else None)
     return path
 
 

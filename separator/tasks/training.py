@@ -1,7 +1,7 @@
 """Training of a separation network, analog or all in tandem: negative SI-SDR, permutation invariant, by Lightning."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -24,73 +24,16 @@ from separator.tasks.devices import native_precision
 from separator.tasks.fitting import checkpoints, fit, load_checkpoint, trainer_options
 from separator.tasks.hours import Finish, Heard, write_hours
 from separator.tasks.levels import output_gain
-from separator.tasks.mixture_data import DataSettings, MixtureData
-from separator.tasks.optimisers import OptimiserName, make_optimiser
+from separator.tasks.mixture_data import MixtureData
+from separator.tasks.optimisers import make_optimiser
 from separator.tasks.penalised import PenalisedTraining
 from separator.tasks.schedules import anytime, trapezoid
+from separator.tasks.training_settings import MachineSettings, OptimiserSettings, TrainingSettings
 
 CALIBRATION_BATCHES = 32  # training batches that batch norm's statistics of averaged weights are measured on
 
 LEARNED = ("epochs", "hours", "history")  # of a model's scores, what still holds when it is trained further
 VALIDATION_SETS = ("dev", "held_out")  # in the order of MixtureData.val_dataloader
-
-
-@dataclass(frozen=True)
-class OptimiserSettings:
-    """How to train."""
-
-    name: OptimiserName = "adam"
-    lr: float = 1e-3
-    # plateau: halve after `patience` bad epochs; trapezoid: constant, then linearly to zero over `decay` of all epochs;
-    # anytime: constant until `finish` is given, with no end (max_epochs -1) or one that is no matter
-    schedule: Literal["plateau", "trapezoid", "anytime"] = "plateau"
-    patience: int = 3  # epochs
-    stop_patience: int = 10  # epochs without improvement after which training stops
-    warmup: int = 0  # steps, not for plateau
-    decay: float = 0.3  # share of all steps, trapezoid only
-    finish: float | None = None  # hours of mixtures, anytime only: let the rate fall to zero over them from now on, then end
-    average: float = 0.0  # share that the exponential average of the weights keeps at a step; 0 for no average
-    max_epochs: int = 100  # -1 for no end
-    dev_every: int = 1  # epochs from one look at the dev mixtures to the next
-    clip: float = 5.0  # norm of the gradient
-    learn_thresholds: bool = False  # of a spiking network
-    weight_bits: int | None = None  # of a spiking network's synaptic weights, if fewer than they have
-    activity_penalty: float = 0.0  # weight of the activity in the loss, in dB; see ActivityPenalty
-
-
-@dataclass(frozen=True)
-class MachineSettings:
-    """Where to train; passed to Lightning."""
-
-    accelerator: str = "auto"
-    devices: int | str = "auto"
-    nodes: int = 1
-    strategy: str = "auto"
-    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"  # auto: bf16-mixed where the processor multiplies bfloat16
-    threads: int = 0  # CPU threads, 0 for all
-
-
-@dataclass(frozen=True)
-class CardSettings:
-    """What the model file says about where the model comes from."""
-
-    name: str = "ann"
-    description: str = ""
-    training_data: str = ""
-    licence: str = ""
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """Everything a training run depends on."""
-
-    data: DataSettings
-    card: CardSettings = field(default_factory=CardSettings)
-    model: TasNetConfig = field(default_factory=TasNetConfig)
-    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
-    machine: MachineSettings = field(default_factory=MachineSettings)
-    init: str | None = None  # model to start from, by name or file; its sizes hold then, and a spiking one stays spiking
-    seed: int = 0
 
 
 def pit_loss() -> PITLossWrapper:

@@ -3,6 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from separator.models import exact, window_norm
 from separator.models.streaming import TasNetStream
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.spiking import Dynamics
@@ -72,6 +73,16 @@ def test_samples_come_as_late_as_was_said_and_no_later(causal, changes, more):
     mixture = torch.randn(1, 400)
     _, late, look_ahead = streamed(network_of(causal, **changes), mixture, [1] * 400)
     assert late == look_ahead == (7 if causal else 7 + 7 * 4 + more)
+
+
+@pytest.mark.parametrize("changes", [{}, MEMORY])
+def test_estimates_are_the_same_bits_without_compiled_loops(changes, monkeypatch):
+    network = network_of(False, "layer-by-layer", **changes)
+    mixture = 0.1 * torch.randn(2, 900)
+    compiled = network(mixture)
+    for module in (exact, window_norm):
+        monkeypatch.setattr(module, "compiled_for", lambda _: None)
+    assert torch.equal(network(mixture), compiled)
 
 
 @pytest.mark.parametrize("schedule", ["pipelined", "layer-by-layer"])

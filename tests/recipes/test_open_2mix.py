@@ -5,6 +5,7 @@ import pytest
 from separator.corpora.kaldi import read_corpus
 from separator.corpora.lists import make_list, read_list
 from separator.corpora.mixtures import corpus_sources, read_mixtures
+from separator.models import load_model
 from tests.recipes.running import MACHINE, RECIPES, SHORT, SMALL, run
 
 
@@ -75,6 +76,31 @@ def test_runs_from_the_corpus_to_the_examples(synthetic_corpus, tmp_path):
     assert [row for row in rows if row not in table] == []
     assert "| Far | (mixtures) |" in table and "(pitch.png)" in table
     assert (out / "pitch.png").read_bytes() == (out / "results" / "pitch.png").read_bytes()
+
+
+def test_medium_learns_from_several_corpora(synthetic_corpus, tmp_path):
+    """Its own configuration, but for sizes; no speaker held out, as there are so few."""
+    medium = RECIPES / "open-2mix" / "conf" / "medium.yaml"
+    held_out = "--data.held_out 0 --optimiser.dev_every 1 --model.look_back [4]"
+    status, error = run(
+        "open-2mix",
+        *("--corpus", synthetic_corpus, "--more", f"{synthetic_corpus}/test", "--stage", 2, "--stop-stage", 2),
+        *("--config", medium, "--tag", "medium", "--data", tmp_path, "--exp", tmp_path / "exp"),
+        *("--train-options", f"{SMALL} {SHORT} {MACHINE} {held_out}"),
+    )
+    assert status == 0, error
+    folder = tmp_path / "exp" / "medium" / "ann"
+    card = load_model(folder / "ann.safetensors").card
+    assert card.config["skips"] and card.config["norm_window"] == 1.0 and card.config["look_back"] == [4]
+    assert card.scores["hours"] == pytest.approx(8 * 0.5 / 3600)
+    assert (folder / "hours.csv").read_text().count("\n") == 2
+
+
+def test_further_corpora_are_kaldi_folders(synthetic_corpus, tmp_path):
+    places = ("--data", tmp_path / "d", "--exp", tmp_path / "e")
+    status, error = run("open-2mix", "--corpus", synthetic_corpus, *places, "--stage", 2, "--more", synthetic_corpus)
+    assert status == 1
+    assert error == f"run.sh: error: --more: {synthetic_corpus} is not a Kaldi data folder\n"
 
 
 def test_needs_a_corpus(tmp_path):

@@ -4,11 +4,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from separator.snn import products
 from separator.snn.affine import affine_map
-from separator.snn.products import adds_exactly, matrix_product
+from separator.snn.products import adds_exactly, matrix_product, multiplies_integers
 
 # A machine without exact 8-bit products has the others.
 TYPES = [torch.int8, torch.float64] if adds_exactly("cpu") else [torch.float64]
+
+
+@pytest.fixture(autouse=True)
+def slow_products_are_served(monkeypatch):
+    """Where there are no instructions for them as well: they are to be right everywhere."""
+    monkeypatch.setattr(products, "multiplies_integers", adds_exactly)
 
 
 def layer_of(kind, data):
@@ -58,6 +65,17 @@ def test_other_layers_are_not_served():
     layer = nn.Conv1d(4, 4, 3, groups=2)
     assert matrix_product(affine_map(layer), layer.weight.to(torch.int8)) is None
     assert matrix_product(affine_map(nn.Linear(1, 2)), torch.ones(2, 1, dtype=torch.int8)) is None
+
+
+@pytest.mark.parametrize(("vnni", "amx", "served"), [(False, False, False), (True, False, True), (False, True, True)])
+def test_integers_are_multiplied_where_there_are_instructions_for_it(monkeypatch, vnni, amx, served):
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: vnni)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(products, "adds_exactly", lambda device: True)
+    multiplies_integers.cache_clear()
+    assert multiplies_integers("cpu") == served
+    multiplies_integers.cache_clear()
 
 
 def test_a_machine_that_saturates_is_found_out(monkeypatch):

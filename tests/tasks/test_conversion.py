@@ -11,7 +11,7 @@ from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.settings import ConversionSettings
 from separator.tasks.conversion import ConversionRun, convert
 from separator.tasks.mixture_data import DataSettings
-from separator.tasks.training import CardSettings
+from separator.tasks.training_settings import CardSettings
 from tests.interrupt import interrupted
 
 

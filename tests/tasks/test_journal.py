@@ -53,6 +53,9 @@ def test_a_former_table_is_gone_on_with(path):
     newer.add([{"name": "b", "part": 1, "value": 2.5, "note": "y"}])
     newer.finish()
     assert path.read_text() == "name,part,value,note\na,1,,x\nb,1,2.5,y\n"
+    path.write_text("name,note\na,x\n")
+    keyed = Journal(path, ["name", "part"], ["note"], newer=["part"])
+    assert keyed.find({"name": "a", "part": ""}) == {"name": "a", "part": "", "note": "x"}
     for wrong in ("name,part,value\na,1,2\n", "name,note,part\na,x,1\n", "name,part,note,other\na,1,x,y\n"):
         path.write_text(wrong)
         with pytest.raises(UserError, match="take another --out"):

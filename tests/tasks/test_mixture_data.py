@@ -17,7 +17,8 @@ from separator.snn.settings import ConversionSettings
 from separator.tasks.batches import mixture_and_sources
 from separator.tasks.conversion import conversion_engine
 from separator.tasks.mixture_data import DEV_SEED, DataSettings, MixtureData
-from separator.tasks.training import MachineSettings, OptimiserSettings, TrainingSettings, pit_loss, train
+from separator.tasks.training import pit_loss, train
+from separator.tasks.training_settings import MachineSettings, OptimiserSettings, TrainingSettings
 
 TINY = TasNetConfig(filters=32, filter_length=16, channels=8, dilations=(1, 2))
 SEGMENT = 0.25  # s

@@ -2,9 +2,12 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from separator.cli.main import main
 from separator.errors import UserError
 from separator.models import ModelCard, load_model, save_model
+from separator.models.card import shipped_path
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.tasks.publishing import publish
 
@@ -25,7 +28,7 @@ def results(folder, system="ann", mean=3.25):
 
 
 def test_scores_go_into_the_card(model, tmp_path):
-    path = publish(model, results(tmp_path), "ann", tmp_path / "shipped")
+    path = publish(model, tmp_path / "shipped", (results(tmp_path), "ann"))
     assert path == tmp_path / "shipped" / "tiny-ann.safetensors"
     published = load_model(path)
     assert published.card.scores == {"steps": 7, "open si-sdri": 3.25}
@@ -35,7 +38,7 @@ def test_scores_go_into_the_card(model, tmp_path):
 
 def test_system_that_was_not_scored(model, tmp_path):
     with pytest.raises(UserError, match="no scores of 'other'"):
-        publish(model, results(tmp_path), "other", tmp_path)
+        publish(model, tmp_path, (results(tmp_path), "other"))
 
 
 @pytest.mark.parametrize("text", [None, "not json"])
@@ -43,4 +46,25 @@ def test_results_that_cannot_be_read(model, tmp_path, text):
     if text:
         (tmp_path / "summary.json").write_text(text)
     with pytest.raises(UserError, match="cannot read the scores"):
-        publish(model, tmp_path, "ann", tmp_path)
+        publish(model, tmp_path, (tmp_path, "ann"))
+
+
+def test_weights_in_half_the_size_are_rounded_to_bfloat16(model, tmp_path):
+    path = publish(model, tmp_path / "kept", bf16=True)
+    assert load_file(path)["stack.stages.1.affine.weight"].dtype == torch.bfloat16
+    kept, own = load_model(path), load_model(model)
+    assert kept.card.scores == own.card.scores == {"steps": 7}
+    state = kept.network.state_dict()
+    for name, value in own.network.state_dict().items():
+        rounded = value.bfloat16().float() if value.is_floating_point() else value
+        assert torch.equal(state[name], rounded), name
+
+
+def test_spiking_networks_are_not_rounded(tmp_path):
+    with pytest.raises(UserError, match="leave out --bf16"):
+        publish(shipped_path("small-snn"), tmp_path, bf16=True)
+
+
+def test_results_need_the_name_of_the_system(model, capsys):
+    assert main(["publish", str(model), "--system", "ann"]) == 1
+    assert "--results and --system go together" in capsys.readouterr().err

@@ -12,18 +12,8 @@ from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.settings import ConversionSettings
 from separator.tasks.conversion import ConversionRun, convert
 from separator.tasks.mixture_data import DataSettings, MixtureData
-from separator.tasks.training import (
-    CardSettings,
-    MachineSettings,
-    OptimiserSettings,
-    SeparationTraining,
-    TrainingSettings,
-    export,
-    improvement,
-    pit_loss,
-    precision_of,
-    train,
-)
+from separator.tasks.training import SeparationTraining, export, improvement, pit_loss, precision_of, train
+from separator.tasks.training_settings import CardSettings, MachineSettings, OptimiserSettings, TrainingSettings
 
 TINY = TasNetConfig(filters=32, filter_length=16, channels=8, dilations=(1, 2))
 

@@ -79,7 +79,11 @@ def measure(case: Case) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(case.threads)
-    if case.stage is None:
+    if case.batch is not None:
+        from separator.tasks.bench.training_step import measure_training
+
+        values = measure_training(case)
+    elif case.stage is None:
         values = measure_separation(case)
     else:
         from separator.tasks.bench.tandem_step import measure_step

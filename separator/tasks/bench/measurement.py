@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # The fastest round counts, since another process can only slow one down, and the first ones find no memory at hand.
 ROUNDS = 20
@@ -11,14 +11,15 @@ LONG = 30.0  # s of rounds after which none is begun
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured: separating, or a step of conversion."""
+    """What is measured: separating, a step of conversion, or a step of training."""
 
     system: str  # see `benchmark`
     seconds: float  # of sound
     threads: int  # of the CPU
     width: int | None = None  # of a network with random weights; see `random_model`
     rate: float | None = None  # likewise
-    stage: int | None = None  # under conversion, of an analog network; None for separating
+    stage: int | None = None  # under conversion, of an analog network; None where nothing is converted
+    batch: int | None = None  # mixtures in a step of training; None where nothing is trained
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,36 @@ class Measurement:
     same_spikes: bool | None = None
     kept: float | None = None  # s, of a step of conversion whose frozen stages need not be simulated again
     working: float | None = None  # MB beyond what the process held before it separated; None where the system does not tell
+    # s, of a step of training: its parts, and making its mixtures, plainly and with all augmentations, which is beside it.
+    forward: float | None = None
+    backward: float | None = None
+    optimiser: float | None = None
+    mixing: float | None = None
+    varied: float | None = None
+    turns: int = 1  # processes that measured it, one after the other; see `quicker`
 
     @property
     def real_time_factor(self) -> float:
         """Time taken over the length of the sound."""
         return self.elapsed / self.case.seconds
+
+
+def quicker(before: Measurement | None, now: Measurement) -> Measurement:
+    """What all turns of a case come to, from those before and a new one: the fastest round counts, and the most memory."""
+    if before is None:
+        return now
+    best = min(before, now, key=lambda result: result.elapsed)
+    return replace(
+        best,
+        memory=max(before.memory, now.memory),
+        mixing=_least(before.mixing, now.mixing),
+        varied=_least(before.varied, now.varied),
+        turns=before.turns + now.turns,
+    )
+
+
+def _least(*numbers: float | None) -> float | None:
+    return min((number for number in numbers if number is not None), default=None)
 
 
 def timed(run: Callable[[], object]) -> float:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from separator.atomic import atomic_path
 from separator.tasks.bench.plan import COMPARED
 from separator.tasks.bench.systems import parse_system
+from separator.tasks.bench.training_figures import PARTS, makings, named, shares, speed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,14 +26,15 @@ NAMES = {"paper-ann": "ANN", "paper-snn": "layer by layer", "paper-snn-pipelined
 HANDS = {"": "", "bf16": ", bfloat16", "dense": ", dense", "spikingjelly": ", SpikingJelly"}
 COLOURS = {"paper-ann": "black", "paper-snn": "tab:blue", "paper-snn-pipelined": "tab:orange"}
 STYLES = {"": "o-", "bf16": "v:", "dense": "s--", "spikingjelly": "^-."}
+BARS = (*COMPARED, "train")  # drawn as bars, and not over a value
 TICKS = (1.0, 2.0, 5.0)  # and their multiples by powers of ten
 
 
 def draw_sweep(path: Path, name: str, lines: Sequence["Line"]) -> None:
     """Draw one sweep.
 
-    Of the conversion, seconds of a training step, a panel for each network. Of separating, time as a multiple of the first
-    system's, and memory, in comparisons as bars.
+    Of the conversion, seconds of a training step, a panel for each network. Of training, where a step's time goes, and its
+    speed. Of separating, time as a multiple of the first system's, and memory, in comparisons as bars.
 
     Args:
         path: picture file; its suffix chooses the format.
@@ -46,11 +48,14 @@ def draw_sweep(path: Path, name: str, lines: Sequence["Line"]) -> None:
     from matplotlib.figure import Figure
 
     panels = len(lines) // 2 if name == "stage" else 2
-    height = 0.3 * len(lines) + 1.5 if name in COMPARED else 5
+    rows = sum(len(line.results) for line in lines) if name == "train" else len(lines)
+    height = 0.3 * rows + 1.5 if name in BARS else 5
     figure = Figure(figsize=(max(8, 5 * panels), height), layout="constrained")
-    axes: list[Axes] = list(figure.subplots(1, panels, squeeze=False, sharey=name in COMPARED)[0])
+    axes: list[Axes] = list(figure.subplots(1, panels, squeeze=False, sharey=name in BARS)[0])
     if name in COMPARED:
         _draw_comparison(axes, lines)
+    elif name == "train":
+        _draw_training(axes, lines)
     elif name == "stage":
         for axis, after, before in zip(axes, lines[::2], lines[1::2], strict=True):
             _draw_conversion(axis, after, before)
@@ -58,7 +63,7 @@ def draw_sweep(path: Path, name: str, lines: Sequence["Line"]) -> None:
         _draw_separation(axes, name, lines)
     for axis in axes:
         axis.grid(alpha=0.3, which="both")
-        if name not in COMPARED:
+        if name not in BARS:
             axis.set_xlabel(LABELS[name])
             _plain_logarithmic(axis)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
@@ -134,6 +139,24 @@ def _draw_conversion(axis: "Axes", after: "Line", before: "Line") -> None:
         axis.plot(line.values, kept, style, color="tab:blue", label=f"{label}, frozen spikes kept", markersize=5)
     axis.set(ylabel="time of a training step (s)", title=after.system)
     axis.set_xticks(after.values)
+
+
+def _draw_training(axes: Sequence["Axes"], lines: Sequence["Line"]) -> None:
+    """A bar for each network, precision and number of threads: of the parts of a step, mixing behind them, and of speed."""
+    results = [result for line in lines for result in line.results]
+    places, filled = range(len(results)), [0.0] * len(results)
+    parts = dict(zip(PARTS, zip(*map(shares, results), strict=True), strict=True))
+    parts["mixing beside it, all augmentations"] = tuple(makings(result)[1] / result.elapsed for result in results)
+    for (part, widths), colour in zip(parts.items(), ("tab:blue", "tab:orange", "tab:green", "lightgray"), strict=True):
+        axes[0].barh(places, [100 * width for width in widths], 0.7, [100 * left for left in filled], label=part, color=colour)
+        filled = [left + width for left, width in zip(filled, widths, strict=True)]
+    axes[0].set_yticks(places, ["{}, {}, threads: {}".format(*named(result.case)) for result in results])
+    axes[0].invert_yaxis()
+    axes[0].set_xlabel("share of the time of a training step (%)")
+    speeds = [speed(result) for result in results]
+    axes[1].bar_label(axes[1].barh(places, speeds, 0.7, color="tab:purple"), [f"{x:.3g}" for x in speeds], padding=2)
+    axes[1].set_xlabel("seconds of mixtures learned from per second")
+    axes[1].margins(x=0.1)
 
 
 def _label(system: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from separator.errors import UserError
 from separator.models.card import find_model, read_card
 from separator.tasks.bench.measurement import Case, Measurement
+from separator.tasks.bench.recipes import RECIPES, in_precisions, recipe_of
 from separator.tasks.bench.systems import ASTEROID, PAPER_SIZED, parse_system
 
 # The first is what the others are multiples of.
@@ -46,8 +47,11 @@ VALUES: dict[str, tuple[Any, ...]] = dict.fromkeys(COMPARED, (4.0, 60.0)) | {
     "width": (64, 128, 256, 512, 1024),
     "seconds": (1.0, 4.0, 15.0, 60.0),
     "stage": ("small-ann", "paper-ann"),
+    "train": tuple(RECIPES),
 }
 TYPES = {"window": int, "rate": float, "width": int, "seconds": float}
+# Times that each case of a sweep is measured in turn, so that no spell of other load falls on one case alone.
+TURNS = {"train": 3}
 # Where sweeps stand still that do not as `Point` does: rates of few steps are coarse, and recipes convert with 2 s.
 STANDS: dict[str, dict[str, Any]] = {"rate": {"window": 32}, "stage": {"window": 32, "seconds": 2.0}}
 
@@ -91,7 +95,7 @@ class Sweep:
     """
 
     name: str  # one of `VALUES`
-    values: tuple[Any, ...]  # numbers, of comparisons seconds; names of networks for `stage`
+    values: tuple[Any, ...]  # numbers, of comparisons seconds; names of networks for `stage` and `train`
 
     def __post_init__(self) -> None:
         if self.name not in VALUES:
@@ -112,7 +116,7 @@ class Line:
     """A system over a sweep."""
 
     system: str  # without time steps, but in comparisons
-    values: tuple[Any, ...]  # of what was varied; stages of the conversion of a network
+    values: tuple[Any, ...]  # of what was varied; stages of the conversion of a network; threads that a network learns on
     results: tuple[Measurement, ...]  # at each of them
 
 
@@ -143,20 +147,29 @@ class Plan:
     def lines(self, sweep: Sweep) -> Iterator[tuple[str, dict[Any, Case]]]:
         """Systems of a sweep, each with its cases by value."""
         point = self.point(sweep)
-        if sweep.name == "stage":
+        if sweep.name == "train":
+            yield from self._trainings(sweep.values)
+        elif sweep.name == "stage":
             for network in sweep.values:
                 width = point.width if network in PAPER_SIZED else None
                 for system in (network, f"dense:{network}"):
                     case = Case(f"{system}@{point.window}", point.seconds, self.threads, width)
                     yield system, {stage: replace(case, stage=stage) for stage in range(stages_of(network))}
-            return
-        if sweep.name in COMPARED:
+        elif sweep.name in COMPARED:
             lengths = {value: replace(point, seconds=value).seconds for value in sweep.values}
             for system in COMPARED[sweep.name]:
                 yield system, {value: Case(system, seconds, self.threads) for value, seconds in lengths.items()}
-            return
-        for system in self.systems:
-            yield system, {value: replace(point, **{sweep.name: value}).case(system, self.threads) for value in sweep.values}
+        else:
+            for system in self.systems:
+                points = {value: replace(point, **{sweep.name: value}) for value in sweep.values}
+                yield system, {value: point.case(system, self.threads) for value, point in points.items()}
+
+    def _trainings(self, networks: Iterable[str]) -> Iterator[tuple[str, dict[Any, Case]]]:
+        """Networks in the precisions they learn in, by threads; of the sizes of their recipes but for what `at` has."""
+        for system in in_precisions(networks):
+            recipe = recipe_of(system)
+            case = Case(system, self.at.get("seconds", recipe.segment), 1, self.at.get("width"), batch=recipe.batch)
+            yield system, {threads: replace(case, threads=threads) for threads in dict.fromkeys((1, self.threads))}
 
 
 def number(name: str, text: str) -> int | float:

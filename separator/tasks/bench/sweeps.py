@@ -1,7 +1,6 @@
-"""Sweeps: cost against time window, firing rate, width, length of sound, and stage of conversion; systems side by side."""
+"""Sweeps: cost against time window, firing rate, width, length of sound and stage of conversion; systems and trainings."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,14 +10,12 @@ from separator.atomic import write_text
 from separator.errors import UserError
 from separator.tasks.bench.benchmark import measured_apart
 from separator.tasks.bench.machine import machine
-from separator.tasks.bench.measurement import Case, Measurement
+from separator.tasks.bench.measurement import Case, quicker
 from separator.tasks.bench.pictures import draw_sweep
-from separator.tasks.bench.plan import Line, Plan, Point, Sweep
+from separator.tasks.bench.plan import TURNS, Line, Plan, Point, Sweep
+from separator.tasks.bench.record import Record
 from separator.tasks.bench.systems import ASTEROID, parse_system
 from separator.tasks.bench.tables import to_markdown
-from separator.tasks.journal import Journal
-
-COLUMNS = ("firing_rate", "same_spikes", "elapsed", "kept", "memory", "working", "machine")
 
 
 def check_libraries(plan: Plan) -> None:
@@ -28,10 +25,10 @@ def check_libraries(plan: Plan) -> None:
         UserError: a library is missing.
     """
     extras = {"matplotlib": "score"}
-    systems = {case.system for case in _cases(plan)}
+    systems = {case.system for sweep in plan.sweeps for case in _cases(plan, sweep)}
     if any(parse_system(system).hands == "spikingjelly" for system in systems):
         extras["spikingjelly"] = "compare"
-    if ASTEROID in systems or any(sweep.name == "stage" for sweep in plan.sweeps):
+    if ASTEROID in systems or any(sweep.name in ("stage", "train") for sweep in plan.sweeps):
         extras["asteroid"] = "train"
     for library, extra in extras.items():
         if find_spec(library) is None:
@@ -41,8 +38,8 @@ def check_libraries(plan: Plan) -> None:
 def run_sweeps(plan: Plan, folder: Path, command: str) -> str:
     """Measure what the table in `folder` does not have yet, write tables and plots anew after each sweep; returns the tables.
 
-    `bench.csv` has a row for every measurement, kept as it comes; those of another machine or of other versions are measured
-    again. `BENCH.md` has the tables, NAME.png the plot of each sweep.
+    `bench.csv` has a row for every case, kept as it comes; those of another machine or of other versions are measured again,
+    and those that have turns until they have had all. `BENCH.md` has the tables, NAME.png the plot of each sweep.
 
     Args:
         plan: what to measure.
@@ -53,61 +50,40 @@ def run_sweeps(plan: Plan, folder: Path, command: str) -> str:
         UserError: a library is missing, the folder cannot be written, or a case cannot be measured.
     """
     check_libraries(plan)
-    key = tuple(asdict(Case("", 0, 0)))
-    journal, today = Journal(folder / "bench.csv", key, COLUMNS), machine()
-    text = ""
-    missing = [case for case in dict.fromkeys(_cases(plan)) if _known(journal, case, today) is None]
-    with tqdm(total=len(missing), unit="case", disable=None, leave=False) as bar:
+    today = machine()
+    record, text = Record(folder / "bench.csv", today), ""
+    visits = _visits(plan, record)
+    with tqdm(total=len(visits), unit="case", disable=None, leave=False) as bar:
         done: list[tuple[Sweep, Point, list[Line]]] = []
         for sweep in plan.sweeps:
-            lines = []
-            for system, cases in plan.lines(sweep):
-                results = []
-                for case in cases.values():
-                    result = _known(journal, case, today)
-                    if result is None:
-                        bar.set_description(f"{sweep.name}: {case.system}")
-                        result = measured_apart(case)
-                        journal.add([_row(result) | {"machine": today}])
-                        bar.update()
-                    results.append(result)
-                lines.append(Line(system, tuple(cases), tuple(results)))
+            for case in (case for owner, case in visits if owner is sweep):
+                bar.set_description(f"{sweep.name}: {case.system}")
+                record.add(quicker(record.find(case), measured_apart(case)))
+                bar.update()
+            lines = [
+                Line(system, tuple(cases), tuple(filter(None, map(record.find, cases.values()))))
+                for system, cases in plan.lines(sweep)
+            ]
             done.append((sweep, plan.point(sweep), lines))
             draw_sweep(folder / f"{sweep.name}.png", sweep.name, lines)
             text = to_markdown(done, today, plan.threads, command)
             write_text(folder / "BENCH.md", text)
-    journal.finish()
+    record.journal.finish()
     return text
 
 
-def _cases(plan: Plan) -> Iterator[Case]:
+def _visits(plan: Plan, record: Record) -> list[tuple[Sweep, Case]]:
+    """What is still to be measured, in this order: turn after turn in each sweep; what several sweeps share, in the first."""
+    visits: dict[tuple[Case, int], Sweep] = {}
     for sweep in plan.sweeps:
-        for _, cases in plan.lines(sweep):
-            yield from cases.values()
+        for turn in range(TURNS.get(sweep.name, 1)):
+            for case in _cases(plan, sweep):
+                known = record.find(case)
+                if known is None or known.turns <= turn:
+                    visits.setdefault((case, turn), sweep)
+    return [(sweep, case) for (case, _), sweep in visits.items()]
 
 
-def _row(result: Measurement) -> dict[str, object]:
-    """Columns of a measurement; what there is not stays empty."""
-    values = asdict(result) | asdict(result.case)
-    return {name: value for name, value in values.items() if name != "case" and value is not None}
-
-
-def _known(journal: Journal, case: Case, today: str) -> Measurement | None:
-    """What the journal has of a case, measured on this machine."""
-    key = {name: "" if value is None else value for name, value in asdict(case).items()}
-    row = journal.find(key)
-    if row is None or row["machine"] != today:
-        return None
-    return Measurement(
-        case,
-        elapsed=float(row["elapsed"]),
-        memory=float(row["memory"]),
-        firing_rate=_float(row["firing_rate"]),
-        same_spikes={"True": True, "False": False}.get(row["same_spikes"]),
-        kept=_float(row["kept"]),
-        working=_float(row["working"]),
-    )
-
-
-def _float(text: str) -> float | None:
-    return float(text) if text else None
+def _cases(plan: Plan, sweep: Sweep) -> Iterator[Case]:
+    for _, cases in plan.lines(sweep):
+        yield from cases.values()

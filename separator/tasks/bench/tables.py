@@ -7,6 +7,7 @@ from separator.tasks.bench.benchmark import to_markdown as systems_table
 from separator.tasks.bench.measurement import ROUNDS
 from separator.tasks.bench.plan import COMPARED
 from separator.tasks.bench.tandem_step import BATCH
+from separator.tasks.bench.training_figures import training_rows
 
 if TYPE_CHECKING:
     from separator.tasks.bench.measurement import Measurement
@@ -18,6 +19,7 @@ TITLES = {
     "width": "Width (filters and channels)",
     "seconds": "Length of sound (s)",
     "stage": "Conversion, stage by stage",
+    "train": "Training",
     "published": "Networks of the published size, side by side",
     "shipped": "Shipped networks, side by side",
 }
@@ -45,6 +47,8 @@ def to_markdown(results: Sequence[tuple["Sweep", "Point", Sequence["Line"]]], ma
         parts.append(f"\n## {TITLES[sweep.name]}\n\n![{sweep.name}]({sweep.name}.png)\n")
         if sweep.name in COMPARED:
             parts += comparison_tables(lines)
+        elif sweep.name == "train":
+            parts += [says + _table(rows) for says, rows in training_rows(lines)]
         else:
             parts += stage_tables(point, lines) if sweep.name == "stage" else value_tables(sweep.name, point, lines)
     return "".join(parts)

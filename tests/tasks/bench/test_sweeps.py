@@ -145,7 +145,10 @@ def test_command_line(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--sweep", "depth"], "there is no sweep 'depth'; take published, shipped, window, rate, width, seconds, stage"),
+        (
+            ["--sweep", "depth"],
+            "there is no sweep 'depth'; take published, shipped, window, rate, width, seconds, stage, train",
+        ),
         (["--sweep", "window=4,x"], "window is a whole number, not 'x'"),
         (["--sweep", "window=33"], "a time window is 1 to 32 steps, not 33"),
         (["--sweep", "shipped=x"], "seconds is a number, not 'x'"),
