@@ -4,7 +4,7 @@
 #   bash egs/demo/run.sh [--out DIR] [--models MODEL...]
 #
 # Needs Python 3.11 or newer; everything else is installed in .venv at the first run. Prints the scores of each model against
-# the references, how long separating took, and where the sound files and the spectrograms are (egs/demo/out).
+# the references, how long separating took, and where the sound files and the pictures are (egs/demo/out).
 set -euo pipefail
 
 case " $* " in *' --help '* | *' -h '*) sed -n '2,${/^#/!q; s/^# \{0,1\}//; p;}' "$0"; exit 0 ;; esac

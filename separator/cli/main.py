@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from types import ModuleType
 
 from separator.errors import UserError
 from separator.version import __version__
@@ -47,12 +48,23 @@ def report_errors(program: str, main: Callable[[], int]) -> int:
 
 
 def _comes_of_ctrl_c(error: BaseException | None) -> bool:
-    """Whether an error was raised on Ctrl-C, as an interrupted import of a compiled module fails with an `ImportError`."""
+    """Tell whether an error was raised on Ctrl-C: an interrupted import of a compiled module fails with an `ImportError`."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def command_parser(name: str) -> tuple[ModuleType, argparse.ArgumentParser]:
+    """Import the module of a command and make the parser of its arguments."""
+    module = import_module(f"separator.cli.{name.replace('-', '_')}")
+    parser_class = getattr(module, "PARSER", argparse.ArgumentParser)
+    parser: argparse.ArgumentParser = parser_class(
+        prog=f"separator {name}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    module.add_arguments(parser)
+    return module, parser
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -70,12 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"separator {__version__}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     chosen = parser.parse_args(arguments[:1]).command
-    module = import_module(f"separator.cli.{chosen.replace('-', '_')}")
-    parser_class = getattr(module, "PARSER", argparse.ArgumentParser)
-    command = parser_class(
-        prog=f"separator {chosen}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    module.add_arguments(command)
+    module, command = command_parser(chosen)
     parsed = command.parse_args(arguments[1:])
     return report_errors(command.prog, lambda: module.run(parsed))
 

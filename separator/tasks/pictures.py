@@ -56,11 +56,11 @@ def draw_spectrograms(
     figure = Figure(figsize=(WIDTH, ROW_HEIGHT * (len(rows) + 1) + 0.6), layout="constrained")
     grid = figure.add_gridspec(len(rows) + 1, columns)
     axes: list[Axes] = [figure.add_subplot(grid[0, :])]
-    image = _draw(axes[0], mixture, sample_rate, reference, "mixture")
+    image = show_levels(axes[0], mixture, sample_rate, reference, "mixture")
     for i, (name, signals) in enumerate(rows.items(), 1):
         for j, signal in enumerate(signals):
             axes.append(figure.add_subplot(grid[i, j], sharex=axes[0], sharey=axes[0]))
-            _draw(axes[-1], signal, sample_rate, reference, f"{name}, talker {j + 1}")
+            show_levels(axes[-1], signal, sample_rate, reference, f"{name}, talker {j + 1}")
     for axis in axes:
         place = axis.get_subplotspec()
         axis.set_xlabel("time (s)" if place is not None and place.is_last_row() else "")
@@ -71,7 +71,8 @@ def draw_spectrograms(
         figure.savefig(temporary, dpi=100)
 
 
-def _draw(axis: "Axes", signal: NDArray[np.floating], sample_rate: int, reference: float, title: str) -> "AxesImage":
+def show_levels(axis: "Axes", signal: NDArray[np.floating], sample_rate: int, reference: float, title: str) -> "AxesImage":
+    """Show the spectrogram of one signal, (T,), in decibels below the power `reference`; returns the image, for a scale."""
     power = power_spectrogram(signal, sample_rate) / reference
     levels = 10 * np.log10(np.maximum(power, 10 ** (-RANGE / 10)))
     axis.set_title(title, fontsize="medium")
