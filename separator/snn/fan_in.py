@@ -32,13 +32,22 @@ def strongest(weight: Tensor, count: int) -> Tensor:
 def kept_weights(stage: Stage, limit: int) -> int:
     """Weights of a neuron that a limit of incoming connections leaves it; behind average pooling each averaged input is one.
 
+    An identity beside the layer is one connection.
+
     Raises:
-        UserError: pooling alone takes more.
+        UserError: pooling or the identity alone take more, or a shortcut has weights of its own, which are not limited.
     """
     pooled = stage.synapses.averaged
-    if pooled > limit:
-        raise UserError(f"a neuron behind average pooling of {pooled} inputs needs as many connections, not {limit}")
-    return limit // pooled
+    if isinstance(stage.shortcut, Stage):
+        raise UserError("connections of a shortcut with weights of its own cannot be limited; leave out fan_in")
+    beside = int(stage.shortcut is not None)
+    if pooled + beside > limit:
+        where = (
+            f"behind average pooling of {pooled} inputs" if pooled > 1 else "that has the identity beside its other synapses"
+        )
+        needed = "as many connections" if pooled > 1 and not beside else f"{pooled + beside} connections"
+        raise UserError(f"a neuron {where} needs {needed}, not {limit}")
+    return (limit - beside) // pooled
 
 
 def limit_fan_in(stage: Stage, limit: int) -> None:
@@ -53,6 +62,6 @@ def limit_fan_in(stage: Stage, limit: int) -> None:
         parametrize.register_parametrization(stage.affine, "weight", Masked(mask))
 
 
-def fan_in(weight: Tensor) -> int:
-    """Most connections, weights other than zero, of a neuron. Shape: (C_out, ...)."""
-    return int(weight.flatten(1).count_nonzero(1).max())
+def fan_in(*weights: Tensor) -> int:
+    """Most connections, weights other than zero in all incoming maps, of a neuron. Shapes: (C_out, ...) each."""
+    return int(torch.stack([weight.flatten(1).count_nonzero(1) for weight in weights]).sum(0).max())

@@ -67,8 +67,8 @@ class HardwareProfile:
         rows = []
         for index, (stage, neurons) in enumerate(zip(stack.spiking_stages(), self.check_sizes(network, x), strict=True)):
             row = {
-                "weight_bits": needed_bits(stage.weight),
-                "fan_in": fan_in(stage.weight),
+                "weight_bits": max(needed_bits(own.weight) for own in stage.maps),
+                "fan_in": fan_in(*(own.weight for own in stage.maps)),
                 "window": stage.window,
                 "neurons": neurons,
             }

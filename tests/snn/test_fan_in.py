@@ -46,3 +46,25 @@ def test_each_pooled_input_is_a_connection():
     assert fan_in(spiking.weight) == 8
     with pytest.raises(UserError, match="average pooling of 4 inputs needs as many connections, not 3"):
         limit_fan_in(stage, 3)
+
+
+def test_an_identity_beside_the_layer_is_a_connection():
+    stage = Stage(nn.Linear(6, 6), nn.BatchNorm1d(6), shortcut=nn.Identity())
+    assert kept_weights(stage, 4) == 3
+    with pytest.raises(UserError, match="the identity beside its other synapses needs 2 connections, not 1"):
+        kept_weights(stage, 1)
+    pooled = Stage(nn.Conv1d(3, 3, 1), before=[nn.AvgPool1d(2)], shortcut=nn.Identity())
+    with pytest.raises(UserError, match="average pooling of 2 inputs needs 3 connections, not 2"):
+        kept_weights(pooled, 2)
+
+
+def test_shortcuts_with_weights_of_their_own_are_not_limited():
+    shortcut = Stage(nn.Linear(6, 4), rectified=False)
+    with pytest.raises(UserError, match="leave out fan_in"):
+        kept_weights(Stage(nn.Linear(6, 4), shortcut=shortcut), 3)
+
+
+def test_connections_of_all_maps_add_up():
+    one, other = torch.tensor([[1, 0, 2], [0, 0, 3]]), torch.tensor([[5], [5]])
+    assert fan_in(one) == 2
+    assert fan_in(one, other) == 3
