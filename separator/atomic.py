@@ -1,6 +1,7 @@
 """Files that are either whole or absent."""
 
 import csv
+import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,8 +23,11 @@ def make_folder(folder: str | Path) -> None:
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it there when the block succeeds, remove it when it fails.
+
+    If it shall be durable, it is on the disk before it takes the place of a former one, so that a crash of the machine leaves
+    one of the two whole.
 
     The temporary file keeps the suffix of `path`, since writers choose the format by it. Parent folders are made.
 
@@ -39,6 +43,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         mode = temporary.stat().st_mode
         yield temporary
         temporary.chmod(mode)  # safetensors lets none but the owner read its files
+        if durable:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error

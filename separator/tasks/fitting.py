@@ -6,8 +6,23 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from separator.atomic import atomic_path
 from separator.errors import UserError
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are on the disk whole before they replace the one before, which a kill or a full disk leaves."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            UserError: it cannot be written, as the disk is full.
+        """
+        with atomic_path(path, durable=True) as temporary:
+            torch.save(checkpoint, temporary)
 
 
 def checkpoints(folder: Path) -> tuple[ModelCheckpoint, ModelCheckpoint]:
@@ -26,12 +41,15 @@ def trainer_options(folder: Path, progress: bool) -> dict[str, Any]:
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
         "default_root_dir": folder,
+        "plugins": [WholeCheckpoints()],
     }
 
 
 def fit(trainer: pl.Trainer, task: pl.LightningModule, data: pl.LightningDataModule, folder: Path) -> None:
-    """Train, or go on from the folder's `last.ckpt`."""
+    """Train, or go on from the folder's `last.ckpt`; what a kill left half written beside it is removed."""
     last = folder / "last.ckpt"
+    for half in folder.glob(".*.ckpt"):
+        half.unlink(missing_ok=True)
     try:
         trainer.fit(task, data, ckpt_path=last if last.exists() else None)
     except SystemExit:

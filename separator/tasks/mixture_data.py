@@ -1,5 +1,6 @@
 """What separation networks learn from: mixtures made on the fly or read from disk, in batches."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from separator.corpora.augmentation import AugmentationSettings
 from separator.corpora.bank import SpeechBank, load_bank
@@ -78,8 +79,8 @@ class MixtureData(pl.LightningDataModule):
         """Mixtures of the trainer's current epoch."""
         epoch = self.first_epoch + (self.trainer.current_epoch if self.trainer else 0)
         dataset = self._train_mixtures(epoch)
-        generator = torch.Generator().manual_seed(self.seed + epoch)
-        return self._loader(dataset, shuffle=isinstance(dataset, MixturesFromDisk), drop_last=True, generator=generator)
+        order = ShuffledOnce(len(dataset), self.seed + epoch) if isinstance(dataset, MixturesFromDisk) else None
+        return self._loader(dataset, sampler=order, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Tensor] | list[DataLoader[Tensor]]:
         """The dev mixtures; behind them, if some speakers are held out of training, mixtures of these."""
@@ -166,6 +167,19 @@ class MixtureData(pl.LightningDataModule):
 
     def _loader(self, dataset: Dataset[Tensor], **options: Any) -> DataLoader[Tensor]:
         return DataLoader(dataset, batch_size=self.settings.batch, num_workers=self.settings.workers, **options)
+
+
+class ShuffledOnce(Sampler[int]):
+    """Numbers in an order of the seed, the same however often it is asked for, as it is where a training is resumed."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size, self.seed = size, seed
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[int]:
+        yield from torch.randperm(self.size, generator=torch.Generator().manual_seed(self.seed)).tolist()
 
 
 def _is_corpus(folder: Path) -> bool:

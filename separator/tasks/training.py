@@ -60,6 +60,8 @@ class SeparationTraining(PenalisedTraining):
         self.loss = pit_loss()
         self.settings, self.finish = optimiser, finish
         self.heard = heard or Heard()
+        self.halving: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
+        self.former_halving: dict[str, Any] | None = None
 
     def training_step(self, batch: Tensor, index: int) -> Tensor:
         """Loss of one batch."""
@@ -93,8 +95,11 @@ class SeparationTraining(PenalisedTraining):
         settings = self.settings
         optimiser = make_optimiser(settings.name, dict(self.network.named_parameters()), settings.lr)
         if settings.schedule == "plateau":
-            halving = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=settings.patience - 1)
-            return {"optimizer": optimiser, "lr_scheduler": {"scheduler": halving, "monitor": "dev_loss"}}
+            # Stepped here: Lightning does it behind the checkpoint, and a resumed training would forget an epoch.
+            self.halving = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=settings.patience - 1)
+            if self.former_halving is not None:
+                self.halving.load_state_dict(self.former_halving)
+            return optimiser
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self._rate())
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -108,6 +113,11 @@ class SeparationTraining(PenalisedTraining):
             return partial(anytime, warmup=settings.warmup, finish=(total * self.finish.first // self.finish.end, total))
         return partial(trapezoid, total=total, warmup=settings.warmup, decay=max(1, round(settings.decay * total)))
 
+    def on_train_epoch_end(self) -> None:
+        """Halve the learning rate where the dev loss stays where it is."""
+        if self.halving is not None:
+            self.halving.step(self.trainer.callback_metrics["dev_loss"])
+
     def on_validation_end(self) -> None:
         """Take note of what the hours heard so far came to."""
         figures = {name: float(value) for name, value in self.trainer.callback_metrics.items() if name.endswith("_SI-SDRi")}
@@ -116,11 +126,13 @@ class SeparationTraining(PenalisedTraining):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what is no weight."""
         checkpoint["heard"] = self.heard.to_dict()
+        checkpoint["halving"] = None if self.halving is None else self.halving.state_dict()
         checkpoint["finish"] = None if self.finish is None else asdict(self.finish)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on counting."""
         self.heard = Heard.from_dict(checkpoint.get("heard") or {})
+        self.former_halving = checkpoint.get("halving")
 
 
 def train(

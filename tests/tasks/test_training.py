@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from separator.cli.main import main
 from separator.errors import DivergedError, UserError
 from separator.models import ModelCard, load_model, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
@@ -68,6 +69,57 @@ def test_interrupted_training_goes_on_exactly(settings, tmp_path, name):
     model = load_model(tmp_path / "parts" / "ann.safetensors")
     best = torch.load(tmp_path / "parts" / "best.ckpt", weights_only=True)["state_dict"]
     assert all(torch.equal(value, best[f"network.{key}"]) for key, value in model.network.state_dict().items())
+
+
+def test_interrupted_training_on_mixtures_on_disk_goes_on_in_the_same_order(settings, synthetic_corpus, tmp_path):
+    mixtures = tmp_path / "mixtures"
+    list_ = tmp_path / "list.txt"
+    main(["mix", "--corpus", str(synthetic_corpus / "train"), "--list", str(list_), "--draw", "6", "--out", str(mixtures)])
+    on_disk = replace(settings, data=replace(settings.data, train=mixtures, dev=mixtures))
+    for epochs, folder in ((3, "whole"), (1, "parts"), (2, "parts"), (3, "parts")):
+        train(replace(on_disk, optimiser=replace(settings.optimiser, max_epochs=epochs)), tmp_path / folder, progress=False)
+    states = [torch.load(tmp_path / run / "last.ckpt", weights_only=True)["state_dict"] for run in ("whole", "parts")]
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+
+def test_the_plateau_is_remembered(settings, tmp_path, monkeypatch):
+    """Where the dev loss is worse from epoch to epoch, the rate is halved after two of them."""
+
+    def worse(self, batch):
+        loss, gain = losses(self, batch)
+        return loss if self.training else loss + 10 * self.trainer.current_epoch, gain
+
+    losses = SeparationTraining._loss
+    monkeypatch.setattr(SeparationTraining, "_loss", worse)
+    optimiser = replace(settings.optimiser, patience=2, stop_patience=20)
+    for epochs, folder in ((6, "whole"), (1, "parts"), (3, "parts"), (4, "parts"), (6, "parts")):
+        train(replace(settings, optimiser=replace(optimiser, max_epochs=epochs)), tmp_path / folder, progress=False)
+    states = [torch.load(tmp_path / run / "last.ckpt", weights_only=True) for run in ("whole", "parts")]
+    rates = [state["optimizer_states"][0]["param_groups"][0]["lr"] for state in states]
+    assert rates == [settings.optimiser.lr / 4] * 2  # after epochs 3 and 5
+    assert states[0]["halving"] == states[1]["halving"]
+    assert all(torch.equal(value, states[1]["state_dict"][key]) for key, value in states[0]["state_dict"].items())
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(settings, tmp_path, monkeypatch):
+    train(replace(settings, optimiser=replace(settings.optimiser, max_epochs=1)), tmp_path, progress=False)
+    before = (tmp_path / "last.ckpt").read_bytes()
+
+    def full(checkpoint, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        train(settings, tmp_path, progress=False)
+    assert (tmp_path / "last.ckpt").read_bytes() == before
+    assert not list(tmp_path.glob(".*.ckpt"))
+
+
+def test_what_a_kill_left_half_written_is_removed(settings, tmp_path):
+    (tmp_path / ".last.0123abcd.ckpt").write_bytes(b"half")
+    train(replace(settings, optimiser=replace(settings.optimiser, max_epochs=1)), tmp_path, progress=False)
+    assert [path.name for path in tmp_path.glob("*.ckpt")] and not list(tmp_path.glob(".*.ckpt"))
 
 
 def test_training_lowers_the_loss(settings, tmp_path):
