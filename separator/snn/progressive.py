@@ -394,8 +394,9 @@ class ProgressiveTandemLearning:
         """Write the state after a stage; the weights first, so that the index never names weights that are not there."""
         if self.folder is None:
             return
-        weights = f"stage-{self.stack.converted:02d}.safetensors"
-        with atomic_path(self.folder / weights) as temporary:
+        # A file of its own after each stage of each pass: those that the index names stay what they were.
+        weights = f"stage-{len(self.reports):02d}.safetensors"
+        with atomic_path(self.folder / weights, durable=True) as temporary:
             save_file({name: t.contiguous() for name, t in self.network.state_dict().items()}, temporary)
         state = {
             "weights": weights,

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from separator.atomic import write_text
 from separator.errors import UserError
+from separator.snn import progressive
 from separator.snn.activity import ActivityPenalty, record_activity
 from separator.snn.fan_in import fan_in
 from separator.snn.progressive import STATE, Patience, ProgressiveTandemLearning, adam, check_convertible
@@ -238,6 +240,29 @@ def test_a_second_pass_tunes_spiking_stages_again(trained, tmp_path, schedule):
     for name, value in twice.network.state_dict().items():
         assert torch.equal(resumed.network.state_dict()[name], value), name
     assert resumed.history == twice.history
+
+
+@pytest.mark.parametrize("killed_at", [2, 5])
+def test_a_kill_between_weights_and_index_repeats_the_stage_from_where_it_began(trained, tmp_path, monkeypatch, killed_at):
+    whole = engine(trained, passes=2)
+    whole.run()
+    written = []
+
+    def killed(path, text):
+        written.append(path)
+        if len(written) == killed_at:
+            raise KeyboardInterrupt
+        write_text(path, text)
+
+    monkeypatch.setattr(progressive, "write_text", killed)
+    with pytest.raises(KeyboardInterrupt):
+        engine(trained, tmp_path, passes=2).run()
+    monkeypatch.undo()
+    resumed = engine(trained, tmp_path, passes=2)
+    assert len(resumed.run()) == 6
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(resumed.network.state_dict()[name], value), name
+    assert resumed.history == whole.history
 
 
 def test_fan_in_is_limited_in_every_stage_and_pass(trained):
