@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from separator.atomic import atomic_path, write_text
 from separator.errors import UserError
+from separator.resume import facts_of, refuse_differences
 from separator.snn.activity import ActivityPenalty
 from separator.snn.chains import activations_of, chain_from, is_joined
 from separator.snn.distribution import Distribution, distributions
@@ -118,6 +119,8 @@ class ProgressiveTandemLearning:
         measure: loss and score of the network on a batch, in one pass; scores are noted after each epoch, of the dev batches
             and of those of `watched`. None for no scores.
         watched: other batches by name, of fixed content and order. Nothing is chosen by them.
+        origin: what else the conversion depends on, as plain values by name, such as the network's file and the data; going on
+            with others is refused.
     """
 
     def __init__(
@@ -134,6 +137,7 @@ class ProgressiveTandemLearning:
         optimiser: OptimiserFactory = adam,
         measure: Measure | None = None,
         watched: Mapping[str, Batches] | None = None,
+        origin: Mapping[str, Any] | None = None,
     ) -> None:
         check_convertible(stack)
         for i, stage in enumerate(stack.stages):
@@ -144,6 +148,7 @@ class ProgressiveTandemLearning:
         self.train_batches, self.measure = train_batches, measure
         self.held_out: dict[str, Batches] = {"dev": dev_batches, **(watched or {})}
         self.folder, self.log, self.optimiser = folder, log, optimiser
+        self.origin = dict(origin or {})
         self.reports: list[StageReport] = []
         self.history: list[Noted] = []
         self.stage_batches: Batches = ()  # of the stage under conversion
@@ -402,10 +407,15 @@ class ProgressiveTandemLearning:
             "weights": weights,
             "converted": self.stack.converted,
             "settings": asdict(self.settings),
+            "origin": self.origin,
             "stages": [asdict(report) for report in self.reports],
             "history": [asdict(noted) for noted in self.history],
         }
         write_text(self.folder / STATE, json.dumps(state, indent=1))
+
+    def _facts(self) -> dict[str, Any]:
+        """What the conversion depends on, but for the memory, which may differ from machine to machine."""
+        return facts_of(self.settings, free=["keep_mb"]) | self.origin
 
     def _restore(self) -> bool:
         """Go on from `folder`; whether it held a conversion."""
@@ -416,9 +426,7 @@ class ProgressiveTandemLearning:
             tensors = load_file(self.folder / state["weights"])
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise UserError(f"{self.folder} holds a damaged conversion ({error}); remove it to start anew") from error
-        memory = {"keep_mb": None}  # may differ from machine to machine
-        if state["settings"] | memory != asdict(self.settings) | memory:
-            raise UserError(f"{self.folder} holds a conversion with other settings; choose another folder, or remove it")
+        refuse_differences(state["settings"] | state.get("origin", {}), self._facts(), self.folder)
         prefix = next(name for name, module in self.network.named_modules() if module is self.stack)
         self.stack.restore(state["converted"], self.settings.dynamics, tensors, f"{prefix}.")
         self.network.load_state_dict(tensors)

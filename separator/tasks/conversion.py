@@ -17,12 +17,16 @@ from separator.snn.progressive import Batches, ProgressiveTandemLearning
 from separator.snn.settings import ConversionSettings
 from separator.tasks.batches import mixture_and_sources
 from separator.tasks.devices import resolve_device
+from separator.tasks.fingerprints import origin_of
 from separator.tasks.levels import output_gain
 from separator.tasks.mixture_data import DataSettings, MixtureData
 from separator.tasks.optimisers import OptimiserName, make_optimiser
 from separator.tasks.stage_reports import convert_with_reports
 from separator.tasks.training import pit_loss
 from separator.tasks.training_settings import CardSettings
+
+# What may differ where a conversion is gone on with; its settings are compared by themselves.
+NOT_OF_THE_RUN = ("conversion", "card", "device", "threads", "data.workers", "data.cache")
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ def convert(run: ConversionRun, folder: Path, log: Callable[[str], None] = print
         folder=folder,
         log=log,
         optimiser=partial(make_optimiser, run.optimiser),
+        origin=origin_of(run, NOT_OF_THE_RUN),
     )
     stages = convert_with_reports(engine, folder)
     path = folder / "snn.safetensors"

@@ -1,8 +1,12 @@
-"""What tells whether files have changed since."""
+"""What tells whether files have changed since, or are others."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
+
+from separator.models.card import find_model, split_steps
+from separator.resume import facts_of
 
 
 def files_fingerprint(paths: Iterable[Path]) -> str:
@@ -12,3 +16,14 @@ def files_fingerprint(paths: Iterable[Path]) -> str:
         status = path.stat()
         digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
+
+
+def origin_of(run: Any, free: Collection[str]) -> dict[str, Any]:
+    """What a conversion depends on beside its settings: all else of a run, and the content of the model's file.
+
+    Args:
+        run: a dataclass with the field `model`, a shipped name or a file.
+        free: fields that may differ where the conversion is gone on with.
+    """
+    content = hashlib.sha256(find_model(split_steps(run.model)[0]).read_bytes()).hexdigest()[:16]
+    return facts_of(run, [*free, "model"]) | {"model": content}

@@ -1,6 +1,6 @@
 """Training of a separation network, analog or all in tandem: negative SI-SDR, permutation invariant, by Lightning."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from separator.errors import DivergedError, UserError
 from separator.models.card import ModelCard
 from separator.models.files import load_model, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
+from separator.resume import facts_of, refuse_differences
 from separator.tasks.averaging import AveragedWeights
 from separator.tasks.batches import mixture_and_sources
 from separator.tasks.devices import native_precision
@@ -32,6 +33,11 @@ from separator.tasks.training_settings import MachineSettings, OptimiserSettings
 
 CALIBRATION_BATCHES = 32  # training batches that batch norm's statistics of averaged weights are measured on
 
+# What may differ where a training is gone on with: the machine, what is said of the model, and when training ends.
+NOT_OF_THE_RUN = (
+    *("machine", "card", "data.workers", "data.cache"),
+    *("optimiser.max_epochs", "optimiser.stop_patience", "optimiser.finish", "optimiser.dev_every"),
+)
 LEARNED = ("epochs", "hours", "history")  # of a model's scores, what still holds when it is trained further
 VALIDATION_SETS = ("dev", "held_out")  # in the order of MixtureData.val_dataloader
 
@@ -147,16 +153,19 @@ def train(
     checkpoints), and CSV and TensorBoard logs. `log` is called with what is worth a line.
 
     Raises:
-        UserError: the data cannot be used, or training diverged.
+        UserError: the data cannot be used, training diverged, or the folder holds a training with other settings.
     """
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     if settings.machine.threads:
         torch.set_num_threads(settings.machine.threads)
     make_folder(folder)
+    last = folder / "last.ckpt"
+    state = load_checkpoint(last) if last.exists() else {}
+    refuse_differences(state.get("run", {}), facts_of(settings, NOT_OF_THE_RUN), folder)
     network, card = starting_point(settings)
     # A network that has learned goes on with other mixtures than those it began with.
     data = MixtureData(settings.data, network.config, settings.seed, card.scores.get("epochs", 0) if settings.init else 0)
-    finish = finish_of(settings, folder)
+    finish = finish_of(settings, state)
     training = SeparationTraining(network, settings.optimiser, Heard.of_card(card), finish)
     model = folder / f"{card.kind}.safetensors"
     write = partial(_write, training, folder, model, settings, data)
@@ -191,7 +200,7 @@ def make_trainer(
         max_epochs=optimiser.max_epochs if finish is None else finish.end,
         check_val_every_n_epoch=optimiser.dev_every,
         gradient_clip_val=optimiser.clip,
-        callbacks=[*stopping, LearningRateMonitor(), *callbacks, best, last],
+        callbacks=[*stopping, LearningRateMonitor(), SameRun(settings), *callbacks, best, last],
         logger=[CSVLogger(folder, name="csv"), TensorBoardLogger(str(folder), name="tensorboard")],
         **trainer_options(folder, progress),
     )
@@ -220,8 +229,23 @@ def averaging(settings: TrainingSettings, data: MixtureData, kind: str) -> list[
     return [AveragedWeights(decay, "network", mixtures if kind == "ann" else None)]
 
 
-def finish_of(settings: TrainingSettings, folder: Path) -> Finish | None:
+class SameRun(pl.Callback):
+    """Keeps in checkpoints what the training depends on, so that it is not gone on with as another one."""
+
+    def __init__(self, settings: TrainingSettings) -> None:
+        self.facts = facts_of(settings, NOT_OF_THE_RUN)
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the facts."""
+        checkpoint["run"] = self.facts
+
+
+def finish_of(settings: TrainingSettings, state: Mapping[str, Any]) -> Finish | None:
     """When the rate shall fall and training end: where a stopped training that was at it already had it, else from now on.
+
+    Args:
+        settings: of the training.
+        state: last checkpoint, empty if there is none.
 
     Raises:
         UserError: the schedule has no end to be given, or the hours are not above zero.
@@ -231,8 +255,6 @@ def finish_of(settings: TrainingSettings, folder: Path) -> Finish | None:
         return None
     if settings.optimiser.schedule != "anytime" or hours <= 0:
         raise UserError(f"finish takes hours above 0 of a training with the schedule anytime, not {hours}")
-    last = folder / "last.ckpt"
-    state = load_checkpoint(last) if last.exists() else {}
     begun = state.get("finish")
     if begun is not None and begun["hours"] == hours:
         return Finish(**begun)

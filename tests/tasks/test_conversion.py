@@ -53,6 +53,30 @@ def test_spiking_model_reports_and_resume(run, tmp_path):
     assert torch.equal(load_model(again).network(mixture), model.network(mixture))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda run: replace(run, seed=7), r"\(seed was 1 and is 7\)"),
+        (lambda run: replace(run, data=replace(run.data, epoch_mixtures=8)), "data.epoch_mixtures was 16 and is 8"),
+        (lambda run: replace(run, conversion=replace(run.conversion, window=4)), "window was 8 and is 4"),
+        (lambda run: replace(run, optimiser="muon"), "optimiser was adam and is muon"),
+    ],
+)
+def test_another_conversion_is_not_gone_on_with(run, tmp_path, change, message):
+    convert(run, tmp_path / "snn", log=lambda line: None)
+    with pytest.raises(UserError, match=message):
+        convert(change(run), tmp_path / "snn", log=lambda line: None)
+
+
+def test_another_network_under_the_same_name_is_noticed(run, tmp_path):
+    convert(run, tmp_path / "snn", log=lambda line: None)
+    torch.manual_seed(1)
+    card = load_model(run.model).card
+    save_model(run.model, TasNet(TasNetConfig(**card.config)).eval(), card)
+    with pytest.raises(UserError, match=r"model was [0-9a-f]{16} and is"):
+        convert(run, tmp_path / "snn", log=lambda line: None)
+
+
 def test_spiking_models_cannot_be_converted(run, tmp_path):
     path = convert(run, tmp_path / "snn", log=lambda line: None)
     with pytest.raises(UserError, match="spiking already"):

@@ -14,10 +14,14 @@ from separator.snn.hardware import HardwareProfile
 from separator.snn.progressive import ProgressiveTandemLearning
 from separator.snn.settings import ConversionSettings
 from separator.tasks.devices import resolve_device
+from separator.tasks.fingerprints import origin_of
 from separator.tasks.images.batches import SCORES, Goal, ImageBatches, ImageSettings, image_loss, image_measure, score
 from separator.tasks.images.fit import check_fit
 from separator.tasks.images.training import epoch_seed, train_batches
 from separator.tasks.stage_reports import convert_with_reports
+
+# What may differ where a conversion is gone on with; its settings, the chip's limits in them, are compared by themselves.
+NOT_OF_THE_RUN = ("conversion", "hardware", "name", "device", "threads", "data.workers")
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ def convert_images(run: ImageConversionRun, folder: Path, log: Callable[[str], N
         folder=folder,
         log=log,
         measure=image_measure(goal),
+        origin=origin_of(run, NOT_OF_THE_RUN),
         watched={"test": ImageBatches(images.test.take(slice(run.data.watched)), run.data.dev_batch, device=device)},
     )
     stages = convert_with_reports(engine, folder, SCORES[goal])

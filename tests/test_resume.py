@@ -1,0 +1,42 @@
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from separator.errors import UserError
+from separator.resume import facts_of, refuse_differences
+
+
+@dataclass
+class Inner:
+    size: int = 3
+    places: tuple[Path, ...] = (Path("a"), Path("b"))
+
+
+@dataclass
+class Outer:
+    inner: Inner = field(default_factory=Inner)
+    inner_too: str = "x"
+    rate: float | None = None
+
+
+def test_facts_are_flat_and_as_json_has_them():
+    assert facts_of(Outer()) == {"inner.size": 3, "inner.places": ["a", "b"], "inner_too": "x", "rate": None}
+
+
+def test_what_is_free_is_left_out_with_all_under_it():
+    assert facts_of(Outer(), free=["inner", "rate"]) == {"inner_too": "x"}
+    assert facts_of(Outer(), free=["inner.size"]) == {"inner.places": ["a", "b"], "inner_too": "x", "rate": None}
+
+
+def test_the_same_run_may_go_on(tmp_path):
+    refuse_differences(facts_of(Outer()), facts_of(Outer()), tmp_path)
+    refuse_differences({"of an older version": 1}, facts_of(Outer()), tmp_path)
+
+
+def test_differences_are_named(tmp_path):
+    other = facts_of(Outer(Inner(4, (Path("c"),)), "y", 1.0))
+    with pytest.raises(UserError) as caught:
+        refuse_differences(facts_of(Outer()), other, tmp_path)
+    message = str(caught.value)
+    assert "inner.size was 3 and is 4" in message and "and 1 more)" in message and "\n" not in message
