@@ -25,11 +25,26 @@ class WholeCheckpoints(TorchCheckpointIO):
             torch.save(checkpoint, temporary)
 
 
+class MovableCheckpoint(ModelCheckpoint):
+    """A checkpoint whose folder may be renamed before the training is gone on with: the best dev loss is remembered."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take former paths as those of today's folder."""
+        assert self.dirpath is not None
+
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
+
+        paths = {name: here(state_dict[name]) for name in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        best = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict(state_dict | paths | {"best_k_models": best, "dirpath": self.dirpath})
+
+
 def checkpoints(folder: Path) -> tuple[ModelCheckpoint, ModelCheckpoint]:
     """Keep `best.ckpt`, of the lowest dev loss, and `last.ckpt`, of the last epoch, in the folder."""
-    best = ModelCheckpoint(folder, "best", monitor="dev_loss", enable_version_counter=False)
+    best = MovableCheckpoint(folder, "best", monitor="dev_loss", enable_version_counter=False)
     # Not `save_last`: that is of the last epoch that was the best so far, and those after it would be trained again.
-    last = ModelCheckpoint(folder, "last", enable_version_counter=False, save_on_train_epoch_end=True)
+    last = MovableCheckpoint(folder, "last", enable_version_counter=False, save_on_train_epoch_end=True)
     return best, last
 
 

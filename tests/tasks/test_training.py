@@ -101,6 +101,21 @@ def test_the_plateau_is_remembered(settings, tmp_path, monkeypatch):
     assert all(torch.equal(value, states[1]["state_dict"][key]) for key, value in states[0]["state_dict"].items())
 
 
+def test_the_best_epoch_is_remembered_in_a_renamed_folder(settings, tmp_path, monkeypatch):
+    train(replace(settings, optimiser=replace(settings.optimiser, max_epochs=1)), tmp_path / "old", progress=False)
+    best = load_model(tmp_path / "old" / "ann.safetensors").network.state_dict()
+    (tmp_path / "old").rename(tmp_path / "new")
+
+    def worse(self, batch):
+        loss, gain = losses(self, batch)
+        return loss if self.training else loss + 100, gain
+
+    losses = SeparationTraining._loss
+    monkeypatch.setattr(SeparationTraining, "_loss", worse)
+    model = load_model(train(settings, tmp_path / "new", progress=False)).network.state_dict()
+    assert all(torch.equal(value, model[key]) for key, value in best.items())
+
+
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(settings, tmp_path, monkeypatch):
     train(replace(settings, optimiser=replace(settings.optimiser, max_epochs=1)), tmp_path, progress=False)
     before = (tmp_path / "last.ckpt").read_bytes()
