@@ -30,9 +30,10 @@ examples:
   arecord -f S16_LE -r 8000 | separate --stream | aplay       live, a channel for each talker
   separate --stream --raw s16le --rate 16000 --to s1 s2       live, to two named pipes
 
-Any sample rate, length and number of channels that libsndfile reads is taken; channels are averaged. Sources have the
-rate and length of the mixture and are scaled to add up to it. With -r, hidden files, files in the output folder and
-files NAME_s1.wav beside their mixture NAME.* are passed over: they are earlier outputs.
+Any sample rate, length and number of channels that libsndfile reads is taken; channels are averaged. Files are read to
+their true end, whatever length their header states; a line on stderr tells what is lost of a cut-off or damaged one.
+Sources have the rate and length of the mixture and are scaled to add up to it. With -r, hidden files, files in the
+output folder and files NAME_s1.wav beside their mixture NAME.* are passed over: they are earlier outputs.
 With --stream, what came before an error or Ctrl-C is separated and written all the same.
 The exit status is 0 if all was separated, 1 if an input or the model failed, 2 for a wrong command line.
 """
@@ -101,7 +102,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     live.add_argument("--channels", type=positive, metavar="N", help="channels of --raw, which are averaged (default: 1)")
     live.add_argument("--to", nargs="+", metavar="FILE", help="a file or named pipe for each source")
     live.add_argument("--timeout", type=_seconds, metavar="S", help="give up when no sound comes for so long (default: never)")
-    sound.add_argument("-q", "--quiet", action="store_true", help="no progress and no notes, errors only")
+    sound.add_argument(
+        "-q", "--quiet", action="store_true", help="no progress and no notes, only errors and what of a file is lost"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -248,11 +251,12 @@ def _load(arguments: argparse.Namespace) -> "Separator":
 def _tell(arguments: argparse.Namespace, report: "SeparationReport") -> None:
     if arguments.json:
         _print_json(arguments, report.to_dict())
-    if arguments.quiet:
-        return
-    outputs = "stdout" if report.outputs == ("-",) else ", ".join(report.outputs)
     source = _shown(report.input)
-    print(f"{source} -> {outputs} ({report.seconds:.1f} s in {report.elapsed:.1f} s)", file=sys.stderr)
+    if not arguments.quiet:
+        outputs = "stdout" if report.outputs == ("-",) else ", ".join(report.outputs)
+        print(f"{source} -> {outputs} ({report.seconds:.1f} s in {report.elapsed:.1f} s)", file=sys.stderr)
+    elif report.complete:  # what is lost is told all the same
+        return
     for note in report.notes:
         print(f"{source}: {note}", file=sys.stderr)
 

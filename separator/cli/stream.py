@@ -39,6 +39,8 @@ def run_stream(arguments: argparse.Namespace) -> int:
         finally:
             report = report_live(stream, str(separator.model.card.name), writer.cut, activity)
             _tell(arguments, f"{report.seconds:.1f} s separated in {report.elapsed:.1f} s")
+            for note in sound.notes:
+                _tell(arguments, note)
             if report.cut:
                 _tell(arguments, f"{report.cut} samples over full scale were cut")
             if arguments.json:

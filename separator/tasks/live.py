@@ -111,7 +111,7 @@ class SeparationStream:
         return self._down.look_ahead + math.ceil((waits + 1) * self.sample_rate / self._model_rate)
 
     def push(self, block: ArrayLike) -> None:
-        """Take the next samples of the mixture, floats, full scale at 1. Shape: (k,), any k.
+        """Take the next samples of the mixture, floats, full scale at 1, all before one that is no number. Shape: (k,), any k.
 
         Raises:
             UserError: the block has another shape or type, or NaN or infinite samples; the stream is finished.
@@ -124,8 +124,11 @@ class SeparationStream:
         with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
             samples = samples.astype(np.float32)
         bad = np.flatnonzero(~np.isfinite(samples))
+        self._take(samples[: bad[0]] if len(bad) else samples)
         if len(bad):
-            raise UserError(f"sample {self.pushed + int(bad[0])} of the stream is NaN or infinite")
+            raise UserError(f"sample {self.pushed} of the stream is NaN or infinite")
+
+    def _take(self, samples: Array) -> None:
         self.pushed += len(samples)
         if len(samples):
             started = time.perf_counter()

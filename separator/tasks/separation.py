@@ -52,6 +52,7 @@ class SeparationReport:
     gains: tuple[float, ...]  # what each source was multiplied with, the clip policy's gain included
     peak: float  # of the sources at the mixture's level, before the clip policy; full scale is 1
     notes: tuple[str, ...]  # what the listener should know, one line each
+    complete: bool  # whether all was read that the file's header states
     activity: "Activity | None"  # of a spiking network, if asked for
 
     @property
@@ -202,7 +203,7 @@ class Separator:
         if not overwrite:
             refuse_existing(paths)
         with open_audio(source) as reader, Spool(paths[0].parent if paths else None) as spool:
-            seconds = reader.frames / reader.sample_rate
+            seconds = reader.frames / reader.sample_rate  # as stated
             with self.recorder(activity) as record:
                 blocks = _reporting(reader, seconds, progress)
                 gains = self._gains(self._fill(spool, self._stream(blocks, reader.sample_rate)))
@@ -223,6 +224,7 @@ class Separator:
                 gains=tuple(map(float, sources.gains)),
                 peak=peak,
                 notes=(*reader.notes, *_level_notes(clip, peak, float32)),
+                complete=reader.complete,
                 activity=record,
             )
 
@@ -326,7 +328,8 @@ def _reporting(reader: AudioReader, seconds: float, progress: Callable[[float, f
     for block in reader.blocks():
         yield block
         if progress is not None:
-            progress(reader.frames_read / reader.sample_rate, seconds)
+            done = reader.frames_read / reader.sample_rate
+            progress(done, max(done, seconds))
 
 
 def _write_stdout(sources: _Sources, float32: bool) -> None:

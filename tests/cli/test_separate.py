@@ -208,6 +208,15 @@ def test_one_bad_file_does_not_stop_the_others(loaded, capsys):
     assert "missing.wav" in lines[0] and "text.wav" in lines[1] and lines[2] == "separate: 2 of 4 inputs failed"
 
 
+def test_lost_sound_is_told_even_if_quiet(loaded, capsys):
+    write("whole.wav")
+    write("part.wav")
+    Path("part.wav").write_bytes(Path("part.wav").read_bytes()[:-800])
+    assert entry(["whole.wav", "part.wav", "-q"]) == 0
+    assert capsys.readouterr().err == "part.wav: cut off or damaged: 0.050 s of 0.100 s are missing\n"
+    assert soundfile.info("part_s1.wav").frames == 400
+
+
 def test_folders_keep_their_structure(loaded):
     for name in ("in/a.wav", "in/deep/er/b.flac", "in/.hidden/c.wav", "in/.d.wav"):
         write(name)

@@ -261,7 +261,7 @@ def test_progress_reaches_the_end(tmp_path):
 
 
 def break_off(path):
-    path.write_bytes(path.read_bytes()[:-300])
+    path.write_bytes(path.read_bytes()[:30])
 
 
 @pytest.mark.parametrize("spoil", [break_off, lambda path: path.unlink()])
@@ -271,6 +271,17 @@ def test_failure_leaves_nothing(tmp_path, spoil):
     with pytest.raises(UserError, match=r"mix\.wav"):
         separator().separate_file(mixture, tmp_path / "out")
     assert not list((tmp_path / "out").glob("*"))
+
+
+def test_what_is_there_of_a_cut_off_file_is_separated(tmp_path):
+    wave = noise(1000)
+    mixture = write(tmp_path / "mix.wav", wave)
+    mixture.write_bytes(mixture.read_bytes()[:-800])
+    seen = []
+    report = separator().separate_file(mixture, progress=lambda done, total: seen.append((done, total)))
+    np.testing.assert_allclose(read_sources(report), halves(wave[:800]), atol=2e-5)
+    assert report.notes == ("cut off or damaged: 0.025 s of 0.125 s are missing",) and not report.complete
+    assert seen[-1] == (0.1, 0.125)
 
 
 def test_interruption_leaves_nothing(tmp_path):
