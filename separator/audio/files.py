@@ -26,6 +26,8 @@ Samples: TypeAlias = NDArray[np.float32]
 STANDARD_STREAM = "-"
 # What a folder is searched for; a file given by name may have any suffix.
 SUFFIX = re.compile(r"\.(aif[cf]?|aiff|au|caf|flac|mp3|nist|og[ag]|opus|rf64|snd|sph|voc|w64|wave?|wv1)", re.IGNORECASE)
+# Sound that libsndfile does not read; in a folder it is tried, so that the user is told how to go on.
+FOREIGN_SUFFIX = re.compile(r"\.(m4[abr]|aac|ac3|amr|ape|dsf|mka|mpc|opa|ra|tta|weba|wma|wv)", re.IGNORECASE)
 BLOCK_FRAMES = 1 << 16
 SPOOL_BYTES = 1 << 26  # a stream longer than this goes to a temporary file
 FULL_SCALE = 32768
@@ -121,15 +123,16 @@ def _is_regular(path: Path) -> bool:
 @contextmanager
 def _spooled(source: str | Path) -> Iterator[IO[bytes]]:
     """Copy a stream that cannot seek to a file that can: in memory while small, then on disk."""
+    name = "stdin" if source == STANDARD_STREAM else source
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool, ExitStack() as stack:
         stream = sys.stdin.buffer if source == STANDARD_STREAM else stack.enter_context(Path(source).open("rb"))
         try:
             while data := stream.read(1 << 20):
                 spool.write(data)
         except OSError as error:
-            raise UserError(f"cannot read {source}: {error.strerror or error}") from error
+            raise UserError(f"cannot read {name}: {error.strerror or error}") from error
         if not spool.tell():
-            raise UserError(f"cannot read {'stdin' if source == STANDARD_STREAM else source}: nothing came")
+            raise UserError(f"cannot read {name}: nothing came")
         spool.seek(0)
         yield spool
 

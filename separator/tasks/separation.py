@@ -338,8 +338,13 @@ def _write_stdout(sources: _Sources, float32: bool) -> None:
         path = Path(folder) / "sources.wav"
         write_wavs([path], sources.blocks(), sources.rate, sources.frames, float32=float32)
         with path.open("rb") as file:
-            shutil.copyfileobj(file, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+            try:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+                sys.stdout.buffer.flush()
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                raise UserError(f"cannot write to stdout: {error.strerror or error}") from error
 
 
 def _samples(wave: NDArray[Any] | torch.Tensor) -> Array:
