@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from separator.atomic import atomic_path
 from separator.audio.decoding import READ_FRAMES, Decoder
+from separator.audio.survey import Survey
 from separator.errors import UserError
 
 Samples: TypeAlias = NDArray[np.float32]
@@ -40,11 +41,13 @@ class AudioReader:
         self._decoder = decoder
         self.name, self.sample_rate, self.channels = decoder.name, decoder.sample_rate, decoder.channels
         self.frames_read = 0
+        self._survey: Survey | None = None
+        self._weights = np.full(self.channels, 1 / self.channels)
 
     @property
     def frames(self) -> int:
-        """Samples per channel that the header states, 0 if unknown: for a progress bar, not to be trusted."""
-        return self._decoder.frames
+        """Samples per channel: counted once it was surveyed, before as the header states, 0 if it does not."""
+        return self._decoder.frames if self._survey is None else self._survey.frames
 
     @property
     def complete(self) -> bool:
@@ -54,21 +57,38 @@ class AudioReader:
     @property
     def notes(self) -> list[str]:
         """What the listener should know, one line each; whole once all was read."""
-        averaged = [f"{self.channels} channels averaged to one"] if self.channels > 1 else []
-        return averaged + self._decoder.notes
+        survey = self._survey or Survey(self.channels, self.sample_rate)
+        return survey.notes() + self._decoder.notes
+
+    def survey(self) -> Survey:
+        """Read all for a first time, to know what it is; channels that cancel each other are no longer averaged then.
+
+        Raises:
+            UserError: as `blocks`, before any work on a long file.
+        """
+        survey, self.frames_read = Survey(self.channels, self.sample_rate), 0
+        for block in self._decoder.blocks():
+            self._one_channel(block)
+            self.frames_read += len(block)
+            survey.add(block)
+        self._require_samples()
+        self._survey, self._weights = survey, survey.weights()
+        return survey
 
     def blocks(self, block_frames: int = READ_FRAMES) -> Iterator[Samples]:
-        """Yield the mean of all channels, to the true end. Shape of a block: (1, k), 1 <= k <= block_frames, full scale at 1.
+        """Yield the channels' mean, to the true end. Shape of a block: (1, k), 1 <= k <= block_frames, full scale at 1.
 
         Raises:
             UserError: the file is empty, damaged from the start, or has samples that are NaN or infinite.
         """
+        self.frames_read = 0
         for block in self._decoder.blocks(block_frames):
-            with np.errstate(over="ignore", invalid="ignore"):  # what is too large for float32 is refused as infinite
-                mono = block.mean(axis=1).astype(np.float32)
-            self._require_finite(mono)
+            mono = self._one_channel(block)
             self.frames_read += len(mono)
             yield mono[None]
+        self._require_samples()
+
+    def _require_samples(self) -> None:
         if not self.frames_read:
             raise UserError(f"cannot use {self.name}: it holds no samples")
 
@@ -83,12 +103,15 @@ class AudioReader:
             raise UserError(f"cannot use {self.name}: {self._decoder.notes[-1]}")
         return samples
 
-    def _require_finite(self, mono: Samples) -> None:
+    def _one_channel(self, block: NDArray[np.float64]) -> Samples:
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large for float32 is refused as infinite
+            mono: Samples = (block @ self._weights).astype(np.float32) if self.channels > 1 else block[:, 0].astype(np.float32)
         bad = np.flatnonzero(~np.isfinite(mono))
         if len(bad):
             frame = self.frames_read + int(bad[0])
             place = f"sample {frame} ({frame / self.sample_rate:.3f} s)"
             raise UserError(f"cannot use {self.name}: it has NaN or infinite samples, the first at {place}")
+        return mono
 
 
 @contextmanager

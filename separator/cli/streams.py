@@ -19,9 +19,9 @@ def ensure_standard_streams() -> None:
 
 
 def tell(text: str) -> None:
-    """Print a line on stderr, if that can be written."""
+    """Print a line on stderr, if that can be written; bytes of names that are no UTF-8 are shown escaped."""
     with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        print(text.encode(errors="backslashreplace").decode(), file=sys.stderr, flush=True)
 
 
 def put(text: str, stream: TextIO) -> None:

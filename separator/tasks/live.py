@@ -60,10 +60,19 @@ def _samples_of(estimates: torch.Tensor) -> Array:
     return samples
 
 
-def require_rate(sample_rate: float) -> None:
-    """Raise a UserError where a sample rate is none."""
-    if sample_rate < 1 or sample_rate != int(sample_rate):
-        raise UserError(f"a sample rate is a whole number of Hz, not {sample_rate}")
+def require_rate(sample_rate: float) -> int:
+    """A sample rate of any kind of number as a plain one, Hz.
+
+    Raises:
+        UserError: it is no rate.
+    """
+    try:
+        rate = int(sample_rate)
+        if rate >= 1 and rate == sample_rate:
+            return rate
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise UserError(f"a sample rate is a whole number of Hz, not {sample_rate!r}")
 
 
 class SeparationStream:
@@ -85,8 +94,8 @@ class SeparationStream:
     """
 
     def __init__(self, network: EstimateStream, n_src: int, gain: float, model_rate: int, sample_rate: int) -> None:
-        require_rate(sample_rate)
-        self.sample_rate, self.n_src = int(sample_rate), n_src
+        sample_rate = require_rate(sample_rate)
+        self.sample_rate, self.n_src = sample_rate, n_src
         self.pushed = self.pulled = 0  # samples
         self.elapsed = 0.0  # s, of computing
         self.finished = False
