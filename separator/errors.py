@@ -1,11 +1,25 @@
 """The one kind of error that a user can mend."""
 
+import os
+
 
 class UserError(Exception):
     """Something the user can put right; the message is one line that says what and how.
 
     Commands print it without a traceback and exit with status 1. Every other exception is a defect of the program.
     """
+
+
+def mendable(error: BaseException) -> UserError | None:
+    """What the user can put right of an error, such as a name that is too long or a full disk; None for other defects."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, MemoryError):
+        return UserError("out of memory; take a shorter --segment")
+    if isinstance(error, OSError):
+        reason = error.strerror or str(error) or type(error).__name__
+        return UserError(reason if error.filename is None else f"cannot use {os.fsdecode(error.filename)}: {reason}")
+    return None
 
 
 class DivergedError(UserError):

@@ -1,16 +1,15 @@
 """Sound files in and out, block by block, so that hours take no more memory than seconds.
 
-soundfile (libsndfile) decodes and encodes; here are the checks that it leaves out: cut-off files that it shortens in
-silence, samples that are not numbers, disks that fill up.
+Here are the checks that decoders and encoders leave out: samples that are not numbers, disks that fill up.
 """
 
+import os
 import re
 import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TypeAlias
 
@@ -19,6 +18,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from separator.atomic import atomic_path
+from separator.audio.decoding import READ_FRAMES, Decoder
+from separator.audio.survey import Survey
 from separator.errors import UserError
 
 Samples: TypeAlias = NDArray[np.float32]
@@ -26,97 +27,104 @@ Samples: TypeAlias = NDArray[np.float32]
 STANDARD_STREAM = "-"
 # What a folder is searched for; a file given by name may have any suffix.
 SUFFIX = re.compile(r"\.(aif[cf]?|aiff|au|caf|flac|mp3|nist|og[ag]|opus|rf64|snd|sph|voc|w64|wave?|wv1)", re.IGNORECASE)
+# Sound that libsndfile does not read; in a folder it is tried, so that the user is told how to go on.
+FOREIGN_SUFFIX = re.compile(r"\.(m4[abr]|aac|ac3|amr|ape|dsf|mka|mpc|opa|ra|tta|weba|wma|wv)", re.IGNORECASE)
 BLOCK_FRAMES = 1 << 16
 SPOOL_BYTES = 1 << 26  # a stream longer than this goes to a temporary file
-# Sizes from here on are placeholders that programs write when they stream a file out (0x7FFFFFFF less a header, 0xFFFFFFFF).
-STREAMED_SIZE = 0x7FFFF000
-# libsndfile reads what is there of a cut-off file and tells so in its log alone.
-CUT_OFF = re.compile(r"^ *(?:data|SSND|riff|Riff size|Data Size) *: *(\d+) \(should be (\d+)\)", re.MULTILINE)
-CUT_OFF_RF64 = re.compile(r"Calculated frame count (\d+) does not match value from 'ds64' chunk of (\d+)")
 FULL_SCALE = 32768
 
 
-@dataclass
 class AudioReader:
-    """An open sound file, read once from its beginning as one channel."""
+    """An open sound file, read from its beginning as one channel."""
 
-    name: str
-    sound: soundfile.SoundFile
-    frames_read: int = 0
-    notes: list[str] = field(default_factory=list)  # what the listener should know, one line each
-
-    @property
-    def sample_rate(self) -> int:
-        """Samples per second, Hz."""
-        return int(self.sound.samplerate)
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+        self.name, self.sample_rate, self.channels = decoder.name, decoder.sample_rate, decoder.channels
+        self.frames_read = 0
+        self._survey: Survey | None = None
+        self._weights = np.full(self.channels, 1 / self.channels)
 
     @property
     def frames(self) -> int:
-        """Samples per channel that the header announces."""
-        return int(self.sound.frames)
+        """Samples per channel: counted once it was surveyed, before as the header states, 0 if it does not."""
+        return self._decoder.frames if self._survey is None else self._survey.frames
 
-    def blocks(self, block_frames: int = BLOCK_FRAMES) -> Iterator[Samples]:
-        """Yield the mean of all channels. Shape of a block: (1, k), 1 <= k <= block_frames, full scale at 1.
+    @property
+    def complete(self) -> bool:
+        """Whether all was read that the header states."""
+        return self._decoder.complete
+
+    @property
+    def notes(self) -> list[str]:
+        """What the listener should know, one line each; whole once all was read."""
+        survey = self._survey or Survey(self.channels, self.sample_rate)
+        return survey.notes() + self._decoder.notes
+
+    def survey(self) -> Survey:
+        """Read all for a first time, to know what it is; channels that cancel each other are no longer averaged then.
 
         Raises:
-            UserError: the file is damaged, cut off or empty, or has samples that are NaN or infinite.
+            UserError: as `blocks`, before any work on a long file.
         """
-        if self.sound.channels > 1:
-            self.notes.append(f"{self.sound.channels} channels averaged to one")
-        while len(block := self._read(block_frames)):
-            with np.errstate(over="ignore", invalid="ignore"):  # what is too large for float32 is refused as infinite
-                mono = block.mean(axis=1).astype(np.float32)
-            self._require_finite(mono)
+        survey, self.frames_read = Survey(self.channels, self.sample_rate), 0
+        for block in self._decoder.blocks():
+            self._one_channel(block)
+            self.frames_read += len(block)
+            survey.add(block)
+        self._require_samples()
+        self._survey, self._weights = survey, survey.weights()
+        return survey
+
+    def blocks(self, block_frames: int = READ_FRAMES) -> Iterator[Samples]:
+        """Yield the channels' mean, to the true end. Shape of a block: (1, k), 1 <= k <= block_frames, full scale at 1.
+
+        Raises:
+            UserError: the file is empty, damaged from the start, or has samples that are NaN or infinite.
+        """
+        self.frames_read = 0
+        for block in self._decoder.blocks(block_frames):
+            mono = self._one_channel(block)
             self.frames_read += len(mono)
             yield mono[None]
-        self._require_complete()
+        self._require_samples()
 
-    def _read(self, frames: int) -> NDArray[np.float64]:
-        try:
-            block: NDArray[np.float64] = self.sound.read(frames, dtype="float64", always_2d=True)
-        except soundfile.SoundFileRuntimeError as error:
-            raise UserError(f"cannot read {self.name}: damaged or cut off after {self._place(self.frames_read)}") from error
-        return block
-
-    def _require_finite(self, mono: Samples) -> None:
-        bad = np.flatnonzero(~np.isfinite(mono))
-        if len(bad):
-            place = self._place(self.frames_read + int(bad[0]))
-            raise UserError(f"cannot use {self.name}: it has NaN or infinite samples, the first at {place}")
-
-    def _require_complete(self) -> None:
+    def _require_samples(self) -> None:
         if not self.frames_read:
             raise UserError(f"cannot use {self.name}: it holds no samples")
-        if self.frames_read < self.frames:
-            lacking = f"{self.frames_read} of {self.frames} samples are there"
-            if self.sound.format != "MP3":
-                raise UserError(f"cannot read {self.name}: it is cut off, {lacking}")
-            # Without a Xing header the length of an MP3 file is an estimate, so that a short one may be whole.
-            self.notes.append(f"shorter than its header says: {lacking}")
 
-    def _place(self, frame: int) -> str:
-        return f"sample {frame} ({frame / self.sample_rate:.3f} s)"
+    def whole(self) -> Samples:
+        """All samples at once. Shape: (T,).
+
+        Raises:
+            UserError: as `blocks`, or a part of the file is missing.
+        """
+        samples = np.concatenate([block[0] for block in self.blocks()])
+        if not self.complete:
+            raise UserError(f"cannot use {self.name}: {self._decoder.notes[-1]}")
+        return samples
+
+    def _one_channel(self, block: NDArray[np.float64]) -> Samples:
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large for float32 is refused as infinite
+            mono: Samples = (block @ self._weights).astype(np.float32) if self.channels > 1 else block[:, 0].astype(np.float32)
+        bad = np.flatnonzero(~np.isfinite(mono))
+        if len(bad):
+            frame = self.frames_read + int(bad[0])
+            place = f"sample {frame} ({frame / self.sample_rate:.3f} s)"
+            raise UserError(f"cannot use {self.name}: it has NaN or infinite samples, the first at {place}")
+        return mono
 
 
 @contextmanager
 def open_audio(source: str | Path) -> Iterator[AudioReader]:
-    """Open whatever soundfile reads: a path, a named pipe, or `-` for stdin.
+    """Open whatever libsndfile reads: a path, a named pipe, or `-` for stdin.
 
     Raises:
-        UserError: the file is missing, a folder, empty, cut off, or not a sound file.
+        UserError: the file is missing, a folder, empty, or not a sound file.
     """
     name = "stdin" if source == STANDARD_STREAM else str(source)
-    with ExitStack() as stack:
-        streams = source == STANDARD_STREAM or not _is_regular(Path(source))
-        readable = stack.enter_context(_spooled(source)) if streams else str(source)
-        try:
-            sound = stack.enter_context(soundfile.SoundFile(readable))
-        # TypeError: soundfile takes the suffix .raw for samples without a header.
-        except (soundfile.SoundFileRuntimeError, TypeError) as error:
-            reason = getattr(error, "error_string", "no header").rstrip(".")
-            raise UserError(f"cannot read {name}: not a sound file that libsndfile knows ({reason})") from error
-        _require_whole(name, sound.extra_info)
-        yield AudioReader(name, sound)
+    streams = source == STANDARD_STREAM or not _is_regular(Path(source))
+    with _spooled(source) if streams else Path(source).open("rb") as file:
+        yield AudioReader(Decoder(name, file))
 
 
 def _is_regular(path: Path) -> bool:
@@ -138,26 +146,18 @@ def _is_regular(path: Path) -> bool:
 @contextmanager
 def _spooled(source: str | Path) -> Iterator[IO[bytes]]:
     """Copy a stream that cannot seek to a file that can: in memory while small, then on disk."""
+    name = "stdin" if source == STANDARD_STREAM else source
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool, ExitStack() as stack:
         stream = sys.stdin.buffer if source == STANDARD_STREAM else stack.enter_context(Path(source).open("rb"))
         try:
             while data := stream.read(1 << 20):
                 spool.write(data)
         except OSError as error:
-            raise UserError(f"cannot read {source}: {error.strerror or error}") from error
+            raise UserError(f"cannot read {name}: {error.strerror or error}") from error
         if not spool.tell():
-            raise UserError(f"cannot read {'stdin' if source == STANDARD_STREAM else source}: nothing came")
+            raise UserError(f"cannot read {name}: nothing came")
         spool.seek(0)
         yield spool
-
-
-def _require_whole(name: str, log: str) -> None:
-    """Raise a UserError where libsndfile's log tells of less data than the header announces."""
-    sizes = [(int(announced), int(there)) for announced, there in CUT_OFF.findall(log)]
-    sizes += [(int(announced), int(there)) for there, announced in CUT_OFF_RF64.findall(log)]
-    for announced, there in sizes:
-        if there < announced < STREAMED_SIZE:
-            raise UserError(f"cannot read {name}: it is cut off, {there / announced:.0%} of it is there")
 
 
 def write_wavs(
@@ -187,7 +187,8 @@ def write_wavs(
                 if not sounds:
                     layout = _wav_layout(len(parts[0]), frames, float32)
                     sounds = [
-                        open_files.enter_context(soundfile.SoundFile(path, "w", sample_rate, *layout)) for path in temporary
+                        open_files.enter_context(soundfile.SoundFile(os.fsencode(path), "w", sample_rate, *layout))
+                        for path in temporary
                     ]
                 _write_parts(paths, sounds, parts)
 

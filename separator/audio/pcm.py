@@ -9,13 +9,14 @@ import select
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from separator.audio.files import STREAMED_SIZE, to_int16
+from separator.audio.files import to_int16
+from separator.audio.riff import STREAMED_SIZE, UNKNOWN_SIZE, is_chunk
 from separator.errors import UserError
 
 Encoding = Literal["u8", "s16le", "s24le", "s32le", "f32le", "f64le"]
@@ -31,7 +32,6 @@ TAGGED: dict[tuple[int, int], Encoding] = {
 }
 EXTENSIBLE = 0xFFFE  # the tag is in an extension
 MOST_BYTES = 1 << 16  # taken at a time
-UNKNOWN_SIZE = 0xFFFFFFFF
 LARGEST_HEADER = 1 << 12  # bytes of a chunk that tells of the samples
 
 
@@ -78,6 +78,11 @@ class ByteSource:
     def __init__(self, descriptor: int, timeout: float | None = None) -> None:
         self.descriptor, self.timeout = descriptor, timeout
         self._waiting = self._interrupted = False
+        self._given_back = b""
+
+    def give_back(self, data: bytes) -> None:
+        """Put bytes before those that come next."""
+        self._given_back = data + self._given_back
 
     def interrupt(self) -> None:
         """End the reading with a `KeyboardInterrupt`: now, if it waits, else when it is asked for more. For signal handlers."""
@@ -96,6 +101,9 @@ class ByteSource:
         try:
             if self._interrupted:
                 raise KeyboardInterrupt
+            if self._given_back:
+                data, self._given_back = self._given_back[:most], self._given_back[most:]
+                return data
             if self.timeout is not None and not select.select([self.descriptor], [], [], self.timeout)[0]:
                 raise UserError(f"nothing came from stdin for {self.timeout:g} s (--timeout)")
             return os.read(self.descriptor, most)
@@ -119,6 +127,7 @@ class PcmStream:
     source: ByteSource
     layout: PcmFormat
     size: int | None = None  # bytes of samples that the header announces, None if there is none or it does not know
+    notes: list[str] = field(default_factory=list)  # what the listener should know, one line each
 
     @classmethod
     def open_wav(cls, source: ByteSource) -> "PcmStream":
@@ -146,6 +155,8 @@ class PcmStream:
             start = self._next_file()
             if start is None:
                 return
+            if not start:
+                continue
             layout, self.size = _header(self.source, start)
             if layout != self.layout:
                 raise UserError(f"stdin changes from {self.layout} to {layout} after {seconds:.3f} s; take each by itself")
@@ -169,7 +180,7 @@ class PcmStream:
             raise UserError(f"stdin ended in the middle of a sample, {len(rest)} of {self.layout.frame_bytes} bytes were there")
 
     def _next_file(self) -> bytes | None:
-        """Pass over what is not samples; the first 12 bytes of a file that follows, None at the end."""
+        """Pass over what is not samples; the first 12 bytes of a file that follows, none if samples go on, None at the end."""
         if self.size is None:
             return None
         self.source.upto(self.size % 2)
@@ -177,6 +188,11 @@ class PcmStream:
             name, size = struct.unpack("<4sI", start)
             if name in (b"RIFF", b"RF64"):
                 return start + self.source.upto(4)
+            if not is_chunk(name):  # more sound, as where a size over 4 GiB wraps
+                self.source.give_back(start)
+                self.size = None
+                self.notes.append("more sound came than its header states, and was taken")
+                return b""
             _skip(self.source, size + size % 2)
         return None
 
@@ -214,7 +230,10 @@ def _layout(data: bytes) -> PcmFormat:
         (tag,) = struct.unpack("<H", data[24:26])
     encoding = TAGGED.get((tag, bits))
     if encoding is None:
-        raise UserError(f"stdin is a wav stream of {bits}-bit samples of kind {tag}, which is not known; make them 16-bit")
+        raise UserError(
+            f"stdin is a wav stream with codec 0x{tag:04x}, {bits} bits a sample, which cannot be taken live; make it plain "
+            "with ffmpeg -i - -c:a pcm_s16le -f wav -, or leave --stream out"
+        )
     if not channels or not rate or frame_bytes != channels * BYTES[encoding]:
         raise UserError("stdin is a wav stream with a damaged header")
     return PcmFormat(rate, channels, encoding)

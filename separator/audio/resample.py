@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import soxr
 from numpy.typing import NDArray
-from scipy.signal import firwin, upfirdn
 
 # The filter for live sound: zero crossings on either side, and the Kaiser window's shape.
 ZERO_CROSSINGS, KAISER = 32, 8.0
@@ -72,6 +71,8 @@ class LiveResampler:
     """
 
     def __init__(self, source_rate: int, target_rate: int) -> None:
+        from scipy.signal import firwin, upfirdn  # half a second, which sound of the model's rate need not wait for
+
         divisor = math.gcd(source_rate, target_rate)
         self.up, self.down = target_rate // divisor, source_rate // divisor
         wider = max(self.up, self.down)
@@ -79,6 +80,7 @@ class LiveResampler:
         self.reach = -(-ZERO_CROSSINGS * wider // self.down) * self.down
         self.filter = self.up * firwin(2 * self.reach + 1, 1 / wider, window=("kaiser", KAISER))
         self.start = -self.down * -(-self.reach // (self.up * self.down))  # of what is held, in samples of the input
+        self._upfirdn = upfirdn
         self.held: NDArray[np.float64] | None = None  # (channels, n)
         self.taken = self.given = 0
 
@@ -109,7 +111,7 @@ class LiveResampler:
         needed = until - self.given
         if needed <= 0:
             return np.zeros((len(self.held), 0), np.float32)
-        filtered = upfirdn(self.filter, self.held, self.up, self.down, axis=-1)[:, first + self.given : first + until]
+        filtered = self._upfirdn(self.filter, self.held, self.up, self.down, axis=-1)[:, first + self.given : first + until]
         self.given = until
         # The first sample that the next output sees, rounded down to a whole step of the output.
         kept = (until * self.down - self.reach) // (self.up * self.down) * self.down

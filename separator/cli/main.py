@@ -3,10 +3,12 @@
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from importlib import import_module
 from types import ModuleType
 
-from separator.errors import UserError
+from separator.cli.streams import abandon, ensure_standard_streams, flush_stdout, tell
+from separator.errors import UserError, mendable
 from separator.version import __version__
 
 # Each command is a module of this package with `add_arguments(parser)` and `run(arguments) -> exit status`, and a
@@ -31,23 +33,28 @@ COMMANDS = {
 
 
 def report_errors(program: str, main: Callable[[], int]) -> int:
-    """Run `main`; turn a `UserError` or Ctrl-C into one line on stderr and an exit status."""
+    """Run `main`; turn what the user can mend, or Ctrl-C, into one line on stderr and an exit status."""
+    ensure_standard_streams()
     try:
-        return main()
-    except UserError as error:
-        print(f"{program}: error: {error}", file=sys.stderr)
-        return 1
+        status = main()
+        with suppress(UserError) if status else nullcontext():  # told of by then
+            flush_stdout()
+        return status
     except BrokenPipeError:
-        sys.stderr.close()
+        abandon(sys.stdout)
         return 141
     except (KeyboardInterrupt, Exception) as error:
-        if not _comes_of_ctrl_c(error):
+        if comes_of_ctrl_c(error):
+            tell(f"{program}: interrupted")
+            return 130
+        failure = mendable(error)
+        if failure is None:
             raise
-        print(f"{program}: interrupted", file=sys.stderr)
-        return 130
+        tell(f"{program}: error: {failure}")
+        return 1
 
 
-def _comes_of_ctrl_c(error: BaseException | None) -> bool:
+def comes_of_ctrl_c(error: BaseException | None) -> bool:
     """Tell whether an error was raised on Ctrl-C: an interrupted import of a compiled module fails with an `ImportError`."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):

@@ -2,17 +2,19 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from separator.cli.arguments import positive
-from separator.cli.main import report_errors
-from separator.errors import UserError
+from separator.cli.main import comes_of_ctrl_c, report_errors
+from separator.cli.streams import put, tell
+from separator.errors import UserError, mendable
 from separator.version import __version__
 
 # torch takes seconds to import: whatever needs it is imported where it is used, so that --help answers at once.
@@ -30,9 +32,10 @@ examples:
   arecord -f S16_LE -r 8000 | separate --stream | aplay       live, a channel for each talker
   separate --stream --raw s16le --rate 16000 --to s1 s2       live, to two named pipes
 
-Any sample rate, length and number of channels that libsndfile reads is taken; channels are averaged. Sources have the
-rate and length of the mixture and are scaled to add up to it. With -r, hidden files, files in the output folder and
-files NAME_s1.wav beside their mixture NAME.* are passed over: they are earlier outputs.
+Any sample rate, length and number of channels that libsndfile reads is taken; channels are averaged. Files are read to
+their true end, whatever length their header states; a line on stderr tells what is lost of a cut-off or damaged one.
+Sources have the rate and length of the mixture and are scaled to add up to it. With -r, hidden files, files in the
+output folder and files NAME_s1.wav beside their mixture NAME.* are passed over: they are earlier outputs.
 With --stream, what came before an error or Ctrl-C is separated and written all the same.
 The exit status is 0 if all was separated, 1 if an input or the model failed, 2 for a wrong command line.
 """
@@ -101,7 +104,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     live.add_argument("--channels", type=positive, metavar="N", help="channels of --raw, which are averaged (default: 1)")
     live.add_argument("--to", nargs="+", metavar="FILE", help="a file or named pipe for each source")
     live.add_argument("--timeout", type=_seconds, metavar="S", help="give up when no sound comes for so long (default: never)")
-    sound.add_argument("-q", "--quiet", action="store_true", help="no progress and no notes, errors only")
+    sound.add_argument(
+        "-q", "--quiet", action="store_true", help="no progress and no notes, only errors and what of a file is lost"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -121,22 +126,22 @@ def run(arguments: argparse.Namespace) -> int:
     for name in arguments.inputs:
         try:
             jobs += find_jobs(name, arguments.output, arguments.recursive)
-        except UserError as error:
+        except Exception as error:
             failures.append(_failed(arguments, name, error))
     inputs = len(jobs) + len(failures)
     if jobs:
         failures += separate_all(arguments, _load(arguments), jobs)
     for failure in failures:
-        print(f"separate: error: {failure}", file=sys.stderr)
+        tell(f"separate: error: {failure}")
     if failures and inputs > 1:
-        print(f"separate: {len(failures)} of {inputs} inputs failed", file=sys.stderr)
+        tell(f"separate: {len(failures)} of {inputs} inputs failed")
     return 1 if failures else 0
 
 
 def separate_all(arguments: argparse.Namespace, separator: "Separator", jobs: list[Job]) -> list[str]:
-    """Separate each input; return a line for each that failed."""
+    """Separate each input; return a line for each that failed, whatever was wrong with it."""
     failures: list[str] = []
-    taken = {Path(job.source).resolve(): job.source for job in jobs}
+    taken = {os.path.realpath(job.source): job.source for job in jobs}
     for job in jobs:
         try:
             _claim_outputs(job, separator.n_src, taken)
@@ -151,7 +156,9 @@ def separate_all(arguments: argparse.Namespace, separator: "Separator", jobs: li
                     progress=progress,
                 )
             _tell(arguments, report)
-        except UserError as error:
+        except BrokenPipeError:  # nobody reads the rest either
+            raise
+        except Exception as error:
             failures.append(_failed(arguments, job.source, error))
     return failures
 
@@ -180,19 +187,26 @@ def find_jobs(name: str, output: str | None, recursive: bool) -> list[Job]:
 
 def sound_files(folder: Path, output: Path | None) -> list[Path]:
     """Sound files under `folder`, sorted, without hidden ones and without earlier outputs of this command."""
-    from separator.audio.files import SUFFIX
+    from separator.audio.files import FOREIGN_SUFFIX, SUFFIX
 
-    own = None if output is None or output.resolve() == folder.resolve() else output.resolve()
+    # Not Path.resolve, which fails on links that go round in circles.
+    own = None if output is None else Path(os.path.realpath(output))
+    own = None if own == Path(os.path.realpath(folder)) else own
     found = [
         path
         for path in sorted(folder.rglob("*"))
-        if SUFFIX.fullmatch(path.suffix)
-        and path.is_file()
+        if (SUFFIX.fullmatch(path.suffix) or FOREIGN_SUFFIX.fullmatch(path.suffix))
+        and (path.is_file() or _leads_nowhere(path))
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and (own is None or own not in path.resolve().parents)
+        and (own is None or own not in Path(os.path.realpath(path)).parents)
     ]
     mixtures = {path.with_suffix("") for path in found}
     return [path for path in found if _mixture_of(path) not in mixtures]
+
+
+def _leads_nowhere(path: Path) -> bool:
+    """Whether a path is a link to nothing or to itself, of which the user is to be told."""
+    return path.is_symlink() and not path.exists()
 
 
 def _mixture_of(path: Path) -> Path | None:
@@ -201,15 +215,15 @@ def _mixture_of(path: Path) -> Path | None:
     return path.with_name(stem) if stem and mark and number.isdecimal() and path.suffix == ".wav" else None
 
 
-def _claim_outputs(job: Job, n_src: int, taken: dict[Path, str]) -> None:
+def _claim_outputs(job: Job, n_src: int, taken: dict[str, str]) -> None:
     """Note the outputs of a job in `taken`; refuse those that are an input or another input's outputs."""
     from separator.tasks.separation import output_paths
 
     paths = output_paths(job.source, job.output_dir, n_src)
     for path in paths:
-        if path.resolve() in taken:
-            raise UserError(f"{path}, an output of {job.source}, is taken by {taken[path.resolve()]}; use another -o")
-    taken.update((path.resolve(), job.source) for path in paths)
+        if (taker := taken.get(os.path.realpath(path))) is not None:
+            raise UserError(f"{path}, an output of {job.source}, is taken by {taker}; use another -o")
+    taken.update((os.path.realpath(path), job.source) for path in paths)
 
 
 def _require_one_for_stdout(arguments: argparse.Namespace) -> None:
@@ -248,20 +262,26 @@ def _load(arguments: argparse.Namespace) -> "Separator":
 def _tell(arguments: argparse.Namespace, report: "SeparationReport") -> None:
     if arguments.json:
         _print_json(arguments, report.to_dict())
-    if arguments.quiet:
-        return
-    outputs = "stdout" if report.outputs == ("-",) else ", ".join(report.outputs)
     source = _shown(report.input)
-    print(f"{source} -> {outputs} ({report.seconds:.1f} s in {report.elapsed:.1f} s)", file=sys.stderr)
+    if not arguments.quiet:
+        outputs = "stdout" if report.outputs == ("-",) else ", ".join(report.outputs)
+        tell(f"{source} -> {outputs} ({report.seconds:.1f} s in {report.elapsed:.1f} s)")
+    elif report.complete:  # what is lost is told all the same
+        return
     for note in report.notes:
-        print(f"{source}: {note}", file=sys.stderr)
+        tell(f"{source}: {note}")
 
 
-def _failed(arguments: argparse.Namespace, source: str, error: UserError) -> str:
+def _failed(arguments: argparse.Namespace, source: str, error: Exception) -> str:
     """Make the line for the end; with --json print an object at once, so that each input has one."""
+    if comes_of_ctrl_c(error):
+        raise error
+    failure = mendable(error) or f"a defect of this program, please report it: {type(error).__name__}: {error}"
+    line = " ".join(str(failure).split())
     if arguments.json:
-        _print_json(arguments, {"input": source, "error": str(error)})
-    return str(error) if _shown(source) in str(error) else f"{_shown(source)}: {error}"
+        with suppress(UserError):  # told of by then
+            _print_json(arguments, {"input": source, "error": line})
+    return line if _shown(source) in line else f"{_shown(source)}: {line}"
 
 
 def _shown(source: str) -> str:
@@ -270,7 +290,7 @@ def _shown(source: str) -> str:
 
 def _print_json(arguments: argparse.Namespace, value: Any) -> None:
     stream: TextIO = sys.stderr if _to_stdout(arguments) else sys.stdout
-    print(json.dumps(value), file=stream, flush=True)
+    put(json.dumps(value), stream)
 
 
 @contextmanager
@@ -326,6 +346,16 @@ def _terminate(*_: object) -> NoReturn:
 
 def entry(arguments: list[str] | None = None) -> int:
     """Console entry point of `separate`; returns the exit status."""
+
+    def main() -> int:
+        # A polite kill cleans up as Ctrl-C does.
+        signal.signal(signal.SIGTERM, _terminate)
+        return run(_parsed(arguments))
+
+    return report_errors("separate", main)
+
+
+def _parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="separate",
         description="Split recordings of overlapping talkers into one wav file for each talker.",
@@ -334,10 +364,12 @@ def entry(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"separate {__version__}")
     add_arguments(parser)
-    parsed = parser.parse_intermixed_args(arguments)  # options may stand between inputs
-    # A polite kill cleans up as Ctrl-C does.
-    signal.signal(signal.SIGTERM, _terminate)
-    return report_errors(parser.prog, lambda: run(parsed))
+    given = sys.argv[1:] if arguments is None else arguments
+    # What follows -- is an input; argparse forgets that when options may stand between inputs.
+    options, names = (given[: given.index("--")], given[given.index("--") + 1 :]) if "--" in given else (given, [])
+    parsed = parser.parse_intermixed_args(options)
+    parsed.inputs += names
+    return parsed
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from separator.cli.streams import tell
 from separator.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,10 +41,12 @@ def run_stream(arguments: argparse.Namespace) -> int:
         finally:
             report = report_live(stream, str(separator.model.card.name), writer.cut, activity)
             _tell(arguments, f"{report.seconds:.1f} s separated in {report.elapsed:.1f} s")
+            for note in sound.notes:
+                _tell(arguments, note)
             if report.cut:
                 _tell(arguments, f"{report.cut} samples over full scale were cut")
             if arguments.json:
-                print(json.dumps(report.to_dict()), file=sys.stderr)
+                tell(json.dumps(report.to_dict()))
     if not stream.pushed:
         raise UserError("nothing came from stdin")
     return 0
@@ -95,11 +99,23 @@ def _outputs(arguments: argparse.Namespace, n_src: int, stack: ExitStack) -> lis
         paths = output_paths("-", arguments.output, n_src)
         if arguments.raw:
             paths = [path.with_suffix(".raw") for path in paths]
+    _require_apart(paths)
     if not paths:
         return [stack.enter_context(open(sys.stdout.fileno(), "wb", buffering=0, closefd=False))]
     if not arguments.overwrite:
         refuse_existing(filter(Path.is_file, paths))  # named pipes have to exist
     return [stack.enter_context(_opened(path)) for path in paths]
+
+
+def _require_apart(paths: list[Path]) -> None:
+    """Raise a UserError where two sources would go to one file, or one to the file that stdin is."""
+    sound = os.fstat(sys.stdin.fileno())
+    kept = [path for path in paths if not path.is_char_device()]  # such as /dev/null
+    if len({os.path.realpath(path) for path in kept}) < len(kept):
+        raise UserError("two sources would go to one file; name a file for each")
+    for path in kept:
+        if path.is_file() and os.path.samestat(path.stat(), sound):
+            raise UserError(f"{path} is the input, and would be lost; name another file")
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -123,4 +139,4 @@ def _interrupting(source: "ByteSource") -> Iterator[None]:
 
 def _tell(arguments: argparse.Namespace, text: str) -> None:
     if not arguments.quiet:
-        print(f"stdin: {text}", file=sys.stderr)
+        tell(f"stdin: {text}")

@@ -92,6 +92,6 @@ def read_recording(path: Path) -> Recording:
     if _is_compressed_sphere(path):
         return _read_compressed_sphere(path)
     with open_audio(path) as reader:
-        if reader.sound.channels != 1:
-            raise UserError(f"{path} has {reader.sound.channels} channels; recordings of a corpus must be mono")
-        return np.concatenate([block[0] for block in reader.blocks()]), reader.sample_rate
+        if reader.channels != 1:
+            raise UserError(f"{path} has {reader.channels} channels; recordings of a corpus must be mono")
+        return reader.whole(), reader.sample_rate

@@ -1,5 +1,6 @@
 """Where networks run, and in which precision they learn there."""
 
+import os
 from typing import Literal
 
 import torch
@@ -33,3 +34,8 @@ def native_precision(accelerator: str) -> Literal["32-true", "bf16-mixed"]:
     else:
         native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bf16-mixed" if native else "32-true"
+
+
+# A forked child, such as multiprocessing's on Linux, has the threads of OpenMP in name only and would wait for them for ever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))

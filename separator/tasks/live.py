@@ -60,10 +60,19 @@ def _samples_of(estimates: torch.Tensor) -> Array:
     return samples
 
 
-def require_rate(sample_rate: float) -> None:
-    """Raise a UserError where a sample rate is none."""
-    if sample_rate < 1 or sample_rate != int(sample_rate):
-        raise UserError(f"a sample rate is a whole number of Hz, not {sample_rate}")
+def require_rate(sample_rate: float) -> int:
+    """A sample rate of any kind of number as a plain one, Hz.
+
+    Raises:
+        UserError: it is no rate.
+    """
+    try:
+        rate = int(sample_rate)
+        if rate >= 1 and rate == sample_rate:
+            return rate
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise UserError(f"a sample rate is a whole number of Hz, not {sample_rate!r}")
 
 
 class SeparationStream:
@@ -85,8 +94,8 @@ class SeparationStream:
     """
 
     def __init__(self, network: EstimateStream, n_src: int, gain: float, model_rate: int, sample_rate: int) -> None:
-        require_rate(sample_rate)
-        self.sample_rate, self.n_src = int(sample_rate), n_src
+        sample_rate = require_rate(sample_rate)
+        self.sample_rate, self.n_src = sample_rate, n_src
         self.pushed = self.pulled = 0  # samples
         self.elapsed = 0.0  # s, of computing
         self.finished = False
@@ -111,7 +120,7 @@ class SeparationStream:
         return self._down.look_ahead + math.ceil((waits + 1) * self.sample_rate / self._model_rate)
 
     def push(self, block: ArrayLike) -> None:
-        """Take the next samples of the mixture, floats, full scale at 1. Shape: (k,), any k.
+        """Take the next samples of the mixture, floats, full scale at 1, all before one that is no number. Shape: (k,), any k.
 
         Raises:
             UserError: the block has another shape or type, or NaN or infinite samples; the stream is finished.
@@ -124,8 +133,11 @@ class SeparationStream:
         with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
             samples = samples.astype(np.float32)
         bad = np.flatnonzero(~np.isfinite(samples))
+        self._take(samples[: bad[0]] if len(bad) else samples)
         if len(bad):
-            raise UserError(f"sample {self.pushed + int(bad[0])} of the stream is NaN or infinite")
+            raise UserError(f"sample {self.pushed} of the stream is NaN or infinite")
+
+    def _take(self, samples: Array) -> None:
         self.pushed += len(samples)
         if len(samples):
             started = time.perf_counter()

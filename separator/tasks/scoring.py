@@ -75,7 +75,7 @@ def read_signal(path: Path) -> tuple[Samples, int]:
         UserError: the file cannot be used.
     """
     with open_audio(path) as reader:
-        return np.concatenate([block[0] for block in reader.blocks()]), reader.sample_rate
+        return reader.whole(), reader.sample_rate
 
 
 def read_alike(paths: tuple[Path, ...], mixture: Path, samples: int, rate: int) -> Samples:

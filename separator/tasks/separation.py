@@ -19,6 +19,7 @@ from separator.audio.blocks import in_blocks_of, marking_the_last
 from separator.audio.files import STANDARD_STREAM, AudioReader, Spool, open_audio, write_wavs
 from separator.audio.level import ClipPolicy, NormalEquations, fit_peak, mixture_gains, normal_equations
 from separator.audio.resample import resample_blocks
+from separator.audio.survey import Condition, Survey
 from separator.errors import UserError
 from separator.tasks.devices import resolve_device
 from separator.tasks.live import EstimateStream, SeparationStream, require_rate
@@ -34,6 +35,9 @@ SEGMENT = 12.0  # seconds
 # What sources are scaled to: to add up to the mixture as well as possible, which takes all of it, or by the one gain in the
 # model's card, which live sound takes too.
 Level = Literal["mixture", "model"]
+
+# An array of no more samples than this in each of more mixtures is one with its axes the other way round.
+MOST_CHANNELS = 32
 
 Array = NDArray[np.float32]
 Wave = TypeVar("Wave", NDArray[Any], torch.Tensor)
@@ -52,6 +56,7 @@ class SeparationReport:
     gains: tuple[float, ...]  # what each source was multiplied with, the clip policy's gain included
     peak: float  # of the sources at the mixture's level, before the clip policy; full scale is 1
     notes: tuple[str, ...]  # what the listener should know, one line each
+    complete: bool  # whether all was read that the file's header states
     activity: "Activity | None"  # of a spiking network, if asked for
 
     @property
@@ -130,10 +135,11 @@ class Separator:
     def separate(self, wave: Wave, sample_rate: int) -> Wave:
         """Separate a mixture or a batch of mixtures.
 
-        The sources keep the mixture's rate, length, floating type and device.
+        The sources keep the mixture's rate, length, floating type and device. At the mixture's level a constant offset is
+        taken out, and what is very quiet is heard louder by the network, whose sources are as quiet as the mixture.
 
         Args:
-            wave: (T,) or (B, T), real floating-point samples.
+            wave: (T,) or (B, T), real floating-point samples; (T, channels) is refused.
             sample_rate: of `wave`, Hz.
 
         Returns:
@@ -142,12 +148,18 @@ class Separator:
         Raises:
             UserError: `wave` is empty, of another shape or type, or has NaN or infinite samples; the rate is no rate.
         """
-        require_rate(sample_rate)
+        sample_rate = require_rate(sample_rate)
+        wave = wave if isinstance(wave, torch.Tensor) else np.asarray(wave)
         mixture = np.atleast_2d(_samples(wave))
-        pieces = list(self._stream([mixture], sample_rate))
+        conditions = [self._condition(item, sample_rate) for item in mixture]
+        conditioned = np.stack([_conditioned(*pair) for pair in zip(mixture, conditions, strict=True)])
+        pieces = list(self._stream([conditioned], sample_rate))
         heard = np.concatenate([piece for piece, _ in pieces], axis=-1)
         estimates = np.concatenate([piece for _, piece in pieces], axis=-1)
-        gains = [self._gains(normal_equations(*pair)) for pair in zip(heard, estimates, strict=True)]
+        gains = [
+            self._gains(normal_equations(*pair)) / condition.scale
+            for *pair, condition in zip(heard, estimates, conditions, strict=True)
+        ]
         scaled = estimates * np.array(gains, np.float32)[..., None]
         flat = scaled.reshape(-1, scaled.shape[-1])
         resampled = np.concatenate(list(resample_blocks([flat], self.sample_rate, sample_rate, mixture.shape[-1])), axis=-1)
@@ -202,10 +214,11 @@ class Separator:
         if not overwrite:
             refuse_existing(paths)
         with open_audio(source) as reader, Spool(paths[0].parent if paths else None) as spool:
-            seconds = reader.frames / reader.sample_rate
+            survey = reader.survey()
+            condition = survey.condition() if self.level == "mixture" else Condition()
             with self.recorder(activity) as record:
-                blocks = _reporting(reader, seconds, progress)
-                gains = self._gains(self._fill(spool, self._stream(blocks, reader.sample_rate)))
+                blocks = (_conditioned(block, condition) for block in _reporting(reader, progress))
+                gains = self._gains(self._fill(spool, self._stream(blocks, reader.sample_rate))) / condition.scale
             sources = _Sources(spool, gains, self.sample_rate, reader.sample_rate, reader.frames_read)
             peak = sources.peak()
             sources = sources.clipped(clip, peak)
@@ -222,7 +235,8 @@ class Separator:
                 elapsed=time.perf_counter() - started,
                 gains=tuple(map(float, sources.gains)),
                 peak=peak,
-                notes=(*reader.notes, *_level_notes(clip, peak, float32)),
+                notes=(*reader.notes, *_condition_notes(condition), *_level_notes(clip, peak, float32)),
+                complete=reader.complete,
                 activity=record,
             )
 
@@ -237,6 +251,14 @@ class Separator:
             ready = estimates.shape[-1]
             yield waiting[:, :ready], estimates
             waiting = waiting[:, ready:]
+
+    def _condition(self, wave: Array, sample_rate: int) -> Condition:
+        """How a wave (T,) is to be put before the network; as it is at the model's level, which is that of live sound."""
+        if self.level == "model":
+            return Condition()
+        survey = Survey(1, sample_rate)
+        survey.add(wave[:, None].astype(np.float64))
+        return survey.condition()
 
     def _gains(self, equations: NormalEquations) -> NDArray[np.float64]:
         if self.level == "model":
@@ -321,12 +343,29 @@ def _level_notes(clip: ClipPolicy, peak: float, float32: bool) -> list[str]:
     return []
 
 
-def _reporting(reader: AudioReader, seconds: float, progress: Callable[[float, float], None] | None) -> Iterator[Array]:
+def _conditioned(wave: Array, condition: Condition) -> Array:
+    """A wave as the network is to hear it; not touched where there is nothing to do."""
+    if condition == Condition():
+        return wave
+    conditioned: Array = ((wave.astype(np.float64) - condition.offset) * condition.scale).astype(np.float32)
+    return conditioned
+
+
+def _condition_notes(condition: Condition) -> list[str]:
+    notes = [f"a constant offset of {condition.offset:.2g} of full scale taken out"] if condition.offset else []
+    if condition.scale != 1:
+        notes.append(
+            f"very quiet: raised by {20 * np.log10(condition.scale):.0f} dB while it was separated, not in the sources"
+        )
+    return notes
+
+
+def _reporting(reader: AudioReader, progress: Callable[[float, float], None] | None) -> Iterator[Array]:
     """Yield the reader's blocks and tell `progress` how far they are used up."""
     for block in reader.blocks():
         yield block
         if progress is not None:
-            progress(reader.frames_read / reader.sample_rate, seconds)
+            progress(reader.frames_read / reader.sample_rate, max(reader.frames_read, reader.frames) / reader.sample_rate)
 
 
 def _write_stdout(sources: _Sources, float32: bool) -> None:
@@ -335,18 +374,28 @@ def _write_stdout(sources: _Sources, float32: bool) -> None:
         path = Path(folder) / "sources.wav"
         write_wavs([path], sources.blocks(), sources.rate, sources.frames, float32=float32)
         with path.open("rb") as file:
-            shutil.copyfileobj(file, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+            try:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+                sys.stdout.buffer.flush()
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                raise UserError(f"cannot write to stdout: {error.strerror or error}") from error
 
 
 def _samples(wave: NDArray[Any] | torch.Tensor) -> Array:
     """Check a mixture or batch and give it as float32 samples."""
-    array = wave.detach().cpu().float().numpy() if isinstance(wave, torch.Tensor) else np.asarray(wave)
-    floating = wave.is_floating_point() if isinstance(wave, torch.Tensor) else np.issubdtype(array.dtype, np.floating)
+    floating = wave.is_floating_point() if isinstance(wave, torch.Tensor) else np.issubdtype(wave.dtype, np.floating)
     if not floating:
         raise UserError(f"samples must be floats with full scale at 1, not {wave.dtype}; divide 16-bit samples by 32768")
+    array = wave.detach().cpu().float().numpy() if isinstance(wave, torch.Tensor) else wave
     if array.ndim not in (1, 2) or not array.size:
         raise UserError(f"a mixture must be (T,) or (B, T) with at least one sample, not {tuple(array.shape)}")
+    if array.ndim == 2 and array.shape[1] <= MOST_CHANNELS and array.shape[0] > array.shape[1]:
+        raise UserError(
+            f"{tuple(array.shape)} is (T, channels), as soundfile reads it: give .mean(1) for one mixture, "
+            "or .T for each channel as a mixture of its own"
+        )
     with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
         samples: Array = array.astype(np.float32)
     if not np.isfinite(samples).all():

@@ -87,6 +87,14 @@ def test_chunks_that_are_not_sound_are_passed_over():
     assert np.array_equal(read(data[:12] + odd + data[12:] + odd * 2), expected)
 
 
+def test_samples_after_a_size_that_wrapped_are_taken():
+    data, expected = wav(500)
+    with source_of(data[:40] + struct.pack("<I", 100) + data[44:]) as source:
+        stream = PcmStream.open_wav(source)
+        assert np.array_equal(np.concatenate(list(stream.blocks())), expected)
+    assert stream.notes == ["more sound came than its header states, and was taken"]
+
+
 def test_wav_files_of_one_format_are_one_stream():
     (first, one), (second, two) = wav(seed=1), wav(300, seed=2)
     assert np.array_equal(read(first + second), np.concatenate([one, two]))
@@ -112,7 +120,7 @@ def test_a_change_of_format_is_refused_after_what_came_before(other):
         (b"x" * 100, "not a wav stream"),
         (wav()[0][:30], "damaged header"),
         (wav()[0][:40], "ends in its header"),
-        (wav()[0][:20] + b"\x07\x00" + wav()[0][22:], "16-bit samples of kind 7"),
+        (wav()[0][:20] + b"\x07\x00" + wav()[0][22:], "codec 0x0007, 16 bits a sample, .* ffmpeg"),
         (wav()[0][:22] + b"\x00\x00" + wav()[0][24:], "damaged header"),
         (wav()[0][:-100], "cut off 100 bytes before"),
         (wav()[0][:40] + b"\xff" * 4 + wav()[0][44:-1], "in the middle of a sample, 1 of 2 bytes"),

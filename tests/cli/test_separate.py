@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from separator.models import ModelCard, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.spiking import Dynamics, SpikingStage
 from separator.snn.stack import spiking_role
-from separator.tasks.separation import SEGMENT
+from separator.tasks.separation import SEGMENT, Separator
 
 RATE = 8000
 
@@ -89,7 +90,7 @@ def stdin_of(content):
 
 
 def stdout_to(buffer):
-    return SimpleNamespace(buffer=buffer, isatty=lambda: False)
+    return SimpleNamespace(buffer=buffer, isatty=lambda: False, flush=lambda: None)
 
 
 def test_sources_lie_beside_the_mixture(loaded, capsys):
@@ -208,6 +209,119 @@ def test_one_bad_file_does_not_stop_the_others(loaded, capsys):
     assert "missing.wav" in lines[0] and "text.wav" in lines[1] and lines[2] == "separate: 2 of 4 inputs failed"
 
 
+def test_lost_sound_is_told_even_if_quiet(loaded, capsys):
+    write("whole.wav")
+    write("part.wav")
+    Path("part.wav").write_bytes(Path("part.wav").read_bytes()[:-800])
+    assert entry(["whole.wav", "part.wav", "-q"]) == 0
+    assert capsys.readouterr().err == "part.wav: cut off or damaged: 0.050 s of 0.100 s are missing\n"
+    assert soundfile.info("part_s1.wav").frames == 400
+
+
+def lines_of(capsys):
+    return [line.removeprefix("separate: error: ") for line in capsys.readouterr().err.splitlines()]
+
+
+def test_no_name_stops_a_batch(loaded, capsys):
+    """Names that are no UTF-8, as long as is allowed, with outputs longer than that, and links that lead nowhere."""
+    odd, long, longest = os.fsdecode(b"in/caf\xe9.wav"), f"in/{'m' * 248}.wav", f"in/{'n' * 251}.wav"
+    write("in/z.wav")
+    for name in (odd, long, longest):
+        Path(name).write_bytes(Path("in/z.wav").read_bytes())
+    Path("in/loop.wav").symlink_to("loop.wav")
+    Path("in/nothing.wav").symlink_to("missing.wav")
+    Path("in/a").symlink_to("b")
+    Path("in/b").symlink_to("a")
+    Path("in/talk.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(99))
+    assert entry(["-r", "in", "-q", "--json"]) == 1
+    done = {f"{name.removesuffix('.wav')}_s{n}.wav" for name in (odd, long, "in/z.wav") for n in (1, 2)}
+    assert {name for name in files() if "_s" in name} == done
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 7
+    *lines, last = err.splitlines()
+    assert last == "separate: 4 of 7 inputs failed"
+    for line, reason in zip(
+        lines, ["Too many levels", "File name too long", "No such file", "ffmpeg -i in/talk.m4a"], strict=True
+    ):
+        assert line.startswith("separate: error: ") and reason in line
+    assert entry([os.fsdecode(b"\xff.wav"), "in/a", "z" * 300, "missing.wav", "in/z.wav", "-o", "out", "-q"]) == 1
+    assert files("out") == ["z_s1.wav", "z_s2.wav"]
+    assert lines_of(capsys)[-1] == "separate: 4 of 5 inputs failed"
+
+
+def test_a_defect_on_one_input_does_not_stop_the_others(loaded, monkeypatch, capsys):
+    for name in ("a.wav", "b.wav", "c.wav"):
+        write(name)
+    separate_file = Separator.separate_file
+
+    def failing(self, source, *args, **options):
+        if source == "a.wav":
+            raise MemoryError
+        if source == "b.wav":
+            raise ZeroDivisionError("two\nlines")
+        return separate_file(self, source, *args, **options)
+
+    monkeypatch.setattr(Separator, "separate_file", failing)
+    assert entry(["a.wav", "b.wav", "c.wav", "-q"]) == 1
+    assert Path("c_s1.wav").exists()
+    memory, defect, last = lines_of(capsys)
+    assert memory == "a.wav: out of memory; take a shorter --segment"
+    assert defect == "b.wav: a defect of this program, please report it: ZeroDivisionError: two lines"
+    assert last == "separate: 2 of 3 inputs failed"
+
+
+def test_inputs_of_one_name_do_not_share_outputs(loaded, capsys):
+    write("in/a.flac")
+    write("in/a.wav", 400)
+    assert entry(["-r", "in", "-q", "--overwrite"]) == 1
+    assert soundfile.info("in/a_s1.wav").frames == 800
+    assert lines_of(capsys)[0] == "in/a_s1.wav, an output of in/a.wav, is taken by in/a.flac; use another -o"
+
+
+@pytest.mark.parametrize("arguments", [["-q", "--", "-mix.wav"], ["mix.wav", "-q", "--", "-mix.wav", "--json"]])
+def test_what_follows_two_dashes_is_an_input(loaded, arguments):
+    for name in ("mix.wav", "-mix.wav", "--json"):
+        write("mix.wav")
+        Path(name).write_bytes(Path("mix.wav").read_bytes())
+    assert entry(arguments) == 0
+    assert Path("-mix_s1.wav").exists() and Path("--json_s1.wav").exists() == ("--json" in arguments)
+
+
+@pytest.mark.parametrize("options", [["--json", "-q"], ["-o", "-", "-q"]])
+@pytest.mark.parametrize(("stdout", "reason"), [("/dev/full", "No space left"), (None, "Bad file descriptor")])
+def test_stdout_full_or_closed_gets_one_line(loaded, monkeypatch, capsys, options, stdout, reason):
+    write("mix.wav")
+    monkeypatch.setattr("sys.stdout", stdout and Path(stdout).open("w"))  # noqa: SIM115
+    assert entry(["mix.wav", *options]) == 1
+    sys.stdout.close()  # as at the end of Python, without a complaint
+    assert lines_of(capsys) == [f"mix.wav: cannot write to stdout: {reason}{' on device' * ('space' in reason)}"]
+    assert Path("mix_s1.wav").exists() == ("--json" in options)
+
+
+def test_stdin_closed_gets_one_line(loaded, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", None)
+    assert entry(["-", "-o", "out"]) == 1
+    assert lines_of(capsys) == ["cannot read stdin: Bad file descriptor"]
+
+
+@pytest.mark.parametrize("stderr", ["/dev/full", None])
+def test_stderr_full_or_closed_stops_nothing(loaded, monkeypatch, capsys, stderr):
+    write("mix.wav")
+    monkeypatch.setattr("sys.stderr", stderr and Path(stderr).open("w"))  # noqa: SIM115
+    assert entry(["missing.wav", "mix.wav", "--json"]) == 1
+    assert soundfile.info("mix_s1.wav").frames == 800
+    assert [json.loads(line)["input"] for line in capsys.readouterr().out.splitlines()] == ["missing.wav", "mix.wav"]
+
+
+def test_no_temporary_folder_gets_one_line(loaded, monkeypatch, capsys):
+    write("mix.wav")
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: ["/nowhere"])
+    monkeypatch.setattr("sys.stdout", stdout_to(io.BytesIO()))
+    assert entry(["mix.wav", "-o", "-"]) == 1
+    assert lines_of(capsys) == ["mix.wav: No usable temporary directory found in ['/nowhere']"]
+
+
 def test_folders_keep_their_structure(loaded):
     for name in ("in/a.wav", "in/deep/er/b.flac", "in/.hidden/c.wav", "in/.d.wav"):
         write(name)
@@ -279,7 +393,7 @@ def test_bad_stdin(loaded, monkeypatch, capsys, content, reason):
 
 
 def test_sound_is_not_written_to_a_terminal(loaded, monkeypatch, capsys):
-    monkeypatch.setattr("sys.stdout", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(isatty=lambda: True, flush=lambda: None))
     assert entry(["-"]) == 1
     assert "redirect stdout" in capsys.readouterr().err
 

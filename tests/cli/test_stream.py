@@ -127,3 +127,30 @@ def test_interruption_loses_nothing(expected):
     rest, errors = process.communicate()
     assert process.returncode == 130 and errors.endswith(b"interrupted\n")
     assert np.array_equal(np.frombuffer(first + rest, np.int16).reshape(-1, 2).T, expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--to", "a", "a"], b"two sources would go to one file"),
+        (["--to", "a", "./a"], b"two sources would go to one file"),
+        (["--to", "in.wav", "b", "--overwrite"], b"in.wav is the input"),
+        (["-o", ".", "--overwrite"], b"stdin_s1.wav is the input"),
+    ],
+)
+def test_sources_go_neither_to_one_file_nor_to_the_input(tmp_path, options, reason):
+    (tmp_path / "in.wav").write_bytes(wav(speechlike()))
+    (tmp_path / "stdin_s1.wav").hardlink_to(tmp_path / "in.wav")
+    environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
+    with (tmp_path / "in.wav").open("rb") as stdin:
+        done = subprocess.run([*COMMAND, *options], stdin=stdin, capture_output=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 1 and reason in done.stderr and done.stderr.count(b"\n") == 1
+    assert (tmp_path / "in.wav").read_bytes() == wav(speechlike()) and not (tmp_path / "a").exists()
+
+
+def test_all_before_a_sample_that_is_no_number_comes_out(expected):
+    wave = np.append(speechlike().astype("<f4") / 32768, [np.nan, 0]).astype("<f4")
+    done = run(wave.tobytes(), "--raw", "f32le")
+    sources = np.frombuffer(done.stdout, "<f4").reshape(-1, 2).T
+    assert done.returncode == 1 and b"error: sample 9000 of the stream is NaN" in done.stderr
+    np.testing.assert_allclose(sources * 32768, expected, atol=0.51)

@@ -109,6 +109,19 @@ def test_bad_blocks_are_refused(separator, block, reason):
         stream.push(block)
 
 
+@pytest.mark.parametrize("rate", [8000, 16_000])
+def test_all_samples_before_one_that_is_no_number_come_out(separator, rate):
+    wave = np.random.default_rng(0).normal(size=5000).astype(np.float32) / 10
+    expected = separator.stream(rate)
+    expected.push(wave[:3210])
+    expected.finish()
+    wave[3210] = np.nan
+    written = []
+    with pytest.raises(UserError, match="sample 3210 of the stream is NaN"):
+        separate_live(separator.stream(rate), [wave[:1000], wave[1000:]], written.append)
+    np.testing.assert_array_equal(np.concatenate(written, -1), expected.pull())
+
+
 def test_a_finished_stream_takes_no_more(separator):
     stream = separator.stream(8000)
     stream.finish()

@@ -1,5 +1,7 @@
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -130,6 +132,10 @@ def test_silence_and_one_sample():
         (np.array([0, np.nan]), "NaN"),
         (torch.tensor([0, torch.inf]), "infinite"),
         (np.array([1e300]), "infinite"),
+        (np.zeros(9, bool), "must be floats"),
+        (torch.zeros(9, dtype=torch.complex64), "must be floats"),
+        (np.zeros((9000, 2)), r"\(9000, 2\) is \(T, channels\).*\.mean\(1\).*\.T"),
+        (torch.zeros(33, 32), r"\.T"),
     ],
 )
 def test_bad_arrays_are_refused(wave, reason):
@@ -137,10 +143,101 @@ def test_bad_arrays_are_refused(wave, reason):
         separator().separate(wave, 8000)
 
 
-@pytest.mark.parametrize("rate", [0, -8000, 0.5, 44_100.5])
+@pytest.mark.parametrize("rate", [0, -8000, 0.5, 44_100.5, float("nan"), float("inf"), "8000", None])
 def test_impossible_rates_are_refused(rate):
     with pytest.raises(UserError, match="whole number of Hz"):
         separator().separate(noise(9), rate)
+
+
+@pytest.mark.parametrize("rate", [16_000.0, np.float32(16_000), np.int16(16_000), torch.tensor(16_000)])
+def test_rates_of_all_kinds_of_numbers_are_the_same(rate):
+    wave = noise(4000)
+    np.testing.assert_array_equal(separator().separate(wave, rate), separator().separate(wave, 16_000))
+
+
+def test_arrays_of_all_layouts_are_the_same_and_stay_as_they_are():
+    wave = noise(9000)
+    expected = separator().separate(wave, 8000)
+    fixed = wave.copy()
+    fixed.flags.writeable = False
+    for same in (fixed, wave[::-1].copy()[::-1], np.repeat(wave, 2)[::2], wave.astype(">f4"), wave.tolist()):
+        np.testing.assert_array_equal(separator().separate(same, 8000), expected)
+    half = wave.astype(np.float16)
+    sources = separator().separate(half, 8000)
+    assert sources.dtype == np.float16
+    np.testing.assert_allclose(sources.sum(0), half, atol=1e-3)
+    np.testing.assert_array_equal(wave, noise(9000))
+
+
+FORKED = """
+import multiprocessing, sys
+import numpy as np
+from separator import Separator
+wave = np.random.default_rng(0).normal(size=16_000) / 10
+separator = Separator.from_pretrained(sys.argv[1])
+expected = separator.separate(wave, 8000)
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    sources = pool.apply_async(separator.separate, (wave, 8000)).get(60)
+    later = pool.apply_async(Separator.from_pretrained, (sys.argv[1],)).get(60)
+print(np.abs(sources - expected).max() < 1e-4, later.n_src)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_forked_children_do_not_hang():
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED, "small-ann"], capture_output=True, text=True, check=True, env=environment, timeout=200
+    )
+    assert done.stdout.split() == ["True", "2"]
+
+
+def test_threads_share_a_separator():
+    chosen, waves = Separator.from_pretrained("small-snn"), noise(4, 9000)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda wave: chosen.separate(wave, 8000), waves))
+    for wave, sources in zip(waves, found, strict=True):
+        np.testing.assert_array_equal(sources, chosen.separate(wave, 8000))
+
+
+class Levelled(HalfWaves):
+    """Drowns quiet sound in a constant, as the norms of networks do."""
+
+    def forward(self, mixture):
+        return super().forward(mixture) * (mixture.abs() > 1e-3)
+
+
+@pytest.mark.parametrize("loudness", [1, 3e-5, 1e-9])
+@pytest.mark.parametrize("offset", [0, 0.3])
+def test_neither_loudness_nor_an_offset_changes_what_is_heard(tmp_path, loudness, offset):
+    wave = (noise(9000).astype(np.float64) - noise(9000).mean(dtype=np.float64)) * loudness
+    expected = halves(wave) * (np.abs(wave) > 2e-2 * loudness)
+    sources = Separator(model(Levelled())).separate(wave + offset, 8000)
+    rounding = 1e-7 * bool(offset) + 1e-4 * loudness
+    clear = (np.abs(wave) > 2e-2 * loudness) & (np.abs(wave) > 10 * rounding)
+    np.testing.assert_allclose(sources[:, clear], expected[:, clear], atol=rounding)
+    report = Separator(model(Levelled())).separate_file(
+        write(tmp_path / "mix.wav", wave + offset, subtype="DOUBLE"), float32=True
+    )
+    np.testing.assert_allclose(read_sources(report)[:, clear], expected[:, clear], atol=rounding)
+    assert [note.split(":")[0] for note in report.notes] == ["a constant offset of 0.3 of full scale taken out"] * bool(
+        offset
+    ) + ["very quiet"] * (loudness < 1)
+
+
+def test_sound_at_the_models_level_is_heard_as_it_is(tmp_path):
+    chosen, wave = Separator(model(gain=10.0), level="model"), 1e-4 * noise(9000) + 0.3
+    expected = halves(wave) * 10 * HalfWaves.levels.numpy()
+    np.testing.assert_allclose(chosen.separate(wave, 8000), expected, rtol=1e-5)
+    report = chosen.separate_file(write(tmp_path / "mix.wav", wave), float32=True, clip="none")
+    np.testing.assert_allclose(read_sources(report), expected, rtol=1e-5)
+
+
+def test_stereo_of_opposite_polarity_is_separated(tmp_path):
+    wave = noise(9000)
+    report = separator().separate_file(write(tmp_path / "mix.wav", np.stack([wave, -wave], 1)))
+    np.testing.assert_allclose(read_sources(report), halves(wave), atol=4e-5)
+    assert report.notes == ("2 channels of opposite polarity, which would cancel: channel 1 taken",)
 
 
 def test_network_that_overflows_is_reported():
@@ -261,7 +358,7 @@ def test_progress_reaches_the_end(tmp_path):
 
 
 def break_off(path):
-    path.write_bytes(path.read_bytes()[:-300])
+    path.write_bytes(path.read_bytes()[:30])
 
 
 @pytest.mark.parametrize("spoil", [break_off, lambda path: path.unlink()])
@@ -271,6 +368,17 @@ def test_failure_leaves_nothing(tmp_path, spoil):
     with pytest.raises(UserError, match=r"mix\.wav"):
         separator().separate_file(mixture, tmp_path / "out")
     assert not list((tmp_path / "out").glob("*"))
+
+
+def test_what_is_there_of_a_cut_off_file_is_separated(tmp_path):
+    wave = noise(1000)
+    mixture = write(tmp_path / "mix.wav", wave)
+    mixture.write_bytes(mixture.read_bytes()[:-800])
+    seen = []
+    report = separator().separate_file(mixture, progress=lambda done, total: seen.append((done, total)))
+    np.testing.assert_allclose(read_sources(report), halves(wave[:800]), atol=2e-5)
+    assert report.notes == ("cut off or damaged: 0.025 s of 0.125 s are missing",) and not report.complete
+    assert seen[-1] == (0.1, 0.1)
 
 
 def test_interruption_leaves_nothing(tmp_path):
@@ -340,7 +448,10 @@ def test_devices():
 def test_separating_imports_nothing_of_the_training_stack():
     code = (
         "import sys, separator.tasks.separation, separator.cli.separate\n"
-        "print(*{'asteroid', 'pytorch_lightning', 'librosa', 'torchaudio', 'matplotlib', 'pesq'} & set(sys.modules))"
+        "from separator.models import load_model\n"
+        "separator.Separator.from_pretrained('small-ann')\n"
+        "heavy = {'asteroid', 'pytorch_lightning', 'librosa', 'torchaudio', 'matplotlib', 'pesq', 'scipy.signal'}\n"
+        "print(*heavy & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -1,0 +1,122 @@
+"""Samples of sound files, counted while they are decoded by libsndfile; what a header states is compared with the count."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from separator.audio.links import find_links
+from separator.audio.pieces import Link, PiecedFile
+from separator.audio.riff import STREAMED_SIZE
+from separator.errors import UserError
+
+READ_FRAMES = 1 << 12  # a few, since soundfile gives nothing of a block that ends in damage
+# libsndfile reads what is there of a cut-off file and tells so in its log alone.
+CUT_OFF = re.compile(r"^ *(?:data|SSND|riff|Riff size|Data Size) *: *(\d+) \(should be (\d+)\)", re.MULTILINE)
+UNKNOWN_FRAMES = 1 << 60  # libsndfile states 2^63 - 1
+
+
+class _Forward(soundfile.SoundFile):  # type: ignore[misc]
+    """A sound that is read once from its beginning; soundfile seeks after each block else, which fails without a known end."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+class Decoder:
+    """The samples of a file, all its parts one behind the other.
+
+    Args:
+        name: for messages.
+        file: seekable; it stays open.
+
+    Raises:
+        UserError: it is not a sound file, or its parts differ in sample rate or channels.
+    """
+
+    def __init__(self, name: str, file: IO[bytes]) -> None:
+        self.name, self._file, self._links = name, file, find_links(file)
+        self.frames_read = 0
+        self.complete = True  # whether all was read that headers state, as far as was read
+        self.notes: list[str] = []  # what the listener should know, one line each
+        stated, layouts = [], []
+        for link in self._links:
+            with self._opened(link) as sound:
+                layouts.append((int(sound.samplerate), int(sound.channels)))
+                stated.append(_stated_frames(link, sound))
+        if len(set(layouts)) > 1:
+            parts = ", then ".join(f"{rate} Hz and {channels} channels" for rate, channels in dict.fromkeys(layouts))
+            raise UserError(f"cannot use {name}: it changes between {parts}; separate its parts by themselves")
+        self.sample_rate, self.channels = layouts[0]
+        # Samples per channel that headers state, for a progress bar and not to be trusted; 0 if unknown.
+        self.frames = 0 if None in stated else sum(frames or 0 for frames in stated)
+
+    def blocks(self, most: int = READ_FRAMES) -> Iterator[NDArray[np.float64]]:
+        """All samples from the beginning, full scale at 1. Shape of a block: (k, channels), 1 <= k <= most.
+
+        Raises:
+            UserError: the file is damaged before its first sample.
+        """
+        self.frames_read, self.complete, self.notes = 0, True, []
+        if len(self._links) > 1:
+            self.notes.append(f"{len(self._links)} sounds one behind the other, read as one")
+        for link in self._links:
+            before, damaged = self.frames_read, False
+            with self._opened(link) as sound:
+                stated = _stated_frames(link, sound)
+                try:
+                    while len(block := sound.read(most, dtype="float64", always_2d=True)):
+                        self.frames_read += len(block)
+                        yield block
+                except soundfile.SoundFileRuntimeError as error:
+                    if not self.frames_read:
+                        raise UserError(f"cannot read {self.name}: damaged or cut off before its first sample") from error
+                    damaged = True
+            self._compare(link, stated, self.frames_read - before, damaged)
+
+    @contextmanager
+    def _opened(self, link: Link) -> Iterator[soundfile.SoundFile]:
+        try:
+            sound = _Forward(PiecedFile(self._file, link.pieces))
+        except soundfile.SoundFileRuntimeError as error:
+            reason = ": ".join(filter(None, (link.codec, error.error_string.rstrip("."))))
+            remedy = f"ffmpeg -i {shlex.quote(self.name)} sound.wav makes one of most"
+            raise UserError(f"cannot read {self.name}: not a sound file that libsndfile knows ({reason}); {remedy}") from error
+        with sound:
+            yield sound
+
+    def _compare(self, link: Link, stated: int | None, read: int, damaged: bool) -> None:
+        """Note where samples are missing, or more than the header states."""
+        lacking = 0 if stated is None else stated - read
+        if damaged:
+            lost = f"{self._seconds(lacking)} are lost" if lacking > 0 else "what follows is lost"
+            self.notes.append(f"damaged after {self._seconds(self.frames_read)}, {lost}")
+        elif lacking > 0:
+            self.notes.append(f"cut off or damaged: {self._seconds(lacking)} of {self._seconds(read + lacking)} are missing")
+        elif lacking < 0:
+            self.notes.append(
+                f"its header states {self._seconds(read + lacking)}; all {self._seconds(read)} that are there were read"
+            )
+        elif link.open_end:
+            self.notes.append("it has no mark of its end, so that its end may be missing")
+        self.complete = self.complete and not damaged and lacking <= 0
+
+    def _seconds(self, frames: int) -> str:
+        return f"{frames / self.sample_rate:.3f} s"
+
+
+def _stated_frames(link: Link, sound: soundfile.SoundFile) -> int | None:
+    """Samples per channel that a header states, None if it does not."""
+    if link.frames is not None:
+        return link.frames
+    # The length of MP3 in a wav file is an estimate.
+    if sound.frames > UNKNOWN_FRAMES or (sound.subtype.startswith("MPEG") and sound.format != "MP3"):
+        return None
+    sizes = [(int(stated), int(there)) for stated, there in CUT_OFF.findall(sound.extra_info)]
+    shares = [stated / there for stated, there in sizes if 0 < there < stated < STREAMED_SIZE]
+    return round(int(sound.frames) * (shares or [link.share])[-1])

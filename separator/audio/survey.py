@@ -1,0 +1,96 @@
+"""What a first pass over a sound finds: how to make one channel of it, and what a network would take amiss."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Channels whose mean has less than this part of the energy that unrelated channels would leave it cancel each other.
+CANCELLING = 0.1
+# A constant part over this part of the sound's own level is no chance, given so many seconds.
+OFFSET, LEAST_SECONDS = 0.05, 0.5
+# Networks add small constants to levels, which drown sound that peaks below; they were trained with peaks from 0.25 to 0.5.
+QUIET, USUAL = 2.0**-6, 0.5
+CLIPPED = (0.98, 1.0)  # where the peaks of sound lie that was cut at full scale
+SAME = 1 - 1e-4  # of peaks, as integers reach one step further down than up
+LEAST_CLIPPED = 1e-4  # part of all samples that lie flat at the peak, from which this is told
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is taken off a sound, and what it is multiplied with then, before a network hears it."""
+
+    offset: float = 0.0
+    scale: float = 1.0  # a power of two, which rounds nothing
+
+
+def condition_of(mean: float, energy: float, extremes: tuple[float, float], seconds: float) -> Condition:
+    """How sound of one channel, of this mean, mean square, lowest and highest sample, is to be put before a network."""
+    level = np.sqrt(max(0.0, energy - mean**2))
+    offset = mean if abs(mean) > OFFSET * level and seconds >= LEAST_SECONDS else 0.0
+    if offset and level <= 1e-9 * abs(mean):  # nothing but the offset: silence, whose rounding is no sound
+        return Condition(offset)
+    peak = max(extremes[1] - offset, offset - extremes[0])
+    scale = 2.0 ** np.floor(np.log2(USUAL / peak)) if 0 < peak < QUIET else 1.0
+    return Condition(offset, float(scale))
+
+
+class Survey:
+    """Sums over the blocks of a sound.
+
+    Args:
+        channels: of the sound.
+        sample_rate: Hz.
+    """
+
+    def __init__(self, channels: int, sample_rate: int) -> None:
+        self.sample_rate, self.frames = sample_rate, 0
+        self._sums, self._gram = np.zeros(channels), np.zeros((channels, channels))
+        self._low, self._high = np.full(channels, np.inf), np.full(channels, -np.inf)
+        self._flat = np.zeros(channels)  # samples at the peak that repeat the one before
+
+    @property
+    def _peaks(self) -> NDArray[np.float64]:
+        peaks: NDArray[np.float64] = np.maximum(np.maximum(self._high, -self._low), 0)
+        return peaks
+
+    def add(self, block: NDArray[np.float64]) -> None:
+        """Take the next samples, shape (k, channels), k at least 1."""
+        self.frames += len(block)
+        self._sums += block.sum(0)
+        self._gram += np.einsum("tc,td->cd", block, block)
+        before = self._peaks
+        self._low, self._high = np.minimum(block.min(0), self._low), np.maximum(block.max(0), self._high)
+        self._flat[self._peaks * SAME > before] = 0
+        self._flat += ((np.abs(block[1:]) >= self._peaks * SAME) & (block[1:] == block[:-1])).sum(0)
+
+    def weights(self) -> NDArray[np.float64]:
+        """What channels are multiplied with and then added: their mean, or the loudest alone where they cancel. (channels,)."""
+        channels = len(self._sums)
+        mean = np.full(channels, 1 / channels)
+        energies = np.diag(self._gram)
+        if channels > 1 and mean @ self._gram @ mean * channels < CANCELLING * energies.mean():
+            mean[:] = np.arange(channels) == energies.argmax()
+        return mean
+
+    def condition(self) -> Condition:
+        """How the one channel is to be put before a network."""
+        weights = self.weights()
+        frames = max(1, self.frames)
+        extremes = float(weights @ self._low), float(weights @ self._high)
+        mean, energy = float(weights @ self._sums) / frames, float(weights @ self._gram @ weights) / frames
+        return condition_of(mean, energy, extremes, self.frames / self.sample_rate)
+
+    def notes(self) -> list[str]:
+        """What was found, one line each."""
+        found, weights, channels = [], self.weights(), len(self._sums)
+        if channels > 1:
+            alone = int(weights.argmax()) + 1
+            cancelling = f"{channels} channels of opposite polarity, which would cancel: channel {alone} taken"
+            found.append(cancelling if weights.max() == 1 else f"{channels} channels averaged to one")
+        if self.frames and not self._peaks.any():
+            found.append("silent")
+        flat = self._flat[(self._peaks >= CLIPPED[0]) & (self._peaks <= CLIPPED[1])].sum() / max(1, self.frames * channels)
+        if flat >= LEAST_CLIPPED:
+            found.append(f"clipped: {flat:.2%} of its samples lie flat at full scale")
+        return found
