@@ -11,27 +11,7 @@ from safetensors.torch import load_file, save_file
 from separator.errors import UserError
 from separator.models import ModelCard, list_models, load_model, save_model
 from separator.models.card import DEFAULT_MODEL, FORMAT, KEY, read_card
-from separator.models.tasnet import TasNet, TasNetConfig
-from tests.snn.nets import converted
-
-CONFIG = TasNetConfig(filters=16, filter_length=8, channels=6, dilations=(1, 2))
-CONVERSION = {
-    "window": 4,
-    "start": 0.5,
-    "percentile": 99.0,
-    "channelwise": False,
-    "readout": "rectified",
-    "schedule": "pipelined",
-}
-
-
-def network(spiking=False):
-    torch.manual_seed(1)
-    net = TasNet(CONFIG).eval()
-    if spiking:
-        mixture = torch.randn(2, 200)
-        converted(net.stack, net.stack_input(net.encode(mixture)), 4, 0.5)
-    return net.requires_grad_(False)
+from tests.models.tiny import CONFIG, CONVERSION, network
 
 
 @pytest.fixture(params=["ann", "snn"])
