@@ -77,7 +77,7 @@ def load_network(
     except TooCostlyError as error:
         raise UserError(f"{path} describes a network that is not run: it asks for {error}; take another model") from error
     except (SafetensorError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, UserError) as error:
-        reason = shown(str(error).splitlines()[0])
+        reason = shown((str(error).splitlines() or [type(error).__name__])[0])
         raise UserError(f"{path} does not hold the network that it describes ({reason}); get it again") from error
     time_steps = named_steps if time_steps is None else time_steps
     if time_steps is not None:

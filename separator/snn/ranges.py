@@ -39,8 +39,6 @@ def check_stage(stage: SpikingStage, analog: Stage | None = None) -> None:
         raise UserError(f"a step is a power of two from {TINIEST:g} to {LARGEST:g}")
     if int(stage.threshold.min()) < 1:
         raise UserError(f"a threshold is at least 1 step, not {int(stage.threshold.min())}")
-    if not bool(((stage.start >= 0) & (stage.start <= stage.threshold)).all()):
-        raise UserError("a start potential is from 0 to the threshold")
     bits, sums = stage.dynamics.weight_bits, torch.zeros(len(stage.weight), dtype=torch.float64)
     if stage.role == "encode":
         _check_encoding(stage.weight, stage.bias, stage.dynamics.encoder_bits)
@@ -53,6 +51,18 @@ def check_stage(stage: SpikingStage, analog: Stage | None = None) -> None:
     thresholds = {"encode": stage.window + 2, "fire": 2, "readout": 0}[stage.role]
     if float((stage.window * sums + thresholds * stage.threshold.double()).max()) > EXACT:
         raise UserError("potentials can exceed 2^24 steps, up to which they are exact")
+    _check_start(stage)
+
+
+def _check_start(stage: SpikingStage) -> None:
+    """Refuse start potentials that are not the part of the threshold that they shall be, rounded."""
+    start, threshold = stage.start.double(), stage.threshold.double()
+    if not bool(((start >= 0) & (start <= threshold)).all()):
+        raise UserError("a start potential is from 0 to the threshold")
+    # One threshold for all neurons has start potentials that are rounded to the largest step of all.
+    rounded = stage.step.double().max() / stage.step.double() / 2 + 1
+    if stage.role != "readout" and not bool(((start - threshold * stage.dynamics.start).abs() <= rounded).all()):
+        raise UserError(f"a start potential is not {stage.dynamics.start:g} thresholds")
 
 
 def _check_shapes(stage: SpikingStage, analog: Stage | None) -> None:

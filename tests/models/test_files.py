@@ -80,6 +80,25 @@ def test_file_of_another_kind(tmp_path):
         load_model(path)
 
 
+HEADERS = {
+    "a list": b"[]",
+    "no tensor": b'{"x": 1}',
+    "nested": b"[" * 100_000,
+    "a huge number": b'{"x": ' + b"1" * 5000 + b"}",
+    "a shape of texts": b'{"x": {"dtype": "F32", "shape": ["4"], "data_offsets": [0, 0]}}',
+    "not text": b'{"\xff": 1}',
+    "endless": b" " * (2**20 + 1),
+}
+
+
+@pytest.mark.parametrize("text", HEADERS.values(), ids=HEADERS)
+def test_headers_that_are_none(tmp_path, text):
+    path = tmp_path / "x"
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+    with pytest.raises(UserError, match="not a model file, or a damaged one"):
+        load_model(path)
+
+
 def test_foreign_safetensors(tmp_path):
     path = tmp_path / "other.safetensors"
     save_file({"x": torch.zeros(2)}, path)

@@ -58,6 +58,7 @@ DAMAGE = {
     "threshold too large to be charged": (0, "threshold", set_to(2**22), "2\\^24"),
     "start below zero": (1, "start", set_to(-1), "start potential"),
     "start above the threshold": (2, "start", lambda x: x + 2**23, "start potential"),
+    "another start": (1, "start", lambda x: x // 2, "not 0.5 thresholds"),
     "step of three": (1, "step", set_to(3.0), "power of two"),
     "step of zero": (1, "step", set_to(0.0), "power of two"),
     "step below zero": (1, "step", set_to(-0.5), "power of two"),
@@ -107,3 +108,13 @@ def test_a_damaged_stage_is_named_when_a_stack_is_restored():
     tensors["stages.2.threshold"] = tensors["stages.2.threshold"] * 0
     with pytest.raises(UserError, match="stage 2: a threshold is at least 1 step"):
         analog.restore(4, Dynamics(8, 0.5), tensors)
+
+
+def test_a_first_neuron_without_synapses_keeps_its_bias():
+    build, shape = STACKS["conv1d"]
+    stack = build()
+    with torch.no_grad():
+        stack.stages[0].affine.weight[0], stack.stages[0].norm.running_mean[0], stack.stages[0].norm.bias[0] = 0, 0, 0.25
+    converted(stack, torch.randn(4, *shape, generator=torch.Generator().manual_seed(0)), 8, 0.5)
+    assert stack.stages[0].bias[0] == 0.25
+    check_stage(stack.stages[0])
