@@ -33,8 +33,9 @@ PARSER = ConfiguredParser
 
 def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     """Options of `separator sweep-images`."""
+    from separator.models.card import Goal
     from separator.models.feedforward import FeedForwardConfig
-    from separator.tasks.images.batches import Goal, ImageSettings
+    from separator.tasks.images.batches import ImageSettings
     from separator.tasks.images.training import ImageOptimiserSettings
 
     add_config_and_out(parser, "folder for models, table and picture")

@@ -2,12 +2,14 @@
 
 import json
 import re
-import struct
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from separator.errors import UserError
+from separator.models.header import Header, read_header
+from separator.models.text import all_printable, shown
+from separator.models.typed import check_type, made_of
 from separator.version import __version__
 
 FORMAT = 2  # of metadata and tensors; a file with a higher one was written by a later version
@@ -15,7 +17,11 @@ KEY = "separator"  # of our JSON in the safetensors metadata
 SHIPPED = Path(__file__).parent / "shipped"
 DEFAULT_MODEL = "small-snn"
 DEFAULT_LIVE_MODEL = "small-causal-snn"
-MAX_HEADER = 100_000_000  # bytes, as safetensors itself allows
+MOST_GAIN = 1e9
+# What a network for images is for: telling classes apart (cross entropy), or giving back what it sees (mean square error).
+Goal = Literal["classify", "reconstruct"]
+# Of the scores, those that the program itself goes by.
+KNOWN_SCORES: dict[str, Any] = {"epochs": int, "hours": float, "history": list[dict[str, float]], "goal": Goal}
 
 
 @dataclass(frozen=True)
@@ -59,48 +65,65 @@ class ModelCard:
         """Time window N_s of a spiking network."""
         return None if self.conversion is None else int(self.conversion["window"])
 
+    @property
+    def goal(self) -> Goal:
+        """What a network for images learned to do.
+
+        Raises:
+            UserError: the card does not say.
+        """
+        if "goal" not in self.scores:
+            raise UserError(f"the card of {self.name} does not say what the network was trained to do; train it anew")
+        goal: Goal = self.scores["goal"]
+        return goal
+
     def to_metadata(self) -> dict[str, str]:
         """Metadata of a safetensors file."""
         return {KEY: json.dumps(asdict(self))}
 
 
 def read_card(path: Path) -> ModelCard:
-    """Card of a model file, from its header alone.
+    """Card of a model file, from its header alone; its texts are printable, see `separator.models.text`.
 
     Raises:
         UserError: the file is missing, damaged, not a model of this program, or of a later version of it.
     """
+    return card_of(read_header(path), path)
+
+
+def card_of(header: Header, path: Path) -> ModelCard:
+    """Card in the header of `path`; see `read_card`."""
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > min(size - 8, MAX_HEADER):
-                raise ValueError("its header is cut short")
-            header = json.loads(file.read(length))
-        end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
-        if 8 + length + end != size:
-            raise ValueError(f"it has {size} bytes where its header says {8 + length + end}")
-    except OSError as error:
-        raise UserError(f"cannot read the model {path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-        raise UserError(f"{path} is not a model file, or a damaged one ({error}); get it again") from error
-    try:
-        values = json.loads(header["__metadata__"][KEY])
+        text = header.metadata[KEY]
+        values = all_printable(json.loads(text))
         found = values["format"]
-    except (KeyError, TypeError, ValueError) as error:
+        check_type("format", found, int)
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is a safetensors file, but not a model of this program") from error
     if found > FORMAT:
-        raise UserError(f"{path} was written by version {values.get('version')} in format {found}; update this program")
+        version = shown(values.get("version"))
+        raise UserError(f"{path} was written by version {version} in format {found}; update this program")
     if found < FORMAT:
         raise UserError(f"{path} is in format {found}, which this version no longer reads; get it again or train it anew")
     try:
-        card = ModelCard(**values)
-        _ = card.time_steps
-        if card.architecture == "tasnet":
-            _ = card.sample_rate, card.n_src
-    except (TypeError, KeyError, ValueError) as error:
-        raise UserError(f"{path} has damaged metadata ({error}); get it again") from error
+        card = made_of(ModelCard, values)
+        _check(card)
+    except ValueError as error:
+        raise UserError(f"{path} has damaged metadata ({shown(str(error))}); get it again") from error
     return card
+
+
+def _check(card: ModelCard) -> None:
+    """Refuse what a card's properties, and those who list models or train one further, cannot use."""
+    if card.conversion is not None:
+        check_type("window", card.conversion.get("window"), int)
+    if card.architecture == "tasnet":
+        for name in ("sample_rate", "n_src"):
+            check_type(name, card.config.get(name), int)
+    if card.gain is not None and not 0 < card.gain <= MOST_GAIN:
+        raise ValueError(f"gain is above 0 and at most {MOST_GAIN:g}, not {card.gain:g}")
+    for name in KNOWN_SCORES.keys() & card.scores.keys():
+        check_type(name, card.scores[name], KNOWN_SCORES[name])
 
 
 def split_steps(text: str) -> tuple[str, int | None]:

@@ -37,7 +37,11 @@ NETWORKS = {
     "imagenet-vgg16": f"{VGG[16]}-d50-4096-d50-4096-1000",
 }
 
-_TOKEN = re.compile(r"c(?P<filters>\d+)(k(?P<kernel>\d+))?(s(?P<stride>\d+))?|a(?P<pool>\d+)|d(?P<drop>\d+)|(?P<units>\d+)")
+SIZES = ("filters", "kernel", "stride", "pool", "units")
+_TOKEN = re.compile(
+    r"c(?P<filters>\d{1,7})(k(?P<kernel>\d{1,7}))?(s(?P<stride>\d{1,7}))?|a(?P<pool>\d{1,7})|d(?P<drop>\d{1,3})|(?P<units>\d{1,7})",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ def layers_of(config: FeedForwardConfig) -> list[nn.Module]:
     shape: tuple[int, ...] = (config.channels, config.height, config.width)
     for i, text in enumerate(texts):
         token = _TOKEN.fullmatch(text)
-        if token is None or "0" in (token["filters"], token["kernel"], token["stride"], token["pool"], token["units"]):
+        if token is None or any(number is not None and int(number) == 0 for number in token.group(*SIZES)):
             raise ValueError(f"'{text}' in '{config.layers}' is no layer; layers are as in {NETWORKS['mnist-cnn']}, or a2, d50")
         if token["units"] is None and len(shape) == 1 and token["drop"] is None:
             raise ValueError(f"'{text}' in '{config.layers}' comes after a linear layer")

@@ -1,9 +1,8 @@
 """Model files: weights and thresholds in safetensors, everything else in its metadata (see `separator.models.card`)."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -12,19 +11,16 @@ from torch import Tensor
 
 from separator.atomic import atomic_path
 from separator.errors import UserError
-from separator.models.card import ModelCard, find_model, read_card, split_steps
-from separator.models.feedforward import FeedForward, FeedForwardConfig
+from separator.models.card import ModelCard, card_of, find_model, split_steps
+from separator.models.cost import TooCostlyError
+from separator.models.feedforward import FeedForward
+from separator.models.header import read_header
+from separator.models.schema import CONFIGS, Schema, schema_of, specs_of
 from separator.models.streaming import TasNetStream
 from separator.models.tasnet import TasNet, TasNetConfig
-from separator.snn.spiking import Dynamics
+from separator.models.text import shown
 
 Network = TasNet | FeedForward
-
-# How networks are made from the sizes in their cards.
-ARCHITECTURES: dict[str, Callable[[dict[str, Any]], Network]] = {
-    "tasnet": lambda config: TasNet(TasNetConfig(**config)),
-    "feedforward": lambda config: FeedForward(FeedForwardConfig(**config)),
-}
 
 
 @dataclass(frozen=True)
@@ -64,15 +60,24 @@ def load_network(
     whole = Path(name_or_path).is_file()
     name, named_steps = (name_or_path, None) if whole else split_steps(str(name_or_path))
     path = find_model(name)
-    card = read_card(path)
-    if card.architecture not in ARCHITECTURES:
-        raise UserError(f"{path} has the architecture '{card.architecture}', which this version does not know; update it")
+    header = read_header(path)
+    card = card_of(header, path)
+    if card.architecture not in CONFIGS:
+        raise UserError(
+            f"{path} has the architecture '{shown(card.architecture)}', which this version does not know; update it"
+        )
     try:
+        schema = schema_of(card)
+        schema.check_specs(header.tensors)
         tensors = load_file(path)
-        network = build(card, tensors)
+        schema.check_specs(specs_of(tensors))  # as read, not only as announced
+        schema.check_values(tensors)
+        network = build(schema, tensors)
         network.load_state_dict(tensors)
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, UserError) as error:
-        reason = str(error).splitlines()[0]
+    except TooCostlyError as error:
+        raise UserError(f"{path} describes a network that is not run: it asks for {error}; take another model") from error
+    except (SafetensorError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, UserError) as error:
+        reason = shown((str(error).splitlines() or [type(error).__name__])[0])
         raise UserError(f"{path} does not hold the network that it describes ({reason}); get it again") from error
     time_steps = named_steps if time_steps is None else time_steps
     if time_steps is not None:
@@ -80,18 +85,17 @@ def load_network(
     return network.to(device).eval().requires_grad_(False), card
 
 
-def build(card: ModelCard, tensors: dict[str, Tensor]) -> Network:
-    """The network that `card` describes, spiking stages shaped by `tensors`.
+def build(schema: Schema, tensors: Mapping[str, Tensor]) -> Network:
+    """The network that `schema` is of, spiking stages made of `tensors`, which have been held against it.
 
     Raises:
-        KeyError, TypeError, ValueError, UserError: the card is damaged.
+        UserError: numbers of a spiking stage are out of their ranges.
     """
-    network = ARCHITECTURES[card.architecture](card.config)
-    if card.conversion is not None:
-        network.stack.set_readout(card.conversion["readout"])
-        later = {name: card.conversion[name] for name in ("weight_bits", "encoder_bits") if name in card.conversion}
-        dynamics = Dynamics(*(card.conversion[name] for name in ("window", "start", "schedule")), **later)
-        network.stack.restore(len(network.stack.stages), dynamics, tensors, "stack.")
+    config = schema.config
+    network: Network = TasNet(config) if isinstance(config, TasNetConfig) else FeedForward(config)
+    if schema.dynamics is not None and schema.readout is not None:
+        network.stack.set_readout(schema.readout)
+        network.stack.restore(len(network.stack.stages), schema.dynamics, tensors, "stack.")
     return network
 
 

@@ -195,7 +195,8 @@ class SpikingStage(nn.Module):
             # Potentials never leave the range of the clipped charge.
             step = potential_step((dynamics.window + 2) * threshold).expand(len(weight))
             unit = weight_step(weight, dynamics.encoder_bits)
-            weight, bias = snap(weight, unit), snap(bias, unit * INPUT_STEP)
+            # In 64 bits, since the steps of a neuron without synapses are so small that their number is no 32-bit float.
+            weight, bias = snap(weight, unit), snap(bias.double(), unit * INPUT_STEP).to(bias.dtype)
         else:
             joined = torch.cat([weight.flatten(1), beside.flatten(1)], 1)
             step = potential_step(potential_bound(joined, bias, threshold, dynamics.window))

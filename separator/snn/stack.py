@@ -12,6 +12,7 @@ from separator.errors import UserError
 from separator.snn.chains import activations_of, chain_from, is_joined
 from separator.snn.incoming import IncomingMap
 from separator.snn.neuron import IFParameters
+from separator.snn.ranges import check_stage
 from separator.snn.spikes import Spikes
 from separator.snn.spiking import Dynamics, Role, SpikingStage
 from separator.snn.stage import Stage
@@ -110,6 +111,7 @@ class Stack(nn.Module):
 
         Raises:
             KeyError: a tensor is missing.
+            UserError: numbers of a stage are no conversion's; the message names it.
         """
         for i in range(converted):
             stage = self.stages[i]
@@ -121,7 +123,10 @@ class Stack(nn.Module):
             neurons, beside = IFParameters(threshold, start), None
             if (synapses := stage.shortcut_synapses) is not None:
                 beside = IncomingMap(synapses, tensors[f"{prefix}stages.{i}.shortcut"])
-            self.stages[i] = SpikingStage(stage.synapses, role, weight, bias, neurons, step, dynamics, beside)
+            spiking = SpikingStage(stage.synapses, role, weight, bias, neurons, step, dynamics, beside)
+            with in_stage(i):
+                check_stage(spiking, stage)
+            self.stages[i] = spiking
 
     @torch.no_grad()
     def convert(

@@ -8,6 +8,7 @@ import torch
 
 from separator.errors import UserError
 from separator.models import load_model, save_model
+from separator.models.text import shown
 
 
 def publish(
@@ -29,12 +30,16 @@ def publish(
         bf16: round the weights of an analog network to bfloat16, so that the file has half of the size.
 
     Raises:
-        UserError: the model or the results cannot be used, the system was not scored, or a spiking network, whose numbers are
-            integers, shall be rounded.
+        UserError: the model, its name or the results cannot be used, the system was not scored, or a spiking network, whose
+            numbers are integers, shall be rounded.
     """
     loaded = load_model(model, time_steps=time_steps)
     if bf16 and loaded.card.kind == "snn":
         raise UserError(f"{model} is a spiking network, of integers; leave out --bf16")
+    if not loaded.card.name or Path(loaded.card.name).name != loaded.card.name:
+        raise UserError(
+            f"the name in the card of {model}, '{shown(loaded.card.name)}', is no name of a file; train it anew as one"
+        )
     scores = dict(loaded.card.scores)
     if scored is not None:
         scores |= _means(scored[0] / "summary.json", scored[1])

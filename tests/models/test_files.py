@@ -11,27 +11,7 @@ from safetensors.torch import load_file, save_file
 from separator.errors import UserError
 from separator.models import ModelCard, list_models, load_model, save_model
 from separator.models.card import DEFAULT_MODEL, FORMAT, KEY, read_card
-from separator.models.tasnet import TasNet, TasNetConfig
-from tests.snn.nets import converted
-
-CONFIG = TasNetConfig(filters=16, filter_length=8, channels=6, dilations=(1, 2))
-CONVERSION = {
-    "window": 4,
-    "start": 0.5,
-    "percentile": 99.0,
-    "channelwise": False,
-    "readout": "rectified",
-    "schedule": "pipelined",
-}
-
-
-def network(spiking=False):
-    torch.manual_seed(1)
-    net = TasNet(CONFIG).eval()
-    if spiking:
-        mixture = torch.randn(2, 200)
-        converted(net.stack, net.stack_input(net.encode(mixture)), 4, 0.5)
-    return net.requires_grad_(False)
+from tests.models.tiny import CONFIG, CONVERSION, network
 
 
 @pytest.fixture(params=["ann", "snn"])
@@ -97,6 +77,25 @@ def test_file_of_another_kind(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("these are notes, not a model, however long they may be")
     with pytest.raises(UserError, match="not a model file"):
+        load_model(path)
+
+
+HEADERS = {
+    "a list": b"[]",
+    "no tensor": b'{"x": 1}',
+    "nested": b"[" * 100_000,
+    "a huge number": b'{"x": ' + b"1" * 5000 + b"}",
+    "a shape of texts": b'{"x": {"dtype": "F32", "shape": ["4"], "data_offsets": [0, 0]}}',
+    "not text": b'{"\xff": 1}',
+    "endless": b" " * (2**20 + 1),
+}
+
+
+@pytest.mark.parametrize("text", HEADERS.values(), ids=HEADERS)
+def test_headers_that_are_none(tmp_path, text):
+    path = tmp_path / "x"
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+    with pytest.raises(UserError, match="not a model file, or a damaged one"):
         load_model(path)
 
 

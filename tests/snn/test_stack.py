@@ -204,7 +204,7 @@ def test_restored_stack_equals_the_saved_one():
     x = torch.randn(2, 3, 11)
     saved = converted(conv1d_stack(4), x, 5, 0.5, channelwise=True)
     fresh = conv1d_stack(9)
-    fresh.restore(len(saved.stages), Dynamics(5), saved.state_dict())
+    fresh.restore(len(saved.stages), Dynamics(5, 0.5), saved.state_dict())
     fresh.load_state_dict(saved.state_dict())
     assert torch.equal(fresh(x), saved(x))
 

@@ -10,6 +10,7 @@ from separator.models import ModelCard, load_model, save_model
 from separator.models.card import shipped_path
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.tasks.publishing import publish
+from tests.models.mutations import ModelFile
 
 
 @pytest.fixture
@@ -39,6 +40,17 @@ def test_scores_go_into_the_card(model, tmp_path):
 def test_system_that_was_not_scored(model, tmp_path):
     with pytest.raises(UserError, match="no scores of 'other'"):
         publish(model, tmp_path, (results(tmp_path), "other"))
+
+
+@pytest.mark.parametrize("name", ["../outside", "/tmp/x", "a/b", ""])
+def test_a_name_that_leads_out_of_the_folder(model, tmp_path, name):
+    file = ModelFile(model.read_bytes())
+    file.card["name"] = name
+    model.write_bytes(file.raw())
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match="is no name of a file"):
+        publish(model, tmp_path / "shipped")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("text", [None, "not json"])

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from separator.errors import UserError
-from separator.models.card import find_model, read_card
 from separator.tasks.bench.measurement import Case, Measurement
 from separator.tasks.bench.recipes import RECIPES, in_precisions, recipe_of
 from separator.tasks.bench.systems import ASTEROID, PAPER_SIZED, parse_system
@@ -197,9 +196,10 @@ def stages_of(network: str) -> int:
     """Number of stages of a shipped model, model file or network with random weights.
 
     Raises:
-        UserError: there is no such model.
+        UserError: there is no such model, or it cannot be used.
     """
+    from separator.models import load_model
     from separator.models.tasnet import paper
 
-    dilations = paper().dilations if network in PAPER_SIZED else read_card(find_model(network)).config["dilations"]
-    return 1 + len(dilations)
+    config = paper() if network in PAPER_SIZED else load_model(network).network.config
+    return 1 + len(config.dilations + config.look_back)

@@ -16,11 +16,10 @@ from separator.images.cifar import read_cifar10
 from separator.images.folder import Framing, read_image_folder
 from separator.images.idx import read_mnist
 from separator.images.labelled import Images, ImageSet
+from separator.models.card import Goal
 
 SetName = Literal["mnist", "cifar10", "folder"]
 
-# What a network is for: telling classes apart (cross entropy), or giving back what it sees (mean square error).
-Goal = Literal["classify", "reconstruct"]
 SCORES: dict[Goal, str] = {"classify": "accuracy (%)", "reconstruct": "mean square error"}
 
 Batch = tuple[Tensor, Tensor]  # pictures between 0 and 1, (B, C, H, W), float32; classes (B,), int64

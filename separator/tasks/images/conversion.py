@@ -15,7 +15,7 @@ from separator.snn.progressive import ProgressiveTandemLearning
 from separator.snn.settings import ConversionSettings
 from separator.tasks.devices import resolve_device
 from separator.tasks.fingerprints import origin_of
-from separator.tasks.images.batches import SCORES, Goal, ImageBatches, ImageSettings, image_loss, image_measure, score
+from separator.tasks.images.batches import SCORES, ImageBatches, ImageSettings, image_loss, image_measure, score
 from separator.tasks.images.fit import check_fit
 from separator.tasks.images.training import epoch_seed, train_batches
 from separator.tasks.stage_reports import convert_with_reports
@@ -58,7 +58,7 @@ def convert_images(run: ImageConversionRun, folder: Path, log: Callable[[str], N
         raise UserError(f"{run.model} is no network for images")
     if card.kind == "snn":
         raise UserError(f"{run.model} is spiking already; convert an analog model")
-    goal: Goal = card.scores["goal"]
+    goal = card.goal
     images = run.data.read()
     check_fit(network, goal, images)
     conversion = run.hardware.constrained(run.conversion)

@@ -15,12 +15,12 @@ from separator.errors import UserError
 from separator.images.labelled import Images, ImageSet
 from separator.metrics import intervals
 from separator.metrics.energy import MAC_COST, energy_ratio, relative_cost
-from separator.models.card import ModelCard
+from separator.models.card import Goal, ModelCard
 from separator.models.feedforward import FeedForward
 from separator.models.files import load_network
 from separator.snn.activity import Activity, record_activity
 from separator.tasks.devices import resolve_device
-from separator.tasks.images.batches import Goal, ImageBatches, ImageSettings
+from separator.tasks.images.batches import ImageBatches, ImageSettings
 from separator.tasks.images.fit import check_fit
 from separator.tasks.images.pictures import draw_reconstructions
 from separator.tasks.images.report import Figures, ImageReport, ImageResult, LayerFigures
@@ -134,7 +134,7 @@ def _load(text: str, device: str) -> tuple[FeedForward, ModelCard]:
 
 
 def _goal(cards: Mapping[str, ModelCard]) -> Goal:
-    goals: dict[str, Goal] = {name: card.scores["goal"] for name, card in cards.items()}
+    goals: dict[str, Goal] = {name: card.goal for name, card in cards.items()}
     if len(set(goals.values())) > 1:
         listed = ", ".join(f"{name} was trained to {goal}" for name, goal in goals.items())
         raise UserError(f"models side by side do the same; here {listed}")

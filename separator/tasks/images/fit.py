@@ -4,9 +4,9 @@ import math
 
 from separator.errors import UserError
 from separator.images.labelled import ImageSet
+from separator.models.card import Goal
 from separator.models.feedforward import FeedForward
 from separator.snn.stage import Stage
-from separator.tasks.images.batches import Goal
 
 
 def check_fit(network: FeedForward, goal: Goal, images: ImageSet) -> None:

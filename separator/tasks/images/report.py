@@ -9,8 +9,8 @@ from typing import Any
 
 from separator.metrics.intervals import Interval
 from separator.metrics.table import Metric
+from separator.models.card import Goal
 from separator.snn.spiking import Dynamics
-from separator.tasks.images.batches import Goal
 
 METRICS = {
     "accuracy": Metric("accuracy (%)", 2),

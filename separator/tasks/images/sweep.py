@@ -8,13 +8,13 @@ from typing import Any
 
 from separator.atomic import make_folder
 from separator.errors import UserError
-from separator.models.card import read_card
+from separator.models.card import Goal, read_card
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_network
 from separator.parallel import map_surviving
 from separator.snn.presets import preset
 from separator.snn.settings import ConversionSettings
-from separator.tasks.images.batches import SCORES, Goal, ImageSettings
+from separator.tasks.images.batches import SCORES, ImageSettings
 from separator.tasks.images.conversion import ImageConversionRun, convert_images
 from separator.tasks.images.evaluation import operations_ratio
 from separator.tasks.images.sweep_report import ANALOG, COLUMNS, LABELS, Swept, write_sweep

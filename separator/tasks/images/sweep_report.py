@@ -10,7 +10,8 @@ import numpy as np
 
 from separator.atomic import atomic_path, write_text
 from separator.metrics.intervals import Interval, mean
-from separator.tasks.images.batches import SCORES, Goal
+from separator.models.card import Goal
+from separator.tasks.images.batches import SCORES
 from separator.tasks.journal import Row
 
 ANALOG = "ann"  # in place of a value: the network before conversion

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from separator.atomic import make_folder
 from separator.errors import DivergedError, UserError
 from separator.images.labelled import ImageSet
-from separator.models.card import ModelCard
+from separator.models.card import Goal, ModelCard
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import save_model
 from separator.snn.activity import check_penalty
@@ -30,7 +30,7 @@ from separator.snn.surrogate import Surrogate, SurrogateName
 from separator.snn.thresholds import check_percentile
 from separator.tasks.devices import resolve_device
 from separator.tasks.fitting import checkpoints, fit, load_checkpoint, trainer_options
-from separator.tasks.images.batches import Batch, Goal, ImageBatches, ImageSettings, accuracy, output_loss, score
+from separator.tasks.images.batches import Batch, ImageBatches, ImageSettings, accuracy, output_loss, score
 from separator.tasks.images.fit import check_fit
 from separator.tasks.penalised import PenalisedTraining
 

@@ -1,0 +1,194 @@
+"""What a model file has to hold, told from its card alone: names, types, shapes and ranges of its tensors, and their cost.
+
+All of it is arithmetic, but for what is known of a network for images once it has run without numbers (torch's meta device).
+Nothing is allocated, and no number of a file is used, before the file has been held against it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from math import prod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from separator.models.card import ModelCard
+from separator.models.cost import MOST_LAYERS, Cost, TooCostlyError, check_tasnet, steps_of
+from separator.models.feedforward import FeedForward, FeedForwardConfig
+from separator.models.header import TensorSpec
+from separator.models.tasnet import TasNetConfig
+from separator.models.text import shown
+from separator.models.typed import check_type, made_of
+from separator.snn.fold import synaptic_weight
+from separator.snn.ranges import stage_types
+from separator.snn.spiking import Dynamics
+from separator.snn.stack import Readout, spiking_role
+
+Config = TasNetConfig | FeedForwardConfig
+CONFIGS: dict[str, type[Config]] = {"tasnet": TasNetConfig, "feedforward": FeedForwardConfig}
+
+TYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+}
+NAMES = {kind: name for name, kind in TYPES.items()}
+FLOATS = ("F32", "F16", "BF16")  # the latter where files shall be small
+# Of numbers that are no spiking stage's: far from where their products overflow.
+LARGEST_VALUE = 2.0**32
+# Of those whose name ends so, least and largest.
+RANGES = {"running_var": (0.0, LARGEST_VALUE), "num_batches_tracked": (0.0, 2.0**63), "quantiser.gain": (-64.0, 64.0)}
+
+
+class TensorRule(NamedTuple):
+    """What a tensor may be."""
+
+    shape: tuple[int, ...]
+    dtypes: tuple[str, ...] = FLOATS
+
+
+class StageShapes(NamedTuple):
+    """Shapes of a stage's tensors."""
+
+    analog: Mapping[str, tuple[int, ...]]  # by name
+    weight: tuple[int, ...]  # of its synapses once it is spiking
+    skip: bool = False  # whether it adds its input to its sums
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What the file of one card has to hold."""
+
+    config: Config
+    dynamics: Dynamics | None  # None of an analog network
+    readout: Readout | None
+    rules: Mapping[str, TensorRule]
+
+    def check_specs(self, specs: Mapping[str, TensorSpec]) -> None:
+        """Hold names, types and shapes of tensors against the rules.
+
+        Raises:
+            ValueError: they are others; the message names one.
+        """
+        for name in specs.keys() - self.rules.keys():
+            raise ValueError(f"there is a tensor '{shown(name)}', which it has no place for")
+        for name, rule in self.rules.items():
+            if name not in specs:
+                raise ValueError(f"the tensor {name} is missing")
+            if specs[name].shape != rule.shape or specs[name].dtype not in rule.dtypes:
+                raise ValueError(f"{name} is {shown(str(specs[name]))}, not {TensorSpec('/'.join(rule.dtypes), rule.shape)}")
+
+    def check_values(self, tensors: Mapping[str, Tensor]) -> None:
+        """Hold numbers outside of spiking stages against their ranges; at those of these, `Stack.restore` looks.
+
+        Raises:
+            ValueError: one is not finite or out of its range; the message names the tensor.
+        """
+        for name, values in tensors.items():
+            if self.dynamics is not None and name.startswith("stack."):
+                continue
+            low, high = (float(x) for x in values.aminmax())
+            own = (bounds for ending, bounds in RANGES.items() if name.endswith(ending))
+            least, most = next(own, (-LARGEST_VALUE, LARGEST_VALUE))
+            if not (least <= low and high <= most):  # nor NaN, which compares with nothing
+                raise ValueError(f"a number in {name} is not from {least:g} to {most:g}")
+
+
+def specs_of(tensors: Mapping[str, Tensor]) -> dict[str, TensorSpec]:
+    """What tensors are, as a header says it."""
+    return {name: TensorSpec(NAMES.get(x.dtype, str(x.dtype)), tuple(x.shape)) for name, x in tensors.items()}
+
+
+def schema_of(card: ModelCard) -> Schema:
+    """What the file of a card has to hold.
+
+    Raises:
+        ValueError, RuntimeError, UserError: the card describes no network.
+        TooCostlyError: it describes one that costs too much.
+    """
+    if card.architecture == "feedforward":
+        _check_length(card)
+    config = made_of(CONFIGS[card.architecture], card.config)
+    dynamics = readout = None
+    if card.conversion is not None:
+        check_type("readout", readout := card.conversion.get("readout"), Readout)
+        dynamics = _dynamics(card.conversion)
+    rules = _tasnet_rules(config, dynamics) if isinstance(config, TasNetConfig) else _feedforward_rules(config, dynamics)
+    return Schema(config, dynamics, readout, rules)
+
+
+def _dynamics(conversion: Mapping[str, object]) -> Dynamics:
+    known = {field.name for field in fields(Dynamics)}
+    for name in ("window", "start", "schedule"):
+        if name not in conversion:
+            raise ValueError(f"{name} is missing")
+    return made_of(Dynamics, {name: value for name, value in conversion.items() if name in known})
+
+
+def _check_length(card: ModelCard) -> None:
+    """Refuse endless networks for images before their layers are made; those of the others cost nothing until they are."""
+    layers: Any = card.config.get("layers")
+    check_type("layers", layers, str)
+    if layers.count("-") >= MOST_LAYERS:
+        raise TooCostlyError(f"{layers.count('-') + 1} layers, where at most {MOST_LAYERS} are run")
+
+
+def _tasnet_rules(config: TasNetConfig, dynamics: Dynamics | None) -> dict[str, TensorRule]:
+    n, length, channels = config.filters, config.filter_length, config.channels
+    layers = len(config.dilations) + len(config.look_back)
+    if layers >= MOST_LAYERS:
+        raise TooCostlyError(f"{layers + 1} layers, where at most {MOST_LAYERS} are run")
+    outside = {"encoder.weight": (n, length), "norm.weight": (n,), "norm.bias": (n,), "decoder.weight": (length, n)}
+    masks = {"mask.weight": (config.n_src * n, channels), "mask.bias": (config.n_src * n,)}
+    stages = [_convolution((channels, n, 1, 1), False)]
+    stages += [_convolution((channels, channels, 1, config.kernel), config.skips)] * layers
+    rules = {name: TensorRule(shape) for name, shape in (outside | masks).items()} | _stack_rules(stages, dynamics)
+    check_tasnet(config, dynamics, [rule.shape for rule in rules.values()])
+    return rules
+
+
+def _convolution(weight: tuple[int, ...], skip: bool) -> StageShapes:
+    """Of a convolution without bias and its batch normalisation."""
+    norm: dict[str, tuple[int, ...]] = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), weight[:1])
+    named = {f"norm.{name}": shape for name, shape in norm.items()} | {"norm.num_batches_tracked": ()}
+    return StageShapes({"affine.weight": weight} | named, weight, skip)
+
+
+def _stack_rules(stages: list[StageShapes], dynamics: Dynamics | None) -> dict[str, TensorRule]:
+    rules: dict[str, TensorRule] = {}
+    for i, stage in enumerate(stages):
+        prefix, outputs = f"stack.stages.{i}", stage.weight[:1]
+        if dynamics is None:
+            for name, shape in stage.analog.items():
+                rules[f"{prefix}.{name}"] = TensorRule(shape, ("I64",) if name.endswith("num_batches_tracked") else FLOATS)
+            continue
+        shapes = {"weight": stage.weight, "shortcut": (*outputs, 1)}
+        for name, kind in stage_types(spiking_role(i, len(stages)), dynamics).items():
+            if name != "shortcut" or stage.skip:
+                rules[f"{prefix}.{name}"] = TensorRule(shapes.get(name, outputs), (NAMES[kind],))
+    return rules
+
+
+def _feedforward_rules(config: FeedForwardConfig, dynamics: Dynamics | None) -> dict[str, TensorRule]:
+    positions: list[int] = []
+    with torch.device("meta"):
+        network = FeedForward(config).eval()
+        for stage in network.stack.stages:
+            stage.affine.register_forward_hook(lambda layer, seen, made: positions.append(prod(made.shape[2:])))  # type: ignore[union-attr]
+        network(torch.empty(1, config.channels, config.height, config.width))
+    stages = []
+    for stage in network.stack.stages:
+        named = {name: tuple(x.shape) for name, x in stage.state_dict().items()}
+        stages.append(StageShapes(named, tuple(synaptic_weight(stage).shape)))  # type: ignore[arg-type]
+    rules = _stack_rules(stages, dynamics)
+    synapses = [prod(stage.weight) for stage in stages]
+    operations = sum(n * at for n, at in zip(synapses, positions, strict=True)) * steps_of(dynamics)
+    made = sum(stage.weight[0] * at for stage, at in zip(stages, positions, strict=True))
+    numbers = config.channels * config.height * config.width + made
+    Cost(sum(prod(rule.shape) for rule in rules.values()), operations, numbers).check()
+    return rules
