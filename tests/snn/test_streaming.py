@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 from torch import nn
 
@@ -75,7 +75,10 @@ sizes_of_pieces = st.lists(st.integers(0, 15), max_size=8)
 def test_spikes_do_not_depend_on_the_pieces(seed, causal, schedule, window, bits, length, sizes, skipping):
     stack = stack_of(seed, SKIPPING[0], shortcuts=SKIPPING[1]) if skipping else stack_of(seed, causal)
     x = torch.randn(2, 3, 1, length)
-    stack.convert(torch.randn(2, 3, 1, 60), Dynamics(window, 0.5, schedule, bits), channelwise=True)
+    try:
+        stack.convert(torch.randn(2, 3, 1, 60), Dynamics(window, 0.5, schedule, bits), channelwise=True)
+    except ValueError:  # a layer that is never active has no thresholds
+        reject()
     assert torch.equal(streamed(stack, x, sizes), stack(x))
 
 
