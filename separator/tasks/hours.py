@@ -41,7 +41,7 @@ class Heard:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for checkpoints and model cards."""
-        return {HOURS: round(self.hours, 6), "history": self.rows}
+        return {HOURS: round(self.hours, 9), "history": self.rows}
 
     def add(self, seconds: float) -> None:
         """Count mixtures of so many seconds in all."""
