@@ -96,11 +96,5 @@ further=()
 for condition in ${others[@]+"${others[@]}"}; do
   further+=("${condition%%=*}=$data/wav8k/min/other-${condition%%=*}")
 done
-train=$corpus/train
-for folder in $more; do
-  [ -f "$folder/wav.scp" ] || fail "--more: $folder is not a Kaldi data folder"
-  train+=,$folder
-done
-[ -z "$more" ] || train="[$train]"
-data_options=(${rooms:+--data.rooms "$rooms"} ${noise:+--data.noise "$noise"})
+choose_training_data "$corpus/train" "$more" "$rooms" "$noise"
 learn "$train" "$corpus/dev" "$data/wav8k/min/dev" "$data/wav8k/min/test" ${further[@]+"${further[@]}"}

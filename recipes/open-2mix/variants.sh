@@ -61,11 +61,7 @@ config=$(found "$config")
 for set in train dev; do
   [ -f "$corpus/$set/wav.scp" ] || fail "$corpus/$set is not a Kaldi data folder; give --corpus"
 done
-train=$corpus/train
-for folder in $more; do
-  [ -f "$folder/wav.scp" ] || fail "--more: $folder is not a Kaldi data folder"
-  train+=,$folder
-done
+choose_training_data "$corpus/train" "$more" "$rooms" "$noise"
 conditions=("open=$mixtures/test")
 for name in $other; do conditions+=("$name=$mixtures/other-$name"); done
 for condition in "${conditions[@]}"; do
@@ -73,7 +69,7 @@ for condition in "${conditions[@]}"; do
 done
 activate
 
-data=(--data.train "[$train]" --data.dev "$corpus/dev" ${rooms:+--data.rooms "$rooms"} ${noise:+--data.noise "$noise"})
+data=(--data.train "$train" --data.dev "$corpus/dev" ${data_options[@]+"${data_options[@]}"})
 models=()
 while read -r name options; do
   [ -n "$name" ] || continue

@@ -25,6 +25,19 @@ require_number() {
   done
 }
 
+# `choose_training_data TRAIN MORE ROOMS NOISE` sets `train` to a folder, or to a list of it and of those in MORE, and the array
+# `data_options` to the options of rooms and noise, if they are given.
+choose_training_data() {
+  local folder
+  train=$1
+  for folder in $2; do
+    [ -f "$folder/wav.scp" ] || fail "--more: $folder is not a Kaldi data folder"
+    train+=,$folder
+  done
+  [ -z "$2" ] || train="[$train]"
+  data_options=(${3:+--data.rooms "$3"} ${4:+--data.noise "$4"})
+}
+
 # Makes the command `separator` available: the one of the environment that is active, else that of the project's own .venv.
 activate() {
   command -v separator >/dev/null && return
