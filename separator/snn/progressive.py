@@ -225,9 +225,11 @@ class ProgressiveTandemLearning:
         analog = self.stack.stages[index]
         assert isinstance(analog, Stage)  # check_convertible has seen to it
         self._limit_fan_in(index, analog)
-        threshold = self._threshold(index) if role != "readout" else torch.ones(1)
         # What stages have in common is learned by the first, or by all of them together at last.
-        inherited = self.settings.share_thresholds and index > 0 and is_joined(analog)
+        inherited = self.settings.share_thresholds and role == "fire" and is_joined(analog)
+        threshold = torch.ones(1)
+        if role != "readout":
+            threshold = self.stack.spiking_stages()[-1].unit if inherited else self._threshold(index)
         learn = self.settings.learn_thresholds and role != "readout" and not inherited
         tandem = TandemStage(
             analog,
@@ -338,8 +340,6 @@ class ProgressiveTandemLearning:
         settings = self.settings
         if stage.quantiser is not None:
             return stage.quantiser.bound / settings.window
-        if settings.share_thresholds and index and is_joined(stage):
-            return self.stack.spiking_stages()[-1].unit
         chain = chain_from(list(self.stack.stages), index) if settings.share_thresholds else [stage]
         activations = [a.cpu() for signal in self._signals(index) for a in activations_of(chain, signal.activation)]
         if settings.threshold == "least-squares":

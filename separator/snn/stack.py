@@ -174,12 +174,13 @@ class Stack(nn.Module):
         signal = x
         for i, stage in enumerate(self.stages):
             assert isinstance(stage, Stage)
-            chain = chain_from(list(self.stages), i) if share and not is_joined(stage) else [stage]
-            activations = [a.cpu() for a in activations_of(chain, signal)]
-            role, signal, threshold = spiking_role(i, len(self.stages)), stage(signal), torch.ones(1)
+            role, threshold = spiking_role(i, len(self.stages)), torch.ones(1)
+            heads = share and role != "readout" and not is_joined(stage)
+            activations = list(activations_of(chain_from(list(self.stages), i) if heads else [stage], signal))
+            signal = activations[0]
             if role != "readout":
                 if rate is None:
-                    bound = activation_bound(activations, percentile, channelwise)
+                    bound = activation_bound([a.cpu() for a in activations], percentile, channelwise)
                 else:
                     bound = rate_bound(signal.cpu(), rate)
                     signal = signal.clamp(max=float(bound))  # as spikes hand it on, which matters where much is above

@@ -75,7 +75,7 @@ class SeparationTraining(PenalisedTraining):
         if not torch.isfinite(loss):
             raise DivergedError(
                 f"the loss is no number at step {self.trainer.global_step}: training has diverged, and no model was written; "
-                "go on from last.ckpt of the epoch before with a lower --optimiser.lr, or start anew"
+                "train in another folder with a lower --optimiser.lr"
             )
         self.log("train_loss", loss, on_epoch=True, on_step=False, sync_dist=True)
         self.log("SI-SDRi", gain, prog_bar=True, on_epoch=True, on_step=True, sync_dist=True)
@@ -119,13 +119,10 @@ class SeparationTraining(PenalisedTraining):
             return partial(anytime, warmup=settings.warmup, finish=(total * self.finish.first // self.finish.end, total))
         return partial(trapezoid, total=total, warmup=settings.warmup, decay=max(1, round(settings.decay * total)))
 
-    def on_train_epoch_end(self) -> None:
-        """Halve the learning rate where the dev loss stays where it is."""
+    def on_validation_end(self) -> None:
+        """Halve the learning rate where the dev loss stays where it is; take note of what the hours so far came to."""
         if self.halving is not None:
             self.halving.step(self.trainer.callback_metrics["dev_loss"])
-
-    def on_validation_end(self) -> None:
-        """Take note of what the hours heard so far came to."""
         figures = {name: float(value) for name, value in self.trainer.callback_metrics.items() if name.endswith("_SI-SDRi")}
         self.heard.note(figures)
 
@@ -171,7 +168,8 @@ def train(
     write = partial(_write, training, folder, model, settings, data)
     callbacks = [LambdaCallback(on_train_start=lambda *_: log(describe(network)))]
     if settings.optimiser.schedule == "anytime":
-        callbacks.append(LambdaCallback(on_train_epoch_start=lambda *_: write(only_if_fresh=True)))
+        writing = LambdaCallback(on_train_epoch_start=lambda trainer, _: trainer.is_global_zero and write(only_if_fresh=True))
+        callbacks.append(writing)
     trainer = make_trainer(settings, folder, progress, [*averaging(settings, data, card.kind), *callbacks], finish, log)
     fit(trainer, training, data, folder)
     if trainer.is_global_zero:
@@ -224,7 +222,7 @@ def averaging(settings: TrainingSettings, data: MixtureData, kind: str) -> list[
 
     def mixtures() -> Iterator[Tensor]:
         for batch in data.calibration_loader(CALIBRATION_BATCHES):
-            yield batch.sum(1)
+            yield mixture_and_sources(batch, data.model.n_src)[0]
 
     return [AveragedWeights(decay, "network", mixtures if kind == "ann" else None)]
 

@@ -241,3 +241,14 @@ def test_thresholds_that_no_integer_holds_are_refused_by_stage():
     stack = conv1d_stack(0)
     with pytest.raises(UserError, match="stage 0: a threshold of"):
         converted(stack, torch.full((2, 3, 11), 1e25), 4, 0.5)
+
+
+@pytest.mark.parametrize("kind", sorted(STACKS))
+def test_calibration_sees_its_input_once(kind):
+    """Batch norm that goes by the batch takes note of it then."""
+    build, shape = STACKS[kind]
+    stack, calls = build(0), []
+    for stage in stack.stages:
+        stage.register_forward_hook(lambda *_: calls.append(1))
+    stack.put_in_tandem(torch.randn(4, *shape), Dynamics(4), batch_statistics=True)
+    assert len(calls) == len(stack.stages)

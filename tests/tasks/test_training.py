@@ -101,6 +101,22 @@ def test_the_plateau_is_remembered(settings, tmp_path, monkeypatch):
     assert all(torch.equal(value, states[1]["state_dict"][key]) for key, value in states[0]["state_dict"].items())
 
 
+def test_the_plateau_is_of_looks_at_the_dev_mixtures(settings, tmp_path, monkeypatch):
+    """Of which there may be one in two epochs."""
+
+    def worse(self, batch):
+        loss, gain = losses(self, batch)
+        return loss if self.training else loss + 10 * self.trainer.current_epoch, gain
+
+    losses = SeparationTraining._loss
+    monkeypatch.setattr(SeparationTraining, "_loss", worse)
+    optimiser = replace(settings.optimiser, patience=1, dev_every=2, max_epochs=5)
+    train(replace(settings, optimiser=optimiser), tmp_path, progress=False)
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert state["optimizer_states"][0]["param_groups"][0]["lr"] == settings.optimiser.lr / 2  # the second of two was worse
+    assert state["halving"]["last_epoch"] == 2
+
+
 def test_the_best_epoch_is_remembered_in_a_renamed_folder(settings, tmp_path, monkeypatch):
     train(replace(settings, optimiser=replace(settings.optimiser, max_epochs=1)), tmp_path / "old", progress=False)
     best = load_model(tmp_path / "old" / "ann.safetensors").network.state_dict()
