@@ -55,9 +55,9 @@ def draw_layer(
 ) -> str:
     """Draw the spikes of one layer beneath the mixture, (T,), and the separated talkers, (2, T); returns the file's name."""
     stack = separator.model.network.stack
-    layer = min(LAYER, len(stack.stages) - 2)
+    layer = min(LAYER, len(stack.layers) - 2)
     spikes = layer_spikes(separator.model.network, mixture, layer)
-    title = f"layer {layer + 1} of {len(stack.stages)} of {separator.model.card.name}"
+    title = f"layer {layer + 1} of {len(stack.layers)} of {separator.model.card.name}"
     draw_spikes(path, mixture, sources, spikes, rate, title, stack.dynamics.window)
     return str(path)
 

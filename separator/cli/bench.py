@@ -5,7 +5,7 @@ r"""Measure speed and memory of models, side by side.
   separator bench --systems paper-ann bf16:paper-ann paper-snn@4 paper-snn-pipelined@4 dense:paper-snn-pipelined@4 \
       spikingjelly:paper-snn-pipelined@4
   separator bench --sweep published shipped --out DIR
-  separator bench --sweep window rate width seconds stage --out DIR
+  separator bench --sweep window rate width seconds layer --out DIR
   separator bench --sweep train --out DIR
 
 Each case runs in a process of its own; times are of separating, without loading, and the fastest of up to 20 rounds. The spikes
@@ -13,12 +13,12 @@ of `dense:NAME` (without event-driven kernel and 8-bit products) and `spikingjel
 
 --sweep published and shipped compare networks of the published size and the shipped ones with 4, 8 and 32 steps in all hands,
 on 4 and 60 s of noise. The other sweeps vary one thing at a time on networks with random weights: the time window, the firing
-rate that thresholds are chosen for, the width, the seconds of sound. `stage` times a training step of conversion, of each stage
+rate that thresholds are chosen for, the width, the seconds of sound. `layer` times a training step of conversion, of each layer
 of analog networks, by the fastest and by the dense execution. NAME=VALUE,VALUE,... takes other values (of comparisons seconds),
 --at another place for what stands still. DIR gets bench.csv, BENCH.md and a picture for each sweep; the same command goes on
 where it was stopped.
 
-  separator bench --sweep window=2,8 width=64,128 stage=small-ann --at width=128 seconds=1 --out DIR
+  separator bench --sweep window=2,8 width=64,128 layer=small-ann --at width=128 seconds=1 --out DIR
 
 `train` times training steps of the networks small, medium and paper, on as many mixtures of such length as their recipes take:
 seconds of mixtures learned from per second, shares of the way forward, the way back and the optimiser, and beside it how fast
@@ -54,13 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sweep",
         nargs="+",
         metavar="NAME",
-        help="published, shipped, window, rate, width, seconds, stage, train, each also NAME=VALUES",
+        help="published, shipped, window, rate, width, seconds, layer, train, each also NAME=VALUES",
     )
     parser.add_argument(
         "--at",
         nargs="+",
         metavar="NAME=VALUE",
-        help="where sweeps stand still (window=8 width=512 seconds=4; rate: window=32; stage: window=32 seconds=2; "
+        help="where sweeps stand still (window=8 width=512 seconds=4; rate: window=32; layer: window=32 seconds=2; "
         "train: seconds and width of the recipes)",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for tables and pictures of sweeps")

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 import jsonargparse
 
 from separator.errors import UserError
-from separator.snn.presets import PRESETS, preset
+from separator.snn.conversion.presets import PRESETS, preset
 
 Settings = TypeVar("Settings")
 
@@ -36,7 +36,7 @@ def add_device_and_threads(parser: jsonargparse.ArgumentParser, device: str) -> 
 
 def add_conversion(parser: jsonargparse.ArgumentParser) -> None:
     """How a stack is converted."""
-    from separator.snn.settings import ConversionSettings
+    from separator.snn.conversion.settings import ConversionSettings
 
     parser.add_argument("--preset", type=str | None, default=None, help=f"defaults of the conversion: {' or '.join(PRESETS)}")
     parser.add_class_arguments(ConversionSettings, "conversion")
@@ -52,7 +52,7 @@ def quieten_lightning() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")  # Lightning's own
-    warnings.filterwarnings("ignore", r".*module\(s\) in eval mode.*")  # dropout and norms of stages in tandem, meant so
+    warnings.filterwarnings("ignore", r".*module\(s\) in eval mode.*")  # dropout and norms of layers in tandem, meant so
     warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
 
 

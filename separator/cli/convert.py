@@ -2,7 +2,8 @@ r"""Convert a trained network to spikes by progressive tandem learning.
 
   separator convert --config recipes/open-2mix/conf/ptl.yaml --model exp/small/ann.safetensors --data.train DIR \
       --data.dev DIR --out exp/small/ptl
-  separator convert --model small-ann --conversion.window 4 --conversion.start 0.5 --data.train DIR --data.dev DIR --out exp/ns4
+  separator convert --model small-ann --conversion.window 4 --conversion.initial_potential 0.5 \
+      --data.train DIR --data.dev DIR --out exp/ns4
 
 Every value of the configuration can be given on the command line. A folder that already holds a conversion is gone on with.
 """

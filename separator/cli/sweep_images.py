@@ -9,7 +9,7 @@ Variants in the configuration are converted each with each value, such as
 
   variants:
     published: {}
-    exact: {start: 0.5, schedule: layer-by-layer}
+    exact: {initial_potential: 0.5, schedule: layer-by-layer}
 
 The same command goes on where it was stopped.
 """

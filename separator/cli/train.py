@@ -1,4 +1,4 @@
-"""Train an analog network, or tune all stages of a spiking one together.
+"""Train an analog network, or tune all layers of a spiking one together.
 
   separator train --config recipes/open-2mix/conf/small.yaml --data.train DIR --data.dev DIR --out exp/small
   separator train --config conf/paper.yaml --data.train mixtures/tr --data.dev mixtures/cv --out exp/paper --machine.devices 4
@@ -24,7 +24,7 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
 
     add_config_and_out(parser, "folder for checkpoints, logs and the configuration")
     parser.add_argument("--seed", type=int, default=0, help="of weights and mixtures")
-    parser.add_argument("--init", help="model to start from; a spiking one is tuned, all stages in tandem")
+    parser.add_argument("--init", help="model to start from; a spiking one is tuned, all layers in tandem")
     parser.add_class_arguments(DataSettings, "data")
     parser.add_class_arguments(TasNetConfig, "model")
     parser.add_class_arguments(OptimiserSettings, "optimiser")

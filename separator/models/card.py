@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 from separator.errors import UserError
 from separator.models.header import Header, read_header
+from separator.models.legacy import OLDEST, present_card
 from separator.models.text import all_printable, shown
 from separator.models.typed import check_type, made_of
 from separator.version import __version__
 
-FORMAT = 2  # of metadata and tensors; a file with a higher one was written by a later version
+FORMAT = 3  # of metadata and tensors; a file with a higher one was written by a later version
 KEY = "separator"  # of our JSON in the safetensors metadata
 SHIPPED = Path(__file__).parent / "shipped"
 DEFAULT_MODEL = "small-snn"
@@ -103,10 +104,10 @@ def card_of(header: Header, path: Path) -> ModelCard:
     if found > FORMAT:
         version = shown(values.get("version"))
         raise UserError(f"{path} was written by version {version} in format {found}; update this program")
-    if found < FORMAT:
+    if found < OLDEST:
         raise UserError(f"{path} is in format {found}, which this version no longer reads; get it again or train it anew")
     try:
-        card = made_of(ModelCard, values)
+        card = made_of(ModelCard, present_card(values, found))
         _check(card)
     except ValueError as error:
         raise UserError(f"{path} has damaged metadata ({shown(str(error))}); get it again") from error

@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from separator.snn.affine import AffineMap
-from separator.snn.execution import chosen_execution
-from separator.snn.grid import EXACT, TINIEST, every_bit, power_above
-from separator.snn.products import BLOCK, matrix_product
+from separator.snn.execution.chosen import chosen_execution
+from separator.snn.integers.products import BLOCK, matrix_product
+from separator.snn.integers.quanta import EXACT, TINIEST, every_bit, power_above
+from separator.snn.synapses.affine import AffineMap
 
 # Bits of a sum of products, of the largest weight of all, and at most of the largest input of a frame.
 SUM_BITS, WEIGHT_BITS, INPUT_BITS = 52, 15, 29

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from separator.snn.quantised import QuantisedReLU
-from separator.snn.stack import Stack
-from separator.snn.stage import stages_of
+from separator.snn.layers.analog import layers_of
+from separator.snn.layers.quantised import QuantisedReLU
+from separator.snn.stack.stack import Stack
 
 # What the last layer's outputs, or once it spikes its membrane potentials, go through.
 Output = Literal["none", "sigmoid"]
@@ -80,7 +80,7 @@ class FeedForward(nn.Module):
     def __init__(self, config: FeedForwardConfig) -> None:
         super().__init__()
         self.config = config
-        self.stack = Stack(stages_of(layers_of(config)), readout="potential")
+        self.stack = Stack(layers_of(modules_of(config)), readout="potential")
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Outputs, of the sigmoid if there is one. Shape: (B, C, H, W) -> (B, units of the last layer)."""
@@ -88,7 +88,7 @@ class FeedForward(nn.Module):
         return outputs.sigmoid() if self.config.output == "sigmoid" else outputs
 
 
-def layers_of(config: FeedForwardConfig) -> list[nn.Module]:
+def modules_of(config: FeedForwardConfig) -> list[nn.Module]:
     """The layers one by one, flattening where the first linear one comes.
 
     `cN` is a convolution of N filters, `cNkKsS` of kernel K (3) with a stride of S (1), padded by half the kernel; `aN` the

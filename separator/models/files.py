@@ -15,6 +15,7 @@ from separator.models.card import ModelCard, card_of, find_model, split_steps
 from separator.models.cost import TooCostlyError
 from separator.models.feedforward import FeedForward
 from separator.models.header import read_header
+from separator.models.legacy import present_names
 from separator.models.schema import CONFIGS, Schema, schema_of, specs_of
 from separator.models.streaming import TasNetStream
 from separator.models.tasnet import TasNet, TasNetConfig
@@ -68,8 +69,8 @@ def load_network(
         )
     try:
         schema = schema_of(card)
-        schema.check_specs(header.tensors)
-        tensors = load_file(path)
+        schema.check_specs(present_names(header.tensors, card.format))
+        tensors = present_names(load_file(path), card.format)
         schema.check_specs(specs_of(tensors))  # as read, not only as announced
         schema.check_values(tensors)
         network = build(schema, tensors)
@@ -86,16 +87,16 @@ def load_network(
 
 
 def build(schema: Schema, tensors: Mapping[str, Tensor]) -> Network:
-    """The network that `schema` is of, spiking stages made of `tensors`, which have been held against it.
+    """The network that `schema` is of, spiking layers made of `tensors`, which have been held against it.
 
     Raises:
-        UserError: numbers of a spiking stage are out of their ranges.
+        UserError: numbers of a spiking layer are out of their ranges.
     """
     config = schema.config
     network: Network = TasNet(config) if isinstance(config, TasNetConfig) else FeedForward(config)
     if schema.dynamics is not None and schema.readout is not None:
         network.stack.set_readout(schema.readout)
-        network.stack.restore(len(network.stack.stages), schema.dynamics, tensors, "stack.")
+        network.stack.restore(len(network.stack.layers), schema.dynamics, tensors, "stack.")
     return network
 
 
@@ -113,8 +114,8 @@ def save_model(path: str | Path, network: Network, card: ModelCard, kept_as: tor
         ValueError: the network is converted in part only, or its card says another kind.
     """
     converted = network.stack.converted
-    if converted not in (0, len(network.stack.stages)) or (converted > 0) != (card.kind == "snn"):
-        raise ValueError(f"a network with {converted} spiking stages is not what its card says ({card.kind})")
+    if converted not in (0, len(network.stack.layers)) or (converted > 0) != (card.kind == "snn"):
+        raise ValueError(f"a network with {converted} spiking layers is not what its card says ({card.kind})")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     if kept_as is not None:
         tensors = {name: x.to(kept_as) if x.is_floating_point() else x for name, x in tensors.items()}

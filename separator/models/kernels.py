@@ -6,7 +6,7 @@ a second one would gain is lost while torch's own threads, which wait by spinnin
 
 import numpy as np
 
-from separator.snn.kernels.compiled import compiled
+from separator.snn.execution.kernels.compiled import compiled
 
 # Floating-point numbers of 32 and of 64 bits: bits behind the exponent, and what is added to it.
 FRACTION, FRACTION_64 = 23, 52

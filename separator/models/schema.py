@@ -19,10 +19,10 @@ from separator.models.header import TensorSpec
 from separator.models.tasnet import TasNetConfig
 from separator.models.text import shown
 from separator.models.typed import check_type, made_of
-from separator.snn.fold import synaptic_weight
-from separator.snn.ranges import stage_types
-from separator.snn.spiking import Dynamics
-from separator.snn.stack import Readout, spiking_role
+from separator.snn.layers.fold import synaptic_weight
+from separator.snn.layers.ranges import layer_types
+from separator.snn.layers.spiking import Dynamics
+from separator.snn.stack.stack import Readout, spiking_role
 
 Config = TasNetConfig | FeedForwardConfig
 CONFIGS: dict[str, type[Config]] = {"tasnet": TasNetConfig, "feedforward": FeedForwardConfig}
@@ -39,7 +39,7 @@ TYPES = {
 }
 NAMES = {kind: name for name, kind in TYPES.items()}
 FLOATS = ("F32", "F16", "BF16")  # the latter where files shall be small
-# Of numbers that are no spiking stage's: far from where their products overflow.
+# Of numbers that are no spiking layer's: far from where their products overflow.
 LARGEST_VALUE = 2.0**32
 # Of those whose name ends so, least and largest.
 RANGES = {"running_var": (0.0, LARGEST_VALUE), "num_batches_tracked": (0.0, 2.0**63), "quantiser.gain": (-64.0, 64.0)}
@@ -52,8 +52,8 @@ class TensorRule(NamedTuple):
     dtypes: tuple[str, ...] = FLOATS
 
 
-class StageShapes(NamedTuple):
-    """Shapes of a stage's tensors."""
+class LayerShapes(NamedTuple):
+    """Shapes of a layer's tensors."""
 
     analog: Mapping[str, tuple[int, ...]]  # by name
     weight: tuple[int, ...]  # of its synapses once it is spiking
@@ -84,7 +84,7 @@ class Schema:
                 raise ValueError(f"{name} is {shown(str(specs[name]))}, not {TensorSpec('/'.join(rule.dtypes), rule.shape)}")
 
     def check_values(self, tensors: Mapping[str, Tensor]) -> None:
-        """Hold numbers outside of spiking stages against their ranges; at those of these, `Stack.restore` looks.
+        """Hold numbers outside of spiking layers against their ranges; at those of these, `Stack.restore` looks.
 
         Raises:
             ValueError: one is not finite or out of its range; the message names the tensor.
@@ -124,7 +124,7 @@ def schema_of(card: ModelCard) -> Schema:
 
 def _dynamics(conversion: Mapping[str, object]) -> Dynamics:
     known = {field.name for field in fields(Dynamics)}
-    for name in ("window", "start", "schedule"):
+    for name in ("window", "initial_potential", "schedule"):
         if name not in conversion:
             raise ValueError(f"{name} is missing")
     return made_of(Dynamics, {name: value for name, value in conversion.items() if name in known})
@@ -140,36 +140,36 @@ def _check_length(card: ModelCard) -> None:
 
 def _tasnet_rules(config: TasNetConfig, dynamics: Dynamics | None) -> dict[str, TensorRule]:
     n, length, channels = config.filters, config.filter_length, config.channels
-    layers = len(config.dilations) + len(config.look_back)
-    if layers >= MOST_LAYERS:
-        raise TooCostlyError(f"{layers + 1} layers, where at most {MOST_LAYERS} are run")
+    dilated = len(config.dilations) + len(config.look_back)
+    if dilated >= MOST_LAYERS:
+        raise TooCostlyError(f"{dilated + 1} layers, where at most {MOST_LAYERS} are run")
     outside = {"encoder.weight": (n, length), "norm.weight": (n,), "norm.bias": (n,), "decoder.weight": (length, n)}
     masks = {"mask.weight": (config.n_src * n, channels), "mask.bias": (config.n_src * n,)}
-    stages = [_convolution((channels, n, 1, 1), False)]
-    stages += [_convolution((channels, channels, 1, config.kernel), config.skips)] * layers
-    rules = {name: TensorRule(shape) for name, shape in (outside | masks).items()} | _stack_rules(stages, dynamics)
+    layers = [_convolution((channels, n, 1, 1), False)]
+    layers += [_convolution((channels, channels, 1, config.kernel), config.skips)] * dilated
+    rules = {name: TensorRule(shape) for name, shape in (outside | masks).items()} | _stack_rules(layers, dynamics)
     check_tasnet(config, dynamics, [rule.shape for rule in rules.values()])
     return rules
 
 
-def _convolution(weight: tuple[int, ...], skip: bool) -> StageShapes:
+def _convolution(weight: tuple[int, ...], skip: bool) -> LayerShapes:
     """Of a convolution without bias and its batch normalisation."""
     norm: dict[str, tuple[int, ...]] = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), weight[:1])
     named = {f"norm.{name}": shape for name, shape in norm.items()} | {"norm.num_batches_tracked": ()}
-    return StageShapes({"affine.weight": weight} | named, weight, skip)
+    return LayerShapes({"affine.weight": weight} | named, weight, skip)
 
 
-def _stack_rules(stages: list[StageShapes], dynamics: Dynamics | None) -> dict[str, TensorRule]:
+def _stack_rules(layers: list[LayerShapes], dynamics: Dynamics | None) -> dict[str, TensorRule]:
     rules: dict[str, TensorRule] = {}
-    for i, stage in enumerate(stages):
-        prefix, outputs = f"stack.stages.{i}", stage.weight[:1]
+    for i, layer in enumerate(layers):
+        prefix, outputs = f"stack.layers.{i}", layer.weight[:1]
         if dynamics is None:
-            for name, shape in stage.analog.items():
+            for name, shape in layer.analog.items():
                 rules[f"{prefix}.{name}"] = TensorRule(shape, ("I64",) if name.endswith("num_batches_tracked") else FLOATS)
             continue
-        shapes = {"weight": stage.weight, "shortcut": (*outputs, 1)}
-        for name, kind in stage_types(spiking_role(i, len(stages)), dynamics).items():
-            if name != "shortcut" or stage.skip:
+        shapes = {"weight": layer.weight, "shortcut": (*outputs, 1)}
+        for name, kind in layer_types(spiking_role(i, len(layers)), dynamics).items():
+            if name != "shortcut" or layer.skip:
                 rules[f"{prefix}.{name}"] = TensorRule(shapes.get(name, outputs), (NAMES[kind],))
     return rules
 
@@ -178,17 +178,17 @@ def _feedforward_rules(config: FeedForwardConfig, dynamics: Dynamics | None) -> 
     positions: list[int] = []
     with torch.device("meta"):
         network = FeedForward(config).eval()
-        for stage in network.stack.stages:
-            stage.affine.register_forward_hook(lambda layer, seen, made: positions.append(prod(made.shape[2:])))  # type: ignore[union-attr]
+        for layer in network.stack.layers:
+            layer.affine.register_forward_hook(lambda module, seen, made: positions.append(prod(made.shape[2:])))  # type: ignore[union-attr]
         network(torch.empty(1, config.channels, config.height, config.width))
-    stages = []
-    for stage in network.stack.stages:
-        named = {name: tuple(x.shape) for name, x in stage.state_dict().items()}
-        stages.append(StageShapes(named, tuple(synaptic_weight(stage).shape)))  # type: ignore[arg-type]
-    rules = _stack_rules(stages, dynamics)
-    synapses = [prod(stage.weight) for stage in stages]
+    layers = []
+    for layer in network.stack.layers:
+        named = {name: tuple(x.shape) for name, x in layer.state_dict().items()}
+        layers.append(LayerShapes(named, tuple(synaptic_weight(layer).shape)))  # type: ignore[arg-type]
+    rules = _stack_rules(layers, dynamics)
+    synapses = [prod(layer.weight) for layer in layers]
     operations = sum(n * at for n, at in zip(synapses, positions, strict=True)) * steps_of(dynamics)
-    made = sum(stage.weight[0] * at for stage, at in zip(stages, positions, strict=True))
+    made = sum(layer.weight[0] * at for layer, at in zip(layers, positions, strict=True))
     numbers = config.channels * config.height * config.width + made
     Cost(sum(prod(rule.shape) for rule in rules.values()), operations, numbers).check()
     return rules

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from separator.models.tasnet import TasNet, frames_last, overlap_add
 from separator.models.window_norm import WindowNorm, WindowNormStream
-from separator.snn.streaming import StackStream
+from separator.snn.stack.streaming import StackStream
 
 
 class TasNetStream:

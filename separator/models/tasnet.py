@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from separator.models.exact import MOST_FEATURES, EightBitLinear, ExactLayerNorm, ExactLinear, masked
 from separator.models.window_norm import MOST_FRAMES, WindowNorm
-from separator.snn.affine import CausalConv2d
-from separator.snn.stack import Stack
-from separator.snn.stage import Stage
+from separator.snn.layers.analog import AnalogLayer
+from separator.snn.stack.stack import Stack
+from separator.snn.synapses.affine import CausalConv2d
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def medium(n_src: int = 2) -> TasNetConfig:
 
 
 class TasNet(nn.Module):
-    """Encoder, mask-estimating separator and decoder; the separator's stack of stages is what PTL converts.
+    """Encoder, mask-estimating separator and decoder; the separator's stack of layers is what PTL converts.
 
     Inside, frames come before features: encoded mixtures are (B, K, N). The stack sees one-row images (B, channels, 1, K)
     stored channels last, for which a training step on a CPU takes about 0.6 of the time of (B, channels, K).
@@ -122,8 +122,8 @@ class TasNet(nn.Module):
             self.norm = WindowNorm(n, *config.norm_frames, eps=1e-8)
         layers = [(d, config.causal) for d in config.dilations] + [(d, True) for d in config.look_back]
         self.stack = Stack(
-            [_stage(n, channels, 1, 1, False, False)]
-            + [_stage(channels, channels, config.kernel, d, causal, config.skips) for d, causal in layers]
+            [_layer(n, channels, 1, 1, False, False)]
+            + [_layer(channels, channels, config.kernel, d, causal, config.skips) for d, causal in layers]
         )
         self.mask = EightBitLinear(channels, config.n_src * n)
         self.decoder = ExactLinear(n, config.filter_length, bias=False)
@@ -218,8 +218,8 @@ def overlap_add(frames: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Ten
     return (first + shifted).flatten(-2), second[..., -1, :]
 
 
-def _stage(c_in: int, c_out: int, kernel: int, dilation: int, causal: bool, skip: bool) -> Stage:
+def _layer(c_in: int, c_out: int, kernel: int, dilation: int, causal: bool, skip: bool) -> AnalogLayer:
     make = CausalConv2d if causal else nn.Conv2d
     padding = (0, dilation * (kernel // 2))
     convolution = make(c_in, c_out, (1, kernel), padding=padding, dilation=(1, dilation), bias=False)
-    return Stage(convolution, nn.BatchNorm2d(c_out), shortcut=nn.Identity() if skip else None)
+    return AnalogLayer(convolution, nn.BatchNorm2d(c_out), shortcut=nn.Identity() if skip else None)

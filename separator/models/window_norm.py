@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from separator.models.exact import FEATURE_BITS, MOST_FEATURES, apply_compiled, compiled_for, largest, steps_per_unit
-from separator.snn.grid import TINIEST
+from separator.snn.integers.quanta import TINIEST
 
 MOST_FRAMES = 2**12  # of a window, so that sums of 2^50 steps each stay below 2^63
 # A frame's sum in steps of 2^-21, its sum of squares in steps of 2^-29: over 512 features, of a mean of 2^-30 and a variance of

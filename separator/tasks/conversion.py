@@ -13,15 +13,15 @@ from separator.atomic import make_folder
 from separator.errors import UserError
 from separator.models import load_model, save_model
 from separator.models.tasnet import TasNet
-from separator.snn.progressive import Batches, ProgressiveTandemLearning
-from separator.snn.settings import ConversionSettings
+from separator.snn.conversion.progressive import Batches, ProgressiveTandemLearning
+from separator.snn.conversion.settings import ConversionSettings
 from separator.tasks.batches import mixture_and_sources
 from separator.tasks.devices import resolve_device
 from separator.tasks.fingerprints import origin_of
+from separator.tasks.layer_reports import convert_with_reports
 from separator.tasks.levels import output_gain
 from separator.tasks.mixture_data import DataSettings, MixtureData
 from separator.tasks.optimisers import OptimiserName, make_optimiser
-from separator.tasks.stage_reports import convert_with_reports
 from separator.tasks.training import pit_loss
 from separator.tasks.training_settings import CardSettings
 
@@ -47,7 +47,7 @@ def convert(run: ConversionRun, folder: Path, log: Callable[[str], None] = print
     """Convert an analog model, or go on with a conversion interrupted in `folder`; returns the spiking model's file.
 
     `folder` receives `snn.safetensors` (the model), `report.json`, `report.md`, `report.png`, `progress.csv` and
-    `progress.png` (each epoch), written anew after each stage, and the network as it was then; and of the analog
+    `progress.png` (each epoch), written anew after each layer, and the network as it was then; and of the analog
     network `activations.csv` and `activations.png` (the paper's Fig. 1).
 
     Raises:
@@ -66,8 +66,8 @@ def convert(run: ConversionRun, folder: Path, log: Callable[[str], None] = print
     dev_batches = data.dev_loader()
     engine = conversion_engine(
         network,
-        # Mixtures of its own for each stage: the same for all would teach them by heart.
-        data.stage_loader,
+        # Mixtures of its own for each layer: the same for all would teach them by heart.
+        data.layer_loader,
         dev_batches,
         run.conversion,
         folder=folder,
@@ -75,9 +75,9 @@ def convert(run: ConversionRun, folder: Path, log: Callable[[str], None] = print
         optimiser=partial(make_optimiser, run.optimiser),
         origin=origin_of(run, NOT_OF_THE_RUN),
     )
-    stages = convert_with_reports(engine, folder)
+    layers = convert_with_reports(engine, folder)
     path = folder / "snn.safetensors"
-    conversion = asdict(run.conversion) | {"dev_losses": [stage.loss_tuned for stage in stages]}
+    conversion = asdict(run.conversion) | {"dev_losses": [layer.loss_tuned for layer in layers]}
     gain = output_gain(network.eval(), dev_batches, network.config.n_src, device)
     save_model(path, network, replace(model.card, conversion=conversion, scores={}, gain=gain, **asdict(run.card)))
     return path

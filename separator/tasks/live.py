@@ -15,7 +15,7 @@ from separator.errors import UserError
 
 if TYPE_CHECKING:
     from separator.models import SeparationModel
-    from separator.snn.activity import Activity
+    from separator.snn.observe.activity import Activity
 
 Array = NDArray[np.float32]
 

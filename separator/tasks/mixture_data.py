@@ -102,9 +102,9 @@ class MixtureData(pl.LightningDataModule):
         count = self.settings.dev_mixtures
         return self._fixed_loader(MixturesOnTheFly(held_out, count, self.samples, self.model.n_src, DEV_SEED), count)
 
-    def stage_loader(self, stage: int) -> DataLoader[Tensor]:
-        """Training mixtures of a stage of a conversion, the same in the same order every time."""
-        return self._fixed_loader(self._train_mixtures(stage), self.settings.epoch_mixtures)
+    def layer_loader(self, layer: int) -> DataLoader[Tensor]:
+        """Training mixtures of a layer of a conversion, the same in the same order every time."""
+        return self._fixed_loader(self._train_mixtures(layer), self.settings.epoch_mixtures)
 
     def calibration_loader(self, batches: int) -> DataLoader[Tensor]:
         """So many batches of training mixtures, the same in the same order every time."""

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from separator.metrics.energy import COSTS, FLOAT32, dense_energy, spiking_energy
-from separator.snn.activity import Activity
+from separator.snn.observe.activity import Activity
 
 # What drives a layer: spikes, or real numbers in the spiking network too (its first layer's charge, and all outside the stack).
 FLOAT, CHARGE, SPIKES, READOUT = "float", "charge", "spikes", "readout"

@@ -5,8 +5,8 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from separator.snn.activity import ActivityPenalty
-from separator.snn.stack import Stack
+from separator.snn.observe.activity import ActivityPenalty
+from separator.snn.stack.stack import Stack
 
 
 class PenalisedTraining(pl.LightningModule):

@@ -26,7 +26,7 @@ from separator.tasks.live import EstimateStream, SeparationStream, require_rate
 
 if TYPE_CHECKING:
     from separator.models import SeparationModel
-    from separator.snn.activity import Activity
+    from separator.snn.observe.activity import Activity
 
 # The published size takes more time from 16 s on, as glibc asks the system for new pages for every tensor over 32 MiB (a fifth
 # more with 24 s, as an analog network); small ones do below 12 s, as it gives back pages that the next segment needs again.
@@ -286,7 +286,7 @@ class Separator:
         """Context that counts spikes; it yields None if that is not wanted or the network has none."""
         if not wanted or self.model.card.kind != "snn":
             return nullcontext()
-        from separator.snn.activity import record_activity  # analog networks run without the spiking engine
+        from separator.snn.observe.activity import record_activity  # analog networks run without the spiking engine
 
         return record_activity(self.model.network)
 

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from separator.atomic import atomic_path
-from separator.snn.spikes import Spikes
-from separator.snn.stack import StageRun
+from separator.snn.spikes.binary import Spikes
+from separator.snn.stack.stack import LayerRun
 from separator.tasks.pictures import WIDTH, power_spectrogram, show_levels
 
 if TYPE_CHECKING:
@@ -21,24 +21,24 @@ HEIGHT = 6.4  # inches
 
 
 @torch.no_grad()
-def layer_spikes(network: "TasNet", mixture: NDArray[np.floating], stage: int) -> NDArray[np.int64]:
-    """Count the spikes of each neuron of one stage, frame by frame.
+def layer_spikes(network: "TasNet", mixture: NDArray[np.floating], layer: int) -> NDArray[np.int64]:
+    """Count the spikes of each neuron of one layer, frame by frame.
 
     Args:
         network: a spiking network.
         mixture: at the network's sample rate, shape (T,).
-        stage: position in the stack; neither the last one, which fires no spikes, nor behind it.
+        layer: position in the stack; neither the last one, which fires no spikes, nor behind it.
 
     Returns:
         Spikes within the time window. Shape: (channels, frames).
 
     Raises:
-        ValueError: the stage fires no spikes.
+        ValueError: the layer fires no spikes.
     """
     found: list[NDArray[np.int64]] = []
 
-    def observe(run: StageRun) -> None:
-        if run.position == stage and isinstance(run.outcome, Spikes):
+    def observe(run: LayerRun) -> None:
+        if run.position == layer and isinstance(run.outcome, Spikes):
             found.append(run.outcome.counts[0, :, 0].cpu().numpy().astype(np.int64))
 
     before, network.stack.observer = network.stack.observer, observe
@@ -47,7 +47,7 @@ def layer_spikes(network: "TasNet", mixture: NDArray[np.floating], stage: int) -
     finally:
         network.stack.observer = before
     if not found:
-        raise ValueError(f"stage {stage} fires no spikes")
+        raise ValueError(f"layer {layer} fires no spikes")
     return found[0]
 
 

@@ -128,7 +128,7 @@ class ModelSystem:
         wave = torch.from_numpy(samples).to(self.device)[None]
         if not (count and self.model.card.kind == "snn"):
             return self._run(wave), []
-        from separator.snn.activity import record_activity
+        from separator.snn.observe.activity import record_activity
 
         with record_activity(self.model.network) as activity:
             return self._run(wave), activity_rows(activity)

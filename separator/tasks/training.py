@@ -143,8 +143,8 @@ def train(
 ) -> Path:
     """Train, or go on with a training interrupted in `folder`; returns the model file of the lowest dev loss.
 
-    An analog network learns as such. A spiking one, given by `settings.init`, learns with all of its stages in tandem with
-    analog twins: the last touch after stage by stage conversion, in which every weight fits to every spike.
+    An analog network learns as such. A spiking one, given by `settings.init`, learns with all of its layers in tandem with
+    analog twins: the last touch after layer by layer conversion, in which every weight fits to every spike.
 
     `folder` receives `ann.safetensors` or `snn.safetensors` (the model), `last.ckpt` and `best.ckpt` (Lightning
     checkpoints), and CSV and TensorBoard logs. `log` is called with what is worth a line.

@@ -7,8 +7,8 @@ from separator.cli import convert_images
 from separator.cli.configured import ConfiguredParser
 from separator.cli.main import main
 from separator.models.files import load_network
-from separator.snn.presets import PRESETS
-from separator.snn.settings import ConversionSettings
+from separator.snn.conversion.presets import PRESETS
+from separator.snn.conversion.settings import ConversionSettings
 from tests.images.test_idx import mnist
 
 
@@ -81,7 +81,7 @@ def test_a_preset_changes_defaults_wherever_it_is_given(tmp_path):
     assert ConversionSettings(**PRESETS["published"]) == replace(ConversionSettings(), statistics="all")
     few = ConversionSettings(**PRESETS["few-steps"])
     assert conversion("--preset", "few-steps") == few != ConversionSettings() == conversion()
-    assert conversion("--conversion.start", "0.25", "--preset=few-steps") == replace(few, start=0.25)
+    assert conversion("--conversion.initial_potential", "0.25", "--preset=few-steps") == replace(few, initial_potential=0.25)
     assert conversion("--config", str(tmp_path / "preset.yaml")) == replace(few, window=4, passes=1)
 
 

@@ -17,8 +17,8 @@ from separator import models
 from separator.cli.separate import entry
 from separator.models import ModelCard, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
-from separator.snn.spiking import Dynamics, SpikingStage
-from separator.snn.stack import spiking_role
+from separator.snn.layers.spiking import Dynamics, SpikingLayer
+from separator.snn.stack.stack import spiking_role
 from separator.tasks.separation import SEGMENT, Separator
 
 RATE = 8000
@@ -32,10 +32,10 @@ def network(window=None):
     torch.manual_seed(0)
     net = TasNet(CONFIG)
     one = torch.ones(1)
-    for i, stage in enumerate(net.stack.stages):
+    for i, layer in enumerate(net.stack.layers):
         if window is not None:
-            role = spiking_role(i, len(net.stack.stages))
-            net.stack.stages[i] = SpikingStage.convert(stage, role, one / window, one / window, Dynamics(window, 0.5))
+            role = spiking_role(i, len(net.stack.layers))
+            net.stack.layers[i] = SpikingLayer.convert(layer, role, one / window, one / window, Dynamics(window, 0.5))
     return net
 
 
@@ -44,7 +44,9 @@ def shipped(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shipped")
     for name, window in [("small-ann", None), ("small-snn", 4)]:
         conversion = (
-            None if window is None else {"window": window, "start": 0.5, "readout": "rectified", "schedule": "pipelined"}
+            None
+            if window is None
+            else {"window": window, "initial_potential": 0.5, "readout": "rectified", "schedule": "pipelined"}
         )
         card = ModelCard(name, asdict(CONFIG), conversion, f"the {name}", scores={"SI-SDRi": 5.25})
         save_model(folder / f"{name}.safetensors", network(window), card)
@@ -431,7 +433,7 @@ def test_spiking_model_reports_its_activity(loaded, capsys):
     activity = json.loads(capsys.readouterr().out)["activity"]
     assert activity["time_steps"] == 8 and activity["spikes"] > 0
     assert activity["synaptic_operations_per_mac"] == activity["synaptic_operations"] / activity["macs"] > 0
-    assert [layer["name"] for layer in activity["layers"]] == ["stages.0", "stages.1", "stages.2"]
+    assert [layer["name"] for layer in activity["layers"]] == ["layers.0", "layers.1", "layers.2"]
     assert all(0 <= layer["firing_rate"] <= 1 for layer in activity["layers"])
 
 

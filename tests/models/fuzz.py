@@ -3,8 +3,8 @@
     python -m tests.models.fuzz --files 2000 --seed 0
 
 A file has to be refused in one line with exit status 1, or to separate: then samples are finite, a second run gives the same
-bits, and spiking networks give what the plain arithmetic of `separator.snn.reference` gives. All else is listed by seed, and
-the exit status is 1. `--keep DIR` keeps the files that fail.
+bits, and spiking networks give what the plain arithmetic of `separator.snn.execution.reference` gives. All else is listed by
+seed, and the exit status is 1. `--keep DIR` keeps the files that fail.
 """
 
 import argparse
@@ -28,7 +28,7 @@ import torch
 from separator.cli.separate import entry
 from separator.models import load_model
 from separator.models.tasnet import TasNetConfig
-from separator.snn import reference
+from separator.snn.execution import reference
 from tests.models.mutations import mutated
 from tests.models.tiny import CONFIG, save_tiny
 
@@ -69,8 +69,8 @@ def verdict(model: Path, mixture: Path, folder: Path) -> str:
     made = network.stack(seen)
     if not torch.equal(made, network.stack(seen)):
         return "wrong accepted: two runs differ"
-    if (stages := network.stack.spiking_stages()) and seen.shape[-1] <= 64:
-        potential = torch.from_numpy(reference.simulate(stages, seen)).float() * stages[-1].step.view(1, -1, 1, 1)
+    if (layers := network.stack.spiking_layers()) and seen.shape[-1] <= 64:
+        potential = torch.from_numpy(reference.simulate(layers, seen)).float() * layers[-1].quantum.view(1, -1, 1, 1)
         if not torch.equal(made, network.stack.read(potential)):
             return "wrong accepted: not what plain arithmetic gives"
     return "opens"

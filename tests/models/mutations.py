@@ -119,7 +119,7 @@ def _tensor(raw: bytes, random: Random) -> bytes:
     if what == "drop":
         del file.header[name], file.data[name]
     elif what == "rename":
-        file.set_tensor(random.choice(["x", "\x1b[31m", "stack.stages.9.weight"]), entry["dtype"], entry["shape"], data)
+        file.set_tensor(random.choice(["x", "\x1b[31m", "stack.layers.9.weight"]), entry["dtype"], entry["shape"], data)
         del file.header[name], file.data[name]
     elif what == "reshape":
         shape = random.choice([[1, *entry["shape"]], entry["shape"][::-1], [*entry["shape"], 1], entry["shape"][1:] or [1]])

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from separator.models import kernels
 from separator.models.exact import EightBitLinear, ExactLayerNorm, ExactLinear, masked, sigmoid
 from separator.models.tasnet import TasNet, TasNetConfig, small
-from separator.snn import reference
-from separator.snn.execution import execution
+from separator.snn.execution import reference
+from separator.snn.execution.chosen import execution
 from tests.snn.nets import converted, randomised
 
 TINY = TasNetConfig(filters=32, filter_length=16, channels=8, dilations=(1, 2))
@@ -181,14 +181,14 @@ def test_what_the_stack_sees_depends_on_its_frame_alone(config, threads):
 def test_separation_network_equals_the_reference(schedule):
     torch.manual_seed(1)
     network = TasNet(TINY).eval()
-    for stage in network.stack.stages:
-        randomised(stage)
+    for layer in network.stack.layers:
+        randomised(layer)
     x = wave(400)
     seen = network.stack_input(network.encode(x))
     converted(network.stack, seen, 8, 0.5, channelwise=True, schedule=schedule, weight_bits=8)
     seen = network.stack_input(network.encode(x))
-    stages = network.stack.spiking_stages()
-    potential = torch.from_numpy(reference.simulate(stages, seen)).float() * stages[-1].step.view(1, -1, 1, 1)
+    layers = network.stack.spiking_layers()
+    potential = torch.from_numpy(reference.simulate(layers, seen)).float() * layers[-1].quantum.view(1, -1, 1, 1)
     assert torch.equal(network.stack(seen), potential.relu())
 
 

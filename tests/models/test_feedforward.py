@@ -6,22 +6,22 @@ from torch import nn
 from torchvision.models import vgg16
 
 from separator.models.feedforward import NETWORKS, FeedForward, FeedForwardConfig
-from separator.snn.spiking import Dynamics
+from separator.snn.layers.spiking import Dynamics
 
 
 def test_the_papers_classifier_of_digits_is_read_as_it_is_written():
-    stages = FeedForward(FeedForwardConfig("28x28-c16s1-c32s2-c32s1-c64s2-800-10".partition("-")[2])).stack.stages
-    assert [type(stage.affine) for stage in stages] == [nn.Conv2d] * 4 + [nn.Linear] * 2
+    layers = FeedForward(FeedForwardConfig("28x28-c16s1-c32s2-c32s1-c64s2-800-10".partition("-")[2])).stack.layers
+    assert [type(layer.affine) for layer in layers] == [nn.Conv2d] * 4 + [nn.Linear] * 2
     shapes = [(16, 1, 3, 3), (32, 16, 3, 3), (32, 32, 3, 3), (64, 32, 3, 3)]
-    assert [stage.affine.weight.shape for stage in stages[:4]] == shapes
-    assert [stage.affine.stride for stage in stages[:4]] == [(1, 1), (2, 2), (1, 1), (2, 2)]
-    assert [stage.affine.weight.shape for stage in stages[4:]] == [(800, 64 * 7 * 7), (10, 800)]
-    assert [stage.rectified for stage in stages] == [True] * 5 + [False]
-    assert all(stage.norm is not None for stage in stages)
+    assert [layer.affine.weight.shape for layer in layers[:4]] == shapes
+    assert [layer.affine.stride for layer in layers[:4]] == [(1, 1), (2, 2), (1, 1), (2, 2)]
+    assert [layer.affine.weight.shape for layer in layers[4:]] == [(800, 64 * 7 * 7), (10, 800)]
+    assert [layer.rectified for layer in layers] == [True] * 5 + [False]
+    assert all(layer.norm is not None for layer in layers)
 
 
 @pytest.mark.parametrize(
-    ("name", "pictures", "stages", "outputs"),
+    ("name", "pictures", "layers", "outputs"),
     [
         ("mnist-autoencoder", (1, 28, 28), 6, 784),
         ("mnist-cnn", (1, 28, 28), 6, 10),
@@ -33,19 +33,19 @@ def test_the_papers_classifier_of_digits_is_read_as_it_is_written():
         ("imagenet-vgg16", (3, 224, 224), 16, 1000),
     ],
 )
-def test_networks_of_the_paper_take_their_pictures(name, pictures, stages, outputs):
+def test_networks_of_the_paper_take_their_pictures(name, pictures, layers, outputs):
     assert name in NETWORKS
     with torch.device("meta"):
         network = FeedForward(FeedForwardConfig(name, *pictures))
         assert network(torch.empty(2, *pictures)).shape == (2, outputs)
-    assert len(network.stack.stages) == stages
+    assert len(network.stack.layers) == layers
 
 
 def test_networks_for_imagenet_have_the_published_weights():
     with torch.device("meta"):
         ours = {name: FeedForward(FeedForwardConfig(f"imagenet-{name}", 3, 224, 224)) for name in ("alexnet", "vgg16")}
         published = vgg16()
-    shapes = {name: [stage.affine.weight.shape for stage in network.stack.stages] for name, network in ours.items()}
+    shapes = {name: [layer.affine.weight.shape for layer in network.stack.layers] for name, network in ours.items()}
     assert shapes["vgg16"] == [p.shape for name, p in published.named_parameters() if name.endswith("weight")]
     convolutions = [(96, 3, 11, 11), (256, 96, 5, 5), (384, 256, 3, 3), (384, 384, 3, 3), (256, 384, 3, 3)]
     assert shapes["alexnet"] == [*convolutions, (4096, 256 * 7 * 7), (4096, 4096), (1000, 4096)]

@@ -166,9 +166,9 @@ def test_missing_tensor(saved):
 
 def test_card_and_network_agree(tmp_path):
     card = ModelCard("tiny", CONFIG.to_dict())
-    with pytest.raises(ValueError, match="spiking stages"):
+    with pytest.raises(ValueError, match="spiking layers"):
         save_model(tmp_path / "x.safetensors", network(spiking=True), card)
-    with pytest.raises(ValueError, match="spiking stages"):
+    with pytest.raises(ValueError, match="spiking layers"):
         save_model(tmp_path / "x.safetensors", network(), replace(card, conversion=CONVERSION))
     assert not list(tmp_path.iterdir())
 

@@ -12,7 +12,7 @@ from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_network
 from separator.models.schema import Schema, schema_of, specs_of
 from separator.models.tasnet import TasNet, TasNetConfig, medium, paper
-from separator.snn.spiking import Dynamics
+from separator.snn.layers.spiking import Dynamics
 from tests.models.mutations import ModelFile
 from tests.models.tiny import CONFIG, network, save_tiny
 
@@ -123,7 +123,10 @@ CARDS = {
     "half a talker": (lambda card: card["config"].update(n_src=2.5), "n_src is a whole number, not 2.5"),
     "window as text": (lambda card: card["conversion"].update(window="4"), "window is a whole number"),
     "schedule": (lambda card: card["conversion"].update(schedule="at once"), "schedule is 'pipelined' or"),
-    "start": (lambda card: card["conversion"].update(start=float("nan")), "start is a number, not nan"),
+    "initial_potential": (
+        lambda card: card["conversion"].update(initial_potential=float("nan")),
+        "initial_potential is a number, not nan",
+    ),
     "format": (lambda card: card.update(format="2"), "not a model of this program"),
     "nested": (lambda card: card["scores"].update(x=json.loads("[" * 200 + "]" * 200)), "not a model of this program"),
     "epochs": (lambda card: card["scores"].update(epochs="\x1b[31m"), r"epochs is a whole number, not \\x1b\[31m"),
@@ -153,11 +156,11 @@ def test_cards_that_are_refused(tmp_path, change, message, capsys):
 
 
 def widened(tensors):
-    """The first stage has more outputs than the second has inputs: kernels would write beyond their memory."""
-    for name in ("weight", "bias", "threshold", "start", "step"):
-        first = tensors[f"stack.stages.0.{name}"]
-        tensors[f"stack.stages.0.{name}"] = first.repeat(512, *[1] * (first.dim() - 1))
-    tensors["stack.stages.1.weight"] = tensors["stack.stages.1.weight"][:, :1].contiguous()
+    """The first layer has more outputs than the second has inputs: kernels would write beyond their memory."""
+    for name in ("weight", "bias", "threshold", "initial_potential", "quantum"):
+        first = tensors[f"stack.layers.0.{name}"]
+        tensors[f"stack.layers.0.{name}"] = first.repeat(512, *[1] * (first.dim() - 1))
+    tensors["stack.layers.1.weight"] = tensors["stack.layers.1.weight"][:, :1].contiguous()
 
 
 def replaced(name, change):
@@ -168,14 +171,14 @@ def replaced(name, change):
 
 
 TENSORS = {
-    "overflow": (True, widened, r"stages\.\d\.\w+ is F32 3072\S*, not F32 6|is I32 \S+, not I32"),
-    "threshold_empty": (True, replaced("stack.stages.1.threshold", lambda x: x[:0]), "threshold is I32 0, not I32 6"),
-    "type": (True, replaced("stack.stages.1.weight", lambda x: x.to(torch.int8)), "weight is I8 6x6x1x3, not I32"),
-    "scalar": (True, replaced("stack.stages.1.bias", lambda x: x[0]), "bias is I32 scalar, not I32 6"),
-    "range": (True, replaced("stack.stages.1.threshold", torch.zeros_like), "stage 1: a threshold is at least 1 step"),
+    "overflow": (True, widened, r"layers\.\d\.\w+ is F32 3072\S*, not F32 6|is I32 \S+, not I32"),
+    "threshold_empty": (True, replaced("stack.layers.1.threshold", lambda x: x[:0]), "threshold is I32 0, not I32 6"),
+    "type": (True, replaced("stack.layers.1.weight", lambda x: x.to(torch.int8)), "weight is I8 6x6x1x3, not I32"),
+    "scalar": (True, replaced("stack.layers.1.bias", lambda x: x[0]), "bias is I32 scalar, not I32 6"),
+    "range": (True, replaced("stack.layers.1.threshold", torch.zeros_like), "layer 1: a threshold is at least 1 quantum"),
     "nan": (True, replaced("encoder.weight", lambda x: x * torch.nan), "encoder.weight is not from"),
-    "variance": (False, replaced("stack.stages.1.norm.running_var", lambda x: -x), r"running_var is not from 0 to"),
-    "count": (False, replaced("stack.stages.1.norm.num_batches_tracked", lambda x: x - 1), "num_batches_tracked is not from 0"),
+    "variance": (False, replaced("stack.layers.1.norm.running_var", lambda x: -x), r"running_var is not from 0 to"),
+    "count": (False, replaced("stack.layers.1.norm.num_batches_tracked", lambda x: x - 1), "num_batches_tracked is not from 0"),
     "infinite": (False, replaced("mask.bias", lambda x: x + torch.inf), "mask.bias is not from"),
     "surplus": (False, lambda tensors: tensors.update({"\x1b[31m": torch.zeros(2)}), r"a tensor '\\x1b\[31m'"),
     "missing": (False, lambda tensors: tensors.pop("mask.bias"), "the tensor mask.bias is missing"),

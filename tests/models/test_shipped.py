@@ -7,7 +7,7 @@ import torch
 
 from separator.models import load_model
 from separator.models.card import list_models
-from separator.snn import reference
+from separator.snn.execution import reference
 
 DEMO = Path(__file__).parents[2] / "egs" / "demo" / "mix.wav"
 DEVICES = ["cpu", *["cuda"] * torch.cuda.is_available()]
@@ -26,8 +26,8 @@ def test_shipped_networks_equal_the_reference(name, mixture):
     network = load_model(name).network
     part = mixture[:, 8000 : 8000 + 20 * network.config.stride]
     seen = network.stack_input(network.encode(part))
-    stages = network.stack.spiking_stages()
-    potential = torch.from_numpy(reference.simulate(stages, seen)).float() * stages[-1].step.view(1, -1, 1, 1)
+    layers = network.stack.spiking_layers()
+    potential = torch.from_numpy(reference.simulate(layers, seen)).float() * layers[-1].quantum.view(1, -1, 1, 1)
     assert torch.equal(network.stack(seen), potential.relu())
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from separator.models import exact, window_norm
 from separator.models.streaming import TasNetStream
 from separator.models.tasnet import TasNet, TasNetConfig
-from separator.snn.spiking import Dynamics
+from separator.snn.layers.spiking import Dynamics
 from tests.snn.nets import randomised
 
 MEMORY = {"look_back": (8,), "skips": True, "norm_window": 0.0025}  # five frames to either side
@@ -19,8 +19,8 @@ def network_of(causal, schedule=None, seed=0, **changes):
     if changes:
         torch.nn.init.uniform_(network.norm.weight, 0.5, 1.5)
         torch.nn.init.uniform_(network.norm.bias, -0.2, 0.2)
-    for stage in network.stack.stages:
-        randomised(stage)
+    for layer in network.stack.layers:
+        randomised(layer)
     if schedule is not None:
         seen = network.stack_input(network.encode(0.1 * torch.randn(1, 2000)))
         network.stack.convert(seen, Dynamics(4, 0.5, schedule, 8))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from separator.models.tasnet import TasNet, TasNetConfig, medium, overlap_add, paper, small
-from separator.snn.stage import Stage
+from separator.snn.layers.analog import AnalogLayer
 
 TINY = TasNetConfig(filters=16, filter_length=8, channels=6, dilations=(1, 2))
 MEMORY = {"look_back": (4,), "skips": True, "norm_window": 0.0015}  # of 3 to 6 frames to either side
@@ -67,9 +67,9 @@ def test_a_new_network_can_return_the_mixture():
 @given(st.sampled_from([(1,), (1, 2), (1, 2, 4)]), st.sampled_from([4, 8]), st.sampled_from([{}, MEMORY]))
 def test_receptive_field_is_where_the_gradient_reaches(dilations, filter_length, changes):
     network = tiny(dilations=dilations, filter_length=filter_length, **changes).double()
-    for stage in network.stack.stages:  # so that no rectifier blocks a path
-        assert isinstance(stage, Stage)
-        torch.nn.init.uniform_(stage.affine.weight, 0.1, 1.0)
+    for layer in network.stack.layers:  # so that no rectifier blocks a path
+        assert isinstance(layer, AnalogLayer)
+        torch.nn.init.uniform_(layer.affine.weight, 0.1, 1.0)
     torch.nn.init.uniform_(network.encoder.weight, 0.1, 1.0)
     torch.nn.init.constant_(network.norm.bias, 5.0)
     torch.nn.init.uniform_(network.mask.weight, -1e-6, 1e-6)  # nor a sigmoid

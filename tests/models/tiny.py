@@ -12,7 +12,7 @@ from tests.snn.nets import converted
 CONFIG = TasNetConfig(filters=16, filter_length=8, channels=6, dilations=(1, 2))
 CONVERSION: dict[str, Any] = {
     "window": 4,
-    "start": 0.5,
+    "initial_potential": 0.5,
     "percentile": 99.0,
     "channelwise": False,
     "readout": "rectified",

@@ -4,7 +4,7 @@ import pytest
 
 from separator.cli.main import main
 from separator.models.files import load_network
-from separator.snn.spiking import SpikingStage
+from separator.snn.layers.spiking import SpikingStage
 from tests.images.test_folder import tree
 from tests.recipes.running import RECIPES, run
 

@@ -4,17 +4,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from separator.snn import reference
-from separator.snn.absorb import register_absorbed
-from separator.snn.activity import record_activity
-from separator.snn.fold import folded
-from separator.snn.spiking import Dynamics
-from separator.snn.stack import Stack, outcomes
-from separator.snn.stage import Stage, stages_of
-from separator.snn.tandem import Signal, TandemStage
+from separator.snn.execution import reference
+from separator.snn.layers.analog import AnalogLayer, layers_of
+from separator.snn.layers.fold import folded
+from separator.snn.layers.spiking import Dynamics
+from separator.snn.learning.tandem import Signal, TandemLayer
+from separator.snn.observe.activity import record_activity
+from separator.snn.stack.stack import Stack, outcomes
+from separator.snn.synapses.absorb import register_absorbed
 from tests.snn.nets import randomised
 
-# What stands before a stage of an image of 3 channels, 12 x 8 positions.
+# What stands before a layer of an image of 3 channels, 12 x 8 positions.
 FRONTS = {
     "average": lambda: ([nn.AvgPool2d(2)], nn.Conv2d(3, 4, 3, padding=1)),
     "average in strips": lambda: (
@@ -28,47 +28,47 @@ FRONTS = {
 }
 
 
-def front_stage(name, **options):
+def front_layer(name, **options):
     torch.manual_seed(0)
     before, affine = FRONTS[name]()
-    return Stage(affine, before=before, **options).eval()
+    return AnalogLayer(affine, before=before, **options).eval()
 
 
 @pytest.mark.parametrize("name", sorted(FRONTS))
 def test_absorbed_layers_and_affine_one_are_one_map(name):
-    stage = front_stage(name).double()
+    layer = front_layer(name).double()
     x = torch.randn(2, 3, 12, 8, dtype=torch.float64)
-    expected = stage.preactivation(x)
-    weight, bias = folded(stage)
-    torch.testing.assert_close(stage.synapses(x, weight, bias), expected)
-    if stage.synapses.kind is nn.Conv2d:
-        assert stage.synapses.outputs(x.shape[2:], weight.shape[2:]) == list(expected.shape[2:])
+    expected = layer.preactivation(x)
+    weight, bias = folded(layer)
+    torch.testing.assert_close(layer.synapses(x, weight, bias), expected)
+    if layer.synapses.kind is nn.Conv2d:
+        assert layer.synapses.outputs(x.shape[2:], weight.shape[2:]) == list(expected.shape[2:])
 
 
 def test_averages_in_one_dimension():
-    stage = Stage(nn.Conv1d(3, 4, 3, padding=2, dilation=2), before=[nn.AvgPool1d(3)])
+    layer = AnalogLayer(nn.Conv1d(3, 4, 3, padding=2, dilation=2), before=[nn.AvgPool1d(3)])
     x = torch.randn(2, 3, 12)
-    expected = stage.preactivation(x)
-    torch.testing.assert_close(stage.synapses(x, *folded(stage)), expected)
-    flat = Stage(nn.Linear(3 * 4, 4), before=[nn.AvgPool1d(3), nn.Flatten()])
+    expected = layer.preactivation(x)
+    torch.testing.assert_close(layer.synapses(x, *folded(layer)), expected)
+    flat = AnalogLayer(nn.Linear(3 * 4, 4), before=[nn.AvgPool1d(3), nn.Flatten()])
     expected = flat.preactivation(x)
     torch.testing.assert_close(flat.synapses(x, *folded(flat)), expected)
 
 
 def test_gradients_reach_the_weights_of_averages():
-    stage = front_stage("flat average")
-    stage.preactivation(torch.randn(1, 3, 12, 8))
-    folded(stage)[0].sum().backward()
-    torch.testing.assert_close(stage.affine.weight.grad, torch.ones_like(stage.affine.weight))
+    layer = front_layer("flat average")
+    layer.preactivation(torch.randn(1, 3, 12, 8))
+    folded(layer)[0].sum().backward()
+    torch.testing.assert_close(layer.affine.weight.grad, torch.ones_like(layer.affine.weight))
 
 
 def image_stack(front, window, schedule="pipelined", channelwise=False, bits=None):
     torch.manual_seed(0)
     before, affine = FRONTS[front]()
-    layers = [nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(), *before, affine, nn.ReLU()]
+    modules = [nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(), *before, affine, nn.ReLU()]
     position = 4 if isinstance(affine, nn.Linear) else affine(nn.Sequential(*before).eval()(torch.zeros(1, 3, 12, 8))).numel()
-    layers += [nn.Linear(4, 5)] if isinstance(affine, nn.Linear) else [nn.Dropout(), nn.Flatten(), nn.Linear(position, 5)]
-    stack = Stack([randomised(stage) for stage in stages_of(layers)]).eval()
+    modules += [nn.Linear(4, 5)] if isinstance(affine, nn.Linear) else [nn.Dropout(), nn.Flatten(), nn.Linear(position, 5)]
+    stack = Stack([randomised(layer) for layer in layers_of(modules)]).eval()
     x = torch.randn(3, 2, 12, 8)
     analog = stack(x)
     stack.convert(x, Dynamics(window, 0.5, schedule, bits), 99.0, channelwise)
@@ -79,15 +79,15 @@ def image_stack(front, window, schedule="pipelined", channelwise=False, bits=Non
 @pytest.mark.parametrize("front", sorted(FRONTS))
 def test_spikes_through_absorbed_layers_equal_the_reference(front, schedule):
     stack, x, _ = image_stack(front, 5, schedule, channelwise=True, bits=8)
-    expected = reference.simulate(stack.spiking_stages(), x)
-    step = stack.spiking_stages()[-1].step.double().numpy()
+    expected = reference.simulate(stack.spiking_layers(), x)
+    step = stack.spiking_layers()[-1].quantum.double().numpy()
     assert (stack(x).double().numpy() == expected * step).all()
 
 
 @pytest.mark.parametrize("front", sorted(FRONTS))
 def test_many_steps_come_near_the_analog_network(front):
     stack, x, analog = image_stack(front, 32, "layer-by-layer")
-    assert analog.min() < 0  # the last stage has no ReLU
+    assert analog.min() < 0  # the last layer has no ReLU
     assert (stack(x) - analog).norm() < 0.2 * analog.norm()
 
 
@@ -104,20 +104,20 @@ def test_multiply_accumulates_are_those_of_the_averaged_input():
     assert spiking.synaptic_operations == int((counts * taps).sum()) * 4
 
 
-def test_dropout_is_gone_once_a_stage_is_in_tandem():
-    stage = TandemStage(front_stage("dropout"), "encode", torch.ones(1), Dynamics(4)).train()
+def test_dropout_is_gone_once_a_layer_is_in_tandem():
+    layer = TandemLayer(front_layer("dropout"), "encode", torch.ones(1), Dynamics(4)).train()
     x = torch.randn(2, 3, 12, 8)
-    assert torch.equal(stage(Signal(x)).activation, stage(Signal(x)).activation)
-    assert front_stage("dropout").train().before.training
+    assert torch.equal(layer(Signal(x)).activation, layer(Signal(x)).activation)
+    assert front_layer("dropout").train().before.training
 
 
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 2), st.integers(1, 2), st.integers(1, 3))
 def test_averages_before_any_convolution(pool, kernel, padding, stride, dilation):
-    stage = Stage(nn.Conv2d(1, 2, kernel, stride, padding, dilation), before=[nn.AvgPool2d(pool)])
+    layer = AnalogLayer(nn.Conv2d(1, 2, kernel, stride, padding, dilation), before=[nn.AvgPool2d(pool)])
     x = torch.randn(1, 1, 12, 24)
-    expected = Stage.preactivation(stage, x) if (kernel - 1) * dilation < 12 // pool + 2 * padding else None
+    expected = AnalogLayer.preactivation(layer, x) if (kernel - 1) * dilation < 12 // pool + 2 * padding else None
     if expected is not None:
-        torch.testing.assert_close(stage.synapses(x, *folded(stage)), expected)
+        torch.testing.assert_close(layer.synapses(x, *folded(layer)), expected)
 
 
 @pytest.mark.parametrize(
@@ -133,16 +133,16 @@ def test_averages_before_any_convolution(pool, kernel, padding, stride, dilation
 )
 def test_what_cannot_be_absorbed_is_refused_beforehand(before, affine, reason):
     with pytest.raises(ValueError, match=reason):
-        Stage(affine, before=before)
+        AnalogLayer(affine, before=before)
 
 
 def test_a_rest_of_averages_is_refused():
-    stage = front_stage("average")
+    layer = front_layer("average")
     with pytest.raises(ValueError, match="seen no input yet"):
-        folded(stage)
-    stage.preactivation(torch.randn(1, 3, 12, 9))
+        folded(layer)
+    layer.preactivation(torch.randn(1, 3, 12, 9))
     with pytest.raises(ValueError, match="without a rest"):
-        folded(stage)
+        folded(layer)
 
 
 class Negated(nn.Module):
@@ -152,9 +152,9 @@ class Negated(nn.Module):
 
 def test_users_register_layers_of_their_own():
     with pytest.raises(ValueError, match="register_absorbed"):
-        stages_of([Negated(), nn.Linear(2, 2)])
-    register_absorbed(Negated, lambda layer, apply: apply, lambda layer, apply, weight, shape: -weight)
-    (stage,) = stages_of([Negated(), nn.Linear(2, 3)])
+        layers_of([Negated(), nn.Linear(2, 2)])
+    register_absorbed(Negated, lambda module, apply: apply, lambda module, apply, weight, shape: -weight)
+    (layer,) = layers_of([Negated(), nn.Linear(2, 3)])
     x = torch.randn(4, 2)
-    expected = stage.preactivation(x)
-    torch.testing.assert_close(stage.synapses(x, *folded(stage)), expected)
+    expected = layer.preactivation(x)
+    torch.testing.assert_close(layer.synapses(x, *folded(layer)), expected)

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from separator.snn.activity import Activity, ActivityPenalty, LayerActivity, density, fan_out, record_activity
-from separator.snn.affine import affine_map
-from separator.snn.stack import fire
+from separator.snn.observe.activity import Activity, ActivityPenalty, LayerActivity, density, fan_out, record_activity
+from separator.snn.stack.stack import fire
+from separator.snn.synapses.affine import affine_map
 from tests.snn.nets import conv1d_stack, conv2d_stack, converted, linear_stack
 
 
@@ -52,16 +52,16 @@ def test_synaptic_operations_of_a_spiking_network():
     network = Network(converted(conv1d_stack(0), x, 6, 0.5)).eval()
     with torch.inference_mode(), record_activity(network) as activity:
         network(x)
-    stages = network.stack.spiking_stages()
+    layers = network.stack.spiking_layers()
     signal = network.before(x)
-    convolutions = [stage.affine for stage in conv1d_stack(0).stages]
+    convolutions = [layer.affine for layer in conv1d_stack(0).layers]
     for i, layer in enumerate(activity.layers):
         fan = torch.tensor(brute_force_fan_out(convolutions[i], 11)).float()
         if i:  # every spike of the layer before reaches its synapses
-            trains = fire(stages[:i], signal).trains()
+            trains = fire(layers[:i], signal).trains()
             assert layer.synaptic_operations == int((trains.sum((0, 1, 2)) * fan).sum())
-        if i < len(stages) - 1:
-            trains = fire(stages[: i + 1], signal).trains()
+        if i < len(layers) - 1:
+            trains = fire(layers[: i + 1], signal).trains()
             assert layer.spikes == int(trains.sum())
             assert layer.rate == float(trains.double().mean())
         assert layer.macs == 3 * convolutions[i].in_channels * int(fan.sum())
@@ -104,21 +104,21 @@ def test_density_does_not_depend_on_scale():
     assert torch.isclose(density(one), torch.tensor(1 / 8))
 
 
-def test_activity_of_analog_stages_is_their_mean_density():
+def test_activity_of_analog_layers_is_their_mean_density():
     stack = linear_stack(0)
     activity = ActivityPenalty(stack)
     x = torch.randn(4, 6)
     stack(x)
     expected, signal = [], x
     value = activity.pop()
-    for stage in stack.stages:
-        signal = stage(signal)
+    for layer in stack.layers:
+        signal = layer(signal)
         expected.append(density(signal))
     activity.pop()
     assert torch.isclose(value, torch.stack(expected).mean())
 
 
-def test_activity_of_stages_in_tandem_is_their_firing_rate():
+def test_activity_of_layers_in_tandem_is_their_firing_rate():
     x = torch.randn(4, 3, 11)
     stack = converted(conv1d_stack(0), x, 4, 0.5)
     with record_activity(stack) as recorded:
@@ -130,12 +130,12 @@ def test_activity_of_stages_in_tandem_is_their_firing_rate():
     value = activity.pop()
     assert value.item() == pytest.approx(sum(rates) / len(rates))
     value.backward()
-    assert stack.stages[0].stage.affine.weight.grad.abs().sum() > 0
+    assert stack.layers[0].layer.affine.weight.grad.abs().sum() > 0
 
 
 def test_plain_values():
-    first = LayerActivity("stages.0", spikes=60, neurons=10, window=8, macs=1000)
-    last = LayerActivity("stages.1", spikes=30, neurons=15, window=8, synaptic_operations=300, macs=500)
+    first = LayerActivity("layers.0", spikes=60, neurons=10, window=8, macs=1000)
+    last = LayerActivity("layers.1", spikes=30, neurons=15, window=8, synaptic_operations=300, macs=500)
     values = Activity([first, last], {"encoder": 70, "mask": 30}).to_dict()
     assert (values["time_steps"], values["spikes"], values["synaptic_operations"]) == (8, 90, 300)
     # Spikes drive the last layer only; the first is charged with analog values.

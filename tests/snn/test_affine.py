@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from separator.snn.affine import CausalConv2d, affine_map
+from separator.snn.synapses.affine import CausalConv2d, affine_map
 
 LAYERS = [
     nn.Linear(4, 6),

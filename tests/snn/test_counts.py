@@ -9,10 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import nn
 
-from separator.snn.activity import record_activity
-from separator.snn.spiking import Dynamics
-from separator.snn.stack import Stack
-from separator.snn.stage import stages_of
+from separator.snn.layers.analog import layers_of
+from separator.snn.layers.spiking import Dynamics
+from separator.snn.observe.activity import record_activity
+from separator.snn.stack.stack import Stack
 from tests.snn.nets import converted, linear_stack, spike_trains
 
 BATCH = 2
@@ -43,7 +43,7 @@ def absorbed(layer, shape, pool):
             if isinstance(layer, nn.Linear):
                 weight = out, np.ravel_multi_index(source, (shape[0], *(n * pool for n in shape[1:])))
             else:
-                steps = layer.dilation if pool > 1 else [1] * len(tap)  # taps of the kernel that the stage has
+                steps = layer.dilation if pool > 1 else [1] * len(tap)  # taps of the kernel that the layer has
                 weight = out, c, *(t * d * pool + o for t, d, o in zip(tap, steps, offset, strict=True))
             yield source, output, weight
 
@@ -87,7 +87,7 @@ def test_operations_are_those_of_every_synapse(front, seed, bits, schedule):
     outputs = nn.Sequential(*before, layer)(first(x)).flatten(1).shape[1]
     nn.init.constant_(layer.bias, 2.0)  # and some behind it
     last = nn.Linear(outputs, 3)
-    stack = Stack(stages_of([first, nn.ReLU(), *before, layer, nn.ReLU(), *flatten, last])).eval()
+    stack = Stack(layers_of([first, nn.ReLU(), *before, layer, nn.ReLU(), *flatten, last])).eval()
     network = nn.Sequential(stack)
 
     with record_activity(network) as analog:
@@ -96,11 +96,11 @@ def test_operations_are_those_of_every_synapse(front, seed, bits, schedule):
     with record_activity(network) as activity:
         network(x)
 
-    stages = stack.spiking_stages()
+    layers = stack.spiking_layers()
     maps, shape_of = [absorbed(layer, shape, pool), synapses(last, (outputs,))], [None, (shape[0], *shown[2:]), (outputs,)]
-    for i, (train, pairs) in enumerate(zip(spike_trains(stages, x), maps, strict=True), 1):
+    for i, (train, pairs) in enumerate(zip(spike_trains(layers, x), maps, strict=True), 1):
         spikes = train.sum((0, 1)).reshape(shape_of[i])
-        weight = stages[i].weight.numpy()
+        weight = layers[i].weight.numpy()
         operations = effective = 0
         for source, _, place in pairs:
             operations += int(spikes[source])

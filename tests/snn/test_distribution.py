@@ -2,23 +2,23 @@ import numpy as np
 import pytest
 import torch
 
-from separator.snn.distribution import BINS, distributions, plot, rows
+from separator.snn.observe.distribution import BINS, distributions, plot, rows
 from tests.snn.nets import conv1d_stack
 
 
 @pytest.fixture(scope="module")
 def seen():
-    """Activations of each stage but the last on three batches, and their distributions."""
+    """Activations of each layer but the last on three batches, and their distributions."""
     stack = conv1d_stack(0)
     inputs = [torch.randn(5, 3, 40, generator=torch.Generator().manual_seed(i)) for i in range(3)]
-    stages = list(stack.stages)[:-1]
+    layers = list(stack.layers)[:-1]
     with torch.no_grad():
-        found = distributions(stages, lambda: [stack(x) for x in inputs])
+        found = distributions(layers, lambda: [stack(x) for x in inputs])
         activations, signals = [], inputs
-        for stage in stages:
-            signals = [stage(x) for x in signals]
+        for layer in layers:
+            signals = [layer(x) for x in signals]
             activations.append(torch.cat(signals).flatten().numpy())
-    assert not any(stage._forward_hooks for stage in stages)
+    assert not any(layer._forward_hooks for layer in layers)
     return activations, found
 
 
@@ -41,16 +41,16 @@ def test_percentiles_are_those_of_the_activations(seen, percentile):
 def test_table_and_picture(seen, tmp_path):
     _, found = seen
     table = rows(found)
-    assert [row["stage"] for row in table] == [0, 1, 2]
+    assert [row["layer"] for row in table] == [0, 1, 2]
     assert float(table[0]["percentile 99"]) <= float(table[0]["percentile 99.9"]) <= float(table[0]["largest"])
     plot(found, tmp_path / "activations.png")
     assert (tmp_path / "activations.png").stat().st_size > 1000
 
 
-def test_a_stage_that_never_is_active(tmp_path):
+def test_a_layer_that_never_is_active(tmp_path):
     stack = conv1d_stack(0)
     with torch.no_grad():
-        stack.stages[0].norm.bias.fill_(-100)
-        found = distributions([stack.stages[0]], lambda: stack(torch.randn(2, 3, 9)))
+        stack.layers[0].norm.bias.fill_(-100)
+        found = distributions([stack.layers[0]], lambda: stack(torch.randn(2, 3, 9)))
     assert (found[0].largest, found[0].silent, found[0].counts[0]) == (0, 1, 2 * 5 * 9)
     plot(found, tmp_path / "activations.png")

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from separator.snn.execution import chosen_execution, execution
-from separator.snn.stack import outcomes
+from separator.snn.execution.chosen import chosen_execution, execution
+from separator.snn.stack.stack import outcomes
 from tests.snn.nets import conv1d_stack, converted
 
 
@@ -15,14 +15,14 @@ def test_dense_execution_does_without_kernel_and_8_bit_products(schedule, monkey
     x = torch.randn(3, 3, 11)
     stack = converted(conv1d_stack(), x, 8, 0.5, schedule=schedule, weight_bits=8)
     expected = outcomes(stack, x)
-    for stage in stack.spiking_stages()[1:]:
-        assert stage.weight.dtype == torch.int8
-        stage._event_driven = refuse
-        for product in stage._products or ():  # not every machine adds them exactly
+    for layer in stack.spiking_layers()[1:]:
+        assert layer.weight.dtype == torch.int8
+        layer._event_driven = refuse
+        for product in layer._products or ():  # not every machine adds them exactly
             monkeypatch.setattr(product, "seen", refuse)
     with execution("dense"):
         assert all(torch.equal(ours, theirs) for ours, theirs in zip(outcomes(stack, x), expected, strict=True))
-    if schedule == "pipelined" or stage._products is not None:
+    if schedule == "pipelined" or layer._products is not None:
         with pytest.raises(AssertionError, match="not to be used"):
             outcomes(stack, x)
 

@@ -2,50 +2,50 @@ import pytest
 import torch
 from torch import nn
 
-from separator.snn.affine import affine_map
-from separator.snn.fold import folded
-from separator.snn.stage import Stage, stages_of
+from separator.snn.layers.analog import AnalogLayer, layers_of
+from separator.snn.layers.fold import folded
+from separator.snn.synapses.affine import affine_map
 from tests.snn.nets import STACKS, randomised
 
 
 @pytest.mark.parametrize("kind", sorted(STACKS))
 def test_folded_map_equals_the_preactivation(kind):
     build, shape = STACKS[kind]
-    stage = build(5).stages[0].double()
+    layer = build(5).layers[0].double()
     x = torch.randn(3, *shape, dtype=torch.float64)
-    weight, bias = folded(stage)
-    assert torch.allclose(affine_map(stage.affine)(x, weight, bias), stage.preactivation(x), atol=1e-12)
+    weight, bias = folded(layer)
+    assert torch.allclose(affine_map(layer.affine)(x, weight, bias), layer.preactivation(x), atol=1e-12)
 
 
 def test_eps_is_folded_in():
     norm = nn.BatchNorm1d(2, eps=1.0)
-    stage = Stage(nn.Linear(2, 2), norm).eval()
+    layer = AnalogLayer(nn.Linear(2, 2), norm).eval()
     norm.running_var.fill_(3.0)
-    weight, _ = folded(stage)
-    assert torch.allclose(weight, stage.affine.weight / 2)
+    weight, _ = folded(layer)
+    assert torch.allclose(weight, layer.affine.weight / 2)
 
 
 def test_batch_norm_without_gain_or_statistics():
-    stage = randomised(Stage(nn.Linear(3, 2), nn.BatchNorm1d(2)))
+    layer = randomised(AnalogLayer(nn.Linear(3, 2), nn.BatchNorm1d(2)))
     bare = nn.BatchNorm1d(2, affine=False)
     bare.running_mean.fill_(1.0)
-    plain = Stage(stage.affine, bare).eval()
+    plain = AnalogLayer(layer.affine, bare).eval()
     x = torch.randn(4, 3)
     assert torch.allclose(nn.functional.linear(x, *folded(plain)), plain.preactivation(x), atol=1e-6)
     with pytest.raises(ValueError, match="running statistics"):
-        folded(Stage(nn.Linear(3, 2), nn.BatchNorm1d(2, track_running_stats=False)))
+        folded(AnalogLayer(nn.Linear(3, 2), nn.BatchNorm1d(2, track_running_stats=False)))
 
 
-def test_layers_group_into_stages():
-    layers = [nn.Linear(2, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Dropout(), nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)]
-    stages = stages_of(layers)
-    assert [(s.affine, s.norm) for s in stages] == [(layers[0], layers[1]), (layers[4], None), (layers[6], None)]
-    assert [list(s.before) for s in stages] == [[], [layers[3]], []]
-    assert [s.rectified for s in stages] == [True, True, False]
+def test_layers_group_into_layers():
+    modules = [nn.Linear(2, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Dropout(), nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)]
+    layers = layers_of(modules)
+    assert [(s.affine, s.norm) for s in layers] == [(modules[0], modules[1]), (modules[4], None), (modules[6], None)]
+    assert [list(s.before) for s in layers] == [[], [modules[3]], []]
+    assert [s.rectified for s in layers] == [True, True, False]
 
 
 @pytest.mark.parametrize(
-    ("layers", "advice"),
+    ("modules", "advice"),
     [
         ([nn.Linear(2, 2), nn.Tanh()], "layer 1 .* rectify"),
         ([nn.ReLU()], "then ReLU"),
@@ -53,10 +53,10 @@ def test_layers_group_into_stages():
         ([nn.Linear(2, 2), nn.Dropout()], "make it a module nn.ReLU"),
         ([nn.Linear(2, 2), nn.ReLU(), nn.MaxPool1d(2)], "layer 2 .* pool averages, or stride the convolution"),
         ([nn.Linear(2, 2), nn.LayerNorm(2), nn.ReLU()], "normalise batches"),
-        ([nn.Linear(2, 2), nn.ReLU(), nn.Flatten()], "behind the last stage there is Flatten"),
+        ([nn.Linear(2, 2), nn.ReLU(), nn.Flatten()], "behind the last layer there is Flatten"),
         ([nn.Sequential(nn.Linear(2, 2), nn.ReLU())], "one by one"),
     ],
 )
-def test_what_cannot_be_grouped_is_named(layers, advice):
+def test_what_cannot_be_grouped_is_named(modules, advice):
     with pytest.raises(ValueError, match=advice):
-        stages_of(layers)
+        layers_of(modules)

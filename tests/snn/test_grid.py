@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from separator.snn.grid import EXACT, potential_bound, potential_step, snap
+from separator.snn.integers.quanta import EXACT, potential_bound, potential_quantum, snap
 
 
 @given(st.floats(1e-6, 1e6), st.integers(0, 10**6))
@@ -12,7 +12,7 @@ def test_sums_on_the_grid_do_not_depend_on_order(scale, seed):
     weight = torch.from_numpy(rng.normal(size=(4, 300)).astype(np.float32) * np.float32(scale))
     bias = weight[:, 0].clone()
     threshold = weight.abs().mean().view(1)
-    step = potential_step(potential_bound(weight, bias, threshold, 32))
+    step = potential_quantum(potential_bound(weight, bias, threshold, 32))
     snapped = snap(weight, step)
     integers = (snapped.double() / step[:, None]).numpy()
     assert np.array_equal(integers, np.round(integers))
@@ -28,6 +28,6 @@ def test_sums_on_the_grid_do_not_depend_on_order(scale, seed):
 
 @given(st.floats(1e-20, 1e20))
 def test_step_is_the_smallest_power_of_two_that_fits(largest):
-    step = float(potential_step(torch.tensor(largest, dtype=torch.float64)))
+    step = float(potential_quantum(torch.tensor(largest, dtype=torch.float64)))
     assert np.log2(step) == round(np.log2(step))
     assert largest <= step * EXACT / 2 < largest * 2 * (1 + 1e-12)

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from separator.errors import UserError
-from separator.snn.hardware import HardwareProfile, needed_bits
-from separator.snn.settings import ConversionSettings
-from separator.snn.spiking import Dynamics
+from separator.snn.conversion.settings import ConversionSettings
+from separator.snn.layers.spiking import Dynamics
+from separator.snn.observe.hardware import HardwareProfile, needed_bits
 from tests.snn.nets import conv2d_stack
 
 
@@ -42,10 +42,10 @@ def test_a_network_is_verified_on_its_integers():
 @pytest.mark.parametrize(
     ("limits", "words"),
     [
-        ({"weight_bits": 4}, "stage 0 does not fit the hardware: weight_bits is 16, not at most 4"),
-        ({"fan_in": 20}, "stage 1 .* fan_in is 36"),
-        ({"window": 7}, "stage 0 .* window is 8"),
-        ({"neurons": 119}, "stage 0 has 120 neurons; the hardware takes 119"),
+        ({"weight_bits": 4}, "layer 0 does not fit the hardware: weight_bits is 16, not at most 4"),
+        ({"fan_in": 20}, "layer 1 .* fan_in is 36"),
+        ({"window": 7}, "layer 0 .* window is 8"),
+        ({"neurons": 119}, "layer 0 has 120 neurons; the hardware takes 119"),
     ],
 )
 def test_what_does_not_fit_is_named(limits, words):

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from separator.snn import reference
-from separator.snn.activity import record_activity
-from separator.snn.affine import CausalConv2d
-from separator.snn.stack import Stack
-from separator.snn.stage import stages_of
+from separator.snn.execution import reference
+from separator.snn.layers.analog import layers_of
+from separator.snn.observe.activity import record_activity
+from separator.snn.stack.stack import Stack
+from separator.snn.synapses.affine import CausalConv2d
 from tests.snn.nets import STACKS, converted, spike_trains
 
 with warnings.catch_warnings():
@@ -24,9 +24,9 @@ with warnings.catch_warnings():
 SAMPLES = 4
 
 
-def enumerated(stage):
-    """The maps of a stage, and whether each is the first."""
-    return [(position == 0, own) for position, own in enumerate(stage.maps)]
+def enumerated(layer):
+    """The maps of a layer, and whether each is the first."""
+    return [(position == 0, own) for position, own in enumerate(layer.maps)]
 
 
 class Flat(nn.Module):
@@ -56,12 +56,12 @@ class Together(nn.Module):
 class Plain(nn.Module):
     """The layers that spikes drive, as torch's own with the same weights; they see the reference's spikes step by step."""
 
-    def __init__(self, stages):
+    def __init__(self, layers):
         super().__init__()
-        self.spiking = stages
+        self.spiking = layers
         self.layers = nn.ModuleList(
-            Together(self.layer(own, stage.bias if first else torch.zeros_like(stage.bias)) for first, own in enumerated(stage))
-            for stage in stages[1:]
+            Together(self.layer(own, layer.bias if first else torch.zeros_like(layer.bias)) for first, own in enumerated(layer))
+            for layer in layers[1:]
         )
 
     @staticmethod
@@ -118,7 +118,7 @@ def image_layers(average):
 
 def image_stack(average):
     torch.manual_seed(1)
-    return Stack(stages_of(image_layers(average))).eval()
+    return Stack(layers_of(image_layers(average))).eval()
 
 
 BUILDS = STACKS | {
@@ -138,19 +138,19 @@ def network_and_input(kind, schedule="pipelined", bits=None):
 @pytest.mark.parametrize("kind", sorted(BUILDS))
 def test_synaptic_operations_are_neurobenchs_where_no_weight_is_zero(kind, schedule):
     stack, x = network_and_input(kind, schedule)
-    stages = stack.spiking_stages()
-    assert all(bool((stage.weight != 0).all()) for stage in stages[1:])
-    plain, activity = Plain(stages), ours(stack, x)
-    assert (plain(x).numpy() == reference.simulate(stages, x)).all()  # the same network
+    layers = stack.spiking_layers()
+    assert all(bool((layer.weight != 0).all()) for layer in layers[1:])
+    plain, activity = Plain(layers), ours(stack, x)
+    assert (plain(x).numpy() == reference.simulate(layers, x)).all()  # the same network
     theirs = neurobench(plain, x)
     assert theirs["Effective_ACs"] == activity.synaptic_operations / SAMPLES == activity.effective_operations / SAMPLES > 0
     assert theirs["Effective_MACs"] == 0
     # Dense is every input of every step, as if all neurons fired all the time; it is our MACs for each of them, but for
     # averages, where the analog network has one input in place of four neurons.
-    layers = list(zip(stages[1:], activity.layers[1:], strict=True))
-    every = sum(layer.macs * stage.apply_affine.averaged for stage, layer in layers)
+    pairs = list(zip(layers[1:], activity.layers[1:], strict=True))
+    every = sum(row.macs * layer.apply_affine.averaged for layer, row in pairs)
     # An identity multiplies nothing in the analog network, and is a layer of weights of one here.
-    every += sum(layer.neurons for stage, layer in layers if stage.maps[-1].is_identity)
+    every += sum(row.neurons for layer, row in pairs if layer.maps[-1].is_identity)
     assert theirs["Dense"] == 5 * every / SAMPLES
 
 
@@ -158,7 +158,7 @@ def test_synaptic_operations_are_neurobenchs_where_no_weight_is_zero(kind, sched
 def test_neurobench_leaves_out_synapses_whose_weight_is_zero(kind):
     stack, x = network_and_input(kind, bits=3)
     activity = ours(stack, x)
-    theirs = neurobench(Plain(stack.spiking_stages()), x)
+    theirs = neurobench(Plain(stack.spiking_layers()), x)
     assert theirs["Effective_ACs"] == activity.effective_operations / SAMPLES < activity.synaptic_operations / SAMPLES
 
 
@@ -174,7 +174,7 @@ def test_multiply_accumulates_are_neurobenchs_dense(kind):
 
 
 def test_what_neurobench_counts_otherwise():
-    """What the docstring of `separator.snn.activity` says of it, for whoever compares figures."""
+    """What the docstring of `separator.snn.observe.activity` says of it, for whoever compares figures."""
     layer = nn.Linear(6, 3)
     nn.init.ones_(layer.weight)
     analog, binary = torch.tensor([[0.5, 0, 0, 2, 0, 1]] * SAMPLES), torch.tensor([[1.0, 0, 0, 1, 0, 1]] * SAMPLES)

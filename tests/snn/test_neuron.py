@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from separator.snn.neuron import IFParameters, count_charge, integrate_and_fire
-from separator.snn.spikes import Spikes
+from separator.snn.neurons.integrate_and_fire import IFParameters, count_charge, integrate_and_fire
+from separator.snn.spikes.binary import Spikes
 
 # Multiples of 1/64 well below 2^24 of them: exact in float32, so that equality can be asked for.
 grid = st.integers(-2000, 2000).map(lambda n: n / 64)

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from separator.snn import products
-from separator.snn.affine import affine_map
-from separator.snn.products import adds_exactly, matrix_product, multiplies_integers
+from separator.snn.integers import products
+from separator.snn.integers.products import adds_exactly, matrix_product, multiplies_integers
+from separator.snn.synapses.affine import affine_map
 
 # A machine without exact 8-bit products has the others.
 TYPES = [torch.int8, torch.float64] if adds_exactly("cpu") else [torch.float64]

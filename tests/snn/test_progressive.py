@@ -8,16 +8,16 @@ from torch import nn
 
 from separator.atomic import write_text
 from separator.errors import UserError
-from separator.snn import progressive
-from separator.snn.activity import ActivityPenalty, record_activity
-from separator.snn.fan_in import fan_in
-from separator.snn.progressive import STATE, Patience, ProgressiveTandemLearning, adam, check_convertible
-from separator.snn.quantised import BOUND, QuantisedReLU
-from separator.snn.report import plot, plot_progress, progress_rows, to_markdown
-from separator.snn.settings import ConversionSettings
-from separator.snn.spiking import SpikingStage
-from separator.snn.stack import Stack
-from separator.snn.stage import Stage
+from separator.snn.conversion import progressive
+from separator.snn.conversion.progressive import STATE, Patience, ProgressiveTandemLearning, adam, check_convertible
+from separator.snn.conversion.settings import ConversionSettings
+from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.fan_in import fan_in
+from separator.snn.layers.quantised import BOUND, QuantisedReLU
+from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.observe.activity import ActivityPenalty, record_activity
+from separator.snn.observe.report import plot, plot_progress, progress_rows, to_markdown
+from separator.snn.stack.stack import Stack
 
 LINES: list[str] = []
 
@@ -30,7 +30,7 @@ class Autoencoder(nn.Module):
         torch.manual_seed(0)
         widths = (8, 16, 12, 16)
         self.scale = nn.Linear(8, 8)
-        self.stack = Stack([Stage(nn.Linear(a, b), nn.BatchNorm1d(b)) for a, b in pairwise(widths)])
+        self.stack = Stack([AnalogLayer(nn.Linear(a, b), nn.BatchNorm1d(b)) for a, b in pairwise(widths)])
         self.out = nn.Linear(16, 8)
 
     def forward(self, x):
@@ -62,7 +62,7 @@ def trained():
 TRAIN = batches(1)
 
 
-def engine(trained, folder=None, train=lambda stage: TRAIN, optimiser=adam, **settings):
+def engine(trained, folder=None, train=lambda layer: TRAIN, optimiser=adam, **settings):
     network = Autoencoder()
     network.load_state_dict(trained)
     return ProgressiveTandemLearning(
@@ -86,11 +86,11 @@ def dev_loss(network):
 
 
 @pytest.mark.parametrize("schedule", ["pipelined", "layer-by-layer"])
-def test_every_stage_becomes_spiking_and_tuning_mends_the_loss(trained, schedule):
+def test_every_layer_becomes_spiking_and_tuning_mends_the_loss(trained, schedule):
     tuned, plain = engine(trained, schedule=schedule), engine(trained, schedule=schedule, max_epochs=0)
     reports = tuned.run()
     untuned = plain.run()
-    assert all(isinstance(stage, SpikingStage) for stage in tuned.stack.stages)
+    assert all(isinstance(layer, SpikingLayer) for layer in tuned.stack.layers)
     assert [r.role for r in reports] == ["encode", "fire", "readout"]
     assert reports[-1].loss_tuned == pytest.approx(dev_loss(tuned.network), rel=1e-6)
     assert untuned[-1].loss_tuned == pytest.approx(dev_loss(plain.network), rel=1e-5)
@@ -100,21 +100,21 @@ def test_every_stage_becomes_spiking_and_tuning_mends_the_loss(trained, schedule
         assert later.loss_before == pytest.approx(earlier.loss_tuned, rel=1e-4)
 
 
-def test_upstream_and_finished_stages_do_not_learn(trained):
+def test_upstream_and_finished_layers_do_not_learn(trained):
     run = engine(trained)
     before = run.network.scale.weight.clone()
     frozen = []
-    for _ in run.stages():
-        stage = run.stack.stages[len(frozen)]
-        frozen.append({name: value.clone() for name, value in stage.state_dict().items()})
-        assert not list(stage.parameters())
+    for _ in run.layers():
+        layer = run.stack.layers[len(frozen)]
+        frozen.append({name: value.clone() for name, value in layer.state_dict().items()})
+        assert not list(layer.parameters())
     assert torch.equal(run.network.scale.weight, before)
-    for stage, state in zip(run.stack.stages, frozen, strict=True):
-        assert all(torch.equal(value, state[name]) for name, value in stage.state_dict().items())
+    for layer, state in zip(run.stack.layers, frozen, strict=True):
+        assert all(torch.equal(value, state[name]) for name, value in layer.state_dict().items())
 
 
 @pytest.mark.parametrize("keep_mb", [0, 0.01])
-@pytest.mark.parametrize("train", [lambda stage: TRAIN, lambda stage: batches(10 + stage)], ids=["same", "renewed"])
+@pytest.mark.parametrize("train", [lambda layer: TRAIN, lambda layer: batches(10 + layer)], ids=["same", "renewed"])
 def test_kept_trains_change_nothing(trained, keep_mb, train):
     """Keep none, or those of some batches only."""
     kept, simulated = engine(trained, train=train), engine(trained, train=train, keep_mb=keep_mb)
@@ -122,14 +122,14 @@ def test_kept_trains_change_nothing(trained, keep_mb, train):
     assert not simulated.prefixes
 
 
-def test_stages_learn_from_batches_of_their_own(trained):
+def test_layers_learn_from_batches_of_their_own(trained):
     seen = []
 
-    def train(stage):
-        seen.append(stage)
-        return batches(10 + stage)
+    def train(layer):
+        seen.append(layer)
+        return batches(10 + layer)
 
-    renewed, same = engine(trained, train=train), engine(trained, train=lambda stage: batches(10))
+    renewed, same = engine(trained, train=train), engine(trained, train=lambda layer: batches(10))
     losses = [[r.loss_tuned for r in run.run()] for run in (renewed, same)]
     assert seen == [0, 1, 2]
     assert losses[0][0] == losses[1][0]
@@ -140,15 +140,15 @@ def test_stages_learn_from_batches_of_their_own(trained):
 def test_batch_norm_learns_of_batches_in_the_layers_that_shall(trained, statistics):
     run = engine(trained, statistics=statistics)
     tandem = run.put_in_tandem(0)
-    norm, analog = tandem.stage.norm, [stage.norm.running_mean.clone() for stage in run.stack.stages[1:]]
+    norm, analog = tandem.layer.norm, [layer.norm.running_mean.clone() for layer in run.stack.layers[1:]]
     expected = norm.running_mean.clone()
     if statistics == "all":
         for x in TRAIN:
-            expected = (1 - norm.momentum) * expected + norm.momentum * tandem.stage.affine(run.network.scale(x)).mean(0)
+            expected = (1 - norm.momentum) * expected + norm.momentum * tandem.layer.affine(run.network.scale(x)).mean(0)
     optimiser = torch.optim.SGD(tandem.parameters(), 0.0)
     run.train_epoch(optimiser, torch.optim.lr_scheduler.ConstantLR(optimiser))
     assert torch.allclose(norm.running_mean, expected, atol=1e-6)
-    kept = [torch.equal(a, stage.norm.running_mean) for a, stage in zip(analog, run.stack.stages[1:], strict=True)]
+    kept = [torch.equal(a, layer.norm.running_mean) for a, layer in zip(analog, run.stack.layers[1:], strict=True)]
     assert kept == [statistics == "none"] * 2
 
 
@@ -165,7 +165,7 @@ class Noted(torch.optim.SGD):
 
 
 @pytest.mark.parametrize("anneal", [False, True])
-def test_each_stage_has_an_optimiser_whose_rate_may_fall(trained, anneal):
+def test_each_layer_has_an_optimiser_whose_rate_may_fall(trained, anneal):
     made = []
 
     def optimiser(parameters, lr):
@@ -173,13 +173,13 @@ def test_each_stage_has_an_optimiser_whose_rate_may_fall(trained, anneal):
         return made[-1]
 
     engine(trained, optimiser=optimiser, anneal=anneal, lr=0.01, max_epochs=2).run()
-    for stage, noted in enumerate(made):
+    for layer, noted in enumerate(made):
         assert noted.rates == pytest.approx([0.01 * (1 - i / 12 if anneal else 1) for i in range(12)])
-        assert {int(name.split(".")[2]) for name in noted.names if name.startswith("stack.")} == set(range(stage, 3))
+        assert {int(name.split(".")[2]) for name in noted.names if name.startswith("stack.")} == set(range(layer, 3))
 
 
 @pytest.mark.parametrize(("lr", "expected"), [(0.01, [0.01] * 3), ([0.01, 0.005], [0.01, 0.005, 0.005])])
-def test_each_stage_has_its_learning_rate(trained, lr, expected):
+def test_each_layer_has_its_learning_rate(trained, lr, expected):
     made = []
 
     def optimiser(parameters, lr):
@@ -190,7 +190,7 @@ def test_each_stage_has_its_learning_rate(trained, lr, expected):
     assert made == expected
 
 
-def test_each_stage_has_its_number_of_epochs(trained):
+def test_each_layer_has_its_number_of_epochs(trained):
     assert [report.epochs for report in engine(trained, max_epochs=[2, 1, 0, 3], patience=9, passes=2).run()] == [
         2,
         1,
@@ -203,17 +203,17 @@ def test_each_stage_has_its_number_of_epochs(trained):
 
 def test_thresholds_learn_on_demand(trained):
     fixed, learned = engine(trained, window=2), engine(trained, window=2, learn_thresholds=True)
-    calibrated, tuned = (next(iter(run.stages()))[0].threshold for run in (fixed, learned))
-    torch.testing.assert_close(learned.stack.stages[0].unit, torch.tensor(tuned).expand(16), rtol=1e-5, atol=0)
+    calibrated, tuned = (next(iter(run.layers()))[0].threshold for run in (fixed, learned))
+    torch.testing.assert_close(learned.stack.layers[0].scale, torch.tensor(tuned).expand(16), rtol=1e-5, atol=0)
     assert abs(tuned[0] / calibrated[0] - 1) > 1e-3
 
 
-@pytest.mark.parametrize("stages", [1, 2])
-def test_interrupted_conversion_goes_on_to_the_same_network(trained, tmp_path, stages):
+@pytest.mark.parametrize("layers", [1, 2])
+def test_interrupted_conversion_goes_on_to_the_same_network(trained, tmp_path, layers):
     whole = engine(trained)
     whole.run()
-    first = engine(trained, tmp_path).stages()
-    for _ in range(stages):
+    first = engine(trained, tmp_path).layers()
+    for _ in range(layers):
         next(first)
     resumed = engine(trained, tmp_path)
     reports = resumed.run()
@@ -223,16 +223,16 @@ def test_interrupted_conversion_goes_on_to_the_same_network(trained, tmp_path, s
 
 
 @pytest.mark.parametrize("schedule", ["pipelined", "layer-by-layer"])
-def test_a_second_pass_tunes_spiking_stages_again(trained, tmp_path, schedule):
+def test_a_second_pass_tunes_spiking_layers_again(trained, tmp_path, schedule):
     once, twice = engine(trained, schedule=schedule), engine(trained, schedule=schedule, passes=2)
     first, reports = once.run(), twice.run()
     assert [r.loss_tuned for r in reports[:3]] == [r.loss_tuned for r in first]
     assert [(r.index, r.turn) for r in reports] == [(i, turn) for turn in (0, 1) for i in range(3)]
-    assert all(isinstance(stage, SpikingStage) for stage in twice.stack.stages)
+    assert all(isinstance(layer, SpikingLayer) for layer in twice.stack.layers)
     assert reports[-1].loss_tuned == pytest.approx(dev_loss(twice.network), rel=1e-6)
     assert reports[3].loss_before == pytest.approx(first[-1].loss_tuned, rel=1e-6)  # put in tandem, it spikes as it did
     assert reports[-1].loss_tuned < first[-1].loss_tuned
-    interrupted = engine(trained, tmp_path, schedule=schedule, passes=2).stages()
+    interrupted = engine(trained, tmp_path, schedule=schedule, passes=2).layers()
     for _ in range(5):
         next(interrupted)
     resumed = engine(trained, tmp_path, schedule=schedule, passes=2)
@@ -243,7 +243,7 @@ def test_a_second_pass_tunes_spiking_stages_again(trained, tmp_path, schedule):
 
 
 @pytest.mark.parametrize("killed_at", [2, 5])
-def test_a_kill_between_weights_and_index_repeats_the_stage_from_where_it_began(trained, tmp_path, monkeypatch, killed_at):
+def test_a_kill_between_weights_and_index_repeats_the_layer_from_where_it_began(trained, tmp_path, monkeypatch, killed_at):
     whole = engine(trained, passes=2)
     whole.run()
     written = []
@@ -265,21 +265,21 @@ def test_a_kill_between_weights_and_index_repeats_the_stage_from_where_it_began(
     assert resumed.history == whole.history
 
 
-def test_fan_in_is_limited_in_every_stage_and_pass(trained):
+def test_fan_in_is_limited_in_every_layer_and_pass(trained):
     run = engine(trained, fan_in=5, passes=2, weight_bits=4)
     reports = run.run()
-    assert [fan_in(stage.weight) for stage in run.stack.spiking_stages()] == [5, 5, 5]
+    assert [fan_in(layer.weight) for layer in run.stack.spiking_layers()] == [5, 5, 5]
     assert reports[-1].loss_tuned < engine(trained, fan_in=5, weight_bits=4, max_epochs=0).run()[-1].loss_tuned
 
 
 def test_bounds_of_quantised_activations_are_the_thresholds(trained):
     network = Autoencoder()
     network.load_state_dict(trained)
-    stages = [Stage(s.affine, s.norm, quantiser=QuantisedReLU(4)) for s in network.stack.stages]
+    layers = [AnalogLayer(s.affine, s.norm, quantiser=QuantisedReLU(4)) for s in network.stack.layers]
     with torch.no_grad():
-        stages[1].quantiser.gain.fill_(0.25)
-    network.stack = Stack(stages)
-    settings = ConversionSettings(window=4, start=0.5, schedule="layer-by-layer", max_epochs=0)
+        layers[1].quantiser.gain.fill_(0.25)
+    network.stack = Stack(layers)
+    settings = ConversionSettings(window=4, initial_potential=0.5, schedule="layer-by-layer", max_epochs=0)
     run = ProgressiveTandemLearning(
         network, network.stack, [network.scale], loss, lambda i: TRAIN, TRAIN, settings, None, LINES.append
     )
@@ -291,11 +291,11 @@ def test_epochs_are_noted_with_scores_of_what_is_watched(trained, tmp_path):
     test, run = batches(3, 2), engine(trained, max_epochs=2)
     run.measure, run.held_out["test"] = lambda network, x: (loss(network, x), 1 + loss(network, x)), test
     reports = run.run()
-    assert [(noted.stage, noted.epoch) for noted in run.history] == [(i, e) for i in range(3) for e in (None, 0, 1, 2)]
+    assert [(noted.layer, noted.epoch) for noted in run.history] == [(i, e) for i in range(3) for e in (None, 0, 1, 2)]
     assert all(noted.scores["dev"] == pytest.approx(1 + noted.loss) for noted in run.history)
-    tuned = [min(noted.loss for noted in run.history if noted.stage == i and noted.epoch is not None) for i in range(3)]
+    tuned = [min(noted.loss for noted in run.history if noted.layer == i and noted.epoch is not None) for i in range(3)]
     assert tuned == [report.loss_tuned for report in reports]
-    best = next(noted for noted in run.history if noted.stage == 2 and noted.epoch is not None and noted.loss == tuned[2])
+    best = next(noted for noted in run.history if noted.layer == 2 and noted.epoch is not None and noted.loss == tuned[2])
     with torch.no_grad():
         after = float(torch.stack([loss(run.network.eval(), x) for x in test]).mean())
     assert best.scores["test"] == pytest.approx(1 + after, rel=1e-6)
@@ -333,24 +333,24 @@ def test_looking_at_activations_changes_nothing(trained):
     state = torch.get_rng_state()
     found = looked.activations()
     assert torch.equal(torch.get_rng_state(), state)
-    assert [d.stage for d in found] == [0, 1]
+    assert [d.layer for d in found] == [0, 1]
     run.run(), looked.run()
     assert run.history == looked.history
 
 
 def test_conversion_with_other_settings_is_not_gone_on_with(trained, tmp_path):
-    next(engine(trained, tmp_path).stages())
+    next(engine(trained, tmp_path).layers())
     with pytest.raises(UserError, match="other settings"):
         engine(trained, tmp_path, window=4).run()
 
 
 def test_memory_for_kept_trains_may_differ_on_resume(trained, tmp_path):
-    next(engine(trained, tmp_path, keep_mb=100).stages())
+    next(engine(trained, tmp_path, keep_mb=100).layers())
     assert len(engine(trained, tmp_path, keep_mb=0).run()) == 3
 
 
 def test_damaged_state_is_refused(trained, tmp_path):
-    next(engine(trained, tmp_path).stages())
+    next(engine(trained, tmp_path).layers())
     weights = tmp_path / json.loads((tmp_path / STATE).read_text())["weights"]
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(UserError, match="damaged"):
@@ -365,24 +365,24 @@ def test_patience_counts_epochs_without_improvement():
 
 
 @pytest.mark.parametrize(
-    ("stage", "words"),
+    ("layer", "words"),
     [
-        (nn.Tanh(), "stage 1 .* is a Tanh"),
-        (Stage(nn.ConvTranspose1d(2, 2, 3)), "stage 1 .* has a ConvTranspose1d"),
-        (Stage(nn.Linear(2, 2), nn.BatchNorm1d(2, track_running_stats=False)), "stage 1 .* without running statistics"),
-        (Stage(nn.Conv1d(2, 2, 3, padding=1, padding_mode="reflect")), "stage 1 .* pads with 'reflect'"),
+        (nn.Tanh(), "layer 1 .* is a Tanh"),
+        (AnalogLayer(nn.ConvTranspose1d(2, 2, 3)), "layer 1 .* has a ConvTranspose1d"),
+        (AnalogLayer(nn.Linear(2, 2), nn.BatchNorm1d(2, track_running_stats=False)), "layer 1 .* without running statistics"),
+        (AnalogLayer(nn.Conv1d(2, 2, 3, padding=1, padding_mode="reflect")), "layer 1 .* pads with 'reflect'"),
     ],
 )
-def test_what_cannot_be_converted_is_named_with_what_can(stage, words):
+def test_what_cannot_be_converted_is_named_with_what_can(layer, words):
     with pytest.raises(UserError, match=words) as error:
-        check_convertible(Stack([Stage(nn.Linear(2, 2)), stage]))
+        check_convertible(Stack([AnalogLayer(nn.Linear(2, 2)), layer]))
     assert "supported are Linear, Conv1d and Conv2d" in str(error.value)
 
 
 @pytest.mark.parametrize(
     "settings",
     [
-        *({"window": 0}, {"window": 33}, {"start": 1.0}, {"percentile": 0}, {"lr": []}, {"max_epochs": []}),
+        *({"window": 0}, {"window": 33}, {"initial_potential": 1.0}, {"percentile": 0}, {"lr": []}, {"max_epochs": []}),
         *({"weight_bits": 99}, {"encoder_bits": 1}, {"passes": 0}, {"fan_in": 0}, {"activity_penalty": -1}),
     ],
 )
@@ -396,7 +396,7 @@ def test_report_tells_silence_and_saturation(trained, tmp_path):
     reports = run.run()
     firing = [r.agreement for r in reports if r.agreement]
     assert len(firing) == 2
-    spiking = run.stack.spiking_stages()
+    spiking = run.stack.spiking_layers()
     counts = torch.cat([spiking[0].encode(run.network.scale(x)).counts for x in batches(1)[:3]])
     assert firing[0]["saturated"] == pytest.approx(float((counts == 8).float().mean()))
     assert firing[0]["silent"] == pytest.approx(float((counts == 0).float().mean()))

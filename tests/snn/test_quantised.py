@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from separator.snn.quantised import BOUND, QuantisedReLU
-from separator.snn.spiking import Dynamics, SpikingStage
-from separator.snn.stage import Stage, stages_of
+from separator.snn.layers.analog import AnalogLayer, layers_of
+from separator.snn.layers.quantised import BOUND, QuantisedReLU
+from separator.snn.layers.spiking import Dynamics, SpikingLayer
 
 
 @given(st.integers(1, 32), st.lists(st.integers(-900, 2000), min_size=1, max_size=30))
@@ -37,26 +37,26 @@ def test_gradient_passes_within_the_bound_and_moves_it():
     assert quantised.gain.grad.item() == pytest.approx(float(added[1:4].sum()) + 3, rel=1e-5)
 
 
-def test_a_spiking_stage_of_as_many_steps_fires_the_very_counts():
+def test_a_spiking_layer_of_as_many_steps_fires_the_very_counts():
     torch.manual_seed(0)
     levels = 8
     affine = nn.Linear(6, 5)
     with torch.no_grad():
         affine.weight.copy_(torch.randint(-8, 9, affine.weight.shape) / 8)
         affine.bias.copy_(torch.randint(-8, 9, affine.bias.shape) / 8)
-    stage = Stage(affine, quantiser=QuantisedReLU(levels))
-    threshold = (stage.quantiser.bound / levels).detach()
+    layer = AnalogLayer(affine, quantiser=QuantisedReLU(levels))
+    threshold = (layer.quantiser.bound / levels).detach()
     x = torch.randint(-32, 33, (500, 6)) / 16
-    spiking = SpikingStage.convert(stage, "encode", torch.ones(1), threshold, Dynamics(levels, 0.5, "layer-by-layer"))
+    spiking = SpikingLayer.convert(layer, "encode", torch.ones(1), threshold, Dynamics(levels, 0.5, "layer-by-layer"))
     counts = spiking.encode(x).counts
-    assert torch.equal(counts.float() * threshold, stage(x).detach())
+    assert torch.equal(counts.float() * threshold, layer(x).detach())
     assert len(counts.unique()) == levels + 1
 
 
-def test_stages_take_it_in_place_of_a_relu():
-    stages = stages_of([nn.Linear(4, 3), nn.BatchNorm1d(3), QuantisedReLU(2), nn.Linear(3, 2)])
-    assert stages[0].quantiser.levels == 2 and stages[0].norm is not None and stages[1].quantiser is None
-    assert set((stages[0].eval()(torch.randn(50, 4)) / (BOUND / 2)).detach().unique().tolist()) <= {0.0, 1.0, 2.0}
+def test_layers_take_it_in_place_of_a_relu():
+    layers = layers_of([nn.Linear(4, 3), nn.BatchNorm1d(3), QuantisedReLU(2), nn.Linear(3, 2)])
+    assert layers[0].quantiser.levels == 2 and layers[0].norm is not None and layers[1].quantiser is None
+    assert set((layers[0].eval()(torch.randn(50, 4)) / (BOUND / 2)).detach().unique().tolist()) <= {0.0, 1.0, 2.0}
 
 
 def test_there_is_a_level():

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from separator.errors import UserError
-from separator.snn.ranges import check_stage
-from separator.snn.spiking import Dynamics
+from separator.snn.layers.ranges import check_layer
+from separator.snn.layers.spiking import Dynamics
 from tests.snn.nets import STACKS, converted
 
 
@@ -26,11 +26,11 @@ def test_whatever_conversion_makes_is_taken(name, window, start, channelwise, sc
     analog, stack = build(), build()
     x = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0)) * scale
     converted(stack, x, window, start, channelwise, schedule, bits)
-    for stage, before in zip(stack.stages, analog.stages, strict=True):
-        check_stage(stage, before)
+    for layer, before in zip(stack.layers, analog.layers, strict=True):
+        check_layer(layer, before)
     stack.set_window(later)
-    for stage, before in zip(stack.stages, analog.stages, strict=True):
-        check_stage(stage, before)
+    for layer, before in zip(stack.layers, analog.layers, strict=True):
+        check_layer(layer, before)
 
 
 def spiking(bits=None):
@@ -51,21 +51,21 @@ def set_to(value, at=(0,)):
 DAMAGE = {
     "threshold of none": (1, "threshold", lambda x: x[:0], "shape"),
     "one threshold for all": (1, "threshold", lambda x: x[:1], "shape"),
-    "threshold of zero": (1, "threshold", set_to(0), "at least 1 step, not 0"),
-    "threshold below zero": (0, "threshold", set_to(-5), "at least 1 step, not -5"),
-    "threshold of the readout": (3, "threshold", set_to(0), "at least 1 step"),
+    "threshold of zero": (1, "threshold", set_to(0), "at least 1 quantum, not 0"),
+    "threshold below zero": (0, "threshold", set_to(-5), "at least 1 quantum, not -5"),
+    "threshold of the readout": (3, "threshold", set_to(0), "at least 1 quantum"),
     "threshold too large": (1, "threshold", set_to(2**23), "2\\^24"),
     "threshold too large to be charged": (0, "threshold", set_to(2**22), "2\\^24"),
-    "start below zero": (1, "start", set_to(-1), "start potential"),
-    "start above the threshold": (2, "start", lambda x: x + 2**23, "start potential"),
-    "another start": (1, "start", lambda x: x // 2, "not 0.5 thresholds"),
-    "step of three": (1, "step", set_to(3.0), "power of two"),
-    "step of zero": (1, "step", set_to(0.0), "power of two"),
-    "step below zero": (1, "step", set_to(-0.5), "power of two"),
-    "step that is no number": (1, "step", set_to(float("nan")), "power of two"),
-    "step without end": (3, "step", set_to(float("inf")), "power of two"),
-    "step too small": (0, "step", set_to(2.0**-140), "power of two"),
-    "step too large": (0, "step", set_to(2.0**70), "power of two"),
+    "start below zero": (1, "initial_potential", set_to(-1), "initial potential"),
+    "start above the threshold": (2, "initial_potential", lambda x: x + 2**23, "initial potential"),
+    "another start": (1, "initial_potential", lambda x: x // 2, "not 0.5 thresholds"),
+    "step of three": (1, "quantum", set_to(3.0), "power of two"),
+    "step of zero": (1, "quantum", set_to(0.0), "power of two"),
+    "step below zero": (1, "quantum", set_to(-0.5), "power of two"),
+    "step that is no number": (1, "quantum", set_to(float("nan")), "power of two"),
+    "step without end": (3, "quantum", set_to(float("inf")), "power of two"),
+    "step too small": (0, "quantum", set_to(2.0**-140), "power of two"),
+    "step too large": (0, "quantum", set_to(2.0**70), "power of two"),
     "weights of few rows": (1, "weight", lambda x: x[:, :1], "weight has the shape"),
     "weights of many rows": (0, "weight", lambda x: x.repeat(2, 1, 1), "shape"),
     "weight of another type": (1, "weight", lambda x: x.float(), "float32"),
@@ -86,27 +86,27 @@ DAMAGE = {
 @pytest.mark.parametrize("position, name, change, message", DAMAGE.values(), ids=DAMAGE)
 def test_whatever_conversion_does_not_make_is_refused(position, name, change, message):
     analog, stack = spiking()
-    stage = deepcopy(stack.stages[position])
-    check_stage(stage, analog.stages[position])
-    setattr(stage, name, change(getattr(stage, name).clone()))
+    layer = deepcopy(stack.layers[position])
+    check_layer(layer, analog.layers[position])
+    setattr(layer, name, change(getattr(layer, name).clone()))
     with pytest.raises(UserError, match=message):
-        check_stage(stage, analog.stages[position])
+        check_layer(layer, analog.layers[position])
 
 
 def test_weights_have_so_many_bits():
     _, stack = spiking(bits=4)
-    stage = stack.stages[1]
-    assert stage.weight.abs().max() <= 7
-    stage.weight.view(-1)[0] = 8
+    layer = stack.layers[1]
+    assert layer.weight.abs().max() <= 7
+    layer.weight.view(-1)[0] = 8
     with pytest.raises(UserError, match="does not fit in 4 bits"):
-        check_stage(stage)
+        check_layer(layer)
 
 
-def test_a_damaged_stage_is_named_when_a_stack_is_restored():
+def test_a_damaged_layer_is_named_when_a_stack_is_restored():
     analog, stack = spiking()
     tensors = stack.state_dict()
-    tensors["stages.2.threshold"] = tensors["stages.2.threshold"] * 0
-    with pytest.raises(UserError, match="stage 2: a threshold is at least 1 step"):
+    tensors["layers.2.threshold"] = tensors["layers.2.threshold"] * 0
+    with pytest.raises(UserError, match="layer 2: a threshold is at least 1 quantum"):
         analog.restore(4, Dynamics(8, 0.5), tensors)
 
 
@@ -114,7 +114,7 @@ def test_a_first_neuron_without_synapses_keeps_its_bias():
     build, shape = STACKS["conv1d"]
     stack = build()
     with torch.no_grad():
-        stack.stages[0].affine.weight[0], stack.stages[0].norm.running_mean[0], stack.stages[0].norm.bias[0] = 0, 0, 0.25
+        stack.layers[0].affine.weight[0], stack.layers[0].norm.running_mean[0], stack.layers[0].norm.bias[0] = 0, 0, 0.25
     converted(stack, torch.randn(4, *shape, generator=torch.Generator().manual_seed(0)), 8, 0.5)
-    assert stack.stages[0].bias[0] == 0.25
-    check_stage(stack.stages[0])
+    assert stack.layers[0].bias[0] == 0.25
+    check_layer(stack.layers[0])

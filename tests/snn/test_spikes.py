@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from separator.snn.spikes import Spikes
+from separator.snn.spikes.binary import Spikes
 
 
 @given(st.integers(1, 32), st.integers(0, 2**32 - 1))

@@ -3,20 +3,20 @@ import torch
 from spikingjelly.activation_based import neuron
 
 from separator.errors import UserError
-from separator.snn.spikingjelly import SpikingJellyStack
-from separator.snn.stack import outcomes
+from separator.snn.export.spikingjelly import SpikingJellyStack
+from separator.snn.stack.stack import outcomes
 from tests.snn.nets import STACKS, converted, linear_stack
 
 
 @pytest.mark.parametrize("kind", sorted(STACKS))
 @pytest.mark.parametrize("window", [4, 32])
 @pytest.mark.parametrize("bits", [None, 8])
-@pytest.mark.parametrize("start", [0.0, 0.5])
+@pytest.mark.parametrize("initial_potential", [0.0, 0.5])
 @pytest.mark.parametrize("channelwise", [False, True])
-def test_spikes_are_the_same(kind, window, bits, start, channelwise):
+def test_spikes_are_the_same(kind, window, bits, initial_potential, channelwise):
     build, shape = STACKS[kind]
     x = torch.randn(3, *shape)
-    stack = converted(build(0), x, window, start, channelwise=channelwise, weight_bits=bits)
+    stack = converted(build(0), x, window, initial_potential, channelwise=channelwise, weight_bits=bits)
     theirs = SpikingJellyStack(stack)
     fired, ours = [], []
     for node in theirs.nodes:
@@ -25,7 +25,7 @@ def test_spikes_are_the_same(kind, window, bits, start, channelwise):
     stack.observer = lambda run: ours.append(run.outcome)
     for _ in range(2):  # neurons start anew
         assert torch.equal(theirs(x), stack(x))
-    *spikes, _ = ours[: len(stack.stages)]
+    *spikes, _ = ours[: len(stack.layers)]
     assert all(torch.equal(a, b.trains()) for a, b in zip(fired[: len(spikes)], spikes, strict=True))
     assert sum(float(train.sum()) for train in fired) > 0
     *words, potential = theirs.outcomes(x)

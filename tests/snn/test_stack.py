@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from separator.errors import UserError
-from separator.snn import reference
-from separator.snn.activity import record_activity
-from separator.snn.affine import affine_map
-from separator.snn.execution import execution
-from separator.snn.neuron import integrate_and_fire
-from separator.snn.spikes import Spikes
-from separator.snn.spiking import Dynamics, SpikingStage, per_channel
-from separator.snn.stack import Stack, fire, simulate
-from separator.snn.stage import Stage
+from separator.snn.execution import reference
+from separator.snn.execution.chosen import execution
+from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.spiking import Dynamics, SpikingLayer, per_channel
+from separator.snn.neurons.integrate_and_fire import integrate_and_fire
+from separator.snn.observe.activity import record_activity
+from separator.snn.spikes.binary import Spikes
+from separator.snn.stack.stack import Stack, fire, simulate
+from separator.snn.synapses.affine import affine_map
 from tests.snn.nets import STACKS, conv1d_stack, converted, linear_stack
 
 SCHEDULES = ("pipelined", "layer-by-layer")
@@ -43,53 +43,53 @@ def make(kind, seed, window, start, channelwise=False, batch=3, schedule="pipeli
 def test_every_execution_equals_the_reference(kind, seed, window, start, channelwise, schedule, bits):
     try:
         stack, x = make(kind, seed, window, start, channelwise, schedule=schedule, bits=bits)
-    except ValueError:  # a layer that is never active has no thresholds
+    except ValueError:  # a module that is never active has no thresholds
         reject()
-    stages = stack.spiking_stages()
-    expected = reference.simulate(stages, x)
-    *_, readout = stages
-    in_steps = torch.from_numpy(expected).double() * per_channel(readout.step, x).double()
-    assert torch.equal(simulate(stages, x).double(), in_steps)
+    layers = stack.spiking_layers()
+    expected = reference.simulate(layers, x)
+    *_, readout = layers
+    in_quanta = torch.from_numpy(expected).double() * per_channel(readout.quantum, x).double()
+    assert torch.equal(simulate(layers, x).double(), in_quanta)
     for one in range(len(x)):
-        assert torch.equal(simulate(stages, x[one : one + 1])[0].double(), in_steps[one])
+        assert torch.equal(simulate(layers, x[one : one + 1])[0].double(), in_quanta[one])
     with execution("dense"):
-        assert torch.equal(simulate(stages, x).double(), in_steps)
+        assert torch.equal(simulate(layers, x).double(), in_quanta)
     for device in DEVICES:
-        there = copy.deepcopy(stack).to(device).spiking_stages()
+        there = copy.deepcopy(stack).to(device).spiking_layers()
         with torch.autocast(device, torch.bfloat16):
-            assert torch.equal(simulate(there, x.to(device)).double().cpu(), in_steps)
+            assert torch.equal(simulate(there, x.to(device)).double().cpu(), in_quanta)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_event_driven_layers_fire_what_dense_ones_do(data):
-    """Random layers of every kind and geometry, against all steps folded into the batch of a dense layer."""
+    """Random modules of every kind and geometry, against all steps folded into the batch of a dense module."""
     kind = data.draw(st.sampled_from(["linear", "conv1d", "conv2d"]))
     small = st.integers(1, 3)
     inputs, outputs, window = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 70)), data.draw(st.integers(1, 32))
     torch.manual_seed(data.draw(st.integers(0, 10**6)))
     if kind == "linear":
-        layer, shape = nn.Linear(inputs, outputs), ()
+        module, shape = nn.Linear(inputs, outputs), ()
     elif kind == "conv1d":
         options = {"stride": data.draw(small), "padding": data.draw(st.integers(0, 4)), "dilation": data.draw(small)}
-        layer, shape = nn.Conv1d(inputs, outputs, data.draw(small), **options), (data.draw(st.integers(7, 40)),)
+        module, shape = nn.Conv1d(inputs, outputs, data.draw(small), **options), (data.draw(st.integers(7, 40)),)
     else:
         options = {name: (data.draw(small), data.draw(small)) for name in ("stride", "dilation", "kernel_size")}
         options["padding"] = (data.draw(st.integers(0, 4)), data.draw(st.integers(0, 4)))
-        layer, shape = nn.Conv2d(inputs, outputs, **options), (data.draw(st.integers(7, 9)), data.draw(st.integers(7, 20)))
+        module, shape = nn.Conv2d(inputs, outputs, **options), (data.draw(st.integers(7, 9)), data.draw(st.integers(7, 20)))
     dynamics = Dynamics(window, data.draw(st.sampled_from([0.0, 0.5])))
     threshold = torch.rand(outputs) + 0.1 if data.draw(st.booleans()) else torch.full((1,), 0.5)
-    stage = SpikingStage.convert(Stage(layer), "fire", torch.ones(1), threshold, dynamics)
+    layer = SpikingLayer.convert(AnalogLayer(module), "fire", torch.ones(1), threshold, dynamics)
     rate = data.draw(st.sampled_from([0.0, 0.1, 0.5, 1.0]))
     trains = (torch.rand(window, 2, inputs, *shape) < rate).float()
-    currents = torch.stack([stage.current(spikes) for spikes in trains])
-    expected = integrate_and_fire(currents, stage.neurons(currents[0]))
-    fired = stage.fire(Spikes.pack(trains))
-    assert stage._event_driven is not None
+    currents = torch.stack([layer.current(spikes) for spikes in trains])
+    expected = integrate_and_fire(currents, layer.neurons(currents[0]))
+    fired = layer.fire(Spikes.pack(trains))
+    assert layer._event_driven is not None
     assert torch.equal(fired.trains(), expected)
     assert torch.equal(fired.counts, expected.sum(0).to(torch.int8))
     with execution("dense"):
-        assert torch.equal(stage.fire(Spikes.pack(trains)).trains(), expected)
+        assert torch.equal(layer.fire(Spikes.pack(trains)).trains(), expected)
 
 
 def test_a_stack_that_has_run_can_be_pickled():
@@ -100,26 +100,26 @@ def test_a_stack_that_has_run_can_be_pickled():
 
 def test_charges_that_tie_are_decided_alike():
     """Inputs and weights of few bits, so that half of the charges lie on or half way between steps."""
-    layer = nn.Linear(3, 4)
-    layer.weight.data = torch.randint(-8, 9, (4, 3)) * 2.0**-3
-    layer.bias.data = torch.randint(-8, 9, (4,)) * 2.0**-3
-    stage = SpikingStage.convert(Stage(layer), "encode", torch.ones(1), torch.tensor([2.0**19]), Dynamics(4))
-    assert float(stage.step[0]) == 2.0**-1
+    module = nn.Linear(3, 4)
+    module.weight.data = torch.randint(-8, 9, (4, 3)) * 2.0**-3
+    module.bias.data = torch.randint(-8, 9, (4,)) * 2.0**-3
+    layer = SpikingLayer.convert(AnalogLayer(module), "encode", torch.ones(1), torch.tensor([2.0**19]), Dynamics(4))
+    assert float(layer.quantum[0]) == 2.0**-1
     x = torch.randint(-40, 41, (500, 3)) * 2.0**-1
-    charge = stage.charge(x)
-    exact = x.double() @ layer.weight.double().T + layer.bias.double()
-    assert ((exact / stage.step) % 1 == 0.5).float().mean() > 0.1
-    assert np.array_equal(charge.numpy(), reference.first_charge(stage, x))
+    charge = layer.charge(x)
+    exact = x.double() @ module.weight.double().T + module.bias.double()
+    assert ((exact / layer.quantum) % 1 == 0.5).float().mean() > 0.1
+    assert np.array_equal(charge.numpy(), reference.first_charge(layer, x))
 
 
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("padding", ["same", "valid", 3])
 def test_reference_applies_maps_as_torch_does(groups, padding):
-    layer = nn.Conv1d(4, 6, 3, padding=padding, dilation=2, groups=groups, bias=False)
-    weight = torch.randint(-9, 10, layer.weight.shape)
+    module = nn.Conv1d(4, 6, 3, padding=padding, dilation=2, groups=groups, bias=False)
+    weight = torch.randint(-9, 10, module.weight.shape)
     x = torch.randint(0, 9, (2, 4, 13))
-    ours = reference.affine(affine_map(layer), x.numpy(), weight.numpy())
-    theirs = affine_map(layer)(x.float(), weight.float(), None)
+    ours = reference.affine(affine_map(module), x.numpy(), weight.numpy())
+    theirs = affine_map(module)(x.float(), weight.float(), None)
     assert np.array_equal(ours, theirs.numpy())
 
 
@@ -127,13 +127,13 @@ def test_reference_applies_maps_as_torch_does(groups, padding):
 def test_counts_of_waiting_layers_are_clipped_floors_of_the_whole_potential(kind):
     stack, x = make(kind, 5, 6, 0.5, channelwise=True, schedule="layer-by-layer")
     incoming = None
-    for stage in stack.spiking_stages()[:-1]:
+    for layer in stack.spiking_layers()[:-1]:
         if incoming is None:
-            spikes, potential = stage.encode(x), stage.charge(x).double()
+            spikes, potential = layer.encode(x), layer.charge(x).double()
         else:
-            spikes = stage.fire(incoming)
-            potential = sum(stage.current(step).double() for step in incoming.steps())
-        threshold, start = (value.double() for value in stage.neurons(potential))
+            spikes = layer.fire(incoming)
+            potential = sum(layer.current(step).double() for step in incoming.steps())
+        threshold, start = (value.double() for value in layer.neurons(potential))
         expected = ((potential + start) / threshold).floor().clamp(0, 6)
         assert torch.equal(spikes.counts.double(), expected)
         assert torch.equal(spikes.trains(), spikes.trains().sort(0, descending=True).values)
@@ -160,13 +160,15 @@ def test_another_window_is_the_conversion_for_that_window():
     direct = converted(conv1d_stack(1), x, 32, 0.5)
     stack.set_window(32)
     assert stack.dynamics == Dynamics(32, 0.5)
-    for i, (ours, theirs) in enumerate(zip(stack.stages, direct.stages, strict=True)):
-        unit = direct.stages[i - 1].unit if i else None
-        for mine, other in zip(ours.analog(unit).parameters(), theirs.analog(unit).parameters(), strict=True):
+    for i, (ours, theirs) in enumerate(zip(stack.layers, direct.layers, strict=True)):
+        scale = direct.layers[i - 1].scale if i else None
+        for mine, other in zip(ours.analog(scale).parameters(), theirs.analog(scale).parameters(), strict=True):
             assert torch.allclose(mine, other, rtol=1e-3, atol=1e-3)
         if ours.role != "readout":  # it never fires
-            assert torch.allclose(ours.unit, theirs.unit, rtol=1e-3)
-            assert torch.allclose(ours.start / ours.threshold, theirs.start / theirs.threshold, rtol=1e-3)
+            assert torch.allclose(ours.scale, theirs.scale, rtol=1e-3)
+            assert torch.allclose(
+                ours.initial_potential / ours.threshold, theirs.initial_potential / theirs.threshold, rtol=1e-3
+            )
     assert torch.allclose(stack(x), direct(x), atol=0.3)
 
 
@@ -174,8 +176,8 @@ def test_half_converted_stack_takes_a_given_prefix():
     x = torch.randn(2, 6)
     whole = converted(linear_stack(2), x, 8, 0.0)
     half = linear_stack(2)
-    half.stages[0] = whole.stages[0]
-    spikes = fire([whole.stages[0]], x)
+    half.layers[0] = whole.layers[0]
+    spikes = fire([whole.layers[0]], x)
     plain = half(x)
     with half.given_prefix(spikes):
         assert torch.equal(half(torch.full_like(x, np.nan)), plain)
@@ -188,9 +190,9 @@ def test_weights_of_few_bits_are_integers_in_units_of_their_neurons_step(kind, b
     build, shape = STACKS[kind]
     x = torch.randn(4, *shape)
     stack = converted(build(0), x, 8, 0.5, weight_bits=bits)
-    for stage in stack.spiking_stages()[1:]:
-        assert stage.weight.dtype == torch.int8
-        learned = [own.weight.flatten(1) for own in stage.maps if not own.is_identity]
+    for layer in stack.spiking_layers()[1:]:
+        assert layer.weight.dtype == torch.int8
+        learned = [own.weight.flatten(1) for own in layer.maps if not own.is_identity]
         largest = torch.cat(learned, 1).abs().amax(1)
         assert largest.max() <= 2 ** (bits - 1) - 1
         assert largest.min() > 2 ** (bits - 2) - 1  # a finer step would not have fitted
@@ -204,14 +206,14 @@ def test_restored_stack_equals_the_saved_one():
     x = torch.randn(2, 3, 11)
     saved = converted(conv1d_stack(4), x, 5, 0.5, channelwise=True)
     fresh = conv1d_stack(9)
-    fresh.restore(len(saved.stages), Dynamics(5, 0.5), saved.state_dict())
+    fresh.restore(len(saved.layers), Dynamics(5, 0.5), saved.state_dict())
     fresh.load_state_dict(saved.state_dict())
     assert torch.equal(fresh(x), saved(x))
 
 
 @pytest.mark.parametrize(("schedule", "latency"), [("pipelined", 8), ("layer-by-layer", 24)])
 def test_latency_counts_what_waits(schedule, latency):
-    """By hand, for three firing layers: one window in all, or one after the other."""
+    """By hand, for three firing modules: one window in all, or one after the other."""
     stack, x = make("conv1d", 0, 8, 0.5, schedule=schedule)
     assert stack.latency == latency
     assert conv1d_stack().latency is None
@@ -221,25 +223,25 @@ def test_latency_counts_what_waits(schedule, latency):
 
 
 def test_stack_needs_an_encoder_and_a_readout():
-    with pytest.raises(ValueError, match="two stages"):
-        Stack([Stage(nn.Linear(2, 2))])
+    with pytest.raises(ValueError, match="two layers"):
+        Stack([AnalogLayer(nn.Linear(2, 2))])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e30])
 @pytest.mark.parametrize("name", ["weight", "bias"])
-def test_numbers_that_no_integer_holds_are_refused_by_stage(name, value):
+def test_numbers_that_no_integer_holds_are_refused_by_layer(name, value):
     stack = converted(conv1d_stack(0), torch.randn(2, 3, 11), 4, 0.5, weight_bits=8)
     stack.unfreeze()
-    getattr(stack.stages[2].stage.affine, name).data.flatten()[0] = value
-    with pytest.raises(UserError, match=f"stage 2: a {name} of .* cannot be made an integer"):
+    getattr(stack.layers[2].layer.affine, name).data.flatten()[0] = value
+    with pytest.raises(UserError, match=f"layer 2: a {name} of .* cannot be made an integer"):
         stack.freeze()
-    with pytest.raises(UserError, match=f"stage 2: a {name}"):
+    with pytest.raises(UserError, match=f"layer 2: a {name}"):
         stack(torch.randn(2, 3, 11))
 
 
-def test_thresholds_that_no_integer_holds_are_refused_by_stage():
+def test_thresholds_that_no_integer_holds_are_refused_by_layer():
     stack = conv1d_stack(0)
-    with pytest.raises(UserError, match="stage 0: a threshold of"):
+    with pytest.raises(UserError, match="layer 0: a threshold of"):
         converted(stack, torch.full((2, 3, 11), 1e25), 4, 0.5)
 
 
@@ -248,7 +250,7 @@ def test_calibration_sees_its_input_once(kind):
     """Batch norm that goes by the batch takes note of it then."""
     build, shape = STACKS[kind]
     stack, calls = build(0), []
-    for stage in stack.stages:
-        stage.register_forward_hook(lambda *_: calls.append(1))
+    for layer in stack.layers:
+        layer.register_forward_hook(lambda *_: calls.append(1))
     stack.put_in_tandem(torch.randn(4, *shape), Dynamics(4), batch_statistics=True)
-    assert len(calls) == len(stack.stages)
+    assert len(calls) == len(stack.layers)

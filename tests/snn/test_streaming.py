@@ -6,18 +6,18 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 from torch import nn
 
-from separator.snn.activity import record_activity
-from separator.snn.affine import CausalConv2d
-from separator.snn.spiking import Dynamics
-from separator.snn.stack import Stack
-from separator.snn.stage import Stage
-from separator.snn.streaming import StackStream
+from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.spiking import Dynamics
+from separator.snn.observe.activity import record_activity
+from separator.snn.stack.stack import Stack
+from separator.snn.stack.streaming import StackStream
+from separator.snn.synapses.affine import CausalConv2d
 from tests.snn.nets import linear_stack, randomised
 
 
 def shortcut_of(kind, channels):
     if kind == "weighted":
-        return Stage(nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels), rectified=False)
+        return AnalogLayer(nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels), rectified=False)
     return nn.Identity() if kind == "identity" else None
 
 
@@ -27,14 +27,14 @@ def stack_of(seed, causal, channels=5, kernels=(1, 3, 3, 5), dilations=(1, 1, 4,
     `causal` may be of each layer.
     """
     torch.manual_seed(seed)
-    stages, width = [], 3
+    layers, width = [], 3
     causals = [causal] * len(kernels) if isinstance(causal, bool) else causal
     for k, d, looks_back, shortcut in zip(kernels, dilations, causals, shortcuts, strict=True):
         make = CausalConv2d if looks_back else nn.Conv2d
         convolution = make(width, channels, (1, k), padding=(0, d * (k // 2)), dilation=(1, d), bias=False)
-        stages.append(randomised(Stage(convolution, nn.BatchNorm2d(channels), shortcut=shortcut_of(shortcut, channels))))
+        layers.append(randomised(AnalogLayer(convolution, nn.BatchNorm2d(channels), shortcut=shortcut_of(shortcut, channels))))
         width = channels
-    return Stack(stages).eval().to(memory_format=torch.channels_last)
+    return Stack(layers).eval().to(memory_format=torch.channels_last)
 
 
 def pieces(x, sizes):
@@ -57,7 +57,7 @@ def streamed(stack, x, sizes):
     return torch.cat([piece for piece in given if piece is not None], -1)
 
 
-REACHING = Stage(nn.Conv1d(3, 3, 3, padding=1), rectified=False)
+REACHING = AnalogLayer(nn.Conv1d(3, 3, 3, padding=1), rectified=False)
 SKIPPING = (False, False, True, False), ("", "identity", "identity", "weighted")  # which look back, what is beside them
 sizes_of_pieces = st.lists(st.integers(0, 15), max_size=8)
 
@@ -90,7 +90,7 @@ def test_analog_stacks_differ_by_rounding_alone(seed, causal, length, sizes, ski
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_look_ahead_is_what_stages_pad_behind(causal):
+def test_look_ahead_is_what_layers_pad_behind(causal):
     assert StackStream(stack_of(0, causal)).look_ahead == (0 if causal else 1 + 4 + 4)
 
 
@@ -116,7 +116,7 @@ def test_nothing_is_kept_of_what_no_output_will_see():
     stream = StackStream(stack)
     for _ in range(3):
         stream.push(torch.randn(1, 3, 1, 1000))
-    held = [stage.held if isinstance(stage.held, torch.Tensor) else stage.held.numbers for stage in stream.stages]
+    held = [layer.held if isinstance(layer.held, torch.Tensor) else layer.held.numbers for layer in stream.layers]
     assert [numbers.untyped_storage().nbytes() // numbers.itemsize // 5 for numbers in held[1:]] == [2, 8, 8]
 
 
@@ -124,12 +124,15 @@ def test_nothing_is_kept_of_what_no_output_will_see():
     ("make", "reason"),
     [
         (lambda: linear_stack(), "no dimension of time"),
-        (lambda: Stack([Stage(nn.Conv1d(3, 3, 3, stride=2, padding=1)), Stage(nn.Conv1d(3, 3, 1))]), "as many outputs"),
         (
-            lambda: Stack([Stage(nn.Conv1d(3, 3, 3, padding=1), shortcut=REACHING), Stage(nn.Conv1d(3, 3, 1))]),
+            lambda: Stack([AnalogLayer(nn.Conv1d(3, 3, 3, stride=2, padding=1)), AnalogLayer(nn.Conv1d(3, 3, 1))]),
+            "as many outputs",
+        ),
+        (
+            lambda: Stack([AnalogLayer(nn.Conv1d(3, 3, 3, padding=1), shortcut=REACHING), AnalogLayer(nn.Conv1d(3, 3, 1))]),
             "each output's own position",
         ),
-        (lambda: Stack([Stage(nn.Conv1d(3, 3, 3)), Stage(nn.Conv1d(3, 3, 1))]), "as many outputs"),
+        (lambda: Stack([AnalogLayer(nn.Conv1d(3, 3, 3)), AnalogLayer(nn.Conv1d(3, 3, 1))]), "as many outputs"),
     ],
 )
 def test_what_cannot_be_streamed_is_refused(make, reason):
@@ -141,5 +144,5 @@ def test_stacks_in_tandem_are_refused():
     stack = stack_of(0, causal=True)
     stack.convert(torch.randn(1, 3, 1, 60), Dynamics(4))
     stack.unfreeze()
-    with pytest.raises(ValueError, match="TandemStage"):
+    with pytest.raises(ValueError, match="TandemLayer"):
         StackStream(stack)

@@ -9,11 +9,11 @@ from spikingjelly.activation_based import surrogate as theirs
 from torch import nn
 
 from separator.errors import UserError
-from separator.snn.spikes import Spikes
-from separator.snn.spiking import Dynamics, per_channel
-from separator.snn.stack import Stack, outcomes
-from separator.snn.stage import Stage
-from separator.snn.surrogate import SURROGATES, Surrogate, SurrogateStage
+from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.spiking import Dynamics, per_channel
+from separator.snn.learning.surrogate import SURROGATES, Surrogate, SurrogateLayer
+from separator.snn.spikes.binary import Spikes
+from separator.snn.stack.stack import Stack, outcomes
 from tests.snn.nets import STACKS, linear_stack
 
 # The smooth steps, from 0 to 1, that the surrogates are derivatives of, for u in widths.
@@ -56,61 +56,61 @@ def test_spikes_are_steps_with_the_derivative_of_another(name, threshold, width,
 
 
 class InSpikingJelly(nn.Module):
-    """Three layers through time, of SpikingJelly's neurons; batch norm over batch and time."""
+    """Three modules through time, of SpikingJelly's neurons; batch norm over batch and time."""
 
     def __init__(self, stack, window, start, name, width):
         super().__init__()
-        self.stages = nn.ModuleList(copy.deepcopy(stage.stage) for stage in stack.stages)
-        self.thresholds = [float(stage.threshold) for stage in stack.stages[:-1]]
-        self.window, self.start = window, start
+        self.layers = nn.ModuleList(copy.deepcopy(layer.layer) for layer in stack.layers)
+        self.thresholds = [float(layer.threshold) for layer in stack.layers[:-1]]
+        self.window, self.initial_potential = window, start
         self.nodes = [
             neuron.IFNode(v_threshold=t, surrogate_function=THEIRS[name](width * t), v_reset=None, step_mode="m")
             for t in self.thresholds
         ]
 
     def forward(self, x):
-        charge = self.stages[0].norm(self.stages[0].affine(x))
+        charge = self.layers[0].norm(self.layers[0].affine(x))
         currents = torch.cat([charge[None], torch.zeros(self.window - 1, *charge.shape)])
-        for stage, node, threshold in zip(self.stages[1:], self.nodes, self.thresholds, strict=True):
+        for layer, node, threshold in zip(self.layers[1:], self.nodes, self.thresholds, strict=True):
             first = torch.zeros_like(currents)
-            first[0] = self.start * threshold
+            first[0] = self.initial_potential * threshold
             spikes = node(currents + first)
             activation = spikes.flatten(0, 1) * threshold * self.window
-            currents = stage.norm(stage.affine(activation)).unflatten(0, (self.window, -1)) / self.window
+            currents = layer.norm(layer.affine(activation)).unflatten(0, (self.window, -1)) / self.window
         return currents.sum(0)
 
 
 @pytest.mark.parametrize("name", SURROGATES)
-@pytest.mark.parametrize("start", [0.0, 0.5])
-def test_learning_through_time_is_spikingjellys(name, start):
+@pytest.mark.parametrize("initial_potential", [0.0, 0.5])
+def test_learning_through_time_is_spikingjellys(name, initial_potential):
     torch.manual_seed(3)
     x, direction = torch.randn(12, 6), torch.randn(12, 5)
     stack = linear_stack(0)
-    stack.put_through_time(x, Dynamics(5, start), Surrogate(name, 0.7), batch_statistics=True)
-    other = InSpikingJelly(stack, 5, start, name, 0.7)
+    stack.put_through_time(x, Dynamics(5, initial_potential), Surrogate(name, 0.7), batch_statistics=True)
+    other = InSpikingJelly(stack, 5, initial_potential, name, 0.7)
     stack.set_readout("potential")
     for network in (stack.train(), other.train()):
         (network(x) * direction).sum().backward()
     gradients = 0.0
-    for ours, other_stage in zip(stack.stages, other.stages, strict=True):
-        for mine, its in zip(ours.stage.parameters(), other_stage.parameters(), strict=True):
+    for ours, other_layer in zip(stack.layers, other.layers, strict=True):
+        for mine, its in zip(ours.layer.parameters(), other_layer.parameters(), strict=True):
             assert torch.allclose(mine.grad, its.grad, rtol=1e-3, atol=1e-3)
             gradients += float(its.grad.abs().sum())
-        for mine, its in zip(ours.stage.buffers(), other_stage.buffers(), strict=True):
+        for mine, its in zip(ours.layer.buffers(), other_layer.buffers(), strict=True):
             assert torch.allclose(mine, its, atol=1e-5)
     assert gradients > 1
 
 
 def through_time(stack, x):
-    """Spike counts of each firing stage as they are simulated in floating point, and the readout's potential.
+    """Spike counts of each firing layer as they are simulated in floating point, and the readout's potential.
 
     With the running statistics of batch norm, and read as it is.
     """
     seen = []
-    for stage in stack.stages:
-        stage.batch_statistics = False
+    for layer in stack.layers:
+        layer.batch_statistics = False
     stack.train()
-    hooks = [stage.register_forward_hook(lambda module, inputs, signal: seen.append(signal)) for stage in stack.stages]
+    hooks = [layer.register_forward_hook(lambda module, inputs, signal: seen.append(signal)) for layer in stack.layers]
     stack(x)
     for hook in hooks:
         hook.remove()
@@ -119,24 +119,26 @@ def through_time(stack, x):
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([1, 2, 8, 16]), st.sampled_from([0.0, 0.25, 0.5]), st.booleans())
-def test_numbers_of_few_bits_make_the_very_same_integers(seed, window, start, convolutions):
+def test_numbers_of_few_bits_make_the_very_same_integers(seed, window, initial_potential, convolutions):
     draw = torch.Generator().manual_seed(seed)
 
     def few_bits(shape, step):
         return torch.randint(-12, 13, shape, generator=draw) * step
 
     if convolutions:
-        layers, shape = [nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(3, 4, 3, stride=2), nn.Linear(4, 5)], (2, 3, 3)
+        modules, shape = [nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(3, 4, 3, stride=2), nn.Linear(4, 5)], (2, 3, 3)
         before = [[], [], [nn.Flatten()]]
     else:
-        layers, shape, before = [nn.Linear(6, 8), nn.Linear(8, 7), nn.Linear(7, 5)], (6,), [[], [], []]
-    for layer in layers:
-        for parameter in layer.parameters():
+        modules, shape, before = [nn.Linear(6, 8), nn.Linear(8, 7), nn.Linear(7, 5)], (6,), [[], [], []]
+    for module in modules:
+        for parameter in module.parameters():
             parameter.data = few_bits(parameter.shape, 2.0**-5)
-    stack = Stack([Stage(layer, before=absorbed) for layer, absorbed in zip(layers, before, strict=True)], "potential").eval()
+    stack = Stack(
+        [AnalogLayer(module, before=absorbed) for module, absorbed in zip(modules, before, strict=True)], "potential"
+    ).eval()
     for i, (threshold, role) in enumerate(zip((0.25, 0.5, 1.0), ("encode", "fire", "readout"), strict=True)):
-        dynamics = Dynamics(window, start)
-        stack.stages[i] = SurrogateStage(stack.stages[i], role, torch.tensor([threshold]), dynamics, Surrogate())
+        dynamics = Dynamics(window, initial_potential)
+        stack.layers[i] = SurrogateLayer(stack.layers[i], role, torch.tensor([threshold]), dynamics, Surrogate())
     x = few_bits((20, *shape), 2.0**-4)
     *counts, potential = through_time(stack, x)
     stack.freeze()
@@ -147,15 +149,15 @@ def test_numbers_of_few_bits_make_the_very_same_integers(seed, window, start, co
 
 
 @pytest.mark.parametrize("name", STACKS)
-@pytest.mark.parametrize("start", [0.0, 0.5])
-def test_trained_numbers_make_integers_that_fire_alike(name, start):
+@pytest.mark.parametrize("initial_potential", [0.0, 0.5])
+def test_trained_numbers_make_integers_that_fire_alike(name, initial_potential):
     """Charges are rounded to 2^-14 of the input and 16 bits of the weights, later numbers to 2^-23 of the potential: a count
     differs where a potential comes that near to the threshold, or a count before it differed, some in 1,000 at the most."""
     make, shape = STACKS[name]
     torch.manual_seed(0)
     x, target = torch.randn(200, *shape), None
     stack = make(0)
-    stack.put_through_time(x, Dynamics(8, start), Surrogate("arctan"), batch_statistics=True)
+    stack.put_through_time(x, Dynamics(8, initial_potential), Surrogate("arctan"), batch_statistics=True)
     optimiser = torch.optim.Adam(stack.parameters(), 3e-3)
     stack.train()
     for _ in range(3):
@@ -200,16 +202,16 @@ def test_activation_is_count_times_threshold():
     stack.put_through_time(x, Dynamics(8), Surrogate(), channelwise=True)
     stack.train()
     signals = []
-    stack.stages[1].register_forward_hook(lambda module, inputs, signal: signals.append(signal))
+    stack.layers[1].register_forward_hook(lambda module, inputs, signal: signals.append(signal))
     stack(x)
     (signal,) = signals
-    expected = signal.trains.sum(0) * per_channel(stack.stages[1].threshold, x)
+    expected = signal.trains.sum(0) * per_channel(stack.layers[1].threshold, x)
     assert signal.trains.shape == (8, 3, 7) and torch.equal(signal.activation, expected)
 
 
 def test_what_cannot_be_is_refused():
     with pytest.raises(UserError, match="no surrogate 'step'; take rectangular, triangular, sigmoid, arctan"):
-        Surrogate("step")
+        Surrogate("quantum")
     with pytest.raises(UserError, match="above 0 thresholds, not -1"):
         Surrogate("arctan", -1)
     with pytest.raises(UserError, match="needs the schedule 'pipelined'"):

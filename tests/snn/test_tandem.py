@@ -6,21 +6,21 @@ import pytest
 import torch
 from torch import nn
 
-from separator.snn.spiking import Dynamics, per_channel
-from separator.snn.stack import Stack, fire
-from separator.snn.stage import Stage
-from separator.snn.tandem import Signal, TandemStage
+from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.spiking import Dynamics, per_channel
+from separator.snn.learning.tandem import Signal, TandemLayer
+from separator.snn.stack.stack import Stack, fire
 from tests.snn.nets import STACKS, conv1d_stack, converted, linear_stack
 
 
-def tandem_of(start=0.5, window=8, learn_threshold=False):
+def tandem_of(initial_potential=0.5, window=8, learn_threshold=False):
     x = torch.randn(4, 3, 11)
-    spiking = converted(conv1d_stack(0), x, window, start)
-    analog = conv1d_stack(0).stages[1]
-    first, second = spiking.stages[0], spiking.stages[1]
-    tandem = TandemStage(analog, "fire", second.unit, Dynamics(window, start), learn_threshold)
+    spiking = converted(conv1d_stack(0), x, window, initial_potential)
+    analog = conv1d_stack(0).layers[1]
+    first, second = spiking.layers[0], spiking.layers[1]
+    tandem = TandemLayer(analog, "fire", second.scale, Dynamics(window, initial_potential), learn_threshold)
     spikes = fire([first], x)
-    return tandem, Signal(first.activation(spikes), spikes, first.unit), second
+    return tandem, Signal(first.activation(spikes), spikes, first.scale), second
 
 
 @pytest.mark.parametrize("learn_threshold", [False, True])
@@ -30,16 +30,16 @@ def test_forward_is_the_spiking_layer(learn_threshold):
     fired = spiking.fire(signal.spikes)
     assert torch.equal(output.spikes.words, fired.words)
     assert torch.equal(output.activation.detach(), spiking.activation(fired))
-    assert torch.equal(output.unit, spiking.unit)
+    assert torch.equal(output.scale, spiking.scale)
 
 
 def test_gradient_is_the_analog_twins():
     tandem, signal, _ = tandem_of()
-    twin = copy.deepcopy(tandem.stage)
+    twin = copy.deepcopy(tandem.layer)
     direction = torch.randn(4, 5, 11)
     (tandem(signal).activation * direction).sum().backward()
     (twin(signal.activation) * direction).sum().backward()
-    for ours, theirs in zip(tandem.stage.parameters(), twin.parameters(), strict=True):
+    for ours, theirs in zip(tandem.layer.parameters(), twin.parameters(), strict=True):
         assert torch.allclose(ours.grad, theirs.grad, atol=1e-6)
         assert theirs.grad.abs().sum() > 0
     assert tandem.gain.grad is None
@@ -49,7 +49,7 @@ def test_gradient_of_a_learned_threshold_is_that_of_a_learned_step():
     """Esser et al. 2020, Eq. 3, neuron by neuron in exact arithmetic."""
     tandem, signal, _ = tandem_of(window=4, learn_threshold=True)
     captured = []
-    tandem.stage.norm.register_forward_hook(lambda module, inputs, output: captured.append(output) or output.retain_grad())
+    tandem.layer.norm.register_forward_hook(lambda module, inputs, output: captured.append(output) or output.retain_grad())
     output = tandem(signal)
     output.activation.sum().backward()
     (z,) = captured
@@ -77,37 +77,37 @@ def test_gradient_of_a_learned_threshold_is_that_of_a_learned_step():
 
 def test_masked_gradient_is_the_twins_where_a_neuron_does_not_fire_at_every_step():
     tandem, signal, _ = tandem_of(window=4)
-    masked = TandemStage(tandem.stage, "fire", tandem.threshold, Dynamics(4, 0.5), mask_gradient=True)
-    z = tandem.stage.preactivation(signal.activation).detach()
+    masked = TandemLayer(tandem.layer, "fire", tandem.threshold, Dynamics(4, 0.5), mask_gradient=True)
+    z = tandem.layer.preactivation(signal.activation).detach()
     inside = (z > 0) & (z < 4 * tandem.threshold.view(-1, 1))
     assert 0 < inside.float().mean() < (z > 0).float().mean()
-    twin = copy.deepcopy(tandem.stage)
+    twin = copy.deepcopy(tandem.layer)
     (twin.preactivation(signal.activation) * inside).sum().backward()
     output = masked(signal)
     output.activation.sum().backward()
     assert torch.equal(output.activation, tandem(signal).activation)
-    for ours, theirs in zip(masked.stage.parameters(), twin.parameters(), strict=True):
+    for ours, theirs in zip(masked.layer.parameters(), twin.parameters(), strict=True):
         assert torch.allclose(ours.grad, theirs.grad, atol=1e-6)
 
 
 def test_batch_statistics_do_not_move():
     tandem, signal, _ = tandem_of()
-    before = copy.deepcopy(tandem.stage.norm.state_dict())
+    before = copy.deepcopy(tandem.layer.norm.state_dict())
     tandem.train()
     tandem(signal)
-    assert all(torch.equal(before[name], value) for name, value in tandem.stage.norm.state_dict().items())
+    assert all(torch.equal(before[name], value) for name, value in tandem.layer.norm.state_dict().items())
 
 
 def test_readout_is_the_membrane_potential():
     x = torch.randn(2, 3, 11)
     spiking = converted(conv1d_stack(0), x, 8, 0.5)
-    analog = conv1d_stack(0).stages[-1]
-    last = spiking.stages[-2]
-    spikes = fire(spiking.spiking_stages()[:-1], x)
-    tandem = TandemStage(analog, "readout", torch.ones(1), Dynamics(8, 0.5))
-    readout = spiking.stages[-1]
-    potential = sum(readout.current(step) for step in spikes.steps()) * per_channel(readout.step, x)
-    output = tandem(Signal(last.activation(spikes), spikes, last.unit))
+    analog = conv1d_stack(0).layers[-1]
+    last = spiking.layers[-2]
+    spikes = fire(spiking.spiking_layers()[:-1], x)
+    tandem = TandemLayer(analog, "readout", torch.ones(1), Dynamics(8, 0.5))
+    readout = spiking.layers[-1]
+    potential = sum(readout.current(step) for step in spikes.steps()) * per_channel(readout.quantum, x)
+    output = tandem(Signal(last.activation(spikes), spikes, last.scale))
     assert torch.equal(output.activation.detach(), potential)
     assert torch.allclose(analog.preactivation(last.activation(spikes)), potential, atol=1e-4)  # Eq. 9
 
@@ -144,14 +144,14 @@ def test_a_stack_all_in_tandem_learns():
     assert after < 0.8 * before
 
 
-def normalised_by_batch(stage, sums):
+def normalised_by_batch(layer, sums):
     """Batch norm as Ioffe and Szegedy (2015) print it, in 64 bits."""
     values = sums.detach().double()
     dimensions = [d for d in range(values.dim()) if d != 1]
     mean = values.mean(dimensions, keepdim=True)
     variance = (values - mean).square().mean(dimensions, keepdim=True)
-    gain, bias = (per_channel(x.detach().double(), values) for x in (stage.norm.weight, stage.norm.bias))
-    return (values - mean) / (variance + stage.norm.eps).sqrt() * gain + bias
+    gain, bias = (per_channel(x.detach().double(), values) for x in (layer.norm.weight, layer.norm.bias))
+    return (values - mean) / (variance + layer.norm.eps).sqrt() * gain + bias
 
 
 @pytest.mark.parametrize("name", ["linear", "conv1d"])
@@ -163,16 +163,16 @@ def test_spikes_of_a_batch_are_those_of_the_twin_that_its_own_statistics_normali
     stack.put_in_tandem(x, Dynamics(4, 0.5, "layer-by-layer"), batch_statistics=True)
     stack.train()
     seen = []
-    for stage in stack.stages:
-        stage.stage.affine.register_forward_hook(lambda module, inputs, sums: seen.append(sums))
-        stage.register_forward_hook(lambda module, inputs, signal: seen.append(signal))
+    for layer in stack.layers:
+        layer.layer.affine.register_forward_hook(lambda module, inputs, sums: seen.append(sums))
+        layer.register_forward_hook(lambda module, inputs, signal: seen.append(signal))
     stack(x)
-    for stage, sums, signal in zip(stack.stages, seen[::2], seen[1::2], strict=True):
-        z = normalised_by_batch(stage.stage, sums)
-        if stage.role == "readout":
+    for layer, sums, signal in zip(stack.layers, seen[::2], seen[1::2], strict=True):
+        z = normalised_by_batch(layer.layer, sums)
+        if layer.role == "readout":
             assert torch.allclose(signal.activation.double(), z, atol=1e-4)
         else:
-            level = z / stage.threshold.double() + 0.5
+            level = z / layer.threshold.double() + 0.5
             tie = (level - level.round()).abs() < 1e-3  # decided by a rounding error
             assert tie.float().mean() < 0.02
             assert torch.equal(signal.spikes.counts[~tie].double(), level.floor().clamp(0, 4)[~tie])
@@ -189,8 +189,8 @@ def test_statistics_of_batches_are_learned_and_taken_in_evaluation():
     assert not torch.allclose(stack(x), plain.train()(x), atol=0.1)
     for _ in range(70):
         stack(x)
-    norm = stack.stages[0].stage.norm
-    sums = stack.stages[0].stage.affine(x).detach()
+    norm = stack.layers[0].layer.norm
+    sums = stack.layers[0].layer.affine(x).detach()
     assert torch.allclose(norm.running_mean, sums.mean((0, 2)), atol=1e-3)
     assert torch.allclose(norm.running_var, sums.transpose(0, 1).flatten(1).var(1), rtol=1e-2)
     stack.eval()
@@ -209,9 +209,9 @@ def test_an_analog_stack_in_tandem_is_the_converted_one(name, channelwise):
     before = copy.deepcopy(stack.state_dict())
     stack.put_in_tandem(x, Dynamics(8, 0.5), channelwise=channelwise, learn_thresholds=True)
     assert stack.training and stack.dynamics == Dynamics(8, 0.5)
-    assert [stage.gain.requires_grad for stage in stack.stages] == [True] * (len(stack.stages) - 1) + [False]
+    assert [layer.gain.requires_grad for layer in stack.layers] == [True] * (len(stack.layers) - 1) + [False]
     assert torch.equal(stack(x), expected(x))
-    after = {name.replace(".stage.", "."): value for name, value in stack.state_dict().items()}
+    after = {name.replace(".layer.", "."): value for name, value in stack.state_dict().items()}
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     stack.freeze()
     assert all(torch.equal(value, stack.state_dict()[name]) for name, value in expected.state_dict().items())
@@ -219,12 +219,12 @@ def test_an_analog_stack_in_tandem_is_the_converted_one(name, channelwise):
 
 def test_thresholds_of_a_new_stack_are_percentiles_of_activations_normalised_by_batch():
     torch.manual_seed(0)
-    stack = Stack([Stage(nn.Linear(6, 40), nn.BatchNorm1d(40)), Stage(nn.Linear(40, 5), nn.BatchNorm1d(5))])
+    stack = Stack([AnalogLayer(nn.Linear(6, 40), nn.BatchNorm1d(40)), AnalogLayer(nn.Linear(40, 5), nn.BatchNorm1d(5))])
     x = 3 + torch.randn(50, 6)
-    activations = normalised_by_batch(stack.stages[0], stack.stages[0].affine(x)).relu().numpy()
+    activations = normalised_by_batch(stack.layers[0], stack.layers[0].affine(x)).relu().numpy()
     stack.put_in_tandem(x, Dynamics(8), 90.0, batch_statistics=True)
     expected = np.percentile(activations, 90, method="inverted_cdf") / 8
-    assert float(stack.stages[0].threshold) == pytest.approx(expected, rel=1e-5)
+    assert float(stack.layers[0].threshold) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_new_stack_learns_all_at_once():

@@ -60,8 +60,8 @@ def write_estimates(folder, mixtures, noise=0.02):
 def tiny_network():
     torch.manual_seed(0)
     network = TasNet(TINY)
-    for stage in network.stack.stages:
-        randomised(stage)
+    for layer in network.stack.layers:
+        randomised(layer)
     return network.eval()
 
 
@@ -71,7 +71,7 @@ def save_tiny_models(folder):
     save_model(folder / "ann.safetensors", network, ModelCard("tiny-ann", TINY.to_dict()))
     with torch.no_grad():
         example = network.stack_input(network.encode(torch.from_numpy(speechlike(0)).float()[None]))
-        converted(network.stack, example, window=4, start=0.5)
-    conversion = {"window": 4, "start": 0.5, "readout": network.stack.readout, "schedule": "pipelined"}
+        converted(network.stack, example, window=4, initial_potential=0.5)
+    conversion = {"window": 4, "initial_potential": 0.5, "readout": network.stack.readout, "schedule": "pipelined"}
     save_model(folder / "snn.safetensors", network, ModelCard("tiny-snn", TINY.to_dict(), conversion))
     return folder / "ann.safetensors", folder / "snn.safetensors"

@@ -8,7 +8,7 @@ import torch
 from separator.errors import UserError
 from separator.models import ModelCard, load_model, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
-from separator.snn.settings import ConversionSettings
+from separator.snn.conversion.settings import ConversionSettings
 from separator.tasks.conversion import ConversionRun, convert
 from separator.tasks.mixture_data import DataSettings
 from separator.tasks.training_settings import CardSettings
@@ -26,7 +26,7 @@ def run(synthetic_corpus, tmp_path):
     return ConversionRun(
         str(tmp_path / "ann.safetensors"),
         data,
-        ConversionSettings(window=8, start=0.5, max_epochs=1, calibration_batches=2),
+        ConversionSettings(window=8, initial_potential=0.5, max_epochs=1, calibration_batches=2),
         CardSettings("snn", training_data="synthetic"),
         threads=1,
     )
@@ -36,9 +36,9 @@ def test_spiking_model_reports_and_resume(run, tmp_path):
     path = convert(run, tmp_path / "whole", log=lambda line: None)
     model = load_model(path)
     assert model.card.kind == "snn" and model.card.time_steps == 8 and model.card.training_data == "synthetic"
-    stages = json.loads((tmp_path / "whole" / "report.json").read_text())
-    assert [stage["role"] for stage in stages] == ["encode", "fire", "readout"]
-    assert all(math.isfinite(stage["loss_tuned"]) for stage in stages)
+    layers = json.loads((tmp_path / "whole" / "report.json").read_text())
+    assert [layer["role"] for layer in layers] == ["encode", "fire", "readout"]
+    assert all(math.isfinite(layer["loss_tuned"]) for layer in layers)
     assert {path.name for path in (tmp_path / "whole").iterdir()} >= {
         "activations.csv",
         "activations.png",
@@ -47,8 +47,8 @@ def test_spiking_model_reports_and_resume(run, tmp_path):
         "snn.safetensors",
     }
     lines = []
-    again = convert(run, tmp_path / "whole", log=lines.append)  # all stages are there already
-    assert lines == ["goes on after 3 of 3 stages"]
+    again = convert(run, tmp_path / "whole", log=lines.append)  # all layers are there already
+    assert lines == ["goes on after 3 of 3 layers"]
     mixture = torch.randn(1, 800)
     assert torch.equal(load_model(again).network(mixture), model.network(mixture))
 
@@ -95,7 +95,9 @@ def test_ctrl_c_is_one_line_and_the_conversion_goes_on(run, tmp_path, capsys):
     assert "Traceback" not in error
     assert not (out / "snn.safetensors").exists()
     assert not [path for path in out.iterdir() if path.name.startswith(".") or path.suffix == ".tmp"]
-    again = convert(replace(run, conversion=replace(run.conversion, start=0.0, max_epochs=100, patience=100)), out, log=print)
+    again = convert(
+        replace(run, conversion=replace(run.conversion, initial_potential=0.0, max_epochs=100, patience=100)), out, log=print
+    )
     assert "goes on after" in capsys.readouterr().out
     assert load_model(again).card.kind == "snn"
 

@@ -13,7 +13,7 @@ from separator.corpora.mixtures import Mixture, read_mixtures
 from separator.errors import UserError
 from separator.metrics.sisdr import si_sdr
 from separator.models import load_model
-from separator.snn.activity import record_activity
+from separator.snn.observe.activity import record_activity
 from separator.tasks import evaluation, pitches
 from separator.tasks.evaluation import Evaluation, balanced_subset, evaluate
 from separator.tasks.systems import EstimateFiles, ModelSystem

@@ -13,7 +13,7 @@ from separator.corpora.on_the_fly import MixturesOnTheFly
 from separator.corpora.pairs import AnyTalkers, PairedTalkers
 from separator.errors import UserError
 from separator.models.tasnet import TasNet, TasNetConfig
-from separator.snn.settings import ConversionSettings
+from separator.snn.conversion.settings import ConversionSettings
 from separator.tasks.batches import mixture_and_sources
 from separator.tasks.conversion import conversion_engine
 from separator.tasks.mixture_data import DEV_SEED, DataSettings, MixtureData
@@ -70,15 +70,15 @@ def test_one_corpus_is_mixed_as_ever(synthetic_corpus, settings, several):
     assert torch.equal(all_of(plain.val_dataloader()), torch.stack(list(dev)))
 
 
-def test_each_epoch_and_stage_has_mixtures_of_its_own(noisy):
+def test_each_epoch_and_layer_has_mixtures_of_its_own(noisy):
     whole = data(noisy)
-    stages = [all_of(whole.stage_loader(stage)) for stage in (0, 1, 0)]
-    assert torch.equal(stages[0], stages[2]) and not torch.equal(stages[0], stages[1])
-    assert torch.equal(all_of(whole.train_dataloader()), stages[0])
+    layers = [all_of(whole.layer_loader(layer)) for layer in (0, 1, 0)]
+    assert torch.equal(layers[0], layers[2]) and not torch.equal(layers[0], layers[1])
+    assert torch.equal(all_of(whole.train_dataloader()), layers[0])
     whole.trainer = type("Trainer", (), {"current_epoch": 1})()
-    assert torch.equal(all_of(whole.train_dataloader()), stages[1])
+    assert torch.equal(all_of(whole.train_dataloader()), layers[1])
     workers = data(replace(noisy, workers=2))
-    assert torch.equal(all_of(workers.stage_loader(1)), stages[1])
+    assert torch.equal(all_of(workers.layer_loader(1)), layers[1])
 
 
 def test_noise_is_a_row_of_training_batches_only(noisy):
@@ -150,8 +150,8 @@ def test_training_with_everything(noisy, tmp_path):
 def test_conversion_learns_to_find_talkers_in_noise(noisy, tmp_path):
     torch.manual_seed(0)
     network, whole = TasNet(TINY).eval(), data(noisy)
-    engine = conversion_engine(network, whole.stage_loader, whole.dev_loader(), ConversionSettings(4, 0.5))
-    batch = next(iter(whole.stage_loader(0)))
+    engine = conversion_engine(network, whole.layer_loader, whole.dev_loader(), ConversionSettings(4, 0.5))
+    batch = next(iter(whole.layer_loader(0)))
     mixture, sources = mixture_and_sources(batch, 2)
     with torch.no_grad():
         loss = float(engine.loss(network, batch))

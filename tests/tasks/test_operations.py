@@ -1,6 +1,6 @@
 import pytest
 
-from separator.snn.activity import Activity, LayerActivity
+from separator.snn.observe.activity import Activity, LayerActivity
 from separator.tasks.operations import COUNTS, KEY, activity_rows, operations_markdown, operations_report, total_operations
 
 ACTIVITY = Activity(

@@ -63,7 +63,7 @@ def test_results_that_cannot_be_read(model, tmp_path, text):
 
 def test_weights_in_half_the_size_are_rounded_to_bfloat16(model, tmp_path):
     path = publish(model, tmp_path / "kept", bf16=True)
-    assert load_file(path)["stack.stages.1.affine.weight"].dtype == torch.bfloat16
+    assert load_file(path)["stack.layers.1.affine.weight"].dtype == torch.bfloat16
     kept, own = load_model(path), load_model(model)
     assert kept.card.scores == own.card.scores == {"steps": 7}
     state = kept.network.state_dict()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from separator import models
 from separator.errors import UserError
-from separator.snn.activity import Activity, LayerActivity
+from separator.snn.observe.activity import Activity, LayerActivity
 from separator.tasks.devices import resolve_device
 from separator.tasks.separation import Separator, output_paths
 
@@ -410,14 +410,14 @@ def test_output_names(tmp_path):
 
 
 def recorded():
-    first = LayerActivity("stages.0", spikes=60, neurons=10, window=8, macs=1000)
-    last = LayerActivity("stages.1", spikes=30, neurons=15, window=8, synaptic_operations=300, macs=500)
+    first = LayerActivity("layers.0", spikes=60, neurons=10, window=8, macs=1000)
+    last = LayerActivity("layers.1", spikes=30, neurons=15, window=8, synaptic_operations=300, macs=500)
     return Activity([first, last], {"encoder": 70, "mask": 30})
 
 
 @pytest.mark.parametrize(("kind", "wanted"), [("snn", True), ("snn", False), ("ann", True)])
 def test_activity_is_recorded_of_spiking_networks_if_asked_for(tmp_path, monkeypatch, kind, wanted):
-    monkeypatch.setattr("separator.snn.activity.record_activity", lambda network: nullcontext(recorded()))
+    monkeypatch.setattr("separator.snn.observe.activity.record_activity", lambda network: nullcontext(recorded()))
     report = Separator(model(kind=kind)).separate_file(write(tmp_path / "mix.wav", noise(500)), activity=wanted)
     assert report.activity == (recorded() if kind == "snn" and wanted else None)
     assert report.to_dict()["activity"] == (recorded().to_dict() if kind == "snn" and wanted else None)

@@ -5,7 +5,7 @@ from matplotlib.image import imread
 
 from separator.errors import UserError
 from separator.models import load_model
-from separator.snn import reference
+from separator.snn.execution import reference
 from separator.tasks.spike_picture import draw_spikes, layer_spikes, spike_figure
 from tests.metrics.signals import speechlike
 from tests.tasks.mixture_sets import RATE, save_tiny_models
@@ -24,11 +24,11 @@ def test_counts_are_those_of_the_reference_in_integers(network):
     few = MIXTURE[2000:2400]
     with torch.no_grad():
         seen = network.stack_input(network.encode(torch.from_numpy(few).float()[None]))
-    first, second, _ = network.stack.stages
+    first, second, _ = network.stack.layers
     encoded = reference.fire(first, reference.at_once(reference.first_charge(first, seen), first.window))
     fired = reference.fire(second, reference.currents(second, encoded))
-    for stage, expected in enumerate((encoded, fired)):
-        counts = layer_spikes(network, few, stage)
+    for layer, expected in enumerate((encoded, fired)):
+        counts = layer_spikes(network, few, layer)
         assert counts.shape == (6, network.config.frames(len(few)))
         assert counts.any()
         np.testing.assert_array_equal(counts, expected.sum(0)[0, :, 0])
@@ -36,7 +36,7 @@ def test_counts_are_those_of_the_reference_in_integers(network):
 
 
 def test_the_readout_fires_no_spikes(network):
-    with pytest.raises(ValueError, match="stage 2 fires no spikes"):
+    with pytest.raises(ValueError, match="layer 2 fires no spikes"):
         layer_spikes(network, MIXTURE, 2)
 
 

@@ -10,7 +10,7 @@ from separator.cli.main import main
 from separator.errors import DivergedError, UserError
 from separator.models import ModelCard, load_model, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
-from separator.snn.settings import ConversionSettings
+from separator.snn.conversion.settings import ConversionSettings
 from separator.tasks.conversion import ConversionRun, convert
 from separator.tasks.mixture_data import DataSettings, MixtureData
 from separator.tasks.training import SeparationTraining, export, improvement, pit_loss, precision_of, train
@@ -223,17 +223,17 @@ def test_the_model_is_the_average_with_statistics_of_its_own(anytime, tmp_path):
     state = torch.load(tmp_path / "last.ckpt", weights_only=True)
     for key, value in model.network.state_dict().items():
         assert torch.equal(value, state["state_dict"][f"network.{key}"])
-    name = "network.stack.stages.1.affine.weight"
+    name = "network.stack.layers.1.affine.weight"
     assert not torch.equal(state["state_dict"][name], state["current_model_state"][name])
     # Statistics of training mixtures, as the average itself makes them.
-    data, stage = MixtureData(anytime.data, TINY, anytime.seed), model.network.stack.stages[0]
+    data, layer = MixtureData(anytime.data, TINY, anytime.seed), model.network.stack.layers[0]
     sums = []
     with torch.no_grad():
         for sources in data.calibration_loader(32):
             mixture = sources.sum(1)
-            sums.append(stage.sums(model.network.stack_input(model.network.encode(mixture))).transpose(0, 1).flatten(1))
+            sums.append(layer.sums(model.network.stack_input(model.network.encode(mixture))).transpose(0, 1).flatten(1))
     means = torch.stack([batch.mean(1) for batch in sums]).mean(0)
-    torch.testing.assert_close(stage.norm.running_mean, means, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(layer.norm.running_mean, means, rtol=1e-3, atol=1e-4)
 
 
 def test_the_finish_lets_the_rate_fall_to_zero_and_ends(anytime, tmp_path):
@@ -306,7 +306,7 @@ def test_activity_penalty_makes_activations_sparser(settings, tmp_path):
 def test_an_analog_model_is_trained_further_statistics_included(settings, tmp_path):
     first = train(replace(settings, optimiser=replace(settings.optimiser, max_epochs=1)), tmp_path / "first", progress=False)
     further = train(replace(settings, init=str(first), seed=5), tmp_path / "further", progress=False)
-    before, after = (load_model(path).network.stack.stages[1] for path in (first, further))
+    before, after = (load_model(path).network.stack.layers[1] for path in (first, further))
     assert not torch.equal(before.norm.running_mean, after.norm.running_mean)
     assert not torch.equal(before.affine.weight, after.affine.weight)
 
@@ -325,7 +325,7 @@ def test_a_spiking_model_is_tuned_and_stays_spiking(settings, tmp_path):
     before, after = load_model(converted), load_model(path)
     assert path.name == "snn.safetensors" and after.card.name == "tuned" and "receptive field" in lines[0]
     assert after.card.conversion == before.card.conversion | {"weight_bits": 8}
-    assert not torch.equal(after.network.stack.stages[0].threshold, before.network.stack.stages[0].threshold)
+    assert not torch.equal(after.network.stack.layers[0].threshold, before.network.stack.layers[0].threshold)
     rows = np.genfromtxt(tmp_path / "tuned" / "csv" / "version_0" / "metrics.csv", delimiter=",", names=True)
     losses = rows["dev_loss"][~np.isnan(rows["dev_loss"])]
     dev = MixtureData(settings.data, TINY, settings.seed).val_dataloader()

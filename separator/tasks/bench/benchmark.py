@@ -83,7 +83,7 @@ def measure(case: Case) -> dict[str, Any]:
         from separator.tasks.bench.training_step import measure_training
 
         values = measure_training(case)
-    elif case.stage is None:
+    elif case.layer is None:
         values = measure_separation(case)
     else:
         from separator.tasks.bench.tandem_step import measure_step

@@ -18,7 +18,7 @@ class Case:
     threads: int  # of the CPU
     width: int | None = None  # of a network with random weights; see `random_model`
     rate: float | None = None  # likewise
-    stage: int | None = None  # under conversion, of an analog network; None where nothing is converted
+    layer: int | None = None  # under conversion, of an analog network; None where nothing is converted
     batch: int | None = None  # mixtures in a step of training; None where nothing is trained
 
 
@@ -32,7 +32,7 @@ class Measurement:
     firing_rate: float | None = None  # of a spiking network: mean spikes per neuron and time step
     # Whether its spikes were found to be those of our fastest execution; None where there is nothing to compare.
     same_spikes: bool | None = None
-    kept: float | None = None  # s, of a step of conversion whose frozen stages need not be simulated again
+    kept: float | None = None  # s, of a step of conversion whose frozen layers need not be simulated again
     working: float | None = None  # MB beyond what the process held before it separated; None where the system does not tell
     # s, of a step of training: its parts, and making its mixtures, plainly and with all augmentations, which is beside it.
     forward: float | None = None

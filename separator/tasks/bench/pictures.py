@@ -20,7 +20,7 @@ LABELS = {
     "rate": "measured firing rate (spikes per neuron and step)",
     "width": "width (filters and channels)",
     "seconds": "length of sound (s)",
-    "stage": "stage under conversion",
+    "layer": "layer under conversion",
 }
 NAMES = {"paper-ann": "ANN", "paper-snn": "layer by layer", "paper-snn-pipelined": "pipelined"}
 HANDS = {"": "", "bf16": ", bfloat16", "dense": ", dense", "spikingjelly": ", SpikingJelly"}
@@ -47,7 +47,7 @@ def draw_sweep(path: Path, name: str, lines: Sequence["Line"]) -> None:
     # Importing pyplot would choose a screen; a figure by itself draws to files on any machine.
     from matplotlib.figure import Figure
 
-    panels = len(lines) // 2 if name == "stage" else 2
+    panels = len(lines) // 2 if name == "layer" else 2
     rows = sum(len(line.results) for line in lines) if name == "train" else len(lines)
     height = 0.3 * rows + 1.5 if name in BARS else 5
     figure = Figure(figsize=(max(8, 5 * panels), height), layout="constrained")
@@ -56,7 +56,7 @@ def draw_sweep(path: Path, name: str, lines: Sequence["Line"]) -> None:
         _draw_comparison(axes, lines)
     elif name == "train":
         _draw_training(axes, lines)
-    elif name == "stage":
+    elif name == "layer":
         for axis, after, before in zip(axes, lines[::2], lines[1::2], strict=True):
             _draw_conversion(axis, after, before)
     else:

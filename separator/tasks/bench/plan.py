@@ -45,14 +45,14 @@ VALUES: dict[str, tuple[Any, ...]] = dict.fromkeys(COMPARED, (4.0, 60.0)) | {
     "rate": (0.005, 0.02, 0.05, 0.1, 0.2, 0.4),
     "width": (64, 128, 256, 512, 1024),
     "seconds": (1.0, 4.0, 15.0, 60.0),
-    "stage": ("small-ann", "paper-ann"),
+    "layer": ("small-ann", "paper-ann"),
     "train": tuple(RECIPES),
 }
 TYPES = {"window": int, "rate": float, "width": int, "seconds": float}
 # Times that each case of a sweep is measured in turn, so that no spell of other load falls on one case alone.
 TURNS = {"train": 3}
 # Where sweeps stand still that do not as `Point` does: rates of few steps are coarse, and recipes convert with 2 s.
-STANDS: dict[str, dict[str, Any]] = {"rate": {"window": 32}, "stage": {"window": 32, "seconds": 2.0}}
+STANDS: dict[str, dict[str, Any]] = {"rate": {"window": 32}, "layer": {"window": 32, "seconds": 2.0}}
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Sweep:
     """
 
     name: str  # one of `VALUES`
-    values: tuple[Any, ...]  # numbers, of comparisons seconds; names of networks for `stage` and `train`
+    values: tuple[Any, ...]  # numbers, of comparisons seconds; names of networks for `layer` and `train`
 
     def __post_init__(self) -> None:
         if self.name not in VALUES:
@@ -115,7 +115,7 @@ class Line:
     """A system over a sweep."""
 
     system: str  # without time steps, but in comparisons
-    values: tuple[Any, ...]  # of what was varied; stages of the conversion of a network; threads that a network learns on
+    values: tuple[Any, ...]  # of what was varied; layers of the conversion of a network; threads that a network learns on
     results: tuple[Measurement, ...]  # at each of them
 
 
@@ -148,12 +148,12 @@ class Plan:
         point = self.point(sweep)
         if sweep.name == "train":
             yield from self._trainings(sweep.values)
-        elif sweep.name == "stage":
+        elif sweep.name == "layer":
             for network in sweep.values:
                 width = point.width if network in PAPER_SIZED else None
                 for system in (network, f"dense:{network}"):
                     case = Case(f"{system}@{point.window}", point.seconds, self.threads, width)
-                    yield system, {stage: replace(case, stage=stage) for stage in range(stages_of(network))}
+                    yield system, {layer: replace(case, layer=layer) for layer in range(layers_of(network))}
         elif sweep.name in COMPARED:
             lengths = {value: replace(point, seconds=value).seconds for value in sweep.values}
             for system in COMPARED[sweep.name]:
@@ -192,8 +192,8 @@ def parse_at(texts: Iterable[str]) -> dict[str, int | float]:
     return {name: number(name, value) for name, _, value in pairs}
 
 
-def stages_of(network: str) -> int:
-    """Number of stages of a shipped model, model file or network with random weights.
+def layers_of(network: str) -> int:
+    """Number of layers of a shipped model, model file or network with random weights.
 
     Raises:
         UserError: there is no such model, or it cannot be used.

@@ -1,4 +1,4 @@
-"""Sweeps: cost against time window, firing rate, width, length of sound and stage of conversion; systems and trainings."""
+"""Sweeps: cost against time window, firing rate, width, length of sound and layer of conversion; systems and trainings."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -28,7 +28,7 @@ def check_libraries(plan: Plan) -> None:
     systems = {case.system for sweep in plan.sweeps for case in _cases(plan, sweep)}
     if any(parse_system(system).hands == "spikingjelly" for system in systems):
         extras["spikingjelly"] = "compare"
-    if ASTEROID in systems or any(sweep.name in ("stage", "train") for sweep in plan.sweeps):
+    if ASTEROID in systems or any(sweep.name in ("layer", "train") for sweep in plan.sweeps):
         extras["asteroid"] = "train"
     for library, extra in extras.items():
         if find_spec(library) is None:

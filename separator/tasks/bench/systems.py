@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from separator.models import SeparationModel
     from separator.models.tasnet import TasNet
-    from separator.snn.spiking import Schedule
-    from separator.snn.stack import Stack
+    from separator.snn.layers.spiking import Schedule
+    from separator.snn.stack.stack import Stack
     from separator.tasks.separation import Separator
 
 ASTEROID = "asteroid-convtasnet"  # not a model of ours: Asteroid's Conv-TasNet with random weights, for comparison
@@ -94,7 +94,7 @@ def random_model(
 
     from separator.models import ModelCard, SeparationModel
     from separator.models.tasnet import TasNet, TasNetConfig, paper
-    from separator.snn.spiking import Dynamics
+    from separator.snn.layers.spiking import Dynamics
 
     torch.manual_seed(0)
     schedule = PAPER_SIZED[name]
@@ -132,11 +132,11 @@ def in_hands(hands: str, separator: "Separator") -> Callable[[NDArray[np.float32
     """
     import torch
 
-    from separator.snn.execution import execution
+    from separator.snn.execution.chosen import execution
 
     network = separator.model.network
     if hands == "spikingjelly":
-        from separator.snn.spikingjelly import SpikingJellyStack
+        from separator.snn.export.spikingjelly import SpikingJellyStack
 
         network.stack = SpikingJellyStack(network.stack)  # type: ignore[assignment]
         return in_segments(network, separator.sample_rate)
@@ -179,9 +179,9 @@ def check_spikes(hands: str, network: "TasNet", mixture: NDArray[np.float32]) ->
     """
     import torch
 
-    from separator.snn.execution import execution
-    from separator.snn.spikes import Spikes
-    from separator.snn.stack import outcomes
+    from separator.snn.execution.chosen import execution
+    from separator.snn.spikes.binary import Spikes
+    from separator.snn.stack.stack import outcomes
 
     stack = network.stack
     if stack.dynamics is None:
@@ -195,12 +195,12 @@ def check_spikes(hands: str, network: "TasNet", mixture: NDArray[np.float32]) ->
         with execution("dense"):
             theirs = outcomes(stack, seen)
     elif hands == "spikingjelly":
-        from separator.snn.spikingjelly import SpikingJellyStack
+        from separator.snn.export.spikingjelly import SpikingJellyStack
 
         theirs = SpikingJellyStack(stack).outcomes(seen)
     for position, pair in enumerate(zip(ours, theirs or ours, strict=True)):
         if not torch.equal(*pair):
-            raise UserError(f"{hands} fires other spikes than ours from stage {position} on; its time says nothing")
+            raise UserError(f"{hands} fires other spikes than ours from layer {position} on; its time says nothing")
     window = stack.dynamics.window
     counts = torch.cat([Spikes(window, words=words).counts.flatten() for words in ours[:-1]])
     return SpikeCheck(float(counts.sum(dtype=torch.float64)) / len(counts) / window, None if theirs is None else True)

@@ -18,7 +18,7 @@ TITLES = {
     "rate": "Firing rate (that thresholds are chosen for)",
     "width": "Width (filters and channels)",
     "seconds": "Length of sound (s)",
-    "stage": "Conversion, stage by stage",
+    "layer": "Conversion, layer by layer",
     "train": "Training",
     "published": "Networks of the published size, side by side",
     "shipped": "Shipped networks, side by side",
@@ -50,7 +50,7 @@ def to_markdown(results: Sequence[tuple["Sweep", "Point", Sequence["Line"]]], ma
         elif sweep.name == "train":
             parts += [says + _table(rows) for says, rows in training_rows(lines)]
         else:
-            parts += stage_tables(point, lines) if sweep.name == "stage" else value_tables(sweep.name, point, lines)
+            parts += layer_tables(point, lines) if sweep.name == "layer" else value_tables(sweep.name, point, lines)
     return "".join(parts)
 
 
@@ -83,15 +83,15 @@ def value_tables(name: str, point: "Point", lines: Sequence["Line"]) -> list[str
     return parts
 
 
-def stage_tables(point: "Point", lines: Sequence["Line"]) -> list[str]:
-    """Time of a training step in the conversion of each stage, of a network in the fastest and in the dense execution."""
+def layer_tables(point: "Point", lines: Sequence["Line"]) -> list[str]:
+    """Time of a training step in the conversion of each layer, of a network in the fastest and in the dense execution."""
     parts = [
         f"\nOne training step on {BATCH} mixtures of {point.seconds:g} s, {point.window} time steps, pipelined: frozen spiking "
-        "stages, the stage in tandem, the analog ones, backward, optimiser. `kept`: with the spikes of the frozen stages kept "
+        "layers, the layer in tandem, the analog ones, backward, optimiser. `kept`: with the spikes of the frozen layers kept "
         "from an earlier epoch. Before: all spikes by dense floating-point layers. After: by the fastest execution.\n"
     ]
     for after, before in zip(lines[::2], lines[1::2], strict=True):
-        rows = [["stage", "before (s)", "kept", "after (s)", "kept", "before / after", "memory before (MB)", "after"]]
+        rows = [["layer", "before (s)", "kept", "after (s)", "kept", "before / after", "memory before (MB)", "after"]]
         numbers = [
             [old.elapsed, old.kept or 0.0, new.elapsed, new.kept or 0.0]
             for old, new in zip(before.results, after.results, strict=True)
@@ -99,9 +99,9 @@ def stage_tables(point: "Point", lines: Sequence["Line"]) -> list[str]:
         memories = [[old.memory, new.memory] for old, new in zip(before.results, after.results, strict=True)]
         numbers.append([sum(column) for column in zip(*numbers, strict=True)])
         memories.append([max(column) for column in zip(*memories, strict=True)])
-        for stage, times, memory in zip([*after.values, "all"], numbers, memories, strict=True):
+        for layer, times, memory in zip([*after.values, "all"], numbers, memories, strict=True):
             ratio = f"{times[0] / times[2]:.1f}"
-            rows.append([str(stage), *(f"{t:.3g}" for t in times), ratio, *(f"{m:.0f}" for m in memory)])
+            rows.append([str(layer), *(f"{t:.3g}" for t in times), ratio, *(f"{m:.0f}" for m in memory)])
         parts.append(f"\n{after.system}:\n\n" + _table(rows))
     return parts
 

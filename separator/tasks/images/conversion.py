@@ -10,15 +10,15 @@ from separator.atomic import make_folder
 from separator.errors import UserError
 from separator.models.feedforward import FeedForward
 from separator.models.files import load_network, save_model
-from separator.snn.hardware import HardwareProfile
-from separator.snn.progressive import ProgressiveTandemLearning
-from separator.snn.settings import ConversionSettings
+from separator.snn.conversion.progressive import ProgressiveTandemLearning
+from separator.snn.conversion.settings import ConversionSettings
+from separator.snn.observe.hardware import HardwareProfile
 from separator.tasks.devices import resolve_device
 from separator.tasks.fingerprints import origin_of
 from separator.tasks.images.batches import SCORES, ImageBatches, ImageSettings, image_loss, image_measure, score
 from separator.tasks.images.fit import check_fit
 from separator.tasks.images.training import epoch_seed, train_batches
-from separator.tasks.stage_reports import convert_with_reports
+from separator.tasks.layer_reports import convert_with_reports
 
 # What may differ where a conversion is gone on with; its settings, the chip's limits in them, are compared by themselves.
 NOT_OF_THE_RUN = ("conversion", "hardware", "name", "device", "threads", "data.workers")
@@ -42,7 +42,7 @@ def convert_images(run: ImageConversionRun, folder: Path, log: Callable[[str], N
     """Convert an analog model, or go on with a conversion interrupted in `folder`; returns the spiking model's file.
 
     `folder` receives `snn.safetensors` (the model), `report.json`, `report.md`, `report.png`, `progress.csv` and
-    `progress.png` (each epoch; the paper's Fig. 5), written anew after each stage, and the network as it was then; and of the
+    `progress.png` (each epoch; the paper's Fig. 5), written anew after each layer, and the network as it was then; and of the
     analog network `activations.csv` and `activations.png` (the paper's Fig. 1).
 
     Raises:
@@ -72,8 +72,8 @@ def convert_images(run: ImageConversionRun, folder: Path, log: Callable[[str], N
         network.stack,
         upstream=[],
         loss=image_loss(goal),
-        # An order of its own for each stage; within a stage it stays, so that the trains of frozen stages can be kept.
-        train_batches=lambda stage: batches.with_seed(epoch_seed(run.seed, stage)),
+        # An order of its own for each layer; within a layer it stays, so that the trains of frozen layers can be kept.
+        train_batches=lambda layer: batches.with_seed(epoch_seed(run.seed, layer)),
         dev_batches=ImageBatches(images.dev, run.data.dev_batch, device=device),
         settings=conversion,
         folder=folder,
@@ -82,13 +82,13 @@ def convert_images(run: ImageConversionRun, folder: Path, log: Callable[[str], N
         origin=origin_of(run, NOT_OF_THE_RUN),
         watched={"test": ImageBatches(images.test.take(slice(run.data.watched)), run.data.dev_batch, device=device)},
     )
-    stages = convert_with_reports(engine, folder, SCORES[goal])
+    layers = convert_with_reports(engine, folder, SCORES[goal])
     facts = {
         "readout": network.stack.readout,
-        "dev_losses": [stage.loss_tuned for stage in stages],
+        "dev_losses": [layer.loss_tuned for layer in layers],
         "hardware": run.hardware.verify(network, network.stack, picture),
     }
-    epochs = sum(stage.epochs for stage in stages)
+    epochs = sum(layer.epochs for layer in layers)
     test = score(network, goal, images.test, run.data.dev_batch)
     scores = {"goal": goal, "epochs": epochs, "test": test, "ann test": card.scores.get("test")}
     path = folder / "snn.safetensors"

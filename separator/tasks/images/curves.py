@@ -61,7 +61,7 @@ def read_curve(folder: Path) -> Curve:
     """What a training wrote into `folder/csv`, or a conversion into `folder/progress.csv`.
 
     Where a training was gone on with, it is epoch by epoch the last that was written. A conversion's epochs are counted on
-    through the stages, and a stage's last one is what the stage ended with; epoch 0 is the analog network.
+    through the layers, and a layer's last one is what the layer ended with; epoch 0 is the analog network.
 
     Raises:
         UserError: there is no log, or it is damaged.
@@ -77,7 +77,7 @@ def read_curve(folder: Path) -> Curve:
         conversion = not logs and (folder / "progress.csv").exists()
         if conversion:
             for row in _rows(folder / "progress.csv"):
-                if row["stage_epoch"] != "0":
+                if row["layer_epoch"] != "0":
                     rows[int(row["epoch"])] = {name: float(value) for name, value in row.items() if name.startswith("dev_")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"the log of {folder} cannot be read ({error})") from error

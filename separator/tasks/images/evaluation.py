@@ -18,7 +18,7 @@ from separator.metrics.energy import MAC_COST, energy_ratio, relative_cost
 from separator.models.card import Goal, ModelCard
 from separator.models.feedforward import FeedForward
 from separator.models.files import load_network
-from separator.snn.activity import Activity, record_activity
+from separator.snn.observe.activity import Activity, record_activity
 from separator.tasks.devices import resolve_device
 from separator.tasks.images.batches import ImageBatches, ImageSettings
 from separator.tasks.images.fit import check_fit

@@ -10,7 +10,7 @@ from typing import Any
 from separator.metrics.intervals import Interval
 from separator.metrics.table import Metric
 from separator.models.card import Goal
-from separator.snn.spiking import Dynamics
+from separator.snn.layers.spiking import Dynamics
 
 METRICS = {
     "accuracy": Metric("accuracy (%)", 2),
@@ -39,7 +39,7 @@ class Figures:
     layers: tuple[LayerFigures, ...]
     spikes: float | None = None
     rate: float | None = None  # spikes per neuron and time step, of all neurons that fire
-    synaptic_operations: float | None = None  # see `separator.snn.activity`
+    synaptic_operations: float | None = None  # see `separator.snn.observe.activity`
     effective_operations: float | None = None
     ratio: float | None = None  # of synaptic operations to the multiply-accumulates that they replace
     network_ratio: float | None = None  # of all operations of both networks, each counting one
@@ -67,7 +67,7 @@ class ImageResult:
         row: dict[str, Any] = {"model": self.name, "kind": self.kind}
         for metric, score in self.scores.items():
             row |= _columns(metric, score) | _columns(f"{metric}_difference", self.differences.get(metric))
-        for name in ("window", "schedule", "start", "weight_bits"):
+        for name in ("window", "schedule", "initial_potential", "weight_bits"):
             row["time_steps" if name == "window" else name] = None if self.dynamics is None else getattr(self.dynamics, name)
         row["latency"] = self.latency
         return row | {name: value for name, value in vars(self.figures).items() if name != "layers"}
@@ -157,7 +157,14 @@ def _operations_table(results: Sequence[ImageResult]) -> str:
         bits = "≤ 24" if dynamics.weight_bits is None else f"{dynamics.weight_bits}"
         rows.append(
             [
-                *[result.name, f"{dynamics.window}", f"{result.latency}", dynamics.schedule, f"{dynamics.start:g}", bits],
+                *[
+                    result.name,
+                    f"{dynamics.window}",
+                    f"{result.latency}",
+                    dynamics.schedule,
+                    f"{dynamics.initial_potential:g}",
+                    bits,
+                ],
                 *[_count(figures.spikes), f"{figures.rate:.4f}", _count(figures.synaptic_operations)],
                 *[_count(figures.effective_operations), f"{figures.ratio:.3f}", f"{figures.network_ratio:.3f}"],
                 f"{figures.energy_ratio:.3f}",

@@ -12,8 +12,8 @@ from separator.models.card import Goal, read_card
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_network
 from separator.parallel import map_surviving
-from separator.snn.presets import preset
-from separator.snn.settings import ConversionSettings
+from separator.snn.conversion.presets import preset
+from separator.snn.conversion.settings import ConversionSettings
 from separator.tasks.images.batches import SCORES, ImageSettings
 from separator.tasks.images.conversion import ImageConversionRun, convert_images
 from separator.tasks.images.evaluation import operations_ratio

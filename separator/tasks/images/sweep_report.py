@@ -16,7 +16,12 @@ from separator.tasks.journal import Row
 
 ANALOG = "ann"  # in place of a value: the network before conversion
 COLUMNS = ("score", "epochs", "operations")
-LABELS = {"window": "time window", "patience": "patience", "weight_bits": "weight bits", "start": "start potential"}
+LABELS = {
+    "window": "time window",
+    "patience": "patience",
+    "weight_bits": "weight bits",
+    "initial_potential": "initial potential",
+}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Training of networks for images, by Lightning (Wu et al. 2021, section 5.1).
 
-Networks are trained as analog ones, to be converted, or, as section 5.2 compares, as spiking ones from the start, all stages at
+Networks are trained as analog ones, to be converted, or, as section 5.2 compares, as spiking ones from the start, all layers at
 once: in tandem, or through time with surrogate derivatives. Data, loss, optimiser and checkpoints are the same for all.
 """
 
@@ -22,12 +22,12 @@ from separator.images.labelled import ImageSet
 from separator.models.card import Goal, ModelCard
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import save_model
-from separator.snn.activity import check_penalty
-from separator.snn.spiking import Dynamics
-from separator.snn.stack import Stack
-from separator.snn.stage import Stage
-from separator.snn.surrogate import Surrogate, SurrogateName
-from separator.snn.thresholds import check_percentile
+from separator.snn.conversion.thresholds import check_percentile
+from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.spiking import Dynamics
+from separator.snn.learning.surrogate import Surrogate, SurrogateName
+from separator.snn.observe.activity import check_penalty
+from separator.snn.stack.stack import Stack
 from separator.tasks.devices import resolve_device
 from separator.tasks.fitting import checkpoints, fit, load_checkpoint, trainer_options
 from separator.tasks.images.batches import Batch, ImageBatches, ImageSettings, accuracy, output_loss, score
@@ -61,7 +61,7 @@ class SpikingSettings:
     """How neurons run in a network that learns as a spiking one; the defaults are those of the paper's Fig. 4."""
 
     window: int = 8  # time steps N_s
-    start: float = 0.0  # start potential in thresholds
+    initial_potential: float = 0.0  # initial potential in thresholds
     percentile: float = 99.0  # of the new network's activations, normalised by batch, their upper bound a_u
     channelwise: bool = False  # a threshold per channel instead of one per layer
     calibration_batches: int = 4  # that the activations are of
@@ -77,7 +77,7 @@ class SpikingSettings:
     @property
     def dynamics(self) -> Dynamics:
         """How the neurons run."""
-        return Dynamics(self.window, self.start)
+        return Dynamics(self.window, self.initial_potential)
 
     @property
     def derivative(self) -> Surrogate:
@@ -165,12 +165,14 @@ def train_batches(images: ImageSet, settings: ImageSettings, seed: int, device: 
 
 
 def set_initial_bias(stack: Stack, bias: float) -> None:
-    """Let batch norm of the analog stages that have a ReLU add a bias; a stack without batch norm takes none but 0.
+    """Let batch norm of the analog layers that have a ReLU add a bias; a stack without batch norm takes none but 0.
 
     Raises:
         UserError: there is nothing to set.
     """
-    norms = [stage.norm for stage in stack.stages if isinstance(stage, Stage) and stage.rectified and stage.norm is not None]
+    norms = [
+        layer.norm for layer in stack.layers if isinstance(layer, AnalogLayer) and layer.rectified and layer.norm is not None
+    ]
     if bias and not norms:
         raise UserError("an initial bias is one of batch norm, which the hidden layers of this network do not have")
     for norm in norms:

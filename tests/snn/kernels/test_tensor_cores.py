@@ -11,20 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from separator.snn import event_driven, reference
-from separator.snn.affine import AffineMap
-from separator.snn.kernels.geometry import Geometry
-from separator.snn.neuron import IFParameters
-from separator.snn.spikes import Spikes
-from separator.snn.spiking import Dynamics, SpikingStage
-from separator.snn.stage import Stage
+from separator.snn.execution import event_driven, reference
+from separator.snn.execution.kernels.geometry import Geometry
+from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.spiking import Dynamics, SpikingLayer
+from separator.snn.neurons.integrate_and_fire import IFParameters
+from separator.snn.spikes.binary import Spikes
+from separator.snn.synapses.affine import AffineMap
 
 triton = pytest.importorskip("triton")
 compiler = pytest.importorskip("triton.backends.compiler")
 interpreter = pytest.importorskip("triton.runtime.interpreter")
 testing = pytest.importorskip("triton.testing")
 
-NAME = "separator.snn.kernels.tensor_cores"
+NAME = "separator.snn.execution.kernels.tensor_cores"
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if GPU else "cpu")
 # The interpreter takes its time. Of channels: one tile of them and two.
@@ -53,7 +53,7 @@ def mended(patch_tensor):
 
 @pytest.fixture(scope="module")
 def module():
-    """The kernel, for stages on a GPU; where there is none, through Triton's interpreter and for stages on the CPU."""
+    """The kernel, for layers on a GPU; where there is none, through Triton's interpreter and for layers on the CPU."""
     if GPU:
         yield importlib.import_module(NAME)
         return
@@ -70,7 +70,7 @@ def module():
 
 @st.composite
 def layers(draw):
-    """A stage of random integers of 8, 16 and more bits, small enough for its potentials, and the shape of its input."""
+    """A layer of random integers of 8, 16 and more bits, small enough for its potentials, and the shape of its input."""
     kind, dimensions = draw(st.sampled_from([(nn.Linear, 0), (nn.Conv1d, 1), (nn.Conv2d, 2)]))
 
     def each(values):
@@ -87,24 +87,24 @@ def layers(draw):
     bias = torch.randint(-limit, limit + 1, (outputs,), dtype=torch.int32)
     threshold = torch.randint(1, 3 * limit + 2, (outputs,), dtype=torch.int32)
     neurons = IFParameters(threshold, (threshold * draw(st.sampled_from([0.0, 0.5]))).to(torch.int32))
-    return SpikingStage(apply, "fire", weight, bias, neurons, torch.ones(outputs), Dynamics(window)), shape
+    return SpikingLayer(apply, "fire", weight, bias, neurons, torch.ones(outputs), Dynamics(window)), shape
 
 
-def by_reference(stage, trains):
+def by_reference(layer, trains):
     """Packed trains that the reference fires on spikes (N_s, B, ...)."""
-    currents = reference.currents(stage, trains.numpy().astype(np.int64))
-    return Spikes.pack(torch.from_numpy(reference.fire(stage, currents))).words
+    currents = reference.currents(layer, trains.numpy().astype(np.int64))
+    return Spikes.pack(torch.from_numpy(reference.fire(layer, currents))).words
 
 
 @settings(max_examples=EXAMPLES)
 @given(layers(), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
-def test_layers_of_every_kind_fire_what_the_reference_does(module, layer, rate):
-    stage, shape = layer
-    trains = (torch.rand(stage.window, *shape) < rate).float()
-    expected = by_reference(stage, trains)
-    stage.to(DEVICE)
-    assert stage._event_driven.kernel.func is module.fire_layer
-    assert torch.equal(stage.fire(Spikes.pack(trains).to(DEVICE)).words.cpu(), expected)
+def test_layers_of_every_kind_fire_what_the_reference_does(module, made, rate):
+    layer, shape = made
+    trains = (torch.rand(layer.window, *shape) < rate).float()
+    expected = by_reference(layer, trains)
+    layer.to(DEVICE)
+    assert layer._event_driven.kernel.func is module.fire_layer
+    assert torch.equal(layer.fire(Spikes.pack(trains).to(DEVICE)).words.cpu(), expected)
 
 
 @pytest.mark.parametrize("weight", [1, 127, 128, 255, 2**15 - 1, 2**15, 2**23 - 1, 2**23, 2**24])
@@ -113,14 +113,14 @@ def test_weights_of_every_size_count_in_full(module, weight):
     weights = torch.tensor([[weight, -weight]], dtype=torch.int32)
     neurons = IFParameters(torch.tensor([weight], dtype=torch.int32), torch.zeros(1, dtype=torch.int32))
     bias = torch.zeros(1, dtype=torch.int32)
-    stage = SpikingStage(AffineMap(nn.Linear), "fire", weights, bias, neurons, torch.ones(1), Dynamics(8)).to(DEVICE)
+    layer = SpikingLayer(AffineMap(nn.Linear), "fire", weights, bias, neurons, torch.ones(1), Dynamics(8)).to(DEVICE)
     words = torch.tensor([[0b1011_0110, 0b0010_0001]], dtype=torch.int32, device=DEVICE)
-    assert stage.fire(Spikes(8, words)).words.item() == 0b1001_0100  # by hand: one spike less, and one that comes to nothing
+    assert layer.fire(Spikes(8, words)).words.item() == 0b1001_0100  # by hand: one spike less, and one that comes to nothing
 
 
 def test_grouped_layers_are_left_to_dense_ones(module):
-    stage = SpikingStage.convert(Stage(nn.Conv1d(4, 4, 3, groups=2)), "fire", torch.ones(1), torch.ones(1), Dynamics(4))
-    assert stage.to(DEVICE)._event_driven is None
+    layer = SpikingLayer.convert(AnalogLayer(nn.Conv1d(4, 4, 3, groups=2)), "fire", torch.ones(1), torch.ones(1), Dynamics(4))
+    assert layer.to(DEVICE)._event_driven is None
 
 
 def test_a_gpu_is_used_once_it_has_computed_right(module, monkeypatch):
@@ -161,8 +161,8 @@ def test_kernel_compiles_to_products_of_8_bit_integers(capability, product, monk
     monkeypatch.setattr(fresh, "_fire", WithoutLaunch())
     monkeypatch.setattr(triton.runtime.driver, "_active", driver)
     one = torch.ones(1, dtype=torch.int32)
-    layer = fresh.tensor_core_layer(1000 * one.view(1, 1, 1, 1), one, one, one)
-    fresh.fire_layer(layer, Geometry(), one.view(1, 1, 1, 1), (1, 1), 1)
+    module = fresh.tensor_core_layer(1000 * one.view(1, 1, 1, 1), one, one, one)
+    fresh.fire_layer(module, Geometry(), one.view(1, 1, 1, 1), (1, 1), 1)
     text = compiled[0].asm["ptx"]
     assert re.search(product, text)
     assert "cp.async.cg.shared.global" in text  # weights and spikes are fetched 16 bytes at once
@@ -175,18 +175,18 @@ def test_kernel_compiles_to_products_of_8_bit_integers(capability, product, monk
 def test_layers_as_in_the_shipped_networks_on_a_gpu(channels, frames, bits, window):
     """Prints times for 4 s of sound with -s."""
     torch.manual_seed(0)
-    layer = nn.Conv2d(channels, channels, (1, 3), padding=(0, 16), dilation=(1, 16))
+    module = nn.Conv2d(channels, channels, (1, 3), padding=(0, 16), dilation=(1, 16))
     dynamics = Dynamics(window, weight_bits=bits)
-    stage = SpikingStage.convert(Stage(layer), "fire", torch.ones(1), torch.tensor([0.2]), dynamics)
+    layer = SpikingLayer.convert(AnalogLayer(module), "fire", torch.ones(1), torch.tensor([0.2]), dynamics)
     trains = (torch.rand(window, 1, channels, 1, frames) < 0.2).float()
     part = slice(frames - 40, frames)  # the last outputs see no more than this
-    expected = by_reference(stage, trains[..., part])[..., 16:]
-    stage.to(DEVICE)
+    expected = by_reference(layer, trains[..., part])[..., 16:]
+    layer.to(DEVICE)
     incoming = Spikes.pack(trains).to(DEVICE)
-    words = stage.fire(incoming).words
+    words = layer.fire(incoming).words
     assert torch.equal(words.cpu()[..., part][..., 16:], expected)
-    fused = testing.do_bench(partial(stage.fire, incoming))
-    stage._event_driven = None  # all steps folded into the batch of a dense layer
-    assert torch.equal(stage.fire(incoming).words, words)
-    folded = testing.do_bench(partial(stage.fire, incoming))
+    fused = testing.do_bench(partial(layer.fire, incoming))
+    layer._event_driven = None  # all steps folded into the batch of a dense module
+    assert torch.equal(layer.fire(incoming).words, words)
+    folded = testing.do_bench(partial(layer.fire, incoming))
     print(f"\n{channels} channels, weights of {bits or 24} bits, {window} steps: {fused:.3f} ms, folded {folded:.3f} ms")

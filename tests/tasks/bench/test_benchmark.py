@@ -5,10 +5,10 @@ import torch
 from separator.errors import UserError
 from separator.models import ModelCard, SeparationModel, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
-from separator.snn.activity import record_activity
-from separator.snn.execution import chosen_execution
-from separator.snn.spiking import Dynamics
-from separator.snn.spikingjelly import SpikingJellyStack
+from separator.snn.execution.chosen import chosen_execution
+from separator.snn.export.spikingjelly import SpikingJellyStack
+from separator.snn.layers.spiking import Dynamics
+from separator.snn.observe.activity import record_activity
 from separator.tasks import separation
 from separator.tasks.bench.benchmark import benchmark, to_markdown
 from separator.tasks.bench.measurement import Case, Measurement
@@ -48,7 +48,7 @@ def test_other_hands_separate_the_same(network):
 
 
 @pytest.mark.parametrize(("hands", "chosen"), [("", "fastest"), ("dense", "dense")])
-def test_hands_choose_the_execution_of_every_stage(network, hands, chosen):
+def test_hands_choose_the_execution_of_every_layer(network, hands, chosen):
     seen = []
     network.stack.observer = lambda run: seen.append((run.position, chosen_execution()))
     in_hands(hands, Separator(SeparationModel(network, ModelCard("tiny", network.config.to_dict()))))(NOISE)
@@ -86,7 +86,7 @@ def test_spikes_are_compared_before_timing(network, monkeypatch):
         return [words[0], words[1] ^ torch.nn.functional.one_hot(torch.tensor(0), words[1].shape[-1]).int(), potential]
 
     monkeypatch.setattr(SpikingJellyStack, "outcomes", differing)
-    with pytest.raises(UserError, match="other spikes than ours from stage 1 on"):
+    with pytest.raises(UserError, match="other spikes than ours from layer 1 on"):
         check_spikes("spikingjelly", network, NOISE)
 
 
@@ -108,19 +108,19 @@ def test_names_of_systems():
 @pytest.mark.parametrize(("name", "kind"), [("paper-ann", "ann"), ("paper-snn-pipelined", "snn")])
 def test_networks_of_the_published_size_are_made(name, kind):
     stack = random_model(name, 4).network.stack
-    assert len(stack.stages) == 11
+    assert len(stack.layers) == 11
     if kind == "ann":
         assert stack.dynamics is None
-        assert stack.stages[1].affine.weight.shape == (512, 512, 1, 3)
+        assert stack.layers[1].affine.weight.shape == (512, 512, 1, 3)
     else:
         assert stack.dynamics == Dynamics(4, 0.5, "pipelined", 8)
-        assert stack.stages[1].weight.shape == (512, 512, 1, 3)
+        assert stack.layers[1].weight.shape == (512, 512, 1, 3)
 
 
 def test_networks_of_other_widths_fire_as_asked():
     for rate in (0.05, 0.3):
         network = model_named("paper-snn", 32, width=32, rate=rate).network
-        assert network.stack.stages[1].weight.shape == (32, 32, 1, 3)
+        assert network.stack.layers[1].weight.shape == (32, 32, 1, 3)
         assert network.config.filters == 32
         noise = np.random.default_rng(0).normal(0, 0.1, 8000).astype(np.float32)
         assert check_spikes("", network, noise).firing_rate == pytest.approx(rate, rel=0.15)

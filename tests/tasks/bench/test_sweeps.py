@@ -22,10 +22,10 @@ def measured(monkeypatch):
 
     def made_up(case):
         cases.append(case)
-        spiking = case.stage is None and "snn" in case.system
+        spiking = case.layer is None and "snn" in case.system
         name, systems = case.system.partition("@")[0], dict.fromkeys((*SYSTEMS, *NAMES))
-        elapsed = (1 + list(systems).index(name) if case.stage is None else 1 + 3 * ("dense" in name)) / 4
-        kept = None if case.stage is None else elapsed / 2
+        elapsed = (1 + list(systems).index(name) if case.layer is None else 1 + 3 * ("dense" in name)) / 4
+        kept = None if case.layer is None else elapsed / 2
         return Measurement(case, elapsed, 500.0, case.rate or 0.2 if spiking else None, True if spiking else None, kept)
 
     monkeypatch.setattr(sweeps, "measured_apart", made_up)
@@ -60,7 +60,7 @@ def test_each_sweep_varies_one_thing(measured, undrawn, tmp_path):
 
 
 def test_tables_say_what_was_measured(measured, undrawn, tmp_path):
-    text = run_sweeps(plan("window=2,4", "stage=small-ann"), tmp_path, "the command")
+    text = run_sweeps(plan("window=2,4", "layer=small-ann"), tmp_path, "the command")
     assert (tmp_path / "BENCH.md").read_text() == text
     assert "```sh\nthe command\n```" in text
     assert machine() in text
@@ -69,9 +69,9 @@ def test_tables_say_what_was_measured(measured, undrawn, tmp_path):
     assert "| paper-ann | 500 | 500 |" in text
     assert "| 10 | 1 | 0.5 | 0.25 | 0.125 | 4.0 | 500 | 500 |" in text
     assert "| all | 11 | 5.5 | 2.75 | 1.38 | 4.0 | 500 | 500 |" in text
-    assert [case.stage for case in measured if case.system == "dense:small-ann@32"] == list(range(11))
+    assert [case.layer for case in measured if case.system == "dense:small-ann@32"] == list(range(11))
     with (tmp_path / "bench.csv").open() as file:
-        rows = {(row["system"], row["stage"]): row for row in csv.DictReader(file)}
+        rows = {(row["system"], row["layer"]): row for row in csv.DictReader(file)}
     assert rows["spikingjelly:paper-snn-pipelined@4", ""]["same_spikes"] == "True"
     assert rows["small-ann@32", "3"]["kept"] == "0.125"
 
@@ -92,8 +92,8 @@ def test_comparisons_have_all_systems_side_by_side(measured, tmp_path):
 
 
 def test_pictures_are_drawn(measured, tmp_path):
-    run_sweeps(plan("window=2,4", "rate=0.1,0.3", "stage=small-ann,paper-ann"), tmp_path, "")
-    for name in ("window", "rate", "stage"):
+    run_sweeps(plan("window=2,4", "rate=0.1,0.3", "layer=small-ann,paper-ann"), tmp_path, "")
+    for name in ("window", "rate", "layer"):
         picture = imread(tmp_path / f"{name}.png")
         colours = {tuple(pixel) for pixel in (picture.reshape(-1, picture.shape[2])[:, :3] * 255).round().astype(int)}
         assert (255, 127, 14) in colours  # the lines of pipelined networks
@@ -147,7 +147,7 @@ def test_command_line(tmp_path, capsys, monkeypatch):
     [
         (
             ["--sweep", "depth"],
-            "there is no sweep 'depth'; take published, shipped, window, rate, width, seconds, stage, train",
+            "there is no sweep 'depth'; take published, shipped, window, rate, width, seconds, layer, train",
         ),
         (["--sweep", "window=4,x"], "window is a whole number, not 'x'"),
         (["--sweep", "window=33"], "a time window is 1 to 32 steps, not 33"),
@@ -156,7 +156,7 @@ def test_command_line(tmp_path, capsys, monkeypatch):
         (["--sweep", "seconds=0"], "a length of sound is above 0 seconds, not 0"),
         (["--sweep", "rate=nan"], "a firing rate is between 0 and 1, not nan"),
         (["--sweep", "width=-8"], "a width is at least 1, not -8"),
-        (["--sweep", "stage=nothing"], "no model 'nothing'"),
+        (["--sweep", "layer=nothing"], "no model 'nothing'"),
         (["--sweep", "window", "--at", "depth=3"], "there is no 'depth' to set; take window, rate, width, seconds"),
         (["--sweep", "window", "--at", "seconds=-1"], "a length of sound is above 0 seconds, not -1"),
         (["--sweep", "window", "--seconds", "2"], "--at seconds=S"),
@@ -195,7 +195,7 @@ def test_no_sound_is_refused(seconds, capsys):
 def test_a_missing_library_is_told_before_anything_is_measured(library, extra, measured, undrawn, tmp_path, monkeypatch):
     monkeypatch.setattr(sweeps, "find_spec", lambda name: None if name == library else name)
     with pytest.raises(UserError, match=rf"{library}: pip install 'separator\[{extra}\]'"):
-        run_sweeps(plan("window=2", "stage=small-ann"), tmp_path, "")
+        run_sweeps(plan("window=2", "layer=small-ann"), tmp_path, "")
     assert not measured
     if library != "matplotlib":
         run_sweeps(plan("window=2", systems=("paper-ann",)), tmp_path, "")

@@ -3,9 +3,9 @@ import pytest
 from separator.errors import UserError
 from separator.models import ModelCard, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
-from separator.snn.execution import chosen_execution
-from separator.snn.progressive import ProgressiveTandemLearning
-from separator.snn.tandem import TandemStage
+from separator.snn.conversion.progressive import ProgressiveTandemLearning
+from separator.snn.execution.chosen import chosen_execution
+from separator.snn.learning.tandem import TandemLayer
 from separator.tasks.bench.measurement import ROUNDS, Case
 from separator.tasks.bench.tandem_step import BATCH, measure_step
 
@@ -18,32 +18,32 @@ def tiny(tmp_path):
 
 
 @pytest.mark.parametrize(("hands", "chosen"), [("", "fastest"), ("dense:", "dense")])
-@pytest.mark.parametrize("stage", [0, 1, 2])
-def test_the_step_of_a_conversion_is_timed(tiny, hands, chosen, stage, monkeypatch):
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_the_step_of_a_conversion_is_timed(tiny, hands, chosen, layer, monkeypatch):
     epoch, seen = ProgressiveTandemLearning.train_epoch, []
 
     def watched(engine, *optimiser):
-        mixtures = [len(batch) for batch in engine.stage_batches]
-        before = [p.clone() for p in engine.stack.stages[stage].parameters()]
+        mixtures = [len(batch) for batch in engine.layer_batches]
+        before = [p.clone() for p in engine.stack.layers[layer].parameters()]
         seen.append(
             (chosen_execution(), engine.stack.converted, mixtures, [key for key in engine.prefixes if key[0] == "train"])
         )
         epoch(engine, *optimiser)
-        tandem = engine.stack.stages[stage]
-        assert isinstance(tandem, TandemStage)
+        tandem = engine.stack.layers[layer]
+        assert isinstance(tandem, TandemLayer)
         assert tandem.dynamics.window == 6
         assert any(not old.equal(new) for old, new in zip(before, tandem.parameters(), strict=True))
 
     monkeypatch.setattr(ProgressiveTandemLearning, "train_epoch", watched)
-    times = measure_step(Case(f"{hands}{tiny}@6", 0.1, 1, stage=stage))
+    times = measure_step(Case(f"{hands}{tiny}@6", 0.1, 1, layer=layer))
     assert 0 < times["kept"] < 60
     assert 0 < times["elapsed"] < 60
-    anew = (chosen, stage, [BATCH], [])
-    kept = (chosen, stage, [BATCH], [("train", 0)] if stage else [])
+    anew = (chosen, layer, [BATCH], [])
+    kept = (chosen, layer, [BATCH], [("train", 0)] if layer else [])
     assert seen == [anew] * ROUNDS + [kept] * ROUNDS
 
 
 @pytest.mark.parametrize("system", ["small-snn", "bf16:small-ann", "small-ann"])
 def test_what_is_not_converted_is_refused(system):
     with pytest.raises(UserError, match="conversion is timed of an analog network"):
-        measure_step(Case(system, 0.1, 1, stage=11))
+        measure_step(Case(system, 0.1, 1, layer=11))

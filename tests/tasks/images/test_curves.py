@@ -4,9 +4,9 @@ import pytest
 from matplotlib.image import imread
 
 from separator.errors import UserError
-from separator.snn.report import Noted
+from separator.snn.observe.report import Noted
 from separator.tasks.images.curves import Run, plot_curves, read_curve, to_markdown
-from separator.tasks.stage_reports import write_progress
+from separator.tasks.layer_reports import write_progress
 
 HEAD = "dev_accuracy,dev_loss,epoch,step,train_accuracy,train_loss\n"
 
@@ -70,7 +70,7 @@ def test_losses_are_taken_where_there_are_no_accuracies(tmp_path):
     ]
 
 
-def test_a_conversion_is_a_curve_through_its_stages(tmp_path):
+def test_a_conversion_is_a_curve_through_its_layers(tmp_path):
     history = [
         Noted(0, None, 0.8, {"dev": 75.0}),
         Noted(0, 0, 0.9, {"dev": 60.0}),

@@ -14,8 +14,8 @@ from separator.metrics import intervals
 from separator.models.card import ModelCard
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_network, save_model
-from separator.snn.activity import record_activity
-from separator.snn.spiking import Dynamics
+from separator.snn.layers.spiking import Dynamics
+from separator.snn.observe.activity import record_activity
 from separator.tasks.images import evaluation
 from separator.tasks.images.batches import ImageBatches, ImageSettings, score
 from separator.tasks.images.evaluation import ImageEvaluation, evaluate_images, measure, operations_ratio
@@ -133,12 +133,19 @@ def test_what_is_written_says_the_same_thrice(models, data, tmp_path):
     with (tmp_path / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
     for row, model, result in zip(rows, values["models"], report.results, strict=True):
-        assert [layer["name"] for layer in model.pop("layers")] == ["stages.0", "stages.1", "stages.2"]
+        assert [layer["name"] for layer in model.pop("layers")] == ["layers.0", "layers.1", "layers.2"]
         assert {name: "" if value is None else str(value) for name, value in model.items()} == row
         assert float(row["accuracy"]) == result.scores["accuracy"].value
         assert f"| {row['model']} | {float(row['accuracy']):.2f} | {float(row['accuracy_low']):.2f} to " in text
     assert rows[0] | {"time_steps": "", "energy_ratio": "", "accuracy_difference": ""} == rows[0]
-    snn = {"kind": "snn", "time_steps": "8", "latency": "16", "schedule": "layer-by-layer", "start": "0.5", "weight_bits": "4"}
+    snn = {
+        "kind": "snn",
+        "time_steps": "8",
+        "latency": "16",
+        "schedule": "layer-by-layer",
+        "initial_potential": "0.5",
+        "weight_bits": "4",
+    }
     assert rows[1] | snn == rows[1]
     assert "| snn | 8 | 16 | layer-by-layer | 0.5 | 4 |" in text
     assert f" | {float(rows[1]['energy_ratio']):.3f} |\n" in text

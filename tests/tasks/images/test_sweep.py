@@ -6,8 +6,8 @@ import pytest
 from separator.errors import UserError
 from separator.models.feedforward import FeedForwardConfig
 from separator.models.files import load_network
-from separator.snn.activity import record_activity
-from separator.snn.settings import ConversionSettings
+from separator.snn.conversion.settings import ConversionSettings
+from separator.snn.observe.activity import record_activity
 from separator.tasks.images import sweep
 from separator.tasks.images.batches import ImageBatches, ImageSettings, score
 from separator.tasks.images.evaluation import operations_ratio
@@ -74,7 +74,7 @@ def test_a_folder_of_other_settings_is_not_gone_on_with(settings, tmp_path):
 
 def test_variants_are_converted_side_by_side_in_other_processes(settings, tmp_path):
     """The same figures as one after the other; a variant may have an analog network of its own."""
-    variants = {"published": {}, "quantised": {"quantised": True, "start": 0.5, "schedule": "layer-by-layer"}}
+    variants = {"published": {}, "quantised": {"quantised": True, "initial_potential": 0.5, "schedule": "layer-by-layer"}}
     wanted = replace(settings, variants=variants, seeds=1, values=[4, 2], threads=1)
     table = sweep_images(wanted, tmp_path / "one", lambda line: None).read_text()
     assert [line.split("|")[1:3] for line in table.splitlines()[2:]] == [
@@ -82,7 +82,7 @@ def test_variants_are_converted_side_by_side_in_other_processes(settings, tmp_pa
         *([f" {variant} ", f" {value} "] for variant in variants for value in (4, 2)),
     ]
     levels = {value: load_network(tmp_path / "one" / "seed-0" / f"ann-{value}" / "ann.safetensors")[0] for value in (4, 2)}
-    assert all(network.stack.stages[0].quantiser.levels == value for value, network in levels.items())
+    assert all(network.stack.layers[0].quantiser.levels == value for value, network in levels.items())
     _, card = load_network(tmp_path / "one" / "seed-0" / "quantised-window-2" / "snn.safetensors")
     assert card.conversion["schedule"] == "layer-by-layer" and card.config["levels"] == 2
     assert sweep_images(replace(wanted, jobs=2), tmp_path / "two", lambda line: None).read_text() == table
@@ -137,7 +137,9 @@ def test_bits_of_weights_are_compared_with_floating_point():
 def test_sweeps_into_the_same_folder_come_into_one_table(settings, tmp_path):
     one = replace(settings, seeds=1, values=[2], variants={"b": {}})
     sweep_images(one, tmp_path, lambda line: None)
-    table = sweep_images(replace(one, values=[4], variants={"a": {"start": 0.5}, "c": {}}), tmp_path, lambda line: None)
+    table = sweep_images(
+        replace(one, values=[4], variants={"a": {"initial_potential": 0.5}, "c": {}}), tmp_path, lambda line: None
+    )
     cells = [line.split("|")[1:3] for line in table.read_text().splitlines()[2:]]
     assert cells == [[" ANN ", "  "], [" b ", " 2 "], [" a ", " 4 "], [" c ", " 4 "]]
 
@@ -158,7 +160,7 @@ def test_values_are_those_of_the_setting(settings):
         swept = replace(settings, **options)
         return swept.settings_of(next(swept.conversions()))
 
-    assert made(vary="start", values=[0.5]).start == 0.5
+    assert made(vary="initial_potential", values=[0.5]).initial_potential == 0.5
     four, floating = made(vary="weight_bits", values=[4]), made(vary="weight_bits", values=[0])
     assert (four.weight_bits, four.encoder_bits) == (4, 4) and (floating.weight_bits, floating.encoder_bits) == (None, 16)
     assert made(variants={"a": {"patience": 9}}).patience == 9

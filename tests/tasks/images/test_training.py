@@ -9,8 +9,8 @@ import torch
 from separator.errors import UserError
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_model, load_network
-from separator.snn.activity import ActivityPenalty
-from separator.snn.settings import ConversionSettings
+from separator.snn.conversion.settings import ConversionSettings
+from separator.snn.observe.activity import ActivityPenalty
 from separator.tasks.images.batches import ImageBatches, ImageSettings, score
 from separator.tasks.images.conversion import ImageConversionRun, convert_images
 from separator.tasks.images.training import (
@@ -56,7 +56,7 @@ def test_neurons_are_active_as_the_initial_bias_has_it(folder, bias):
     torch.manual_seed(0)
     network = FeedForward(FeedForwardConfig("512-256-784"))
     set_initial_bias(network.stack, bias)
-    first, second, last = network.stack.stages
+    first, second, last = network.stack.layers
     with torch.no_grad():
         x = torch.randn(2000, 784)
         hidden = first(x)
@@ -75,7 +75,7 @@ def test_a_network_is_trained_converted_and_read_again(folder, tmp_path, goal):
     ann, card = load_network(train_images(run, tmp_path / "ann", progress=False))
     test = run.data.read().test
     assert card.scores["test"] == pytest.approx(score(ann, goal, test))
-    conversion = ConversionSettings(window=8, start=0.5, max_epochs=1, calibration_batches=2)
+    conversion = ConversionSettings(window=8, initial_potential=0.5, max_epochs=1, calibration_batches=2)
     path = convert_images(
         ImageConversionRun(str(tmp_path / "ann" / "ann.safetensors"), run.data, conversion, device="cpu"),
         tmp_path / "snn",
@@ -83,7 +83,7 @@ def test_a_network_is_trained_converted_and_read_again(folder, tmp_path, goal):
     )
     snn, card = load_network(path)
     assert card.kind == "snn" and card.time_steps == 8
-    assert snn.stack.converted == len(snn.stack.stages) == 2
+    assert snn.stack.converted == len(snn.stack.layers) == 2
     assert snn.stack.readout == "potential"
     assert card.scores["test"] == pytest.approx(score(snn, goal, test))
     assert (tmp_path / "snn" / "report.png").stat().st_size > 0
@@ -137,15 +137,15 @@ def spiking(folder, learning, goal="classify", epochs=2, **neurons):
 @pytest.mark.parametrize("learning", ["tandem", "surrogate"])
 @pytest.mark.parametrize("goal", ["classify", "reconstruct"])
 def test_a_network_that_learns_as_a_spiking_one_is_written_as_such(folder, tmp_path, learning, goal):
-    run = spiking(folder, learning, goal, start=0.5, channelwise=True)
+    run = spiking(folder, learning, goal, initial_potential=0.5, channelwise=True)
     path = train_images(run, tmp_path, progress=False)
     assert path == tmp_path / "snn.safetensors"
     network, card = load_network(path)
     assert (card.name, card.kind, card.time_steps) == ("snn", "snn", 4)
-    assert network.stack.converted == len(network.stack.stages) == 2
-    assert network.stack.dynamics.start == 0.5 and network.stack.readout == "potential"
-    conversion = ConversionSettings(window=4, start=0.5, channelwise=True)
-    for name in ("window", "start", "schedule", "weight_bits", "percentile", "channelwise"):
+    assert network.stack.converted == len(network.stack.layers) == 2
+    assert network.stack.dynamics.initial_potential == 0.5 and network.stack.readout == "potential"
+    conversion = ConversionSettings(window=4, initial_potential=0.5, channelwise=True)
+    for name in ("window", "initial_potential", "schedule", "weight_bits", "percentile", "channelwise"):
         assert card.conversion[name] == getattr(conversion, name)
     images = run.data.read()
     assert card.scores["test"] == pytest.approx(score(network, goal, images.test))
@@ -203,7 +203,7 @@ def test_what_diverges_keeps_the_best_network_before(folder, tmp_path, learning)
     )
     assert all(torch.equal(a, b) for a, b in zip(before.state_dict().values(), after.state_dict().values(), strict=True))
     (line,) = said
-    assert line.endswith("stage 0: a weight of nan cannot be made an integer; the training has diverged")
+    assert line.endswith("layer 0: a weight of nan cannot be made an integer; the training has diverged")
 
 
 def test_neurons_that_cannot_be_are_refused(folder):

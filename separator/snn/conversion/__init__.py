@@ -1,0 +1,1 @@
+"""From an analog stack to a spiking one: thresholds, settings, progressive tandem learning."""

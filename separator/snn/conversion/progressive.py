@@ -1,0 +1,436 @@
+"""Progressive tandem learning (Wu et al. 2021, section 4): a stack converted layer by layer, each tuned with all later ones."""
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from separator.atomic import atomic_path, write_text
+from separator.errors import UserError
+from separator.resume import facts_of, refuse_differences
+from separator.snn.conversion.settings import ConversionSettings
+from separator.snn.conversion.thresholds import activation_bound, least_squares_bound
+from separator.snn.layers.analog import AnalogLayer, keep_statistics
+from separator.snn.layers.fan_in import kept_weights, limit_fan_in
+from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.learning.tandem import Signal, TandemLayer
+from separator.snn.observe.activity import ActivityPenalty
+from separator.snn.observe.distribution import Distribution, distributions
+from separator.snn.observe.report import LayerReport, Noted, agreement
+from separator.snn.spikes.binary import Spikes
+from separator.snn.stack.chains import activations_of, chain_from, is_joined
+from separator.snn.stack.stack import Stack, fire, in_layer, spiking_role
+
+STATE = "conversion.json"  # in the folder of a conversion: how far it is
+
+Loss = Callable[[nn.Module, Any], Tensor]  # (network, batch) -> scalar
+Measure = Callable[[nn.Module, Any], tuple[Tensor, Tensor]]  # (network, batch) -> loss and score, scalars
+OptimiserFactory = Callable[[Mapping[str, nn.Parameter], float], torch.optim.Optimizer]  # (parameters, learning rate)
+
+
+def adam(parameters: Mapping[str, nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    """Adam, as published."""
+    return torch.optim.Adam(parameters.values(), lr)
+
+
+class Batches(Protocol):
+    """What a loader is to conversion."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def __len__(self) -> int: ...
+
+
+@dataclass
+class Patience:
+    """The adaptive training scheduler (section 4.2): counts epochs without improvement."""
+
+    limit: int
+    best: float = math.inf
+    bad_epochs: int = 0
+
+    def improved(self, loss: float) -> bool:
+        """Take note of a validation loss; whether it is the best so far."""
+        better = loss < self.best
+        self.best, self.bad_epochs = (loss, 0) if better else (self.best, self.bad_epochs + 1)
+        return better
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the layer has had its patience."""
+        return self.bad_epochs >= self.limit
+
+
+def check_convertible(stack: Stack) -> None:
+    """Say beforehand what cannot be converted.
+
+    Raises:
+        UserError: a layer is not supported; the message names it and what is.
+    """
+    for i, layer in enumerate(stack.layers):
+        if isinstance(layer, SpikingLayer):
+            continue
+        problem = None
+        if not isinstance(layer, AnalogLayer):
+            problem = f"is a {type(layer).__name__}"
+        elif not isinstance(layer.affine, nn.Linear | nn.Conv1d | nn.Conv2d):
+            problem = f"has a {type(layer.affine).__name__}"
+        elif layer.norm is not None and getattr(layer.norm, "running_mean", None) is None:
+            problem = f"has a {type(layer.norm).__name__} without running statistics"
+        elif not isinstance(layer.affine, nn.Linear) and layer.affine.padding_mode != "zeros":
+            problem = f"pads with '{layer.affine.padding_mode}'"
+        if problem:
+            raise UserError(
+                f"layer {i} of the stack {problem} and cannot be converted; supported are Linear, Conv1d and Conv2d with zero "
+                "padding, each with or without batch norm that keeps running statistics, then ReLU"
+            )
+
+
+class ProgressiveTandemLearning:
+    """Converts the stack of a network in place, one layer at a time.
+
+    What lies before the stack is not trained, so that a frozen prefix fires the same trains for the same batch at every epoch:
+    they are kept, packed, and every epoch after the first simulates one layer only. Batches must therefore come in the same
+    order with the same content each time they are iterated over.
+
+    Args:
+        network: any network that calls `stack` once per forward pass.
+        stack: its stack, analog or already converted in part.
+        upstream: modules whose output reaches the stack.
+        loss: of the network on a batch.
+        train_batches: those of a layer, re-iterable, of fixed content and order. A layer that gets the very object that the
+            layer before got goes on with its trains. Layers are counted on through the passes.
+        dev_batches: likewise, the same for all layers.
+        settings: how to convert.
+        folder: for the state after each layer, from which an interrupted conversion goes on; None to keep none.
+        log: called with one line of text at each event.
+        optimiser: makes one for each layer, from the parameters by name.
+        measure: loss and score of the network on a batch, in one pass; scores are noted after each epoch, of the dev batches
+            and of those of `watched`. None for no scores.
+        watched: other batches by name, of fixed content and order. Nothing is chosen by them.
+        origin: what else the conversion depends on, as plain values by name, such as the network's file and the data; going on
+            with others is refused.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        stack: Stack,
+        upstream: Sequence[nn.Module],
+        loss: Loss,
+        train_batches: Callable[[int], Batches],
+        dev_batches: Batches,
+        settings: ConversionSettings,
+        folder: Path | None = None,
+        log: Callable[[str], None] = print,
+        optimiser: OptimiserFactory = adam,
+        measure: Measure | None = None,
+        watched: Mapping[str, Batches] | None = None,
+        origin: Mapping[str, Any] | None = None,
+    ) -> None:
+        check_convertible(stack)
+        for i, layer in enumerate(stack.layers):
+            if settings.fan_in is not None and isinstance(layer, AnalogLayer):
+                with in_layer(i):
+                    kept_weights(layer, settings.fan_in)  # says what is wrong before anything is trained
+        self.network, self.stack, self.loss, self.settings = network, stack, loss, settings
+        self.train_batches, self.measure = train_batches, measure
+        self.held_out: dict[str, Batches] = {"dev": dev_batches, **(watched or {})}
+        self.folder, self.log, self.optimiser = folder, log, optimiser
+        self.origin = dict(origin or {})
+        self.reports: list[LayerReport] = []
+        self.history: list[Noted] = []
+        self.layer_batches: Batches = ()  # of the layer under conversion
+        self.prefixes: dict[tuple[str, int], Spikes] = {}
+        self.device = next(network.parameters()).device
+        stack.set_readout(settings.readout)
+        for module in upstream:
+            module.requires_grad_(False)
+
+    def run(self) -> list[LayerReport]:
+        """Convert all layers; returns a report of each. Goes on from `folder` where it holds a state."""
+        for _ in self.layers():
+            pass
+        return self.reports
+
+    def layers(self) -> Iterator[list[LayerReport]]:
+        """Convert layer by layer; yields the reports so far after each, and once at the start of a resumed conversion."""
+        if self._restore():
+            yield self.reports
+        layers = len(self.stack.layers)
+        for number in range(len(self.reports), layers * self.settings.passes):
+            self.reports.append(self._convert_layer(number % layers, number))
+            self._save()
+            yield self.reports
+        self.prefixes.clear()
+
+    @torch.no_grad()
+    def activations(self) -> list[Distribution]:
+        """How activations of the layers that shall fire are distributed, on the calibration batches of the first one.
+
+        The network is analog still. Nothing changes by it, generators of random numbers included.
+        """
+        self.network.eval()
+
+        def run() -> None:
+            for batch in islice(batches, self.settings.calibration_batches):
+                self.loss(self.network, batch)
+
+        with torch.random.fork_rng():
+            batches = self.train_batches(0)
+            return distributions(list(self.stack.layers)[:-1], run)
+
+    def _convert_layer(self, index: int, number: int) -> LayerReport:
+        started = time.monotonic()
+        again = number >= len(self.stack.layers)
+        if again:
+            self._put_in_tandem_again(index, number)
+            before = converted = self._look(number, 0)
+        else:
+            before = self._look(number, None)
+            self.put_in_tandem(index)
+            converted = self._look(number, 0)
+        self.log(f"layer {index}: dev loss {before:.4f}, converted {converted:.4f}")
+        tuned, epochs = self._tune(index, number, converted)
+        tandem = self.stack.layers[index]
+        assert isinstance(tandem, TandemLayer)
+        scale = self.stack.spiking_layers()[-1].scale if index else None
+        with in_layer(index):
+            frozen = tandem.spiking(scale)
+        agreed = agreement(tandem.layer, frozen, self._signals(index))
+        threshold, turn = tandem.threshold.tolist(), number // len(self.stack.layers)
+        report = LayerReport(index, tandem.role, before, converted, tuned, epochs, threshold, agreed, turn=turn)
+        self.stack.layers[index] = frozen
+        if again:
+            self.stack.freeze()
+        if tandem.role == "fire":
+            self._advance_prefixes(frozen)
+        return replace(report, seconds=time.monotonic() - started)
+
+    def put_in_tandem(self, index: int) -> TandemLayer:
+        """Put layer `index`, the first analog one, in tandem, its threshold taken from its train batches."""
+        self._take_batches(index)
+        role = spiking_role(index, len(self.stack.layers))
+        analog = self.stack.layers[index]
+        assert isinstance(analog, AnalogLayer)  # check_convertible has seen to it
+        self._limit_fan_in(index, analog)
+        # What layers have in common is learned by the first, or by all of them together at last.
+        inherited = self.settings.share_thresholds and role == "fire" and is_joined(analog)
+        threshold = torch.ones(1)
+        if role != "readout":
+            threshold = self.stack.spiking_layers()[-1].scale if inherited else self._threshold(index)
+        learn = self.settings.learn_thresholds and role != "readout" and not inherited
+        tandem = TandemLayer(
+            analog,
+            role,
+            threshold.to(self.device),
+            self.settings.dynamics,
+            learn,
+            self.settings.mask_gradient,
+            self.settings.statistics == "all",
+            inherits=inherited,
+        )
+        self.stack.layers[index] = tandem
+        return tandem
+
+    def _put_in_tandem_again(self, index: int, number: int) -> None:
+        """Put layer `index` of a wholly spiking stack in tandem, and all those after it."""
+        if index == 0:
+            self.prefixes.clear()
+        self._take_batches(number)
+        self.stack.unfreeze(self.settings.learn_thresholds, mask_gradient=self.settings.mask_gradient, first=index)
+        for i, layer in enumerate(self.stack.layers):
+            if isinstance(layer, TandemLayer):
+                self._limit_fan_in(i, layer.layer)
+
+    def _limit_fan_in(self, index: int, layer: AnalogLayer) -> None:
+        if self.settings.fan_in is not None:
+            with in_layer(index):
+                limit_fan_in(layer, self.settings.fan_in)
+
+    def make_optimiser(self, number: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+        """Optimiser of all that learns in a layer, counted on through the passes, and its learning rate over the steps."""
+        parameters = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
+        optimiser = self.optimiser(parameters, self.settings.layer_lr(number))
+        steps = max(1, self.settings.layer_epochs(number) * len(self.layer_batches))
+        anneal = self.settings.anneal
+        return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps if anneal else 1.0)
+
+    def train_epoch(self, optimiser: torch.optim.Optimizer, rate: torch.optim.lr_scheduler.LRScheduler) -> None:
+        """Train the layer in tandem and the analog ones after it, once on each of the layer's batches."""
+        parameters = [p for group in optimiser.param_groups for p in group["params"]]
+        self.network.train()
+        if self.settings.statistics == "none":
+            keep_statistics(self.stack)
+        for batch, prefix in self._batches("train", self.stack.converted):
+            with self.stack.given_prefix(prefix), self._activity() as activity:
+                value = self.loss(self.network, batch)
+            if activity is not None:
+                value = value + self.settings.activity_penalty * activity.pop()
+            optimiser.zero_grad()
+            value.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(parameters, self.settings.clip)
+            optimiser.step()
+            rate.step()
+
+    def _take_batches(self, number: int) -> None:
+        batches = self.train_batches(number)
+        if batches is not self.layer_batches:
+            self.prefixes = {key: spikes for key, spikes in self.prefixes.items() if key[0] != "train"}
+        self.layer_batches = batches
+
+    def _tune(self, index: int, number: int, loss: float) -> tuple[float, int]:
+        """Train the layer in tandem and the analog ones after it; the best parameters are in place afterwards."""
+        patience = Patience(self.settings.patience)
+        patience.improved(loss)
+        best = copy.deepcopy(self.network.state_dict())
+        optimiser, rate = self.make_optimiser(number)
+        epoch = 0
+        while epoch < self.settings.layer_epochs(number) and not patience.exhausted:
+            epoch += 1
+            self.train_epoch(optimiser, rate)
+            loss = self._look(number, epoch)
+            if patience.improved(loss):
+                best = copy.deepcopy(self.network.state_dict())
+            self.log(f"layer {index}, epoch {epoch}: dev loss {loss:.4f} (best {patience.best:.4f})")
+        self.network.load_state_dict(best)
+        return patience.best, epoch
+
+    def _look(self, number: int, epoch: int | None) -> float:
+        """How good the network is by now, which is noted; returns the loss on the dev batches, with the penalty."""
+        means = {name: self._means(name) for name in (self.held_out if self.measure else ["dev"])}
+        loss, _, activity = means["dev"]
+        scores = {name: score for name, (_, score, _) in means.items()} if self.measure else {}
+        self.history.append(Noted(number, epoch, loss, scores))
+        return loss + self.settings.activity_penalty * activity
+
+    @torch.no_grad()
+    def _means(self, subset: str) -> list[float]:
+        """Means of loss, score and activity over the batches of a subset, in evaluation mode."""
+        self.network.eval()
+        measured = []
+        for batch, prefix in self._batches(subset, self.stack.converted):
+            with self.stack.given_prefix(prefix), self._activity() as activity:
+                loss, score = self.measure(self.network, batch) if self.measure else (self.loss(self.network, batch),) * 2
+            active = torch.zeros_like(loss) if activity is None else activity.pop().to(loss)
+            measured.append(torch.stack([loss, score, active]))
+        means: list[float] = torch.stack(measured).mean(0).tolist()
+        return means
+
+    def _activity(self) -> AbstractContextManager[ActivityPenalty | None]:
+        """Within, the activity of the layers that learn is measured, if there is a penalty on it."""
+        return ActivityPenalty(self.stack) if self.settings.activity_penalty else nullcontext()
+
+    @torch.no_grad()
+    def _threshold(self, index: int) -> Tensor:
+        """a_u / N_s of an analog layer behind the spiking ones (Threshold LayerNorm), from train batches."""
+        layer = self.stack.layers[index]
+        assert isinstance(layer, AnalogLayer)
+        settings = self.settings
+        if layer.quantiser is not None:
+            return layer.quantiser.bound / settings.window
+        chain = chain_from(list(self.stack.layers), index) if settings.share_thresholds else [layer]
+        activations = [a.cpu() for signal in self._signals(index) for a in activations_of(chain, signal.activation)]
+        if settings.threshold == "least-squares":
+            bound = least_squares_bound(activations, settings.window, settings.initial_potential, settings.channelwise)
+        else:
+            bound = activation_bound(activations, settings.percentile, settings.channelwise)
+        return bound / settings.window
+
+    @torch.no_grad()
+    def _signals(self, index: int) -> Iterator[Signal]:
+        """Inputs of layer `index` on the calibration batches, with the spikes if it is in tandem."""
+        self.network.eval()
+        captured: list[Signal | Tensor] = []
+        handle = self.stack.layers[index].register_forward_pre_hook(lambda module, inputs: captured.append(inputs[0]))
+        try:
+            for _, (batch, prefix) in zip(
+                range(self.settings.calibration_batches), self._batches("train", index), strict=False
+            ):
+                with self.stack.given_prefix(prefix):
+                    self.loss(self.network, batch)
+                signal = captured.pop()
+                yield signal if isinstance(signal, Signal) else Signal(signal)
+        finally:
+            handle.remove()
+
+    def _batches(self, subset: str, converted: int) -> Iterator[tuple[Any, Spikes | None]]:
+        """Batches with the spikes of the spiking prefix, which is simulated when they are first needed."""
+        for i, batch in enumerate(self.layer_batches if subset == "train" else self.held_out[subset]):
+            spikes = self.prefixes.get((subset, i))
+            if spikes is None and converted:
+                spikes = fire(self.stack.spiking_layers(), self._stack_input(batch)).to("cpu")
+                kept = sum(other.words.nbytes for other in self.prefixes.values())
+                if kept + spikes.words.nbytes <= self.settings.keep_mb * 1_000_000:
+                    self.prefixes[subset, i] = spikes
+            yield batch, spikes if spikes is None else spikes.to(self.device)
+
+    @torch.no_grad()
+    def _stack_input(self, batch: Any) -> Tensor:
+        captured: list[Tensor] = []
+        handle = self.stack.register_forward_pre_hook(lambda module, inputs: captured.append(inputs[0]))
+        training = self.network.training
+        try:
+            self.network.eval()
+            self.loss(self.network, batch)
+        finally:
+            handle.remove()
+            self.network.train(training)
+        return captured[0]
+
+    @torch.no_grad()
+    def _advance_prefixes(self, layer: SpikingLayer) -> None:
+        """Run the kept trains through a layer that has just been frozen."""
+        for key, spikes in self.prefixes.items():
+            self.prefixes[key] = layer.fire(spikes.to(self.device)).to("cpu")
+
+    def _save(self) -> None:
+        """Write the state after a layer; the weights first, so that the index never names weights that are not there."""
+        if self.folder is None:
+            return
+        # A file of its own after each layer of each pass: those that the index names stay what they were.
+        weights = f"layer-{len(self.reports):02d}.safetensors"
+        with atomic_path(self.folder / weights, durable=True) as temporary:
+            save_file({name: t.contiguous() for name, t in self.network.state_dict().items()}, temporary)
+        state = {
+            "weights": weights,
+            "converted": self.stack.converted,
+            "settings": asdict(self.settings),
+            "origin": self.origin,
+            "layers": [asdict(report) for report in self.reports],
+            "history": [asdict(noted) for noted in self.history],
+        }
+        write_text(self.folder / STATE, json.dumps(state, indent=1))
+
+    def _facts(self) -> dict[str, Any]:
+        """What the conversion depends on, but for the memory, which may differ from machine to machine."""
+        return facts_of(self.settings, free=["keep_mb"]) | self.origin
+
+    def _restore(self) -> bool:
+        """Go on from `folder`; whether it held a conversion."""
+        if self.folder is None or not (self.folder / STATE).exists():
+            return False
+        try:
+            state = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
+            tensors = load_file(self.folder / state["weights"])
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise UserError(f"{self.folder} holds a damaged conversion ({error}); remove it to start anew") from error
+        refuse_differences(state["settings"] | state.get("origin", {}), self._facts(), self.folder)
+        prefix = next(name for name, module in self.network.named_modules() if module is self.stack)
+        self.stack.restore(state["converted"], self.settings.dynamics, tensors, f"{prefix}.")
+        self.network.load_state_dict(tensors)
+        self.reports = [LayerReport(**report) for report in state["layers"]]
+        self.history = [Noted(**noted) for noted in state["history"]]
+        self.log(f"goes on after {len(self.reports)} of {len(self.stack.layers) * self.settings.passes} layers")
+        return True

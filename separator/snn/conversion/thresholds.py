@@ -1,0 +1,114 @@
+"""Threshold LayerNorm: firing thresholds from the distribution of activations (Wu et al. 2021, section 3.3)."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from separator.errors import UserError
+
+SAMPLES = 2_000_000  # activations that a bound is taken from, spread evenly over what was seen
+CANDIDATES = 100  # bounds that least squares are sought among
+SILENT = "no neuron of the layer is ever active on the calibration batches; a threshold cannot be set"
+
+
+def check_percentile(percentile: float) -> None:
+    """Say what no percentile of activations is.
+
+    Raises:
+        UserError: it is not above 0, or above 100.
+    """
+    if not 0 < percentile <= 100:
+        raise UserError(f"the percentile is above 0 and at most 100, not {percentile}")
+
+
+def activation_bound(activations: Sequence[Tensor], percentile: float, channelwise: bool) -> Tensor:
+    """Upper bound a_u of the activations, over all batches given.
+
+    Args:
+        activations: (B, C, ...) each; zeros count, as in the paper's Fig. 1.
+        percentile: 99 or 99.9 in the paper; 100 is the maximum.
+        channelwise: one bound per channel instead of one for the layer.
+
+    Returns:
+        a_u, (1,) or (C,). A channel that is silent throughout gets the layer's bound.
+
+    Raises:
+        ValueError: no activation is above zero, so that no threshold fires the layer.
+    """
+    by_channel = [a.detach().transpose(0, 1).flatten(1) for a in activations]  # (C, n) each
+    values = torch.cat(by_channel, 1)
+    stride = max(1, values.numel() // SAMPLES)
+    bound = _percentile(values.flatten()[::stride], percentile)
+    if bound <= 0:
+        bound = values.max()  # a layer sparser than the percentile: what little there is sets the scale
+    if bound <= 0:
+        raise ValueError(SILENT)
+    if not channelwise:
+        return bound.view(1)
+    bounds = torch.stack([_percentile(channel, percentile) for channel in values])
+    return torch.where(bounds > 0, bounds, bound)
+
+
+def least_squares_bound(activations: Sequence[Tensor], window: int, initial_potential: float, channelwise: bool) -> Tensor:
+    """Upper bound a_u under which count times threshold comes nearest to the activations, over all batches given.
+
+    It is the one of `CANDIDATES` shares of the largest activation that has the least sum of squared differences, where a
+    neuron fires clip(floor(a / threshold + initial_potential), 0, N_s) times for activation a, with threshold a_u / N_s.
+
+    Args:
+        activations: (B, C, ...) each.
+        window: time steps N_s.
+        initial_potential: initial potential in thresholds.
+        channelwise: one bound per channel instead of one for the layer.
+
+    Returns:
+        a_u, (1,) or (C,). A channel that is silent throughout gets the layer's bound.
+
+    Raises:
+        ValueError: no activation is above zero, so that no threshold fires the layer.
+    """
+    channels = torch.cat([a.detach().transpose(0, 1).flatten(1) for a in activations], 1)  # (C, n)
+    if channels.max() <= 0:
+        raise ValueError(SILENT)
+    sampled = channels[:, :: max(1, channels.numel() // SAMPLES)]
+    layer = _nearest_bound(sampled.flatten()[None], window, initial_potential)
+    return torch.where(sampled.amax(1) > 0, _nearest_bound(sampled, window, initial_potential), layer) if channelwise else layer
+
+
+def _nearest_bound(rows: Tensor, window: int, initial_potential: float) -> Tensor:
+    """Of each row of activations, one by one. Shape: (R, n) -> (R,)."""
+    shares = torch.arange(1, CANDIDATES + 1, dtype=rows.dtype, device=rows.device) / CANDIDATES
+    bounds = []
+    for row in rows:
+        thresholds = (row.max() * shares / window).clamp_min(torch.finfo(row.dtype).tiny)
+        errors = [(row - (row / x + initial_potential).floor().clamp(0, window) * x).square().sum() for x in thresholds]
+        bounds.append(thresholds[int(torch.stack(errors).argmin())] * window)
+    return torch.stack(bounds)
+
+
+def rate_bound(activation: Tensor, rate: float) -> Tensor:
+    """Upper bound a_u under which neurons fire at a mean rate: where the mean of min(a / a_u, 1) is that rate.
+
+    Shape: any -> (1,), of the type of `activation`.
+
+    Raises:
+        ValueError: the rate is not above 0, or there are fewer active neurons than that.
+    """
+    values = activation.detach().flatten()
+    values = values[:: max(1, len(values) // SAMPLES)]
+    active = values[values > 0].double().sort().values
+    if not 0 < rate * len(values) < len(active):
+        share = len(active) / max(1, len(values))
+        raise ValueError(f"a firing rate of {rate:g} is out of reach where a share of {share:.3f} of the neurons is active")
+    # Of those up to a bound the sum, and the number above it, say what the mean is; it falls as the bound rises.
+    sums, above = active.cumsum(0), len(active) - torch.arange(1.0, len(active) + 1, dtype=active.dtype, device=active.device)
+    below = int(((sums / active + above) / len(values) > rate).sum())
+    bound = sums[below - 1] / (rate * len(values) - above[below - 1])
+    return bound.to(activation.dtype).view(1)
+
+
+def _percentile(values: Tensor, percentile: float) -> Tensor:
+    rank = max(1, min(len(values), math.ceil(percentile / 100 * len(values) - 1e-9)))
+    return values.kthvalue(rank).values

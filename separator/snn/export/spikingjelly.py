@@ -1,0 +1,90 @@
+"""A pipelined spiking stack as a network of SpikingJelly's neurons (Fang et al. 2023): the same weights and spikes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from separator.errors import UserError
+from separator.snn.layers.spiking import SpikingLayer, per_channel
+from separator.snn.spikes.binary import Spikes
+from separator.snn.stack.stack import Stack
+
+
+class SpikingJellyStack(nn.Module):
+    """Simulates all time steps of a layer at once, as SpikingJelly's multi-step mode does. Shapes: as of `Stack`.
+
+    Numbers are in units of activation, in 32-bit floating point; they lie on the grid of the stack's integers, so that sums are
+    exact here as well.
+
+    Args:
+        stack: wholly spiking and pipelined.
+
+    Raises:
+        UserError: the stack is of another kind, or SpikingJelly is not installed.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__()
+        try:
+            from spikingjelly.activation_based import neuron
+        except ImportError as error:
+            raise UserError("SpikingJelly is not installed; `pip install spikingjelly` does it") from error
+        layers = stack.spiking_layers()
+        if len(layers) < len(stack.layers) or any(layer.dynamics.schedule != "pipelined" for layer in layers):
+            raise UserError("SpikingJelly runs pipelined spiking stacks only")
+        self.read, self.dynamics, self.first = stack.read, layers[0].dynamics, layers[0]
+        self.synapses = nn.ModuleList(_Synapses(layer) for layer in layers[1:])
+        self.starts = [layer.initial_potential * layer.quantum for layer in layers[:-1]]
+        self.nodes = nn.ModuleList()
+        for layer in layers[:-1]:
+            if bool((layer.scale == layer.scale[0]).all()):
+                node = neuron.IFNode(float(layer.scale[0]), v_reset=None, step_mode="m")
+            else:  # a threshold for each channel
+                channels = 1 - layer.weight.dim()  # which dimension they are, counted from the last one
+                node = neuron.ActivationAwareIFNode(layer.scale, channel_dim=channels, v_reset=None, step_mode="m")
+            self.nodes.append(node)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Activation of the last layer from its membrane potential."""
+        return self.read(self._potential(x))
+
+    @torch.no_grad()
+    def outcomes(self, x: Tensor) -> list[Tensor]:
+        """Packed spike trains of each layer and the readout's potential, as `separator.snn.stack.stack.outcomes` has them."""
+        seen: list[Tensor] = []
+        hooks = [
+            node.register_forward_hook(lambda _, __, trains: seen.append(Spikes.pack(trains).words)) for node in self.nodes
+        ]
+        try:
+            seen.append(self._potential(x))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return seen
+
+    def _potential(self, x: Tensor) -> Tensor:
+        charge = self.first.charge(x)
+        currents = charge.new_zeros(self.dynamics.window, *charge.shape)
+        currents[0] = charge * per_channel(self.first.quantum, charge)
+        nodes: Any = self.nodes
+        for node, start, synapses in zip(nodes, self.starts, self.synapses, strict=True):
+            node.reset()
+            node.v = per_channel(start, currents[0]).expand_as(currents[0])
+            currents = synapses(node(currents).flatten(0, 1)).unflatten(0, (self.dynamics.window, -1))
+        return currents.sum(0)
+
+
+class _Synapses(nn.Module):
+    """What a time step's spikes go through, constant current included."""
+
+    def __init__(self, layer: SpikingLayer) -> None:
+        super().__init__()
+        weight, bias = layer.analog_numbers()
+        self.affine = layer.apply_affine.module(weight, bias).requires_grad_(False)
+        self.shortcut = layer.analog_shortcut()
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """Shape: (N_s B, C_in, ...) -> (N_s B, C_out, ...)."""
+        sums: Tensor = self.affine(spikes)
+        return sums if self.shortcut is None else sums + self.shortcut.apply(spikes, self.shortcut.weight, None)

@@ -1,0 +1,1 @@
+"""The arithmetic that makes a spike the same decision everywhere."""

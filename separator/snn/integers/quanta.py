@@ -1,0 +1,76 @@
+"""The quanta that each spiking neuron's integers count.
+
+A spike is a decision: two machines, batch sizes or kernels that add the same currents in another order must not decide
+differently. Weights, biases and thresholds of each spiking neuron are therefore whole numbers of one power of two, its
+quantum, chosen so that its membrane potential cannot exceed 2^24 of them. Every partial sum is then exact in 32-bit integers
+and in float32 alike, and so the spikes are the same bits in whatever order, precision of accumulation, schedule or batch they
+are computed. A coarser quantum makes the weights integers of few bits.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+EXACT = 2.0**24  # float32 holds every integer up to here
+TINIEST = 2.0**-123  # quantum of what is all zero
+ROUNDING = 2.0**-20  # relative error of some operations in float32, and far less than half a quantum of 16 bits
+
+
+def power_above(x: Tensor) -> Tensor:
+    """Smallest powers of two that are at least `x` and TINIEST."""
+    mantissa, exponent = torch.frexp(x.double().clamp_min(TINIEST))
+    return torch.ldexp(torch.ones_like(mantissa), exponent - (mantissa == 0.5).int())
+
+
+def potential_quantum(largest: Tensor) -> Tensor:
+    """Smallest powers of two q such that numbers up to `largest` are at most 2^23 q: a factor of two is left for rounding."""
+    return power_above(largest.double() / (EXACT / 2))
+
+
+def weight_quantum(weight: Tensor, bits: int) -> Tensor:
+    """Smallest powers of two that make the weights of each neuron signed integers of so many bits. Shape: (C_out,).
+
+    A largest weight that is the largest integer but for a rounding error, as after a detour through the analog network, rounds
+    to it: the quantum stays what it was.
+    """
+    largest = weight.detach().flatten(1).abs().amax(1)
+    return power_above(largest.double() * (1 - ROUNDING) / (2 ** (bits - 1) - 1))
+
+
+def in_quanta(x: Tensor, quantum: Tensor) -> Tensor:
+    """Nearest whole numbers of quanta, ties to even. Shapes: (C, ...), (C,) -> (C, ...), of the type of `x`."""
+    return torch.round(x / quantum.to(x.dtype).view(-1, *[1] * (x.dim() - 1)))
+
+
+def snap(x: Tensor, quantum: Tensor) -> Tensor:
+    """Nearest multiples of the quantum of each channel, ties to even. Shapes: (C, ...), (C,) -> (C, ...)."""
+    return in_quanta(x, quantum) * quantum.to(x.dtype).view(-1, *[1] * (x.dim() - 1))
+
+
+def potential_bound(weight: Tensor, bias: Tensor, threshold: Tensor, window: int) -> Tensor:
+    """Bound of each neuron's membrane potential and partial sums of currents over a time window. Shape: (C_out,).
+
+    Args:
+        weight: (C_out, ...), what one spike of each input adds.
+        bias: (C_out,), constant current per step.
+        threshold: (1,) or (C_out,).
+        window: time steps N_s.
+    """
+    per_step = weight.detach().flatten(1).abs().sum(1, dtype=torch.float64) + bias.detach().abs()
+    return window * per_step + 2 * threshold.detach().double()
+
+
+@contextmanager
+def every_bit(device: torch.device) -> Iterator[None]:
+    """Within, sums are exact as long as they fit: no autocast, no TF32 or bfloat16, none of cuDNN's transforms."""
+    cudnn, precision = torch.backends.cudnn.enabled, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.enabled = False  # convolutions become matrix products
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.backends.cudnn.enabled = cudnn
+        torch.set_float32_matmul_precision(precision)

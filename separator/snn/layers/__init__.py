@@ -1,0 +1,1 @@
+"""Layers: analog ones, and the spiking ones that they become."""

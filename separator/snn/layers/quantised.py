@@ -1,0 +1,59 @@
+"""Activations that take as many values as spike counts do: clipped, rounded, with gradients that pass through."""
+
+import torch
+from torch import Tensor, nn
+
+BOUND = 3.0  # first upper bound of activations: three standard deviations of what batch norm makes
+
+
+def straight_through(z: Tensor, threshold: Tensor, counts: Tensor | None, window: int) -> Tensor:
+    """Spike count times threshold, with the gradient of a quantiser with a learned step (Esser et al. 2020, Eq. 3).
+
+    To what is quantised it is 1 between 0 and `window` thresholds, and 0 outside, where a neuron that fires not at all, or at
+    every step, fires no otherwise for a little more. To the threshold it is what rounding adds.
+
+    Args:
+        z: what the neurons are charged with in all, (B, C, ...).
+        threshold: broadcasts against it.
+        counts: spikes, (B, C, ...), or None for those nearest to `z` over the threshold.
+        window: most spikes.
+    """
+    clipped = (z / threshold).clamp(0, window)
+    if counts is None:
+        counts = (clipped.detach() + 0.5).floor()
+    return threshold * (clipped + (counts - clipped).detach())
+
+
+class QuantisedReLU(nn.Module):
+    """Activation in `levels` equal steps up to a learned bound, in place of ReLU while an analog network is trained.
+
+    a = bound / levels * clip(floor(levels * z / bound + 1/2), 0, levels) (Bu et al. 2022, "Optimal ANN-SNN conversion for
+    high-accuracy and ultra-low-latency spiking neural networks", Eq. 11). A layer-by-layer spiking layer of as many steps and
+    a initial potential of half a threshold, bound / levels, fires the very count.
+
+    Args:
+        levels: above zero.
+
+    Raises:
+        ValueError: there are none.
+    """
+
+    def __init__(self, levels: int) -> None:
+        super().__init__()
+        if levels < 1:
+            raise ValueError(f"activations have at least 1 level above zero, not {levels}")
+        self.levels = levels
+        self.gain = nn.Parameter(torch.zeros(1))  # logarithmic, so that a step of learning is relative
+
+    @property
+    def bound(self) -> Tensor:
+        """Largest activation, (1,)."""
+        return BOUND * self.gain.exp()
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Activation of what batch norm gives. Shape: any."""
+        return straight_through(z, self.bound / self.levels, None, self.levels)
+
+    def extra_repr(self) -> str:
+        """For messages."""
+        return f"levels={self.levels}"

@@ -1,0 +1,112 @@
+"""What the numbers of a spiking layer can be: kernels rely on it, and look at none of it themselves.
+
+Conversion makes no others; see `SpikingLayer.in_integers`. They are held against it where they come from a file.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from separator.errors import UserError
+from separator.snn.integers.quanta import EXACT, TINIEST, weight_quantum
+from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.spiking import INPUT_QUANTUM, LARGEST, Dynamics, Role, SpikingLayer, integer_type
+
+BLOCK = 2**22  # weights that are looked at at a time
+
+
+def layer_types(role: Role, dynamics: Dynamics) -> dict[str, torch.dtype]:
+    """Types of the tensors of a layer, by name; its shortcut, if it has one, is the identity."""
+    weights = (torch.float32,) * 2 if role == "encode" else (integer_type(dynamics.weight_bits), torch.int32)
+    names = ("weight", "bias", "threshold", "initial_potential", "quantum", "shortcut")
+    return dict(zip(names, (*weights, torch.int32, torch.int32, torch.float32, torch.int32), strict=True))
+
+
+def check_layer(layer: SpikingLayer, analog: AnalogLayer | None = None) -> None:
+    """Refuse a layer that no conversion makes.
+
+    Args:
+        layer: the layer.
+        analog: what it stands for, if the shapes of its synapses shall be held against it as well. Where layers before it are
+            absorbed they depend on what it sees, and are taken as they are.
+
+    Raises:
+        UserError: a tensor is of another type or shape, or a number out of its range; the message names it.
+    """
+    _check_shapes(layer, analog)
+    mantissa, _ = torch.frexp(layer.quantum)
+    if not bool(((mantissa == 0.5) & (layer.quantum >= TINIEST) & (layer.quantum <= LARGEST)).all()):
+        raise UserError(f"a quantum is a power of two from {TINIEST:g} to {LARGEST:g}")
+    if int(layer.threshold.min()) < 1:
+        raise UserError(f"a threshold is at least 1 quantum, not {int(layer.threshold.min())}")
+    bits, sums = layer.dynamics.weight_bits, torch.zeros(len(layer.weight), dtype=torch.float64)
+    if layer.role == "encode":
+        _check_encoding(layer.weight, layer.bias, layer.dynamics.encoder_bits)
+    else:
+        parts = [layer.weight, layer.bias, *([] if layer.shortcut is None else [layer.shortcut])]
+        sums = sum((_magnitudes(part) for part in parts), sums)
+        if bits is not None and _largest(layer.weight) >= 2 ** (bits - 1):
+            raise UserError(f"a weight does not fit in {bits} bits")
+    # The charge of the first layer is clipped to a little over as many thresholds as there are steps; a readout never fires.
+    thresholds = {"encode": layer.window + 2, "fire": 2, "readout": 0}[layer.role]
+    if float((layer.window * sums + thresholds * layer.threshold.double()).max()) > EXACT:
+        raise UserError("potentials can exceed 2^24 steps, up to which they are exact")
+    _check_start(layer)
+
+
+def _check_start(layer: SpikingLayer) -> None:
+    """Refuse initial potentials that are not the part of the threshold that they shall be, rounded."""
+    initial, threshold = layer.initial_potential.double(), layer.threshold.double()
+    if not bool(((initial >= 0) & (initial <= threshold)).all()):
+        raise UserError("a initial potential is from 0 to the threshold")
+    # One threshold for all neurons has initial potentials that are rounded to the largest quantum of all.
+    rounded = layer.quantum.double().max() / layer.quantum.double() / 2 + 1
+    if layer.role != "readout" and not bool(((initial - threshold * layer.dynamics.initial_potential).abs() <= rounded).all()):
+        raise UserError(f"a initial potential is not {layer.dynamics.initial_potential:g} thresholds")
+
+
+def _check_shapes(layer: SpikingLayer, analog: AnalogLayer | None) -> None:
+    outputs = (len(layer.weight),)
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("bias", "threshold", "initial_potential", "quantum"), outputs)
+    if analog is not None and not analog.before:
+        shapes["weight"] = tuple(analog.affine.weight.shape)
+    if analog is not None and isinstance(analog.shortcut, nn.Identity):
+        shapes["shortcut"] = (*outputs, 1)
+    for name, shape in shapes.items():
+        if (found := tuple(getattr(layer, name).shape)) != shape:
+            raise UserError(f"{name} has the shape {found}, not {shape}")
+    types = layer_types(layer.role, layer.dynamics)
+    for name, values in layer.named_buffers():
+        if name != "shortcut" and values.dtype != types[name]:
+            raise UserError(f"{name} is of {values.dtype}, not {types[name]}")
+
+
+def _largest(values: Tensor) -> int:
+    """Largest magnitude."""
+    low, high = values.aminmax()
+    return max(-int(low), int(high))
+
+
+def _magnitudes(weight: Tensor) -> Tensor:
+    """Sum of the magnitudes of each output's numbers. Shape: (C_out, ...) -> (C_out,), float64."""
+    rows = weight.reshape(len(weight), -1)
+    parts = torch.split(rows, max(1, BLOCK // rows.shape[1]))
+    return torch.cat([part.double().abs().sum(1) for part in parts])
+
+
+def _check_encoding(weight: Tensor, bias: Tensor, bits: int) -> None:
+    """Refuse weights and biases that are too large, or not whole numbers of steps, those of weights of so many bits."""
+    for name, values in {"weight": weight, "bias": bias}.items():
+        low, high = values.aminmax()
+        if not (float(low) > -LARGEST and float(high) < LARGEST):  # nor NaN, which compares with nothing
+            raise UserError(f"a {name} is not below {LARGEST:g}")
+    scale, rows = weight_quantum(weight, bits), weight.flatten(1)
+    block = max(1, BLOCK // rows.shape[1])
+    for part, steps in zip(torch.split(rows, block), torch.split(scale, block), strict=True):
+        if not _whole(part.double() / steps[:, None]):
+            raise UserError(f"a weight is no whole number of steps that {bits} bits count")
+    if not _whole(bias.double() / (scale * INPUT_QUANTUM)):
+        raise UserError("a bias is no whole number of steps")
+
+
+def _whole(x: Tensor) -> bool:
+    return torch.equal(x, x.round())

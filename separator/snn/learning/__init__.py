@@ -1,0 +1,1 @@
+"""Learning rules: layers that spike and learn."""

@@ -1,0 +1,154 @@
+"""Learning through time: spikes step by step, backpropagation with a surrogate for their derivative (Wu et al. 2018, 2019).
+
+A spike is a step function of the membrane potential, whose derivative is zero or does not exist. A smoother step's derivative
+stands for it on the way back, while spikes stay what they are on the way forward.
+
+Y. Wu, L. Deng, G. Li, J. Zhu, L. Shi, "Spatio-temporal backpropagation for training high-performance spiking neural networks",
+2018; the same and Y. Xie, "Direct training for spiking neural networks: faster, larger, better", 2019.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from separator.errors import UserError
+from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.spiking import Dynamics, Role, per_channel
+from separator.snn.learning.tandem import Signal, TandemLayer
+from separator.snn.neurons.integrate_and_fire import IFParameters, crosses, if_step, initial_state
+
+SurrogateName = Literal["rectangular", "triangular", "sigmoid", "arctan"]
+
+
+def rectangular(u: Tensor, width: float) -> Tensor:
+    """1/a where |u| < a/2, else 0 (Wu et al. 2018, h_1; the one of Wu et al. 2019)."""
+    return (u.abs() < width / 2).to(u.dtype) / width
+
+
+def triangular(u: Tensor, width: float) -> Tensor:
+    """1/a max(0, 1 - |u| / a) (Esser et al. 2016; Bellec et al. 2018)."""
+    return (1 - u.abs() / width).clamp_min(0) / width
+
+
+def sigmoid(u: Tensor, width: float) -> Tensor:
+    """1/a e^(-u/a) / (1 + e^(-u/a))^2, the derivative of the logistic function (Wu et al. 2018, h_3)."""
+    y = torch.sigmoid(u / width)
+    return y * (1 - y) / width
+
+
+def arctan(u: Tensor, width: float) -> Tensor:
+    """1 / (a (1 + (pi u / a)^2)), the derivative of the arctangent of pi u / a over pi (Fang et al. 2021)."""
+    return 1 / (width * (1 + (math.pi * u / width) ** 2))
+
+
+# Derivatives h(u) of steps from 0 to 1 at u = 0, by name; the area below each is 1, whatever its width a.
+SURROGATES: dict[SurrogateName, Callable[[Tensor, float], Tensor]] = {
+    "rectangular": rectangular,
+    "triangular": triangular,
+    "sigmoid": sigmoid,
+    "arctan": arctan,
+}
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """What stands for the derivative of a spike with respect to (potential - threshold) / threshold."""
+
+    name: SurrogateName = "rectangular"
+    width: float = 1.0  # a, in thresholds
+
+    def __post_init__(self) -> None:
+        if self.name not in SURROGATES:
+            raise UserError(f"there is no surrogate '{self.name}'; take {', '.join(SURROGATES)}")
+        if not 0 < self.width < math.inf:
+            raise UserError(f"the width of a surrogate is above 0 thresholds, not {self.width}")
+
+    def fires(self, v: Tensor, threshold: Tensor) -> Tensor:
+        """1 where the potential reaches the threshold, else 0, with a derivative. Shape: (B, ...)."""
+        spikes: Tensor = _Spike.apply(v, threshold, self)  # type: ignore[no-untyped-call]
+        return spikes
+
+
+class _Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, threshold: Tensor, surrogate: Surrogate) -> Tensor:
+        ctx.save_for_backward(v, threshold)
+        ctx.surrogate = surrogate
+        return crosses(v, threshold)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        v, threshold = ctx.saved_tensors
+        surrogate = ctx.surrogate
+        return gradient * SURROGATES[surrogate.name]((v - threshold) / threshold, surrogate.width) / threshold, None, None
+
+
+class SurrogateLayer(TandemLayer):
+    """A spiking layer that learns through time, with the weights of the analog layer that it will be converted from.
+
+    In training it runs in floating point, step by step. Where `TandemLayer` has one analog activation for all spikes of the
+    window, here each step has a synaptic current of its own: the analog layer, batch norm included, applied to the spikes of
+    that step as if every step were like it, over N_s. Statistics of batch norm are over batch and time. That is the current
+    of Eq. 3 with folded weights and a constant current of bias / N_s, so that `spiking` makes the very same neurons of it, in
+    integers. The gradient goes through synapses, resets and, by the surrogate, spikes.
+
+    In evaluation it is the spiking layer itself, without gradient: roundings, which differ between the two in one count of
+    10,000 at the first layer, have others differ at every further one, so that deep networks are to be chosen by integers.
+
+    Args:
+        layer, role, threshold, dynamics, batch_statistics: see `TandemLayer`.
+        surrogate: what stands for the derivative of a spike.
+
+    Raises:
+        UserError: layers wait for all of their input, so that no spike has a time.
+    """
+
+    def __init__(
+        self,
+        layer: AnalogLayer,
+        role: Role,
+        threshold: Tensor,
+        dynamics: Dynamics,
+        surrogate: Surrogate,
+        batch_statistics: bool = False,
+    ) -> None:
+        if dynamics.schedule != "pipelined":
+            raise UserError(f"learning through time needs the schedule 'pipelined', not '{dynamics.schedule}'")
+        super().__init__(layer, role, threshold, dynamics, batch_statistics=batch_statistics)
+        self.surrogate = surrogate
+
+    def forward(self, signal: Signal) -> Signal:
+        """Spikes of each step from those of the layer before; of a readout, its membrane potential as activation."""
+        if not self.training:
+            return self._evaluated(signal)
+        currents = self._currents(signal)
+        if self.role == "readout":
+            return Signal(torch.stack(currents).sum(0))
+        threshold = per_channel(self.threshold, currents[0])
+        neurons = IFParameters(threshold, threshold * self.dynamics.initial_potential)
+        state, trains = initial_state(neurons, currents[0]), []
+        for current in currents:
+            spikes, state = if_step(current, state, neurons, self.surrogate.fires)
+            trains.append(spikes)
+        over_time = torch.stack(trains)
+        return Signal(over_time.sum(0) * threshold, scale=self.threshold, trains=over_time)
+
+    @torch.no_grad()
+    def _evaluated(self, signal: Signal) -> Signal:
+        spiking = self.spiking(signal.scale)
+        outcome = spiking.run(signal.activation if signal.spikes is None else signal.spikes)
+        return Signal(outcome) if isinstance(outcome, Tensor) else Signal(spiking.activation(outcome), outcome, spiking.scale)
+
+    def _currents(self, signal: Signal) -> list[Tensor]:
+        """Synaptic current of each step, (B, ...) each."""
+        window = self.dynamics.window
+        if signal.trains is None or signal.scale is None:  # the whole activation at the first step (section 3.4)
+            charge = self.layer.preactivation(signal.activation)
+            return [charge, *[torch.zeros_like(charge)] * (window - 1)]
+        alike = signal.trains * (per_channel(signal.scale, signal.activation) * window)
+        z = self.layer.preactivation(alike.flatten(0, 1))  # time folded into the batch
+        return [step / window for step in z.chunk(window)]

@@ -1,0 +1,1 @@
+"""Neuron models: pure functions on integers, with explicit state."""

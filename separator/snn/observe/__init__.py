@@ -1,0 +1,1 @@
+"""What networks do: activity, distributions, agreement, what a chip has to hold."""

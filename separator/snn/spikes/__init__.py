@@ -1,0 +1,1 @@
+"""Spike trains: what a layer hands on."""

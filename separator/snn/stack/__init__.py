@@ -1,0 +1,1 @@
+"""Layers that are connected, run as one network, whole or piece by piece."""

@@ -1,0 +1,129 @@
+"""A stack run piece by piece along the last dimension of its input, time: each layer keeps what its next outputs still see."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.spikes.binary import Spikes
+from separator.snn.stack.stack import Stack, run_layer
+
+Signal = Tensor | Spikes
+
+
+class StackStream:
+    """The outcome of a stack on an input that comes piece by piece.
+
+    Joined, the pieces are the outcome on the whole input: to the bit if the stack is spiking, else but for rounding.
+
+    Args:
+        stack: in evaluation mode, wholly analog or wholly spiking; not to be changed meanwhile.
+
+    Raises:
+        ValueError: a layer is in tandem, has no dimension of time, or another number of outputs than of inputs along it.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.layers = [_LayerStream(layer) for layer in stack.layers]
+
+    @property
+    def look_ahead(self) -> int:
+        """Positions of the input after it that a position of the outcome waits for."""
+        return sum(layer.after for layer in self.layers)
+
+    @torch.no_grad()
+    def push(self, x: Tensor, last: bool = False) -> Tensor | None:
+        """Take the next positions, the end if `last`; give what is ready, if anything. Shape: (B, ..., n) -> (B, ..., m)."""
+        signal: Signal | None = x if x.shape[-1] else None
+        for position, stream in enumerate(self.layers):
+            taken = stream.take(signal, last)
+            if taken is None:
+                signal = None
+                continue
+            incoming, zeros = taken
+            if isinstance(stream.layer, SpikingLayer):
+                signal = run_layer(position, stream.layer.with_time_padding(*zeros), incoming, self.stack.observer)
+            else:
+                assert isinstance(incoming, Tensor)
+                signal = stream.analog(incoming, zeros)
+        if signal is None:
+            return None
+        assert isinstance(signal, Tensor)  # the last layer is a readout
+        return signal if isinstance(self.stack.layers[-1], AnalogLayer) else self.stack.read(signal)
+
+
+class _LayerStream:
+    """One layer, and the end of its input so far."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        if isinstance(layer, SpikingLayer):
+            apply, taps = layer.apply_affine, layer.weight.shape[2:]
+        elif isinstance(layer, AnalogLayer):
+            apply, taps = layer.synapses, layer.affine.weight.shape[2:]
+            if layer.before:
+                raise ValueError(f"a layer is streamed if nothing stands before its affine layer, not {layer.before[0]}")
+        else:
+            raise ValueError(f"a stack is streamed if it is wholly analog or spiking; this one has a {type(layer).__name__}")
+        if not taps:
+            raise ValueError("a linear layer has no dimension of time to be streamed along")
+        if isinstance(layer, AnalogLayer | SpikingLayer) and _reaches_along_time(layer):
+            raise ValueError("a layer is streamed if its shortcut sees each output's own position alone")
+        self.reach = apply.dilation[-1] * (taps[-1] - 1)  # positions before an output's last one that it sees
+        self.before, self.after = apply.padding[-1]
+        if apply.stride[-1] != 1 or self.before + self.after != self.reach:
+            raise ValueError(f"a layer is streamed if it has as many outputs as inputs along time; this one is {apply}")
+        self.layer, self.apply = layer, apply
+        self.held: Signal | None = None
+        self.zeros = self.before  # of the padding that still lie before what is held
+
+    def analog(self, incoming: Tensor, zeros: tuple[int, int]) -> Tensor:
+        """Activation of an analog layer where its input is padded with so many zeros. Shape: (B, ..., n) -> (B, ..., m)."""
+        layer = self.layer
+        assert isinstance(layer, AnalogLayer)
+        sums = self.apply.with_time_padding(*zeros)(incoming, layer.affine.weight, layer.affine.bias)
+        # Outputs stand where the inputs of their own position do: the shortcut sees those alone.
+        own = F.pad(incoming, (zeros[0] - self.before, zeros[1] - self.after)) if layer.shortcut is not None else incoming
+        return layer.joined(sums, own).relu()
+
+    def take(self, signal: Signal | None, last: bool) -> tuple[Signal, tuple[int, int]] | None:
+        """What the next outputs see of the input so far, and zeros before and after it; None if there is no such output yet."""
+        like = self.held if signal is None else signal
+        if like is None:
+            return None
+        pieces = [_numbers(piece) for piece in (self.held, signal) if piece is not None]
+        seen = _joined(pieces) if len(pieces) > 1 else pieces[0]
+        zeros = (self.zeros, self.after if last else 0)
+        held = seen[..., max(0, seen.shape[-1] - self.reach) :]
+        self.held = _with_numbers(like, _joined([held]))
+        self.zeros = min(self.zeros, self.reach - held.shape[-1])
+        return (_with_numbers(like, seen), zeros) if seen.shape[-1] + sum(zeros) > self.reach else None
+
+
+def _reaches_along_time(layer: AnalogLayer | SpikingLayer) -> bool:
+    """Whether a shortcut sees more than one position, or another one than the output's."""
+    if isinstance(layer, SpikingLayer):
+        others = [(other.apply, other.weight.shape[2:]) for other in layer.maps[1:]]
+    else:
+        others = [(other.synapses, other.affine.weight.shape[2:]) for other in layer.with_shortcut()[1:]]
+    return any(taps and (taps[-1] != 1 or apply.stride[-1] != 1 or apply.padding[-1] != (0, 0)) for apply, taps in others)
+
+
+def _joined(pieces: list[Tensor]) -> Tensor:
+    """Along time and in memory of its own, so that what they were part of is not kept. Shapes: (B, ..., n) -> (B, ..., m).
+
+    Spikes on a CPU by numpy: torch's threads, once woken for a copy, spin for milliseconds that the next kernel's threads lack.
+    """
+    if pieces[0].device.type == "cpu" and not pieces[0].is_floating_point():
+        return torch.from_numpy(np.concatenate([piece.numpy() for piece in pieces], -1))
+    return torch.cat(pieces, -1)
+
+
+def _numbers(signal: Signal) -> Tensor:
+    return signal if isinstance(signal, Tensor) else signal.numbers
+
+
+def _with_numbers(like: Signal, numbers: Tensor) -> Signal:
+    return numbers if isinstance(like, Tensor) else like.with_numbers(numbers)

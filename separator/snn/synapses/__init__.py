@@ -1,0 +1,1 @@
+"""Incoming maps of a population of neurons, without neurons."""

@@ -1,0 +1,56 @@
+"""Incoming maps of a population of neurons: its synapses, of which there may be several sets on one input."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from separator.snn.synapses.affine import AffineMap
+
+
+class IncomingMap(NamedTuple):
+    """Synapses: an affine map and its weights."""
+
+    apply: AffineMap
+    weight: Tensor  # as the affine layer's; of the identity (C, 1)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether each neuron sees the one input at its own place."""
+        return self.apply.kind is nn.Identity
+
+    def times(self, factor: Tensor | float) -> "IncomingMap":
+        """The map with weights times a factor that broadcasts against them."""
+        return IncomingMap(self.apply, self.weight * factor)
+
+
+def merged_weight(main: IncomingMap, *others: IncomingMap) -> Tensor | None:
+    """Weights of one map that does what several do of one input; None where no tap of the first sees what the others see.
+
+    Shape: as the weight of the first; int32 if there are others.
+    """
+    weight = main.weight
+    for other in others:
+        if (tap := _tap_at_zero(main.apply, tuple(weight.shape[2:]), other)) is None:
+            return None
+        weight = weight.to(torch.int32, copy=True)
+        seen: tuple[Any, ...] = (slice(None), slice(None), *tap)
+        weight[seen] += other.weight.to(torch.int32).view(-1).diag() if other.is_identity else other.weight.flatten(1)
+    return weight
+
+
+def _tap_at_zero(apply: AffineMap, taps: tuple[int, ...], other: IncomingMap) -> tuple[int, ...] | None:
+    """The tap of a map that sees what the one tap of another sees; None if there is none."""
+    here = other.apply
+    if apply.groups != 1 or here.groups != 1 or apply.averaged != here.averaged or apply.flatten != here.flatten:
+        return None
+    if not taps:
+        return ()
+    strides = here.stride or (1,) * len(taps)
+    padding = here.padding or ((0, 0),) * len(taps)
+    if strides != apply.stride or any(size != 1 for size in other.weight.shape[2:]):
+        return None
+    places = [(own[0] - its[0], d) for own, its, d in zip(apply.padding, padding, apply.dilation, strict=True)]
+    if any(at % d or not 0 <= at // d < size for (at, d), size in zip(places, taps, strict=True)):
+        return None
+    return tuple(at // d for at, d in places)
