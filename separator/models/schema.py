@@ -117,7 +117,8 @@ def schema_of(card: ModelCard) -> Schema:
     config = made_of(CONFIGS[card.architecture], card.config)
     dynamics = readout = None
     if card.conversion is not None:
-        readout = str(card.conversion.get("readout"))
+        check_type("readout", readout := card.conversion.get("readout", None), str)
+        assert isinstance(readout, str)
         READOUTS.pick(readout)
         dynamics = _dynamics(card.conversion)
     make: Any = _tasnet_rules if isinstance(config, TasNetConfig) else _feedforward_rules

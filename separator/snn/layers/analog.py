@@ -85,7 +85,11 @@ class AnalogLayer(nn.Module):
         """What batch norm sees, the affine layer's output."""
         if self.before:
             self.seen = x.shape[1:]
-        sums: Tensor = self.affine(self.before(x))
+        seen = self.before(x)
+        if _is_strided_pointwise(self.affine):
+            # Of inputs stored channels last, oneDNN's backward pass of such convolutions writes where it must not (torch 2.11).
+            seen = seen.contiguous()
+        sums: Tensor = self.affine(seen)
         return sums
 
     @property
@@ -107,6 +111,10 @@ class AnalogLayer(nn.Module):
     def normalised(self, z: Tensor) -> Tensor:
         """The affine layer's output behind batch norm."""
         return z if self.norm is None else self.norm(z)
+
+
+def _is_strided_pointwise(affine: Affine) -> bool:
+    return not isinstance(affine, nn.Linear) and set(affine.kernel_size) == {1} and max(affine.stride) > 1
 
 
 def keep_statistics(network: nn.Module) -> None:

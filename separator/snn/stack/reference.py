@@ -80,7 +80,7 @@ def fire(layer: SpikingLayer, currents: Integers) -> Integers:
     for current in torch.from_numpy(currents):
         state = layer.neuron.initial_state(numbers, current) if state is None else state
         fired, state = layer.neuron.step(current, state, numbers)
-        spikes.append(fired.numpy())
+        spikes.append(fired.numpy().astype(np.int64))
     return np.stack(spikes)
 
 

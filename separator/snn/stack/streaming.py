@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from separator.errors import UserError
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.spikes.trains import LONGEST, Spikes, joined
@@ -24,6 +25,7 @@ class StackStream:
         stack: in evaluation mode, wholly analog or wholly spiking; not to be changed meanwhile.
 
     Raises:
+        UserError: runs are longer than a window, or input is coded by spikes.
         ValueError: a layer is in tandem, has no dimension of time, or another number of outputs than of inputs along it.
     """
 
@@ -31,7 +33,7 @@ class StackStream:
         if not is_row(stack.sources):
             raise ValueError("a stack is streamed if each layer sees the one before")
         if stack.dynamics is not None and (stack.dynamics.window > LONGEST or stack.dynamics.first_role != "encode"):
-            raise ValueError(f"a stack is streamed if it runs for at most {LONGEST} time steps on input as currents")
+            raise UserError(f"a network is streamed if it runs for at most {LONGEST} time steps on input as currents")
         self.stack = stack
         self.layers = [_LayerStream(layer) for layer in stack.layers]
 
