@@ -25,7 +25,7 @@ PARSER = ConfiguredParser
 
 def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     """Options of `separator convert-images`."""
-    from separator.snn.observe.hardware import HardwareProfile
+    from separator.snn.conversion.hardware import HardwareProfile
     from separator.tasks.images.batches import ImageSettings
 
     add_config_and_out(parser, "folder for the model, its report and the state to resume from")

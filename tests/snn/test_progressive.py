@@ -9,13 +9,13 @@ from torch import nn
 from separator.atomic import write_text
 from separator.errors import UserError
 from separator.snn.conversion import progressive
+from separator.snn.conversion.penalty import ActivityPenalty
 from separator.snn.conversion.progressive import STATE, Patience, ProgressiveTandemLearning, adam, check_convertible
 from separator.snn.conversion.settings import ConversionSettings
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.fan_in import fan_in
 from separator.snn.layers.quantised import BOUND, QuantisedReLU
 from separator.snn.layers.spiking import SpikingLayer
-from separator.snn.learning.penalty import ActivityPenalty
 from separator.snn.observe.activity import record_activity
 from separator.snn.observe.report import plot, plot_progress, progress_rows, to_markdown
 from separator.snn.stack.stack import Stack

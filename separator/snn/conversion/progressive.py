@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from separator.atomic import atomic_path, write_text
 from separator.errors import UserError
 from separator.resume import facts_of, refuse_differences
+from separator.snn.conversion.penalty import ActivityPenalty
 from separator.snn.conversion.settings import ConversionSettings
 from separator.snn.layers.analog import AnalogLayer, keep_statistics
 from separator.snn.layers.fan_in import kept_weights, limit_fan_in
 from separator.snn.layers.quantised import QuantisedReLU
 from separator.snn.layers.signal import Signal, currents_of
 from separator.snn.layers.spiking import SpikingLayer
-from separator.snn.learning.penalty import ActivityPenalty
 from separator.snn.learning.rules import RULES, LearningOptions
 from separator.snn.learning.tandem import TandemLayer
 from separator.snn.observe.distribution import Distribution, distributions

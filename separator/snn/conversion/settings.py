@@ -5,8 +5,8 @@ from typing import Literal, TypeVar
 
 from separator.errors import UserError
 from separator.snn.coding.readouts import READOUTS
+from separator.snn.conversion.penalty import check_penalty
 from separator.snn.layers.dynamics import Dynamics, Schedule
-from separator.snn.learning.penalty import check_penalty
 from separator.snn.learning.rules import RULES
 from separator.snn.spikes.trains import LONGEST
 from separator.snn.thresholds.rules import THRESHOLDS, ThresholdOptions

@@ -10,9 +10,9 @@ from separator.atomic import make_folder
 from separator.errors import UserError
 from separator.models.feedforward import FeedForward
 from separator.models.files import load_network, save_model
+from separator.snn.conversion.hardware import HardwareProfile
 from separator.snn.conversion.progressive import ProgressiveTandemLearning
 from separator.snn.conversion.settings import ConversionSettings
-from separator.snn.observe.hardware import HardwareProfile
 from separator.tasks.devices import resolve_device
 from separator.tasks.fingerprints import origin_of
 from separator.tasks.images.batches import SCORES, ImageBatches, ImageSettings, image_loss, image_measure, score

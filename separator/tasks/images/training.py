@@ -22,9 +22,9 @@ from separator.images.labelled import ImageSet
 from separator.models.card import Goal, ModelCard
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import save_model
+from separator.snn.conversion.penalty import check_penalty
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics
-from separator.snn.learning.penalty import check_penalty
 from separator.snn.learning.surrogate import Surrogate, SurrogateName
 from separator.snn.stack.stack import Stack
 from separator.snn.thresholds.bounds import check_percentile
