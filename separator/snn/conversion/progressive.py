@@ -34,9 +34,11 @@ from separator.snn.observe.distribution import Distribution, distributions
 from separator.snn.observe.report import LayerReport, Noted, agreement
 from separator.snn.spikes.trains import Spikes
 from separator.snn.stack.chains import activations_of, chain_from, is_joined
+from separator.snn.stack.converting import in_layer
 from separator.snn.stack.graph import frontier
+from separator.snn.stack.prefix import Prefix, fingerprint
 from separator.snn.stack.simulation import fire, incoming_of
-from separator.snn.stack.stack import Prefix, Stack, fingerprint, in_layer
+from separator.snn.stack.stack import Stack
 from separator.snn.thresholds.rules import THRESHOLDS, Observed
 
 STATE = "conversion.json"  # in the folder of a conversion: how far it is

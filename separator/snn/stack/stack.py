@@ -2,45 +2,28 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from separator.errors import UserError
 from separator.snn.coding.inputs import SpikeCoding
 from separator.snn.coding.readouts import READOUTS
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics, Role
-from separator.snn.layers.quantised import QuantisedReLU
 from separator.snn.layers.ranges import check_layer
-from separator.snn.layers.rounding import check_input
-from separator.snn.layers.signal import Signal, currents_of, joined_signals
+from separator.snn.layers.signal import Signal, joined_signals
 from separator.snn.layers.spiking import SpikingLayer
-from separator.snn.layers.support import check_supported
 from separator.snn.learning.rules import RULES, LearningOptions
 from separator.snn.learning.surrogate import Surrogate
 from separator.snn.learning.tandem import TandemLayer
 from separator.snn.spikes.trains import Spikes
-from separator.snn.stack.chains import activations_of, chain_from, is_joined
-from separator.snn.stack.graph import INPUT, Sources, check_graph, forget_unseen, frontier, in_a_row, seen_by
+from separator.snn.stack import converting
+from separator.snn.stack.converting import in_layer
+from separator.snn.stack.graph import INPUT, Sources, check_graph, forget_unseen, frontier, in_a_row, is_apart, seen_by
+from separator.snn.stack.prefix import Prefix, fingerprint
 from separator.snn.stack.simulation import LayerRun, Observer, fire, presented, simulate
 from separator.snn.synapses.incoming import IncomingMap
-from separator.snn.thresholds.rules import THRESHOLDS, Observed, ThresholdOptions
-
-
-class Prefix(NamedTuple):
-    """What the spiking layers at the front hand on to others, of one input of the stack."""
-
-    of: int  # fingerprint of the input
-    spikes: Mapping[int, Spikes]  # by position of the layer
-
-
-def fingerprint(x: Tensor) -> int:
-    """A number that tells inputs apart, within one process."""
-    return hash((tuple(x.shape), x.detach().cpu().contiguous().numpy().tobytes()))
+from separator.snn.thresholds.rules import THRESHOLDS, ThresholdOptions
 
 
 def role_of(index: int, layers: int, dynamics: Dynamics, readout: str) -> Role:
@@ -179,19 +162,25 @@ class Stack(nn.Module):
         """What comes behind the stack sees, from what the last layer's potential or counts stand for."""
         return READOUTS.pick(self.readout).read(activation)
 
-    def scale_of(self, own: Sequence[int], like: Tensor) -> Tensor | None:
-        """What spikes stand for that a map sees, (1,) or (C,); None if it sees analog input. The layers are spiking."""
-        if own[0] == INPUT:
-            dynamics = self.dynamics
-            return None if dynamics is None else self.input_scale(dynamics, like)
+    def scales(self, index: int, like: Tensor, dynamics: Dynamics | None = None) -> tuple[Tensor | None, Tensor | None]:
+        """What spikes stand for that a layer behind spiking ones sees, and those that its shortcut sees if these are others.
+
+        Shapes: (1,) or (C,), on the device of `like`; None where it sees analog input.
+
+        Args:
+            index: of the layer.
+            like: for the device.
+            dynamics: how the neurons run, where the first layer is analog still.
+        """
+        dynamics = self.dynamics if dynamics is None else dynamics
+        if index == 0:
+            return None if dynamics is None else self.input_scale(dynamics, like), None
+        maps = self.sources[index]
+        return self._scale_of(maps[0]), self._scale_of(maps[1]) if is_apart(maps) else None
+
+    def _scale_of(self, own: Sequence[int]) -> Tensor:
         layers = [self.layers[i] for i in own]
         return torch.cat([layer.scale for layer in layers if isinstance(layer, SpikingLayer)])
-
-    def scales(self, index: int, like: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """What spikes stand for that a layer sees, and those that its shortcut sees if these are others."""
-        maps = self.sources[index]
-        apart = len(maps) > 1 and maps[1] != maps[0]
-        return self.scale_of(maps[0], like), self.scale_of(maps[1], like) if apart else None
 
     def restore(self, converted: int, dynamics: Dynamics, tensors: Mapping[str, Tensor], prefix: str = "") -> None:
         """Make the first `converted` layers spiking, their numbers taken from the state dict `tensors`.
@@ -224,7 +213,6 @@ class Stack(nn.Module):
                 check_layer(spiking, layer)
             self.layers[i] = spiking
 
-    @torch.no_grad()
     def convert(
         self,
         x: Tensor,
@@ -251,67 +239,9 @@ class Stack(nn.Module):
             UserError: numbers of a layer cannot be made integers, or its activation is not what neurons stand for; the message
                 names it.
         """
-        check_supported(list(self.layers))
-        check_input(x, dynamics)
-        training = self.training
-        self.eval()  # dropout and statistics of batches are no part of what is converted
-        rule = rule or ("percentile" if rate is None else "rate")
         options = ThresholdOptions(dynamics.window, dynamics.initial_potential, percentile, channelwise, rate)
-        for i, layer, threshold in self._thresholds(x, dynamics, rule, options, share):
-            with in_layer(i):
-                self.layers[i] = self._converted(i, layer, threshold, dynamics, share, x)
-        self.train(training)
-
-    def _converted(
-        self, index: int, layer: AnalogLayer, threshold: Tensor, dynamics: Dynamics, share: bool, x: Tensor
-    ) -> SpikingLayer:
-        """A layer behind spiking ones, spiking; its threshold is that of the one before where a chain shares them."""
-        role = self.role(index, dynamics)
-        scale, beside = self.scales(index, x) if index else (self.input_scale(dynamics, x), None)
-        scale = torch.ones(1, device=x.device) if scale is None else scale
-        if share and role == "fire" and index and self._is_joined(index, layer):
-            threshold = scale
-        return SpikingLayer.convert(layer, role, scale, threshold, dynamics, beside=beside)
-
-    def _is_joined(self, index: int, layer: AnalogLayer) -> bool:
-        return isinstance(layer.shortcut, nn.Identity) and self.sources[index] == (((index - 1,),) * 2)
-
-    @torch.no_grad()
-    def _thresholds(
-        self, x: Tensor, dynamics: Dynamics, rule: str, options: ThresholdOptions, share: bool = False
-    ) -> Iterator[tuple[int, AnalogLayer, Tensor]]:
-        """The layers of a wholly analog stack with their thresholds, as `convert` has them.
-
-        Of a chain that shares one, the first layer's is that of all. Each may be replaced in the stack as it comes.
-        """
-        chosen, analog = THRESHOLDS.pick(rule), list(self.layers)
-        handed = {INPUT: Signal(x)}
-        for i, layer in enumerate(analog):
-            assert isinstance(layer, AnalogLayer)
-            (incoming, beside), threshold = self.incoming(handed, i), torch.ones(1)
-            heads = share and not is_joined(analog, self.sources, i)
-            chain = chain_from(analog, self.sources, i) if heads else [layer]
-            other = None if beside is None else beside.activation
-            activations = list(activations_of(chain or [layer], incoming.activation, other))
-            handed[i] = Signal(activations[0])
-            if self.role(i, dynamics) != "readout":
-                seen = Observed(partial(iter, activations), partial(self._currents, x, dynamics, i, layer))
-                learned = layer.activation.bound.detach() if isinstance(layer.activation, QuantisedReLU) else None
-                bound = chosen.bound(seen, options) if learned is None else learned
-                threshold = bound / options.window
-                if chosen.clips and learned is None:  # as spikes hand it on, which matters where much is above
-                    handed[i] = Signal(activations[0].clamp(max=float(bound)))
-            yield i, layer, threshold.to(x.device)
-            forget_unseen(handed, self.sources, i + 1)
-
-    def _currents(self, x: Tensor, dynamics: Dynamics, index: int, layer: AnalogLayer) -> Iterator[Tensor]:
-        """Currents of each step of a layer behind spiking ones. Shape: (N_s, B, ...), in units of activation."""
-        spiking = [layer for layer in list(self.layers)[:index] if isinstance(layer, SpikingLayer)]
-        if not spiking:
-            raise UserError("thresholds that are set from currents need spikes before them: code the input by spikes")
-        spikes = fire(spiking, x, self.sources, range(index))
-        signals = {i: Signal(spiking[i].activation(s), s, spiking[i].scale) for i, s in spikes.items()}
-        yield currents_of(layer, *self.incoming(signals, index), dynamics.window)
+        chosen = THRESHOLDS.pick(rule or ("percentile" if rate is None else "rate"))
+        converting.convert(self, x, dynamics, chosen, options, share)
 
     def put_in_tandem(
         self,
@@ -379,19 +309,8 @@ class Stack(nn.Module):
 
         Thresholds are those of the activations on `x`, as in `convert`.
         """
-        couple = RULES.pick(rule)
-        check_supported(list(self.layers))
-        check_input(x, dynamics)
-        training = self.training
-        self.eval()
-        for analog in (layer for layer in self.layers if isinstance(layer, AnalogLayer)):
-            for part in analog.with_shortcut():
-                if part.norm is not None:
-                    part.norm.train(options.batch_statistics)
         thresholds = ThresholdOptions(dynamics.window, dynamics.initial_potential, percentile, channelwise)
-        for i, layer, threshold in self._thresholds(x, dynamics, "percentile", thresholds):
-            self.layers[i] = couple(layer, self.role(i, dynamics), threshold, dynamics, options)
-        self.train(training)
+        converting.couple(self, x, dynamics, RULES.pick(rule), options, thresholds)
 
     def unfreeze(
         self,
@@ -414,26 +333,7 @@ class Stack(nn.Module):
         Raises:
             UserError: the stack is not wholly spiking.
         """
-        spiking = self.spiking_layers()
-        if len(spiking) < len(self.layers):
-            raise UserError(f"{len(self.layers) - len(spiking)} layers of the stack are not spiking; convert them first")
-        dynamics = spiking[0].dynamics
-        if weight_bits is not None:
-            dynamics = replace(dynamics, weight_bits=weight_bits)
-        like = spiking[0].weight
-        scales = [self.scales(i, like) for i in range(len(spiking))]
-        for i, layer in list(enumerate(spiking))[first:]:
-            # A chain with one threshold a channel goes on having one, which learns if all of the chain does.
-            before = self.layers[i - 1] if layer.passes_spikes and i and self.sources[i] == (((i - 1,),) * 2) else None
-            options = LearningOptions(learn_thresholds and not isinstance(before, SpikingLayer), mask_gradient)
-            learns = options.learn_thresholds and layer.role != "readout"
-            tandem = TandemLayer(
-                layer.analog(*scales[i]), layer.role, layer.scale, dynamics, learns, mask_gradient, inherits=before is not None
-            )
-            if isinstance(before, TandemLayer):
-                tandem.gain = before.gain
-            self.layers[i] = tandem
-        return dynamics
+        return converting.unfreeze(self, learn_thresholds, weight_bits, mask_gradient, first)
 
     def freeze(self) -> None:
         """Make all layers in tandem, or through time, of a stack without analog ones spiking.
@@ -441,13 +341,7 @@ class Stack(nn.Module):
         Raises:
             UserError: there are analog ones, or numbers of a layer cannot be made integers; the message names it.
         """
-        if any(isinstance(layer, AnalogLayer) for layer in self.layers):
-            raise UserError("there are analog layers in the stack; convert them, or put all of it in tandem first")
-        for i, layer in enumerate(self.layers):
-            if isinstance(layer, TandemLayer):
-                scale, beside = self.scales(i, layer.base_threshold)
-                with in_layer(i):
-                    self.layers[i] = layer.spiking(scale, beside=beside)
+        converting.freeze(self)
 
     def set_window(self, window: int) -> None:
         """Give a wholly spiking stack another time window, the upper bounds of its activations staying as they are."""
@@ -455,22 +349,13 @@ class Stack(nn.Module):
             self.layers[i] = layer.with_window(window)
 
     @contextmanager
-    def given_prefix(self, prefix: "Prefix | None") -> Iterator[None]:
+    def given_prefix(self, prefix: Prefix | None) -> Iterator[None]:
         """Take the spikes that spiking layers hand on from here, for the input that they are of, instead of simulating them."""
         self._prefix = prefix
         try:
             yield
         finally:
             self._prefix = None
-
-
-@contextmanager
-def in_layer(position: int) -> Iterator[None]:
-    """Name the layer in errors that arise within."""
-    try:
-        yield
-    except UserError as error:
-        raise type(error)(f"layer {position}: {error}") from error
 
 
 @torch.no_grad()

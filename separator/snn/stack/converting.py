@@ -1,0 +1,160 @@
+"""A whole stack from analog to spiking, or in tandem, and back; see the methods of `Stack`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from separator.errors import UserError
+from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.dynamics import Dynamics
+from separator.snn.layers.quantised import QuantisedReLU
+from separator.snn.layers.rounding import check_input
+from separator.snn.layers.signal import Signal, currents_of
+from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.layers.support import check_supported
+from separator.snn.learning.rules import LearningOptions, LearningRule
+from separator.snn.learning.tandem import TandemLayer
+from separator.snn.stack.chains import activations_of, chain_from, is_joined
+from separator.snn.stack.graph import INPUT, forget_unseen
+from separator.snn.stack.simulation import fire
+from separator.snn.thresholds.rules import THRESHOLDS, Observed, ThresholdOptions, ThresholdRule
+
+if TYPE_CHECKING:
+    from separator.snn.stack.stack import Stack
+
+
+@contextmanager
+def in_layer(position: int) -> Iterator[None]:
+    """Name the layer in errors that arise within."""
+    try:
+        yield
+    except UserError as error:
+        raise type(error)(f"layer {position}: {error}") from error
+
+
+@contextmanager
+def _changing(stack: "Stack") -> Iterator[None]:
+    """Evaluation mode within; what goes wrong leaves the stack as it was."""
+    training, before = stack.training, list(stack.layers)
+    stack.eval()  # dropout and statistics of batches are no part of what is converted
+    try:
+        yield
+    except BaseException:
+        for i, layer in enumerate(before):
+            stack.layers[i] = layer
+        raise
+    finally:
+        stack.train(training)
+
+
+@torch.no_grad()
+def convert(stack: "Stack", x: Tensor, dynamics: Dynamics, rule: ThresholdRule, options: ThresholdOptions, share: bool) -> None:
+    """Make all layers of a wholly analog stack spiking at once."""
+    check_supported(list(stack.layers))
+    check_input(x, dynamics)
+    joined = [is_joined(list(stack.layers), stack.sources, i) for i in range(len(stack.layers))]
+    with _changing(stack):
+        for i, layer, threshold in _thresholds(stack, x, dynamics, rule, options, share):
+            with in_layer(i):
+                role, (scale, beside) = stack.role(i, dynamics), stack.scales(i, x, dynamics)
+                scale = torch.ones(1, device=x.device) if scale is None else scale
+                own = scale if share and role == "fire" and joined[i] else threshold  # a chain shares that of its first layer
+                stack.layers[i] = SpikingLayer.convert(layer, role, scale, own, dynamics, beside=beside)
+
+
+@torch.no_grad()
+def _thresholds(
+    stack: "Stack", x: Tensor, dynamics: Dynamics, rule: ThresholdRule, options: ThresholdOptions, share: bool = False
+) -> Iterator[tuple[int, AnalogLayer, Tensor]]:
+    """The layers of a wholly analog stack with their thresholds.
+
+    Of a chain that shares one, the first layer's is that of all. Each layer may be replaced in the stack as it comes.
+    """
+    analog = list(stack.layers)
+    handed = {INPUT: Signal(x)}
+    for i, layer in enumerate(analog):
+        assert isinstance(layer, AnalogLayer)
+        (incoming, beside), threshold = stack.incoming(handed, i), torch.ones(1)
+        heads = share and not is_joined(analog, stack.sources, i)
+        chain = chain_from(analog, stack.sources, i) if heads else [layer]
+        other = None if beside is None else beside.activation
+        activations = list(activations_of(chain or [layer], incoming.activation, other))
+        handed[i] = Signal(activations[0])
+        if stack.role(i, dynamics) != "readout":
+            seen = Observed(partial(iter, activations), partial(_currents, stack, x, dynamics, i, layer))
+            learned = layer.activation.bound.detach() if isinstance(layer.activation, QuantisedReLU) else None
+            bound = rule.bound(seen, options) if learned is None else learned
+            threshold = bound / options.window
+            if rule.clips and learned is None:  # as spikes hand it on, which matters where much is above
+                handed[i] = Signal(activations[0].clamp(max=float(bound)))
+        yield i, layer, threshold.to(x.device)
+        forget_unseen(handed, stack.sources, i + 1)
+
+
+def _currents(stack: "Stack", x: Tensor, dynamics: Dynamics, index: int, layer: AnalogLayer) -> Iterator[Tensor]:
+    """Currents of each step of a layer behind spiking ones. Shape: (N_s, B, ...), in units of activation."""
+    spiking = [before for before in list(stack.layers)[:index] if isinstance(before, SpikingLayer)]
+    if not spiking:
+        raise UserError("thresholds that are set from currents need spikes before them: code the input by spikes")
+    spikes = fire(spiking, x, stack.sources, range(index))
+    signals = {i: Signal(spiking[i].activation(s), s, spiking[i].scale) for i, s in spikes.items()}
+    yield currents_of(layer, *stack.incoming(signals, index), dynamics.window)
+
+
+def couple(
+    stack: "Stack",
+    x: Tensor,
+    dynamics: Dynamics,
+    rule: LearningRule,
+    options: LearningOptions,
+    thresholds: ThresholdOptions,
+) -> None:
+    """Have all layers of a wholly analog stack spike and learn together."""
+    check_supported(list(stack.layers))
+    check_input(x, dynamics)
+    with _changing(stack):
+        for analog in (layer for layer in stack.layers if isinstance(layer, AnalogLayer)):
+            for part in analog.with_shortcut():
+                if part.norm is not None:
+                    part.norm.train(options.batch_statistics)
+        for i, layer, threshold in _thresholds(stack, x, dynamics, THRESHOLDS.pick("percentile"), thresholds):
+            with in_layer(i):
+                stack.layers[i] = rule(layer, stack.role(i, dynamics), threshold, dynamics, options)
+
+
+def unfreeze(stack: "Stack", learn_thresholds: bool, weight_bits: int | None, mask_gradient: bool, first: int) -> Dynamics:
+    """Put the layers of a wholly spiking stack in tandem with analog twins."""
+    spiking = stack.spiking_layers()
+    if len(spiking) < len(stack.layers):
+        raise UserError(f"{len(stack.layers) - len(spiking)} layers of the stack are not spiking; convert them first")
+    dynamics = spiking[0].dynamics
+    if weight_bits is not None:
+        dynamics = replace(dynamics, weight_bits=weight_bits)
+    scales = [stack.scales(i, spiking[0].weight, dynamics) for i in range(len(spiking))]
+    for i, layer in list(enumerate(spiking))[first:]:
+        # A chain with one threshold a channel goes on having one, which learns if all of the chain does.
+        inherits = i > 0 and layer.passes_spikes and stack.sources[i] == ((i - 1,),) * 2
+        before = stack.layers[i - 1] if inherits else None
+        learns = learn_thresholds and layer.role != "readout" and not isinstance(before, SpikingLayer)
+        twin = layer.analog(*scales[i])
+        tandem = TandemLayer(twin, layer.role, layer.scale, dynamics, learns, mask_gradient, inherits=inherits)
+        if isinstance(before, TandemLayer):
+            tandem.gain = before.gain
+        stack.layers[i] = tandem
+    return dynamics
+
+
+def freeze(stack: "Stack") -> None:
+    """Make all layers in tandem, or through time, of a stack without analog ones spiking."""
+    if any(isinstance(layer, AnalogLayer) for layer in stack.layers):
+        raise UserError("there are analog layers in the stack; convert them, or put all of it in tandem first")
+    for i, layer in enumerate(stack.layers):
+        if isinstance(layer, TandemLayer):
+            scale, beside = stack.scales(i, layer.base_threshold)
+            with in_layer(i):
+                stack.layers[i] = layer.spiking(scale, beside=beside)
