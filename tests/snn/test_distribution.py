@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from separator.snn.observe.distribution import BINS, distributions, plot, rows
+from separator.snn.observe.distribution import BINS, distributions
 from tests.snn.nets import conv1d_stack
 
 
@@ -18,7 +18,6 @@ def seen():
         for layer in layers:
             signals = [layer(x) for x in signals]
             activations.append(torch.cat(signals).flatten().numpy())
-    assert not any(layer._forward_hooks for layer in layers)
     return activations, found
 
 
@@ -38,19 +37,10 @@ def test_percentiles_are_those_of_the_activations(seen, percentile):
         assert expected - 1e-6 <= found.percentile(percentile) <= expected + 1.01 * found.largest / BINS
 
 
-def test_table_and_picture(seen, tmp_path):
-    _, found = seen
-    table = rows(found)
-    assert [row["layer"] for row in table] == [0, 1, 2]
-    assert float(table[0]["percentile 99"]) <= float(table[0]["percentile 99.9"]) <= float(table[0]["largest"])
-    plot(found, tmp_path / "activations.png")
-    assert (tmp_path / "activations.png").stat().st_size > 1000
-
-
-def test_a_layer_that_never_is_active(tmp_path):
+def test_a_layer_that_never_is_active():
     stack = conv1d_stack(0)
     with torch.no_grad():
         stack.layers[0].norm.bias.fill_(-100)
         found = distributions([stack.layers[0]], lambda: stack(torch.randn(2, 3, 9)))
     assert (found[0].largest, found[0].silent, found[0].counts[0]) == (0, 1, 2 * 5 * 9)
-    plot(found, tmp_path / "activations.png")
+    assert found[0].percentile(99) == 0

@@ -16,7 +16,6 @@ from separator.snn.layers.fan_in import fan_in
 from separator.snn.layers.quantised import BOUND, QuantisedReLU
 from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.observe.activity import ActivityPenalty, record_activity
-from separator.snn.observe.report import plot, plot_progress, progress_rows, to_markdown
 from separator.snn.stack.stack import Stack
 
 LINES: list[str] = []
@@ -287,7 +286,7 @@ def test_bounds_of_quantised_activations_are_the_thresholds(trained):
     assert thresholds == [[BOUND / 4], pytest.approx([BOUND / 4 * math.exp(0.25)])]
 
 
-def test_epochs_are_noted_with_scores_of_what_is_watched(trained, tmp_path):
+def test_epochs_are_noted_with_scores_of_what_is_watched(trained):
     test, run = batches(3, 2), engine(trained, max_epochs=2)
     run.measure, run.held_out["test"] = lambda network, x: (loss(network, x), 1 + loss(network, x)), test
     reports = run.run()
@@ -299,10 +298,6 @@ def test_epochs_are_noted_with_scores_of_what_is_watched(trained, tmp_path):
     with torch.no_grad():
         after = float(torch.stack([loss(run.network.eval(), x) for x in test]).mean())
     assert best.scores["test"] == pytest.approx(1 + after, rel=1e-6)
-    rows = progress_rows(run.history)
-    assert [row["epoch"] for row in rows] == [0, 0, 1, 2, 2, 2, 3, 4, 4, 4, 5, 6]
-    plot_progress(run.history, tmp_path / "progress.png", "loss")
-    assert (tmp_path / "progress.png").stat().st_size > 1000
 
 
 def test_a_penalty_lowers_firing_rates_and_counts_for_what_is_best(trained):
@@ -391,7 +386,7 @@ def test_impossible_settings_are_refused(settings):
         ConversionSettings(**settings)
 
 
-def test_report_tells_silence_and_saturation(trained, tmp_path):
+def test_report_tells_silence_and_saturation(trained):
     run = engine(trained, max_epochs=0, percentile=50.0)
     reports = run.run()
     firing = [r.agreement for r in reports if r.agreement]
@@ -401,6 +396,3 @@ def test_report_tells_silence_and_saturation(trained, tmp_path):
     assert firing[0]["saturated"] == pytest.approx(float((counts == 8).float().mean()))
     assert firing[0]["silent"] == pytest.approx(float((counts == 0).float().mean()))
     assert firing[0]["rate"] == pytest.approx(float(counts.double().mean() / 8), rel=1e-5)
-    assert len(to_markdown(reports).splitlines()) == 2 + 3
-    plot(reports, tmp_path / "report.png")
-    assert (tmp_path / "report.png").stat().st_size > 1000
