@@ -86,7 +86,7 @@ def test_the_small_size_is_an_eighth(depth):
     assert len(calls) == 2
 
 
-def test_its_calls_are_those_that_the_commands_take(depth, tmp_path, capsys):
+def test_its_calls_are_those_that_the_commands_take(depth, capsys, drawn):
     options = ("--width", 1, "--depths", "11", "--learning", "surrogate", "--epochs", 3, "--window", 2)
     _, _, (training, drawing) = depth("--data", ".", *options, "--options", "--data.train_limit 5 --seed 7")
     parser = train_images.PARSER()
@@ -99,7 +99,8 @@ def test_its_calls_are_those_that_the_commands_take(depth, tmp_path, capsys):
     log.write_text("dev_accuracy,dev_loss,epoch\n10,2.3,0\n")
     assert main(drawing) == 0
     assert "| surrogate | VGG-11 | 1 | 10.00 |" in capsys.readouterr().out
-    assert (tmp_path / "exp" / "curves.png").stat().st_size > 0
+    assert [[line.get_xydata().tolist() for line in axes.lines] for axes in drawn[0].axes] == [[[[1, 10]]]]
+    assert [axes.get_title() for axes in drawn[0].axes] == ["surrogate"]
 
 
 def test_its_conversions_are_those_that_the_command_takes(depth):

@@ -1,10 +1,11 @@
 import subprocess
 
 import pytest
+from matplotlib.image import imread
 
 from separator.cli.main import main
 from separator.models.files import load_network
-from separator.snn.layers.spiking import SpikingStage
+from separator.snn.layers.spiking import SpikingLayer
 from tests.images.test_folder import tree
 from tests.recipes.running import RECIPES, run
 
@@ -22,9 +23,9 @@ def test_it_runs_from_the_pictures_to_the_spiking_network(tmp_path):
     assert status == 0, error
     out = tmp_path / "exp" / "tiny"
     network, card = load_network(out / "ptl-16" / "snn.safetensors")
-    assert all(isinstance(stage, SpikingStage) for stage in network.stack.stages) and card.time_steps == 16
+    assert all(isinstance(layer, SpikingLayer) for layer in network.stack.layers) and card.time_steps == 16
     assert card.training_data == f"{tmp_path / 'tree'} (train)"
-    assert (out / "ptl-16" / "report.png").stat().st_size > 0
+    assert imread(out / "ptl-16" / "report.png").shape[:2] == (480, 1200)
     assert load_network(out / "ann" / "ann.safetensors")[1].scores["test"] == card.scores["ann test"]
 
 

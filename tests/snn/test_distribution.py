@@ -14,10 +14,12 @@ def seen():
     layers = list(stack.layers)[:-1]
     with torch.no_grad():
         found = distributions(layers, lambda: [stack(x) for x in inputs])
+        counts = [f.counts.clone() for f in found]
         activations, signals = [], inputs
         for layer in layers:
             signals = [layer(x) for x in signals]
             activations.append(torch.cat(signals).flatten().numpy())
+    assert all(f.counts.equal(count) for f, count in zip(found, counts, strict=True))  # nothing is counted afterwards
     return activations, found
 
 
