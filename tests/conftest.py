@@ -8,8 +8,8 @@ import torch
 from hypothesis import settings
 from matplotlib.figure import Figure
 
-from separator.corpora.fake_wsj0 import FakeWsj0, make_fake_wsj0
 from separator.corpora.synthetic import make_corpus
+from tests.corpora.fake_wsj0 import FakeWsj0, make_fake_wsj0
 
 settings.register_profile("separator", deadline=None, max_examples=40)  # machines differ in speed
 settings.load_profile("separator")

@@ -120,7 +120,7 @@ def _draw_separation(axes: Sequence["Axes"], name: str, curves: Sequence["Curve"
 
 
 def _place(name: str, value: float, result: "Measurement") -> float:
-    """Where a measurement stands; an analog network has no firing rate and is drawn from end to end."""
+    """Place of a measurement; an analog network has no firing rate and is drawn from end to end."""
     return value if name != "rate" or result.firing_rate is None else result.firing_rate
 
 

@@ -42,7 +42,7 @@ class Record:
         self.journal.add([row | {"machine": self.machine}])
 
     def find(self, case: BenchmarkCase) -> Measurement | None:
-        """What is known of a case."""
+        """Find the measurement of a case; None if there is none."""
         row = self.journal.find({name: "" if value is None else value for name, value in asdict(case).items()})
         if row is None or row["machine"] != self.machine:
             return None

@@ -4,8 +4,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from separator.corpora.downloads import prepare_corpus, read_librispeech, read_speechocean762, split, trim
 from separator.corpora.kaldi import Utterance, read_corpus
+from separator.corpora.preparation import prepare_corpus, read_librispeech, read_speechocean762, split, trim
 from separator.errors import UserError
 
 

@@ -28,14 +28,14 @@ QUIET = 40.0  # dB below the loudest frame; quieter frames at the ends are silen
 
 
 @dataclass(frozen=True)
-class Downloaded:
-    """Recordings as they were downloaded, and the gender of each speaker."""
+class SourceCorpus:
+    """Utterances of a corpus as it is published, and the gender of each speaker."""
 
     utterances: tuple[Utterance, ...]
     gender: dict[str, str]
 
 
-def read_librispeech(root: str | Path) -> Downloaded:
+def read_librispeech(root: str | Path) -> SourceCorpus:
     """Find the utterances of LibriSpeech, as unpacked, all its parts (`train-clean-100`, ...) below `root`.
 
     Args:
@@ -54,10 +54,10 @@ def read_librispeech(root: str | Path) -> Downloaded:
     if not paths:
         raise UserError(f"{table.parent} has no recordings; unpack train-clean-100.tar.gz there")
     utterances = (Utterance(f"ls{path.stem}", f"ls{path.stem.split('-')[0]}", path) for path in paths)
-    return Downloaded(tuple(utterances), gender)
+    return SourceCorpus(tuple(utterances), gender)
 
 
-def read_speechocean762(root: str | Path) -> Downloaded:
+def read_speechocean762(root: str | Path) -> SourceCorpus:
     """Read both parts, `train` and `test`, of speechocean762 as unpacked.
 
     Raises:
@@ -69,7 +69,7 @@ def read_speechocean762(root: str | Path) -> Downloaded:
         for part in parts
         for utterance in part.utterances
     )
-    return Downloaded(tuple(utterances), {f"so{name}": value for part in parts for name, value in part.gender.items()})
+    return SourceCorpus(tuple(utterances), {f"so{name}": value for part in parts for name, value in part.gender.items()})
 
 
 def split(utterances: Iterable[Utterance], limit: int | None, seed: int) -> dict[str, list[Utterance]]:
@@ -135,14 +135,14 @@ def _convert(task: tuple[Utterance, Path], sample_rate: int) -> Utterance | None
 
 
 def prepare_corpus(
-    downloads: Sequence[Downloaded], out: Path, sample_rate: int, limit: int | None, seed: int, workers: int
+    sources: Sequence[SourceCorpus], out: Path, sample_rate: int, limit: int | None, seed: int, workers: int
 ) -> dict[str, Corpus]:
     """Write the Kaldi data folders `out`/train, dev and test with FLAC recordings; a repeated call goes on.
 
     Utterances are resampled, trimmed at both ends and freed of DC; levels stay. What is shorter than 1.5 s is left out.
 
     Args:
-        downloads: corpora to join.
+        sources: corpora to join.
         out: folder of the three sets.
         sample_rate: Hz.
         limit: most utterances of a speaker; None for all.
@@ -155,9 +155,9 @@ def prepare_corpus(
     Raises:
         UserError: there are too few speakers, or a file cannot be read or written.
     """
-    gender = {speaker: value for download in downloads for speaker, value in download.gender.items()}
+    gender = {speaker: value for source in sources for speaker, value in source.gender.items()}
     corpora = {}
-    for name, chosen in split((u for download in downloads for u in download.utterances), limit, seed).items():
+    for name, chosen in split((u for source in sources for u in source.utterances), limit, seed).items():
         tasks = [(u, out.absolute() / name / "audio" / u.speaker / f"{u.id.removeprefix(u.speaker)}.flac") for u in chosen]
         converted = parallel_map(partial(_convert, sample_rate=sample_rate), tasks, workers, f"preparing {name}")
         kept = tuple(sorted((u for u in converted if u), key=lambda u: u.id))
