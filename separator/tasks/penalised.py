@@ -5,7 +5,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from separator.snn.observe.activity import ActivityPenalty
+from separator.snn.learning.penalty import ActivityPenalty
 from separator.snn.stack.stack import Stack
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from separator.errors import UserError
 from separator.snn.conversion.settings import ConversionSettings
-from separator.snn.layers.spiking import Dynamics
+from separator.snn.layers.dynamics import Dynamics
 from separator.snn.observe.hardware import HardwareProfile, needed_bits
 from tests.snn.nets import conv2d_stack
 

@@ -51,7 +51,7 @@ def random_model(
 
     from separator.models import ModelCard, SeparationModel
     from separator.models.tasnet import TasNet, TasNetConfig, paper
-    from separator.snn.layers.spiking import Dynamics
+    from separator.snn.layers.dynamics import Dynamics
 
     torch.manual_seed(0)
     schedule = RANDOM_NETWORKS[name]

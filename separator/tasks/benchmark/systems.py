@@ -6,7 +6,7 @@ from separator.errors import UserError
 from separator.models.card import split_steps
 
 if TYPE_CHECKING:
-    from separator.snn.layers.spiking import Schedule
+    from separator.snn.layers.dynamics import Schedule
 
 ASTEROID = "asteroid-convtasnet"  # not a model of ours: Asteroid's Conv-TasNet with random weights, for comparison
 # Networks of the published size, and the schedule of their spikes; None for an analog one.

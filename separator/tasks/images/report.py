@@ -10,7 +10,7 @@ from typing import Any
 from separator.metrics.intervals import Interval
 from separator.metrics.table import Metric
 from separator.models.card import Goal
-from separator.snn.layers.spiking import Dynamics
+from separator.snn.layers.dynamics import Dynamics
 
 METRICS = {
     "accuracy": Metric("accuracy (%)", 2),

@@ -22,12 +22,12 @@ from separator.images.labelled import ImageSet
 from separator.models.card import Goal, ModelCard
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import save_model
-from separator.snn.conversion.thresholds import check_percentile
 from separator.snn.layers.analog import AnalogLayer
-from separator.snn.layers.spiking import Dynamics
+from separator.snn.layers.dynamics import Dynamics
+from separator.snn.learning.penalty import check_penalty
 from separator.snn.learning.surrogate import Surrogate, SurrogateName
-from separator.snn.observe.activity import check_penalty
 from separator.snn.stack.stack import Stack
+from separator.snn.thresholds.bounds import check_percentile
 from separator.tasks.devices import resolve_device
 from separator.tasks.fitting import checkpoints, fit, load_checkpoint, trainer_options
 from separator.tasks.images.batches import Batch, ImageBatches, ImageSettings, accuracy, output_loss, score
@@ -171,7 +171,9 @@ def set_initial_bias(stack: Stack, bias: float) -> None:
         UserError: there is nothing to set.
     """
     norms = [
-        layer.norm for layer in stack.layers if isinstance(layer, AnalogLayer) and layer.rectified and layer.norm is not None
+        layer.norm
+        for layer in stack.layers
+        if isinstance(layer, AnalogLayer) and layer.activation is not None and layer.norm is not None
     ]
     if bias and not norms:
         raise UserError("an initial bias is one of batch norm, which the hidden layers of this network do not have")

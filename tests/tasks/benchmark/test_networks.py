@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from separator.errors import UserError
-from separator.snn.layers.spiking import Dynamics
+from separator.snn.layers.dynamics import Dynamics
 from separator.tasks.benchmark.networks import find_model, random_model
 from separator.tasks.benchmark.separation.spikes import check_spikes
 

@@ -35,7 +35,7 @@ def check_spikes(backend: str, network: "TasNet", mixture: NDArray[np.float32]) 
     import torch
 
     from separator.snn.execution.chosen import execution
-    from separator.snn.spikes.binary import Spikes
+    from separator.snn.spikes.binary import BinarySpikes
     from separator.snn.stack.stack import outcomes
 
     stack = network.stack
@@ -57,5 +57,5 @@ def check_spikes(backend: str, network: "TasNet", mixture: NDArray[np.float32]) 
         if not torch.equal(*pair):
             raise UserError(f"{backend} fires other spikes than ours from layer {position} on; its time says nothing")
     window = stack.dynamics.window
-    counts = torch.cat([Spikes(window, words=words).counts.flatten() for words in ours[:-1]])
+    counts = torch.cat([BinarySpikes(window, words=words).counts.flatten() for words in ours[:-1]])
     return SpikeCheck(float(counts.sum(dtype=torch.float64)) / len(counts) / window, None if theirs is None else True)
