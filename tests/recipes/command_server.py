@@ -42,7 +42,7 @@ def load() -> None:
     for module in pkgutil.walk_packages(separator.tasks.__path__, "separator.tasks."):
         if "benchmark" not in module.name:
             import_module(module.name)
-    for library in ("jsonargparse", "matplotlib.figure", "parselmouth"):
+    for library in ("jsonargparse", "matplotlib.figure", "matplotlib.backends.backend_agg", "parselmouth", "torchvision"):
         import_module(library)
 
 
