@@ -18,7 +18,8 @@ from separator.cli.arguments import named as name_and_value
 from separator.cli.main import command_parser
 from separator.models import list_models
 from separator.models.card import SHIPPED
-from separator.tasks.benchmark.sweeps.plan import Sweep, parse_settings
+from separator.tasks.benchmark.sweeps.plan import Sweep
+from separator.tasks.benchmark.sweeps.settings import parse_settings
 from tests.egs.pages import PAGES, PROJECT, code_blocks, commands, named, options_of
 from tests.recipes.test_configurations import REQUIRED
 
