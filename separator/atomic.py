@@ -1,4 +1,7 @@
-"""Files that are either whole or absent."""
+"""Files that are either whole or absent.
+
+By hand: `atomicwrites` is no longer kept up, and gives open files where writers of sound, pictures and models want a path.
+"""
 
 import csv
 import os

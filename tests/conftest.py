@@ -1,17 +1,33 @@
 """Settings and fixtures of the whole suite."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import settings
+from matplotlib.figure import Figure
 
-from separator.corpora.fake_wsj0 import FakeWsj0, make_fake_wsj0
 from separator.corpora.synthetic import make_corpus
+from tests.corpora.fake_wsj0 import FakeWsj0, make_fake_wsj0
 
 settings.register_profile("separator", deadline=None, max_examples=40)  # machines differ in speed
 settings.load_profile("separator")
 torch.set_num_threads(1)  # the networks here are tiny; threads would only wait for each other
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Figures in the order in which they are saved; they are saved all the same."""
+    figures: list[Figure] = []
+    save = Figure.savefig
+
+    def kept(figure: Figure, *arguments: Any, **options: Any) -> None:
+        figures.append(figure)
+        save(figure, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", kept)
+    return figures
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ r"""Measure speed and memory of models, side by side.
 Each case runs in a process of its own; times are of separating, without loading, and the fastest of up to 20 rounds. The spikes
 of `dense:NAME` (without event-driven kernel and 8-bit products) and `spikingjelly:NAME` are compared with ours beforehand.
 
---sweep published and shipped compare networks of the published size and the shipped ones with 4, 8 and 32 steps in all hands,
-on 4 and 60 s of noise. The other sweeps vary one thing at a time on networks with random weights: the time window, the firing
+--sweep published and shipped compare networks of the published size and the shipped ones with 4, 8 and 32 steps, run by all
+backends, on 4 and 60 s of noise. The others vary one thing on networks with random weights: the time window, the firing
 rate that thresholds are chosen for, the width, the seconds of sound. `layer` times a training step of conversion, of each layer
 of analog networks, by the fastest and by the dense execution. NAME=VALUE,VALUE,... takes other values (of comparisons seconds),
 --at another place for what stands still. DIR gets bench.csv, BENCH.md and a picture for each sweep; the same command goes on
@@ -71,26 +71,28 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.sweep:
         return _sweep(arguments)
     from separator.errors import UserError
-    from separator.tasks.bench.benchmark import benchmark, to_markdown
+    from separator.tasks.benchmark.processes import benchmark
+    from separator.tasks.benchmark.table import systems_table
 
     if arguments.out or arguments.at:
         raise UserError("--out and --at go with --sweep")
     systems = arguments.systems or ["small-ann", "small-snn"]
-    print(to_markdown(benchmark(systems, arguments.seconds or [10.0], arguments.threads)), end="")
+    print(systems_table(benchmark(systems, arguments.seconds or [10.0], arguments.threads)), end="")
     return 0
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
     from separator.errors import UserError
-    from separator.tasks.bench.plan import SYSTEMS, Plan, Sweep, parse_at
-    from separator.tasks.bench.sweeps import run_sweeps
+    from separator.tasks.benchmark.sweeps.plan import SWEPT_SYSTEMS, Sweep, SweepPlan
+    from separator.tasks.benchmark.sweeps.run import run_sweeps
+    from separator.tasks.benchmark.sweeps.settings import parse_settings
 
     if not arguments.out:
         raise UserError("a sweep needs --out DIR, the folder for its tables and pictures")
     if arguments.seconds:
         raise UserError("give sweeps their lengths of sound as --sweep seconds=S,S or --at seconds=S")
     sweeps = tuple(map(Sweep.parse, arguments.sweep))
-    plan = Plan(sweeps, parse_at(arguments.at or []), arguments.threads, tuple(arguments.systems or SYSTEMS))
+    plan = SweepPlan(sweeps, parse_settings(arguments.at or []), arguments.threads, tuple(arguments.systems or SWEPT_SYSTEMS))
     options = {"--sweep": arguments.sweep, "--at": arguments.at, "--systems": arguments.systems}
     words = [word for option, values in options.items() if values for word in (option, *values)]
     command = shlex.join(["separator", "bench", *words, "--threads", str(arguments.threads), "--out", str(arguments.out)])

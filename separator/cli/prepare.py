@@ -11,8 +11,8 @@ import argparse
 from pathlib import Path
 
 from separator.cli.arguments import positive
-from separator.corpora.downloads import prepare_corpus, read_librispeech, read_speechocean762
 from separator.corpora.lists import read_list
+from separator.corpora.preparation import prepare_corpus, read_librispeech, read_speechocean762
 from separator.corpora.wsj0 import convert_wsj0
 from separator.errors import UserError
 from separator.parallel import cores

@@ -1,4 +1,4 @@
-"""How mixtures made on the fly are varied: speed, timbre, pauses, rooms and noise."""
+"""Variation of mixtures made on the fly: speed, timbre, pauses, rooms and noise."""
 
 from dataclasses import dataclass
 from math import cos, log, pi, sin, sqrt
@@ -17,7 +17,7 @@ Wave = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class AugmentationSettings:
-    """How mixtures made on the fly are varied; by default not at all."""
+    """Settings of the variation of mixtures made on the fly; by default there is none."""
 
     speed: float = 0.0  # share of sources that are played slower or faster, pitch and all
     speed_range: float = 0.12  # by at most this share

@@ -22,7 +22,7 @@ PITCH_VERSION = 1  # of what measures pitch: pitches of another one in a cache d
 
 @dataclass(frozen=True)
 class Voice:
-    """What is known of a speaker."""
+    """Speaker as far as it is known."""
 
     name: str
     gender: str = "?"  # "m", "f" or "?"
@@ -112,7 +112,7 @@ def load_bank(folder: str | Path, sample_rate: int, cache: str | Path | None = N
 
 
 def _cached(path: str | Path | None, make: Callable[[], Arrays]) -> Arrays:
-    """What a file of the cache holds, made and kept there if it is new."""
+    """Content of a file of the cache, made and kept there if it is new."""
     if not path:
         return make()
     if not Path(path).exists():

@@ -46,7 +46,7 @@ class Mixture:
 
 @dataclass(frozen=True)
 class _Task:
-    """All that a worker process needs to make one mixture."""
+    """Work of a process that makes one mixture."""
 
     entry: ListEntry
     sources: tuple[Source, ...]

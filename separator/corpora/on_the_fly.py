@@ -29,7 +29,7 @@ FADE = 0.01  # s, at the ends of a pause: a click would tell where it is
 
 @dataclass(frozen=True)
 class Variation:
-    """What mixtures are varied by."""
+    """Variation of mixtures, with the rooms and the noise that it takes."""
 
     settings: AugmentationSettings = field(default_factory=AugmentationSettings)
     sample_rate: int = 8000  # Hz

@@ -1,4 +1,4 @@
-"""Who talks in a mixture: speakers as they come, or pairs by corpus, gender and closeness in pitch."""
+"""Talkers of a mixture: speakers as they come, or pairs by corpus, gender and closeness in pitch."""
 
 from collections.abc import Sequence
 from typing import Protocol

@@ -38,7 +38,7 @@ TIMES = ("last summer", "before breakfast", "on Thursday", "without a sound", "f
 
 @dataclass(frozen=True)
 class Voice:
-    """How a synthetic speaker sounds."""
+    """Sound of a synthetic speaker."""
 
     name: str  # of espeak-ng, as en-us+f3
     gender: str  # "m" or "f"

@@ -1,4 +1,7 @@
-"""CIFAR-10: the original binary batches, or a copy of JPEG images in one npz file."""
+"""CIFAR-10: the original binary batches, or a copy of JPEG images in one npz file.
+
+By hand: torchvision reads neither, but the pickled batches only, and keeps quiet about which file is damaged.
+"""
 
 import io
 import zipfile

@@ -1,4 +1,7 @@
-"""Downloads of sets of images from where they are published; what does not have the right checksum is not kept."""
+"""Downloads of sets of images from where they are published; what does not have the right checksum is not kept.
+
+By hand: torchvision waits without end, turns to http where https fails, and leaves half a file where it is stopped.
+"""
 
 import hashlib
 import shutil
@@ -131,7 +134,7 @@ def _download(urls: Sequence[str], path: Path, checksum: str) -> None:
 
 
 def _blocks(url: str) -> Iterator[bytes]:
-    """What is at a URL, with a progress bar on a terminal.
+    """Read a URL block by block, with a progress bar on a terminal.
 
     Raises:
         _UselessError: it is not there, or breaks off.

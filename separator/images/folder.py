@@ -22,7 +22,7 @@ NAMED = 3  # classes that a message names at most
 
 @dataclass(frozen=True)
 class Framing:
-    """What is seen of a picture: the square in its centre, once it is scaled.
+    """Part of a picture that is seen: the square in its centre, once it is scaled.
 
     Raises:
         UserError: there is no such square.
@@ -98,7 +98,7 @@ class FolderImages:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one image, (C, H, W)."""
+        """Shape of one image, (C, H, W)."""
         return 3, self.framing.crop, self.framing.crop
 
     def take(self, places: NDArray[np.int64] | slice) -> "FolderImages":

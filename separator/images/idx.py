@@ -1,4 +1,7 @@
-"""MNIST and sets of the same form, Fashion-MNIST for one: idx files, compressed or not."""
+"""MNIST and sets of the same form, Fashion-MNIST for one: idx files, compressed or not.
+
+By hand: torchvision reads uncompressed files in a folder `MNIST/raw` only, and answers damaged ones with bare assertions.
+"""
 
 import gzip
 import zlib

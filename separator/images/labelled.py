@@ -33,11 +33,11 @@ class Images(Protocol):
 
     @property
     def origin(self) -> str:
-        """Where the images come from, for messages and reports."""
+        """Source of the images, for messages and reports."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one image, (C, H, W)."""
+        """Shape of one image, (C, H, W)."""
 
     def __len__(self) -> int: ...
 
@@ -78,7 +78,7 @@ class LabelledImages:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one image, (C, H, W)."""
+        """Shape of one image, (C, H, W)."""
         return self.pixels.shape[1:]
 
     def reader(self, device: "str | torch.device") -> PixelReader:
@@ -91,7 +91,7 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """What a network is trained on, chosen by and scored on."""
+    """Images that a network is trained on, chosen by and scored on."""
 
     train: Images
     dev: Images

@@ -1,1 +1,1 @@
-"""How well talkers were separated."""
+"""Measures of how well talkers are separated, their intervals, and tables of them."""

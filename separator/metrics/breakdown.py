@@ -1,4 +1,4 @@
-"""Where separation fails: scores by the talkers' genders and pitches, and what swaps of the talkers cost."""
+"""Tables of where separation fails: scores by the talkers' genders and pitches, and the cost of swaps of the talkers."""
 
 import math
 from collections import defaultdict
@@ -20,7 +20,7 @@ def swap_costs(scores: Iterable[Score]) -> Summary:
 
 
 def count_mixtures(scores: Iterable[Score]) -> Counts:
-    """How many different mixtures each condition has in each group, and overall."""
+    """Number of different mixtures of each condition in each group, and overall."""
     mixtures: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for score in scores:
         for group in (*score.groups, OVERALL):

@@ -5,16 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, sem
-from scipy.stats import t as student
+from scipy.special import ndtri, stdtrit
 
 CONFIDENCE = 0.95
-QUANTILE = 1.959963984540054  # of the normal distribution
+UPPER = (1 + CONFIDENCE) / 2  # quantile at the upper end of an interval
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A value that was measured, and where the true one lies with 95 % confidence."""
+    """Measured value, and the ends between which the true one lies with 95 % confidence."""
 
     value: float
     low: float
@@ -22,7 +21,7 @@ class Interval:
 
     @classmethod
     def around(cls, value: float, half: float) -> "Interval":
-        """Of a value and half of the width."""
+        """Interval of a value and half of its width."""
         return cls(value, value - half, value + half)
 
     @property
@@ -36,6 +35,8 @@ class Interval:
 
 def share(hits: NDArray[np.bool_]) -> Interval:
     """Share of the items (N,) that are hits, with Wilson's score interval, which holds near 0 and 1 and for few items too."""
+    from scipy.stats import binomtest  # which takes long to import
+
     found = binomtest(int(hits.sum()), len(hits)).proportion_ci(CONFIDENCE, method="wilson")
     return Interval(float(hits.mean()), float(found.low), float(found.high))
 
@@ -49,12 +50,12 @@ def share_difference(hits: NDArray[np.bool_], baseline: NDArray[np.bool_]) -> In
     gained, lost = int((hits & ~baseline).sum()), int((~hits & baseline).sum())
     items = len(hits) + 2
     difference = (gained - lost) / items
-    half = QUANTILE * math.sqrt(((gained + lost + 1) / items - difference**2) / items)
+    half = float(ndtri(UPPER)) * math.sqrt(((gained + lost + 1) / items - difference**2) / items)
     return Interval((gained - lost) / len(hits), max(-1.0, difference - half), min(1.0, difference + half))
 
 
 def mean(values: NDArray[np.float64]) -> Interval:
     """Mean of values (N,), with Student's interval; of a single value, the interval is unknown (NaN)."""
-    several = len(values) > 1
-    half = float(student.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * sem(values)) if several else math.nan
-    return Interval.around(float(values.mean()), half)
+    count = len(values)
+    half = float(stdtrit(count - 1, UPPER) * np.std(values, ddof=1)) / math.sqrt(count) if count > 1 else math.nan
+    return Interval.around(float(np.mean(values)), half)

@@ -1,4 +1,7 @@
-"""Scale-invariant signal-to-distortion ratio, zero-mean, and the assignment of estimates to sources that maximises it."""
+"""Scale-invariant signal-to-distortion ratio, zero-mean, and the assignment of estimates to sources that maximises it.
+
+By hand: libraries guard divisions by a small number, so that silent and perfect estimates get some finite ratio.
+"""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,7 +44,7 @@ def si_sdr(estimates: ArrayLike, sources: ArrayLike) -> NDArray[np.float64]:
 
 
 def best_permutation(estimates: ArrayLike, sources: ArrayLike) -> NDArray[np.int64]:
-    """Which estimate belongs to each source: the assignment with the highest sum of SI-SDR (the Hungarian method).
+    """Assign an estimate to each source, with the highest sum of SI-SDR (by the Hungarian method).
 
     Args:
         estimates: Shape (B, n_est, T), n_est >= n_src.

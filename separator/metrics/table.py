@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
+
+from separator.metrics.intervals import mean
 
 OVERALL = "overall"
 GROUPS = {"diff": "Diff.", "same": "Same", OVERALL: "Overall"}  # the columns of Table 4
@@ -14,7 +15,7 @@ GROUPS = {"diff": "Diff.", "same": "Same", OVERALL: "Overall"}  # the columns of
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is printed."""
+    """Title and decimals of a metric in tables."""
 
     title: str
     decimals: int
@@ -32,7 +33,7 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Score:
-    """What one system reached for one source of one mixture; a value that is not finite is a failed measurement."""
+    """Scores of one system for one source of one mixture; a value that is not finite is a failed measurement."""
 
     condition: str
     system: str
@@ -46,7 +47,7 @@ class Statistic:
     """Mean over the sources that could be measured, and how many could not."""
 
     mean: float  # NaN where nothing could be measured
-    error: float  # half width of Student's 95 % confidence interval of the mean, from the spread between mixtures
+    error: float  # half width of the 95 % confidence interval of the mean, from the spread between mixtures
     count: int
     failed: int
 
@@ -78,14 +79,8 @@ def statistic(values: Sequence[tuple[str, float]]) -> Statistic:
     finite = [value for group in by_mixture.values() for value in group]
     if not finite:
         return Statistic(math.nan, math.nan, 0, len(values))
-    means = [float(np.mean(group)) for group in by_mixture.values()]
-    error = _half_width(means) if len(means) > 1 else math.nan
+    error = mean(np.array([np.mean(group) for group in by_mixture.values()])).half
     return Statistic(float(np.mean(finite)), error, len(finite), len(values) - len(finite))
-
-
-def _half_width(means: Sequence[float]) -> float:
-    quantile = float(stdtrit(len(means) - 1, 0.975))  # of Student's distribution
-    return quantile * float(np.std(means, ddof=1)) / math.sqrt(len(means))
 
 
 def differences(scores: Sequence[Score], system: str, baseline: str) -> Summary:

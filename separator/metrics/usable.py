@@ -1,4 +1,4 @@
-"""Which pairs of signals the libraries of metrics can be given."""
+"""Check of the pairs of signals that the libraries of metrics can be given."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""What a model file says about itself: JSON in the header of a safetensors file, read without loading torch."""
+"""Card of a model file, which says what it is: JSON in the header of a safetensors file, read without loading torch."""
 
 import json
 import re
@@ -43,7 +43,7 @@ class ModelCard:
 
     @property
     def kind(self) -> Literal["ann", "snn"]:
-        """Whether the network is analog or spiking."""
+        """Kind of the network, analog or spiking."""
         return "ann" if self.conversion is None else "snn"
 
     @property
@@ -53,7 +53,7 @@ class ModelCard:
 
     @property
     def causal(self) -> bool:
-        """Whether the network sees no frame that is to come."""
+        """True where the network sees no frame that is to come."""
         return bool(self.config.get("causal", False))
 
     @property
@@ -68,7 +68,7 @@ class ModelCard:
 
     @property
     def goal(self) -> Goal:
-        """What a network for images learned to do.
+        """Goal that a network for images learned.
 
         Raises:
             UserError: the card does not say.

@@ -1,4 +1,4 @@
-"""What a network costs, and the most that is run: a model file may ask for any sizes."""
+"""Costs of a network, and the highest that is run: a model file may ask for any sizes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class TooCostlyError(ValueError):
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network costs at most, whatever it is fed."""
+    """Highest costs of a network, whatever it is fed."""
 
     parameters: int
     operations: int  # multiplications with a weight, or additions of one, for a second of sound or a picture
@@ -69,5 +69,5 @@ def check_tasnet(config: TasNetConfig, dynamics: Dynamics | None, weights: Seque
 
 
 def steps_of(dynamics: Dynamics | None) -> int:
-    """How often a synapse may be at work for one analog operation."""
+    """Most synaptic operations that may stand for one analog operation."""
     return dynamics.window if dynamics is not None and dynamics.schedule == "pipelined" else 1

@@ -43,7 +43,7 @@ class ExactLinear(nn.Linear):
 
     @property
     def input_bits(self) -> int:
-        """Of the largest input of a frame, so that no sum is rounded."""
+        """Bits of the largest input of a frame, few enough that no sum is rounded."""
         return min(INPUT_BITS, SUM_BITS - WEIGHT_BITS - (self.in_features - 1).bit_length())
 
     def weight_in_steps(self) -> tuple[Tensor, Tensor]:
@@ -117,7 +117,7 @@ class ExactLayerNorm(nn.LayerNorm):
 
 @torch.no_grad()
 def masked(mask: EightBitLinear, layer: ExactLinear, seen: Tensor, features: Tensor) -> Tensor:
-    """What a layer makes of masked features, to the bit; a mask is the sigmoid of what `mask` makes of what it sees.
+    """Output of a layer on masked features, to the bit; a mask is the sigmoid of what `mask` makes of what it sees.
 
     Shapes: seen (R, M), features (R, N) -> (R, C, L), C the number of masks for each feature.
     """

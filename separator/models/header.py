@@ -14,7 +14,7 @@ MAX_HEADER = 2**20  # bytes; a hundred layers take 100,000
 
 
 class TensorSpec(NamedTuple):
-    """What a tensor is before its numbers are known."""
+    """Type and shape of a tensor, before its numbers are read."""
 
     dtype: str  # as safetensors calls it, such as F32
     shape: tuple[int, ...]

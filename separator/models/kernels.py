@@ -1,4 +1,4 @@
-"""What is exact about frames, compiled: a frame is read and written once, where `separator.models.exact` does so often.
+"""Exact operations on frames, compiled: a frame is read and written once, where `separator.models.exact` does so often.
 
 Every number is the one that the same operation gives there, to the bit. Frames are rows of arrays. One thread computes: what
 a second one would gain is lost while torch's own threads, which wait by spinning, keep it from its core.

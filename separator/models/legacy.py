@@ -28,7 +28,7 @@ def present_names(named: Mapping[str, Value], file_format: int) -> Mapping[str, 
 
 
 def present_card(values: dict[str, Any], file_format: int) -> dict[str, Any]:
-    """What a card says, in present words."""
+    """Bring a card into present words."""
     conversion = values.get("conversion")
     if file_format > OLDEST or not isinstance(conversion, dict) or "start" not in conversion:
         return values

@@ -1,4 +1,4 @@
-"""What a model file has to hold, told from its card alone: names, types, shapes and ranges of its tensors, and their cost.
+"""Schema of a model file, made from its card alone: names, types, shapes and ranges of its tensors, and their cost.
 
 All of it is arithmetic, but for what is known of a network for images once it has run without numbers (torch's meta device).
 Nothing is allocated, and no number of a file is used, before the file has been held against it.
@@ -47,7 +47,7 @@ RANGES = {"running_var": (0.0, LARGEST_VALUE), "num_batches_tracked": (0.0, 2.0*
 
 
 class TensorRule(NamedTuple):
-    """What a tensor may be."""
+    """Shape and types that a tensor may have."""
 
     shape: tuple[int, ...]
     dtypes: tuple[str, ...] = FLOATS
@@ -63,7 +63,7 @@ class LayerShapes(NamedTuple):
 
 @dataclass(frozen=True)
 class Schema:
-    """What the file of one card has to hold."""
+    """Tensors that the file of one card has to hold."""
 
     config: Config
     dynamics: Dynamics | None  # None of an analog network
@@ -101,12 +101,12 @@ class Schema:
 
 
 def specs_of(tensors: Mapping[str, Tensor]) -> dict[str, TensorSpec]:
-    """What tensors are, as a header says it."""
+    """Types and shapes of tensors, as a header has them."""
     return {name: TensorSpec(NAMES.get(x.dtype, str(x.dtype)), tuple(x.shape)) for name, x in tensors.items()}
 
 
 def schema_of(card: ModelCard) -> Schema:
-    """What the file of a card has to hold.
+    """Make the schema of the file of a card.
 
     Raises:
         ValueError, RuntimeError, UserError: the card describes no network.
@@ -157,7 +157,7 @@ def _tasnet_rules(config: TasNetConfig, dynamics: Dynamics | None, readout: str 
 
 
 def _convolution(weight: tuple[int, ...], skip: bool) -> LayerShapes:
-    """Of a convolution without bias and its batch normalisation."""
+    """Tensors of a convolution without bias and of its batch normalisation."""
     norm: dict[str, tuple[int, ...]] = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), weight[:1])
     named = {f"norm.{name}": shape for name, shape in norm.items()} | {"norm.num_batches_tracked": ()}
     return LayerShapes({"affine.weight": weight} | named, weight, skip)

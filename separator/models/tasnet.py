@@ -158,7 +158,7 @@ class TasNet(nn.Module):
 
     @property
     def exact(self) -> bool:
-        """Whether all that is not spikes is computed to the bit: once the network is spiking, and no gradient is asked for."""
+        """True where all that is not spikes is computed to the bit: in a spiking network, where no gradient is asked for."""
         return self.stack.dynamics is not None and not self.training
 
     def encode(self, mixture: Tensor) -> Tensor:

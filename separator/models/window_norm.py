@@ -104,7 +104,7 @@ class WindowNorm(nn.Module):
 
 
 class Statistics(NamedTuple):
-    """Of the window of each frame."""
+    """Mean and inverse deviation of the window of each frame."""
 
     mean: Tensor
     scale: Tensor  # 1 / standard deviation

@@ -1,21 +1,26 @@
-"""What conversion did to each layer, as files."""
+"""Files that tell of a conversion while it goes on."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from separator.atomic import atomic_path, write_csv, write_text
 from separator.snn.conversion.progressive import ProgressiveTandemLearning
-from separator.snn.observe import distribution, report
 from separator.snn.observe.distribution import Distribution
 from separator.snn.observe.report import LayerReport, Noted
+from separator.tasks.layer_pictures import activations_figure, layers_figure, progress_figure
+from separator.tasks.layer_tables import activation_rows, layer_table, progress_rows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def convert_with_reports(engine: ProgressiveTandemLearning, folder: Path, score: str = "score") -> list[LayerReport]:
     """Convert layer by layer, with the reports in the folder written anew after each; `score` says what the engine's is.
 
-    What the activations were beforehand is written once.
+    The distributions of activations beforehand are written once.
     """
     if not (folder / "activations.png").exists():
         write_activations(engine.activations(), folder)
@@ -27,22 +32,24 @@ def convert_with_reports(engine: ProgressiveTandemLearning, folder: Path, score:
 
 
 def write_activations(distributions: Sequence[Distribution], folder: Path) -> None:
-    """Write how activations are distributed, as CSV and as a plot."""
-    write_csv(folder / "activations.csv", distribution.rows(distributions))
-    with atomic_path(folder / "activations.png") as temporary:
-        distribution.plot(distributions, temporary)
+    """Write the distributions of activations, as CSV and as a picture."""
+    write_csv(folder / "activations.csv", activation_rows(distributions))
+    _write_picture(folder / "activations.png", activations_figure(distributions))
 
 
 def write_reports(layers: Sequence[LayerReport], folder: Path) -> None:
-    """Write the report of a conversion, finished or not, as JSON, Markdown and a plot."""
+    """Write the report of a conversion, finished or not, as JSON, Markdown and a picture."""
     write_text(folder / "report.json", json.dumps([asdict(layer) for layer in layers], indent=1))
-    write_text(folder / "report.md", report.to_markdown(layers))
-    with atomic_path(folder / "report.png") as temporary:
-        report.plot(layers, temporary)
+    write_text(folder / "report.md", layer_table(layers))
+    _write_picture(folder / "report.png", layers_figure(layers))
 
 
 def write_progress(history: Sequence[Noted], folder: Path, score: str) -> None:
-    """Write what each epoch came to, as CSV and as a plot."""
-    write_csv(folder / "progress.csv", report.progress_rows(history, score))
-    with atomic_path(folder / "progress.png") as temporary:
-        report.plot_progress(history, temporary, score)
+    """Write loss and scores of each epoch, as CSV and as a picture."""
+    write_csv(folder / "progress.csv", progress_rows(history, score))
+    _write_picture(folder / "progress.png", progress_figure(history, score))
+
+
+def _write_picture(path: Path, figure: "Figure") -> None:
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from separator.corpora.fake_wsj0 import encode_shorten, write_sphere
 from separator.corpora.recordings import read_recording
 from separator.errors import UserError
+from tests.corpora.fake_wsj0 import encode_shorten, write_sphere
 
 
 def ramp(count):

@@ -18,7 +18,8 @@ from separator.cli.arguments import named as name_and_value
 from separator.cli.main import command_parser
 from separator.models import list_models
 from separator.models.card import SHIPPED
-from separator.tasks.bench.plan import Sweep, parse_at
+from separator.tasks.benchmark.sweeps.plan import Sweep
+from separator.tasks.benchmark.sweeps.settings import parse_settings
 from tests.egs.pages import PAGES, PROJECT, code_blocks, commands, named, options_of
 from tests.recipes.test_configurations import REQUIRED
 
@@ -134,7 +135,7 @@ def check_separator(name, arguments):
         models = [name_and_value(text)[1].partition("@")[0] for text in parsed.model]
         assert {model for model in models if "/" not in model} <= {card.name for card in list_models()}
     if name == "bench":
-        assert [Sweep.parse(text) for text in parsed.sweep] and parse_at(parsed.at or []) is not None
+        assert [Sweep.parse(text) for text in parsed.sweep] and parse_settings(parsed.at or []) is not None
 
 
 def check_recipe(words):

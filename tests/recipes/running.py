@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -13,9 +14,34 @@ SHORT = "--data.segment 0.5 --data.batch 4 --data.workers 0 --data.epoch_mixture
 MACHINE = "--optimiser.max_epochs 1 --machine.accelerator cpu --machine.devices 1 --machine.threads 1"
 
 
-def run(recipe, *options, commands=Path(sys.executable).parent):
-    """Run a recipe in this environment, or with the commands of another folder; returns its exit status and error output."""
-    environment = os.environ | {"PATH": f"{commands}:{os.environ['PATH']}"}
-    command = ["bash", RECIPES / recipe / "run.sh", *map(str, options)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+@cache
+def server() -> subprocess.Popen[str]:
+    """Process that answers the calls of `quick_command` as long as this one lives, which holds its input open."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.recipes.command_server"],
+        cwd=RECIPES.parent,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@cache
+def quick_command() -> Path:
+    """Folder with a command `separator` that starts at once."""
+    answers = server().stdout
+    assert answers is not None
+    return Path(answers.readline().rstrip("\n"))
+
+
+def run_script(script, *options, commands=None, **environment):
+    """Run a script of bash, with a stand-in for the command in the folder `commands` if given; returns status and errors."""
+    changed = {"PATH": f"{commands or quick_command()}:{os.environ['PATH']}"} | environment
+    command = ["bash", script, *map(str, options)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | changed)
     return result.returncode, result.stderr
+
+
+def run(recipe, *options, commands=None):
+    """Run a recipe; see `run_script`."""
+    return run_script(RECIPES / recipe / "run.sh", *options, commands=commands)

@@ -1,6 +1,5 @@
 """The recipe of Fig. 4, with a stand-in for the command that it calls, which takes note of how."""
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from separator.cli.main import main
 from separator.models.feedforward import NETWORKS
 from separator.tasks.images.conversion import ImageConversionRun
 from separator.tasks.images.training import ImageTrainingSettings
+from tests.recipes.running import run_script
 
 SCRIPT = Path(__file__).parents[2] / "recipes" / "cifar10" / "depth.sh"
 STAND_IN = """#!/usr/bin/env bash
@@ -38,15 +38,9 @@ def depth(tmp_path):
     def run(*options, failing="nothing fails", status=1):
         notes = tmp_path / "notes"
         notes.write_text("")
-        changed = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "NOTES": str(notes), "FAILING": failing}
-        result = subprocess.run(
-            ["bash", SCRIPT, *map(str, options), "--exp", tmp_path / "exp"],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=os.environ | changed | {"STATUS": str(status)},
-        )
-        return result.returncode, result.stderr, [call.split() for call in notes.read_text().splitlines()]
+        changed = {"NOTES": str(notes), "FAILING": failing, "STATUS": str(status)}
+        status, error = run_script(SCRIPT, *options, "--exp", tmp_path / "exp", commands=tmp_path / "bin", **changed)
+        return status, error, [call.split() for call in notes.read_text().splitlines()]
 
     return run
 
@@ -86,7 +80,7 @@ def test_the_small_size_is_an_eighth(depth):
     assert len(calls) == 2
 
 
-def test_its_calls_are_those_that_the_commands_take(depth, tmp_path, capsys):
+def test_its_calls_are_those_that_the_commands_take(depth, capsys, drawn):
     options = ("--width", 1, "--depths", "11", "--learning", "surrogate", "--epochs", 3, "--window", 2)
     _, _, (training, drawing) = depth("--data", ".", *options, "--options", "--data.train_limit 5 --seed 7")
     parser = train_images.PARSER()
@@ -99,7 +93,8 @@ def test_its_calls_are_those_that_the_commands_take(depth, tmp_path, capsys):
     log.write_text("dev_accuracy,dev_loss,epoch\n10,2.3,0\n")
     assert main(drawing) == 0
     assert "| surrogate | VGG-11 | 1 | 10.00 |" in capsys.readouterr().out
-    assert (tmp_path / "exp" / "curves.png").stat().st_size > 0
+    assert [[line.get_xydata().tolist() for line in axes.lines] for axes in drawn[0].axes] == [[[[1, 10]]]]
+    assert [axes.get_title() for axes in drawn[0].axes] == ["surrogate"]
 
 
 def test_its_conversions_are_those_that_the_command_takes(depth):

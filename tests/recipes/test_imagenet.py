@@ -1,6 +1,7 @@
 import subprocess
 
 import pytest
+from matplotlib.image import imread
 
 from separator.cli.main import main
 from separator.models.files import load_network
@@ -24,7 +25,7 @@ def test_it_runs_from_the_pictures_to_the_spiking_network(tmp_path):
     network, card = load_network(out / "ptl-16" / "snn.safetensors")
     assert all(isinstance(layer, SpikingLayer) for layer in network.stack.layers) and card.time_steps == 16
     assert card.training_data == f"{tmp_path / 'tree'} (train)"
-    assert (out / "ptl-16" / "report.png").stat().st_size > 0
+    assert imread(out / "ptl-16" / "report.png").shape[:2] == (480, 1200)
     assert load_network(out / "ann" / "ann.safetensors")[1].scores["test"] == card.scores["ann test"]
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from matplotlib.image import imread
 
 from separator.cli import sweep_images
 from separator.cli.configured import ConfiguredParser, settings_from
@@ -61,7 +62,7 @@ def test_mnist_from_training_to_scores(tmp_path):
     assert "published-weight_bits-4" in results and "preset-window-4" in results
     _, card = load_network(tmp_path / "exp" / "seed-0" / "published-weight_bits-4" / "snn.safetensors")
     assert card.time_steps == 16 and max(row["weight_bits"] for row in card.conversion["hardware"]) <= 4
-    assert (tmp_path / "exp" / "seed-0" / "preset-window-4" / "progress.png").stat().st_size > 0
+    assert imread(tmp_path / "exp" / "seed-0" / "preset-window-4" / "progress.png").shape[:2] == (480, 960)
 
 
 def test_autoencoders_are_swept_in_one_folder_and_scored(calls, tmp_path):

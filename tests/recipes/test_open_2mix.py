@@ -62,10 +62,10 @@ def test_runs_from_the_corpus_to_the_examples(synthetic_corpus, tmp_path):
     conversion = "--conversion.max_epochs 1 --conversion.calibration_batches 2 --threads 1"
     status, error = run(
         "open-2mix",
-        *("--corpus", synthetic_corpus, "--dev-mixtures", 4, "--test-mixtures", 4, "--jobs", 1),
+        *("--corpus", synthetic_corpus, "--dev-mixtures", 2, "--test-mixtures", 2, "--jobs", 1),
         *("--convert-configs", RECIPES / "open-2mix" / "conf" / "ptl-4.yaml", "--data", tmp_path, "--exp", tmp_path / "exp"),
         *("--train-options", f"{SMALL} {SHORT} {MACHINE}", "--convert-options", f"{SHORT} {conversion}"),
-        *("--tune-options", f"{SHORT} {MACHINE}", "--other", f"far={synthetic_corpus}/dev", "--other-mixtures", 3),
+        *("--tune-options", f"{SHORT} {MACHINE}", "--other", f"far={synthetic_corpus}/dev", "--other-mixtures", 2),
     )
     assert status == 0, error
     out = tmp_path / "exp" / "small"

@@ -1,10 +1,5 @@
 """Variants of a training side by side: with a stand-in for the command, and once for real."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from separator.cli import train
@@ -12,7 +7,7 @@ from separator.cli.configured import settings_from
 from separator.cli.main import main
 from separator.models import load_model
 from separator.tasks.training_settings import TrainingSettings
-from tests.recipes.running import MACHINE, RECIPES, SHORT, SMALL
+from tests.recipes.running import MACHINE, RECIPES, SHORT, SMALL, run_script
 
 SCRIPT = RECIPES / "open-2mix" / "variants.sh"
 LISTS = sorted(SCRIPT.parent.glob("conf/*.txt"))
@@ -38,10 +33,9 @@ def variants(synthetic_corpus, tmp_path):
 
     def run(*options, failing="nothing fails", places=("--mixtures", tmp_path / "mixtures", "--corpus", synthetic_corpus)):
         (tmp_path / "notes").write_text("")
-        changed = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "NOTES": str(tmp_path / "notes"), "FAILING": failing}
-        command = ["bash", SCRIPT, *map(str, (*places, *options, "--exp", tmp_path / "exp"))]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | changed)
-        return done.returncode, done.stderr, (tmp_path / "notes").read_text().splitlines()
+        changed = {"NOTES": str(tmp_path / "notes"), "FAILING": failing}
+        status, error = run_script(SCRIPT, *places, *options, "--exp", tmp_path / "exp", commands=tmp_path / "bin", **changed)
+        return status, error, (tmp_path / "notes").read_text().splitlines()
 
     return run
 
@@ -109,14 +103,12 @@ def test_two_variants_for_real(synthetic_corpus, tmp_path):
         main(["mix", "--corpus", str(synthetic_corpus / name), "--list", f"{place}.txt", "--draw", "3", "--out", str(place)])
     (tmp_path / "list").write_text("plain --data.close_pairs 0\nclose\n")
     options = f"{SMALL} {SHORT} {MACHINE} --data.held_out 0 --model.look_back [4] --optimiser.dev_every 1"
-    command = [
-        *("bash", SCRIPT, "--corpus", synthetic_corpus, "--mixtures", tmp_path / "mixtures", "--list", tmp_path / "list"),
+    status, error = run_script(
+        SCRIPT,
+        *("--corpus", synthetic_corpus, "--mixtures", tmp_path / "mixtures", "--list", tmp_path / "list"),
         *("--hours", 2 * 8 * 0.5 / 3600, "--train-options", options, "--exp", tmp_path / "exp", "--limit", 2, "--jobs", 1),
-    ]
-    folder = str(Path(sys.executable).parent)
-    environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr
+    )
+    assert status == 0, error
     cards = [load_model(tmp_path / "exp" / name / "ann.safetensors").card for name in ("plain", "close")]
     assert [card.scores["hours"] for card in cards] == [pytest.approx(2 * 8 * 0.5 / 3600)] * 2
     table = (tmp_path / "exp" / "results" / "RESULTS.md").read_text()

@@ -1,17 +1,14 @@
-"""How the activations of analog layers are distributed, which thresholds are taken from (Wu et al. 2021, Fig. 1)."""
+"""Distributions of the activations of analog layers, which thresholds are taken from (Wu et al. 2021, Fig. 1)."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 BINS = 10_000  # that neurons are counted in
-SHOWN = 100  # that a picture shows them in
-PERCENTILES = (99.0, 99.9)  # the paper's bounds
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Distribution:
 
 
 def distributions(layers: Sequence[nn.Module], run: Callable[[], None]) -> list[Distribution]:
-    """Distributions of what layers put out.
+    """Count the activations that layers put out.
 
     Args:
         layers: analog ones.
@@ -61,34 +58,3 @@ class _Histogram:
         # A layer without any activation has all of its neurons in the first bin.
         self.counts += torch.histc(activation.double().cpu(), BINS, 0, self.largest or 1.0)
         self.silent += int((activation == 0).sum())
-
-
-def rows(found: Iterable[Distribution]) -> list[dict[str, Any]]:
-    """A row for each layer: how many neurons there were, how many of them silent, and where the bounds lie."""
-    return [
-        {"layer": d.layer, "neurons": int(d.counts.sum()), "silent": f"{d.silent:.4f}"}
-        | {f"percentile {p:g}": f"{d.percentile(p):.6g}" for p in PERCENTILES}
-        | {"largest": f"{d.largest:.6g}"}
-        for d in found
-    ]
-
-
-def plot(found: Sequence[Distribution], path: Any) -> None:
-    """Number of neurons against activation, a line for each layer, its first percentile dotted (the paper's Fig. 1)."""
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for i, d in enumerate(found):
-        colour = colormaps["viridis"](i / max(1, len(found) - 1))
-        edges = torch.linspace(0, d.largest or 1.0, SHOWN + 1)
-        axes.stairs(d.counts.view(SHOWN, -1).sum(1).numpy(), edges.numpy(), color=colour, label=f"layer {d.layer}")
-        axes.axvline(d.percentile(PERCENTILES[0]), color=colour, linestyle=":")
-    axes.set_yscale("log")
-    axes.set(
-        xlabel="activation", ylabel="neurons", title=f"Activations of the analog network; dotted: percentile {PERCENTILES[0]:g}"
-    )
-    axes.legend(fontsize="small", ncols=2 if len(found) > 12 else 1)
-    axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120, format="png")

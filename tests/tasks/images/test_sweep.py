@@ -32,7 +32,7 @@ def settings(tmp_path_factory):
     )
 
 
-def test_every_seed_meets_every_value_and_nothing_is_done_twice(settings, tmp_path, monkeypatch):
+def test_every_seed_meets_every_value_and_nothing_is_done_twice(settings, tmp_path, monkeypatch, drawn):
     said = []
     table = sweep_images(settings, tmp_path, said.append).read_text()
     assert [line for line in said if line.endswith("training: done")] == ["seed 0: training: done", "seed 1: training: done"]
@@ -42,13 +42,18 @@ def test_every_seed_meets_every_value_and_nothing_is_done_twice(settings, tmp_pa
     assert note.startswith("± 95 % interval of the mean")
     assert [line.split("|")[1:3] for line in lines[2:]] == [[" ANN ", "  "], [" snn ", " 8 "], [" snn ", " 2 "]]
     assert all(line.rstrip("| ").endswith("2") for line in lines[2:])
-    assert (tmp_path / "window.png").stat().st_size > 0
     test = settings.data.read().test
     scores = [
         score(load_network(tmp_path / f"seed-{seed}" / "snn-window-2" / "snn.safetensors")[0], "reconstruct", test)
         for seed in (0, 1)
     ]
     assert f"{sum(scores) / 2:.5f} ± " in lines[-1]
+    axes = drawn[-1].axes[0]
+    assert (axes.get_xlabel(), axes.get_xscale()) == ("time window", "log")
+    (curve,), (analog,) = ([line for line in axes.lines if line.get_linestyle() == style] for style in ("-", "--"))
+    assert curve.get_xdata().tolist() == [2, 8]
+    assert curve.get_ydata()[0] == pytest.approx(sum(scores) / 2, rel=1e-4)
+    assert f"{analog.get_ydata()[0]:.5f}" in lines[2]
     monkeypatch.setattr(sweep, "convert_images", None)  # nothing is converted again
     assert sweep_images(settings, tmp_path, said.append).read_text() == table
     assert not said

@@ -5,6 +5,7 @@ from statistics import NormalDist
 
 import pytest
 import torch
+from matplotlib.image import imread
 
 from separator.errors import UserError
 from separator.models.feedforward import FeedForward, FeedForwardConfig
@@ -86,7 +87,7 @@ def test_a_network_is_trained_converted_and_read_again(folder, tmp_path, goal):
     assert snn.stack.converted == len(snn.stack.layers) == 2
     assert snn.stack.readout == "potential"
     assert card.scores["test"] == pytest.approx(score(snn, goal, test))
-    assert (tmp_path / "snn" / "report.png").stat().st_size > 0
+    assert imread(tmp_path / "snn" / "report.png").shape[:2] == (480, 1200)
     _, card = load_network(path, time_steps=32)
     assert card.time_steps == 32
     with pytest.raises(UserError, match="for images"):

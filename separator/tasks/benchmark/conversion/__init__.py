@@ -1,0 +1,1 @@
+"""Time of the training steps of a conversion."""

@@ -1,0 +1,1 @@
+"""Time and memory of separating sound, and whether the spikes are right."""

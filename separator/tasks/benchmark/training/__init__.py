@@ -1,0 +1,1 @@
+"""Time of training steps, and of making the mixtures for them."""

@@ -1,0 +1,113 @@
+"""The command `separator` as the recipes call it, without seconds of imports each time.
+
+A server that has imported all that the commands need runs each call in a process forked from itself, with the arguments,
+folder, environment and standard streams of the caller.
+
+  python -m tests.recipes.command_server     prints a folder with a script `separator`, and serves it until its input ends
+"""
+
+import json
+import os
+import pkgutil
+import select
+import socket
+import stat
+import sys
+import traceback
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import separator.tasks
+from separator.cli.main import COMMANDS, main
+
+# A caller waits for the exit status of its call; nothing comes where the process was killed.
+CALL = """#!{python} -IS
+import json, os, socket, sys
+
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect({address!r})
+    call = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+    socket.send_fds(server, [len(call).to_bytes(8, "big")], [0, 1, 2])
+    server.sendall(call)
+    status = server.recv(1)
+sys.exit(status[0] if status else "separator: its process was killed")
+"""
+
+
+def load() -> None:
+    """Import all commands, and what they import when they run; benchmarks have processes of their own."""
+    for name in COMMANDS:
+        import_module(f"separator.cli.{name.replace('-', '_')}")
+    for module in pkgutil.walk_packages(separator.tasks.__path__, "separator.tasks."):
+        if "benchmark" not in module.name:
+            import_module(module.name)
+    for library in ("jsonargparse", "matplotlib.figure", "matplotlib.backends.backend_agg", "parselmouth", "torchvision"):
+        import_module(library)
+
+
+def serve(folder: Path) -> None:
+    """Put a script `separator` into a folder, print the folder, and answer calls."""
+    address = str(folder / "calls")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        script = folder / "separator"
+        script.write_text(CALL.format(python=sys.executable, address=address))
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+        print(folder, flush=True)
+        while True:
+            waiting, _, _ = select.select([listener, sys.stdin], [], [])
+            if sys.stdin in waiting:
+                return
+            connection, _ = listener.accept()
+            with connection:
+                if os.fork() == 0:
+                    answer(connection)
+            reap()
+
+
+def reap() -> None:
+    """Let processes go that have ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def answer(connection: socket.socket) -> None:
+    """Run a call in this process, which ends with it."""
+    head, streams, _, _ = socket.recv_fds(connection, 8, 3)
+    size, call = int.from_bytes(head, "big"), b""
+    while len(call) < size:
+        call += connection.recv(size - len(call))
+    arguments, folder, environment = json.loads(call)
+    for own, stream in enumerate(streams):
+        os.dup2(stream, own)
+        os.close(stream)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    status = run(arguments)
+    connection.sendall(bytes([status]))
+    os._exit(status)
+
+
+def run(arguments: list[str]) -> int:
+    """Exit status of a call, as Python gives it to a script that ends with `sys.exit(main())`."""
+    try:
+        status: object = main(arguments)
+    except SystemExit as stop:
+        status = stop.code
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    return status if isinstance(status, int) else int(status is not None)
+
+
+if __name__ == "__main__":
+    load()
+    with TemporaryDirectory(prefix="separator-") as place:
+        serve(Path(place))
