@@ -66,10 +66,9 @@ def rounded(
         quantum = potential_quantum((dynamics.window + 2) * threshold).expand(len(weight))
         weight, bias = _encoding(weight, bias, dynamics.encoder_bits)
     else:
-        if role == "readout":  # it never fires, and its threshold is of no weight
-            threshold = torch.zeros_like(threshold)
         joined = torch.cat([weight.flatten(1), beside.flatten(1)], 1)
-        quantum = potential_quantum(potential_bound(joined, bias, threshold, dynamics.exact_steps))
+        fires = threshold if role == "fire" else torch.zeros_like(threshold)  # a readout never does
+        quantum = potential_quantum(potential_bound(joined, bias, fires, dynamics.exact_steps))
         learned = weight if shortcut is None or shortcut.is_identity else joined
         if dynamics.weight_bits is not None:
             quantum = torch.maximum(quantum, weight_quantum(learned, dynamics.weight_bits))
@@ -79,6 +78,8 @@ def rounded(
         if shortcut is not None:
             kind = torch.int32 if shortcut.is_identity else weight.dtype
             shortcut = IncomingMap(shortcut.apply, in_quanta(beside, quantum).to(kind))
+    if role == "readout":
+        threshold = quantum.to(threshold.dtype)
     # One threshold per layer is the same for all neurons, whatever their quanta.
     shared = quantum.amax(0, keepdim=True) if len(threshold) == 1 else quantum
     # At least one quantum, since a neuron with threshold 0 would fire for ever on nothing.

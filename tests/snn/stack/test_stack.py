@@ -17,6 +17,7 @@ from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.observe.activity import record_activity
 from separator.snn.spikes.binary import BinarySpikes
 from separator.snn.stack import reference
+from separator.snn.stack.prefix import Prefix, fingerprint
 from separator.snn.stack.simulation import simulate
 from separator.snn.stack.stack import Stack
 from separator.snn.synapses.affine import affine_map
@@ -181,9 +182,14 @@ def test_half_converted_stack_takes_a_given_prefix():
     half.layers[0] = whole.layers[0]
     spikes = {0: fire([whole.layers[0]], x)}
     plain = half(x)
-    with half.given_prefix(spikes):
-        assert torch.equal(half(torch.full_like(x, np.nan)), plain)
-    assert torch.equal(half(x), plain)
+    other = half(x + 1)
+    half.layers[0].encode = None  # cannot be called
+    with half.given_prefix(Prefix(fingerprint(x), spikes)):
+        assert torch.equal(half(x), plain)
+        with pytest.raises(TypeError):
+            half(x + 1)
+        del half.layers[0].encode
+        assert torch.equal(half(x + 1), other)
 
 
 @pytest.mark.parametrize("kind", sorted(STACKS))
@@ -243,8 +249,11 @@ def test_numbers_that_no_integer_holds_are_refused_by_layer(name, value):
 
 def test_thresholds_that_no_integer_holds_are_refused_by_layer():
     stack = conv1d_stack(0)
-    with pytest.raises(UserError, match="layer 0: a threshold of"):
-        converted(stack, torch.full((2, 3, 11), 1e25), 4, 0.5)
+    with torch.no_grad():
+        stack.layers[0].norm.bias.fill_(1e25)
+    with pytest.raises(UserError, match="layer 0: a bias of"):
+        converted(stack, torch.randn(2, 3, 11), 4, 0.5)
+    assert stack.converted == 0
 
 
 @pytest.mark.parametrize("kind", sorted(STACKS))
