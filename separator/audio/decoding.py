@@ -1,5 +1,6 @@
 """Samples of sound files, counted while they are decoded by libsndfile; what a header states is compared with the count."""
 
+import hashlib
 import re
 import shlex
 from collections.abc import Iterator
@@ -78,6 +79,14 @@ class Decoder:
                         raise UserError(f"cannot read {self.name}: damaged or cut off before its first sample") from error
                     damaged = True
             self._compare(link, stated, self.frames_read - before, damaged)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the whole file, shortened."""
+        digest = hashlib.sha256()
+        self._file.seek(0)
+        while data := self._file.read(1 << 20):
+            digest.update(data)
+        return digest.hexdigest()[:16]
 
     @contextmanager
     def _opened(self, link: Link) -> Iterator[soundfile.SoundFile]:

@@ -89,7 +89,7 @@ def _sound(arguments: argparse.Namespace, source: "ByteSource", model_rate: int)
 
 def _outputs(arguments: argparse.Namespace, n_src: int, stack: ExitStack) -> list[BinaryIO]:
     """Stdout, or a file for each source."""
-    from separator.tasks.separation import output_paths, refuse_existing
+    from separator.tasks.outputs import output_paths, refuse_existing
 
     if arguments.to:
         if len(arguments.to) != n_src:

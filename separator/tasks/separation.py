@@ -22,7 +22,9 @@ from separator.audio.resample import resample_blocks
 from separator.audio.survey import Condition, Survey
 from separator.errors import UserError
 from separator.tasks.devices import resolve_device
+from separator.tasks.fingerprints import network_fingerprint
 from separator.tasks.live import EstimateStream, SeparationStream, require_rate
+from separator.tasks.outputs import Origin, output_paths, refuse_existing, refuse_others
 
 if TYPE_CHECKING:
     from separator.models import SeparationModel
@@ -223,7 +225,8 @@ class Separator:
             peak = sources.peak()
             sources = sources.clipped(clip, peak)
             if paths:
-                write_wavs(paths, sources.blocks(), sources.rate, sources.frames, float32=float32)
+                comment = self._origin(reader, clip, float32).to_comment()
+                write_wavs(paths, sources.blocks(), sources.rate, sources.frames, float32=float32, comment=comment)
             else:
                 _write_stdout(sources, float32)
             return SeparationReport(
@@ -239,6 +242,40 @@ class Separator:
                 complete=reader.complete,
                 activity=record,
             )
+
+    def has_separated(
+        self, source: str | Path, output_dir: str | Path | None = None, *, clip: ClipPolicy = "rescale", float32: bool = False
+    ) -> bool:
+        """Whether `separate_file` has been here: all its outputs exist, made of the same sound by the same network and options.
+
+        Where one is missing, as after a crash, those of its kind are removed, to be made anew.
+
+        Raises:
+            UserError: one exists that was made otherwise; the input cannot be read.
+        """
+        paths = output_paths(source, output_dir, self.n_src)
+        existing = [path for path in paths if path.exists()]
+        if not existing or source == STANDARD_STREAM:
+            return False
+        with open_audio(source) as reader:
+            refuse_others(existing, self._origin(reader, clip, float32))
+        if len(existing) == len(paths):
+            return True
+        for path in existing:
+            path.unlink()
+        return False
+
+    def _origin(self, reader: AudioReader, clip: ClipPolicy, float32: bool) -> Origin:
+        card = self.model.card
+        return Origin(
+            input=reader.fingerprint(),
+            model=str(card.name),
+            weights=network_fingerprint(self.model.network),
+            time_steps=getattr(card, "time_steps", None),
+            level=self.level,
+            clip=clip,
+            samples="32-bit floats" if float32 else "16-bit integers",
+        )
 
     def _stream(self, blocks: Iterable[Array], sample_rate: int) -> Iterator[tuple[Array, Array]]:
         """Mixture (B, k) at any rate to pieces of mixture (B, k') and estimates (B, n_src, k') at the model's rate."""
@@ -289,23 +326,6 @@ class Separator:
         from separator.snn.observe.activity import record_activity  # analog networks run without the spiking engine
 
         return record_activity(self.model.network)
-
-
-def output_paths(source: str | Path, output_dir: str | Path | None, n_src: int) -> list[Path]:
-    """Where the sources of `source` go, `NAME_s1.wav` and so on; none for stdout."""
-    standard = source == STANDARD_STREAM
-    if output_dir == STANDARD_STREAM or (standard and output_dir is None):
-        return []
-    path = Path("stdin" if standard else source)
-    folder = path.parent if output_dir is None else Path(output_dir)
-    return [folder / f"{path.stem}_s{number}.wav" for number in range(1, n_src + 1)]
-
-
-def refuse_existing(paths: Iterable[Path]) -> None:
-    """Raise a UserError if one of the files exists."""
-    for path in paths:
-        if path.exists():
-            raise UserError(f"{path} exists; --overwrite replaces it")
 
 
 @dataclass(frozen=True)

@@ -200,6 +200,57 @@ def test_existing_outputs_are_kept_unless_told(loaded, capsys):
     assert soundfile.info("mix_s2.wav").frames == 800
 
 
+def test_a_folder_is_gone_on_with(loaded, capsys):
+    """What was done by the same command stays as it is, what a crash left is done anew, what is new is done."""
+    for name in ("in/a.wav", "in/b.wav"):
+        write(name, 900)
+    assert entry(["-r", "in", "-o", "out", "-q"]) == 0
+    expected = {name: (Path("out") / name).read_bytes() for name in files("out")}
+    kept = Path("out/a_s1.wav").stat().st_ino
+    Path("out/b_s1.wav").unlink()
+    write("in/c.wav")
+    capsys.readouterr()
+    assert entry(["-r", "in", "-o", "out", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert "in/a.wav -> out/a_s1.wav, out/a_s2.wav (done before, by the same settings)\n" in err
+    assert err.count("done before") == 1 and [json.loads(line).get("done_before") for line in out.splitlines()] == [
+        True,
+        None,
+        None,
+    ]
+    assert Path("out/a_s1.wav").stat().st_ino == kept and len(files("out")) == 6
+    assert {name: (Path("out") / name).read_bytes() for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--model", "small-ann"], "(model was small-snn and is small-ann, time steps was 4 and is None)"),
+        (["--time-steps", "8"], "(time steps was 4 and is 8)"),
+        (["--float32"], "(samples was 16-bit integers and is 32-bit floats)"),
+        (["--clip", "clamp"], "(clip was rescale and is clamp)"),
+        (["--segment", "0.1", "--device", "auto"], None),  # which change no sample
+    ],
+)
+def test_outputs_of_other_settings_are_not_taken_for_done(loaded, capsys, options, reason):
+    write("in/a.wav", 900)
+    assert entry(["-r", "in", "-o", "out", "-q"]) == 0
+    before = Path("out/a_s1.wav").read_bytes()
+    assert entry(["-r", "in", "-o", "out", "-q", *options]) == (reason is not None)
+    line = f"in/a.wav: out/a_s1.wav exists and was made otherwise {reason}; --overwrite replaces it, or take another -o"
+    assert lines_of(capsys) == [line] * (reason is not None)
+    assert Path("out/a_s1.wav").read_bytes() == before
+    assert entry(["-r", "in", "-o", "out", "-q", "--overwrite", *options]) == 0
+
+
+def test_outputs_of_another_sound_are_not_taken_for_done(loaded, capsys):
+    write("in/a.wav", 900, 16_000)
+    assert entry(["-r", "in", "-q"]) == 0
+    write("in/a.wav", 900)
+    assert entry(["-r", "in", "-q"]) == 1
+    assert "in/a_s1.wav exists and was made otherwise (another input)" in capsys.readouterr().err
+
+
 def test_one_bad_file_does_not_stop_the_others(loaded, capsys):
     write("good.wav")
     write("better.wav")
