@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from separator.audio.pcm import StalledError
 from separator.audio.resample import LiveResampler, resampled_length
 from separator.errors import UserError
 
@@ -188,7 +189,7 @@ def separate_live(stream: SeparationStream, blocks: Iterable[Array], write: Call
         for block in blocks:
             stream.push(block)
             write(stream.pull())
-    except BrokenPipeError:  # nobody is there to read the rest
+    except (BrokenPipeError, StalledError):  # nobody is there to read the rest
         raise
     except BaseException:
         stream.finish()

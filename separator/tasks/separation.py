@@ -238,7 +238,7 @@ class Separator:
                 elapsed=time.perf_counter() - started,
                 gains=tuple(map(float, sources.gains)),
                 peak=peak,
-                notes=(*reader.notes, *_condition_notes(condition), *_level_notes(clip, peak, float32)),
+                notes=(*reader.notes, *condition.notes(), *_level_notes(clip, peak, float32)),
                 complete=reader.complete,
                 activity=record,
             )
@@ -369,15 +369,6 @@ def _conditioned(wave: Array, condition: Condition) -> Array:
         return wave
     conditioned: Array = ((wave.astype(np.float64) - condition.offset) * condition.scale).astype(np.float32)
     return conditioned
-
-
-def _condition_notes(condition: Condition) -> list[str]:
-    notes = [f"a constant offset of {condition.offset:.2g} of full scale taken out"] if condition.offset else []
-    if condition.scale != 1:
-        notes.append(
-            f"very quiet: raised by {20 * np.log10(condition.scale):.0f} dB while it was separated, not in the sources"
-        )
-    return notes
 
 
 def _reporting(reader: AudioReader, progress: Callable[[float, float], None] | None) -> Iterator[Array]:
