@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
+from separator.cli import TERMINATED
 from separator.cli.arguments import positive
 from separator.cli.main import comes_of_ctrl_c, report_errors
 from separator.cli.streams import put, tell
@@ -271,7 +272,7 @@ def _seconds(text: str) -> float:
 
 
 def _terminate(*_: object) -> NoReturn:
-    raise SystemExit(143)
+    raise SystemExit(TERMINATED)
 
 
 def entry(arguments: list[str] | None = None) -> int:

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from separator.cli import TERMINATED
 from separator.cli.streams import tell
 from separator.errors import UserError
 from separator.parallel import share_the_machine
@@ -17,9 +18,6 @@ from separator.parallel import share_the_machine
 if TYPE_CHECKING:
     from separator.audio.pcm import ByteSource, Encoding, PcmStream
     from separator.tasks.separation import Separator
-
-
-TERMINATED = 128 + signal.SIGTERM  # exit status, as shells have it
 
 
 def run_stream(arguments: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from separator.snn.stack.stack import spiking_role
 from separator.tasks.separation import SEGMENT, Separator
 
 RATE = 8000
+ROOT = Path.cwd()
 
 
 CONFIG = TasNetConfig(filters=8, filter_length=4, channels=4, dilations=(1, 2))
@@ -540,3 +542,60 @@ def test_interruption_leaves_no_file(loaded, monkeypatch, capsys, ctrl_c_works, 
         with pytest.raises(SystemExit, match="143"):
             entry(["mix.wav", "-o", "out"])
     assert files() == ["mix.wav"]
+
+
+PROGRAM = """
+import sys
+sys.argv[0] = "{0}"
+import separator.cli
+print(flush=True)
+from separator.cli.{1} import {2}
+sys.exit({2}())
+"""
+
+
+@pytest.mark.parametrize("delay", [0, 0.02, 0.05, 0.2, 0.4])
+@pytest.mark.parametrize(
+    ("program", "module", "function", "arguments"),
+    [("separate", "separate", "entry", ["mix.wav", "-o", "out"]), ("separator", "main", "main", ["train", "--help"])],
+)
+def test_ctrl_c_during_imports_gets_one_line(delay, program, module, function, arguments):
+    write("mix.wav", 300_000)
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.format(program, module, function), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    process.stdout.readline()
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    if process.returncode or arguments[-1] != "--help":  # which may have been given by then
+        assert (process.returncode, error.decode()) == (130, f"{program}: interrupted\n")
+    assert files("out") == []
+
+
+def test_programs_that_import_the_commands_keep_their_own_handling_of_ctrl_c():
+    code = "import sys; sys.argv[0] = 'mine'; import signal, separator.cli.separate; "
+    code += "print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert done.stdout == "True\n"
+
+
+def test_separating_at_the_models_rate_imports_no_scipy():
+    """Which takes half a second."""
+    write("mix.wav", 9000)
+    code = "import sys; from separator.cli.separate import entry; status = entry(); "
+    code += "print(status, *(name for name in sys.modules if name.partition('.')[0] in ('scipy', 'matplotlib')))"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code, "mix.wav", "-q"], capture_output=True, text=True, env=environment)
+    assert (done.stdout, done.stderr) == ("0\n", "")
