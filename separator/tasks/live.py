@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 
+SLOWEST, FASTEST = 100, 10_000_000  # Hz, of sound; what lies beyond is a mistake, and would take all memory
+
 
 class EstimateStream:
     """A model's network on a mixture that comes piece by piece, in arrays.
@@ -69,11 +71,11 @@ def require_rate(sample_rate: float) -> int:
     """
     try:
         rate = int(sample_rate)
-        if rate >= 1 and rate == sample_rate:
+        if not isinstance(sample_rate, bool) and SLOWEST <= rate <= FASTEST and rate == sample_rate:
             return rate
     except (TypeError, ValueError, OverflowError):
         pass
-    raise UserError(f"a sample rate is a whole number of Hz, not {sample_rate!r}")
+    raise UserError(f"a sample rate is a whole number of Hz from {SLOWEST} to {FASTEST}, not {sample_rate!r}")
 
 
 class SeparationStream:
@@ -120,12 +122,14 @@ class SeparationStream:
         waits = self._network.look_ahead + self._up.look_ahead
         return self._down.look_ahead + math.ceil((waits + 1) * self.sample_rate / self._model_rate)
 
-    def push(self, block: ArrayLike) -> None:
+    def push(self, block: ArrayLike | torch.Tensor) -> None:
         """Take the next samples of the mixture, floats, full scale at 1, all before one that is no number. Shape: (k,), any k.
 
         Raises:
             UserError: the block has another shape or type, or NaN or infinite samples; the stream is finished.
         """
+        if isinstance(block, torch.Tensor) and block.is_floating_point():
+            block = block.detach().cpu().float()
         samples = np.asarray(block)
         if self.finished:
             raise UserError("the stream is finished; start another one")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -84,7 +84,7 @@ class Separator:
             else `mixture`.
 
     Raises:
-        UserError: the segment is not positive, or the model's card has no gain for the level `model`.
+        UserError: the segment is not positive, the level unknown, or the model's card has no gain for the level `model`.
     """
 
     def __init__(
@@ -95,6 +95,7 @@ class Separator:
         self.segment = round(segment * self.sample_rate)
         if self.segment < 1:
             raise UserError(f"the segment must be longer than {segment} s")
+        _require_one_of("level", level, (None, *get_args(Level)))
         self.level: Level = level or ("model" if model.card.causal else "mixture")
         if self.level == "model":
             self._model_gain()
@@ -151,7 +152,7 @@ class Separator:
             UserError: `wave` is empty, of another shape or type, or has NaN or infinite samples; the rate is no rate.
         """
         sample_rate = require_rate(sample_rate)
-        wave = wave if isinstance(wave, torch.Tensor) else np.asarray(wave)
+        wave = wave if isinstance(wave, torch.Tensor) else _array(wave)
         mixture = np.atleast_2d(_samples(wave))
         conditions = [self._condition(item, sample_rate) for item in mixture]
         conditioned = np.stack([_conditioned(*pair) for pair in zip(mixture, conditions, strict=True)])
@@ -212,10 +213,12 @@ class Separator:
             UserError: the input cannot be used or the output cannot be written; no output is left then.
         """
         started = time.perf_counter()
+        _require_one_of("clip", clip, get_args(ClipPolicy))
         paths = output_paths(source, output_dir, self.n_src)
         if not overwrite:
             refuse_existing(paths)
         with open_audio(source) as reader, Spool(paths[0].parent if paths else None) as spool:
+            require_rate(reader.sample_rate)
             survey = reader.survey()
             condition = survey.condition() if self.level == "mixture" else Condition()
             with self.recorder(activity) as record:
@@ -394,8 +397,24 @@ def _write_stdout(sources: _Sources, float32: bool) -> None:
                 raise UserError(f"cannot write to stdout: {error.strerror or error}") from error
 
 
+def _require_one_of(name: str, value: object, known: tuple[object, ...]) -> None:
+    if value not in known:
+        raise UserError(f"{name} must be {', '.join(map(repr, known[:-1]))} or {known[-1]!r}, not {value!r}")
+
+
+def _array(wave: Any) -> NDArray[Any]:
+    if isinstance(wave, np.ma.MaskedArray):
+        raise UserError("a masked array has samples that are not there; fill them with .filled(0), or cut them out")
+    try:
+        return np.asarray(wave)
+    except ValueError as error:
+        raise UserError("a mixture must be an array, (T,) or (B, T), not a list of lists of several lengths") from error
+
+
 def _samples(wave: NDArray[Any] | torch.Tensor) -> Array:
     """Check a mixture or batch and give it as float32 samples."""
+    if isinstance(wave, torch.Tensor) and (wave.layout != torch.strided or wave.device.type == "meta"):
+        raise UserError(f"samples must be in memory one behind the other, not a {wave.layout} tensor on {wave.device}")
     floating = wave.is_floating_point() if isinstance(wave, torch.Tensor) else np.issubdtype(wave.dtype, np.floating)
     if not floating:
         raise UserError(f"samples must be floats with full scale at 1, not {wave.dtype}; divide 16-bit samples by 32768")
