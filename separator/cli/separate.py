@@ -163,7 +163,7 @@ def _separate(arguments: argparse.Namespace, separator: "Separator", job: "Job")
             job.source,
             job.output_dir,
             **options,
-            overwrite=arguments.overwrite,
+            overwrite=arguments.overwrite or job.source != "-",  # what is there of a file's sources is of the same origin
             activity=arguments.json,
             progress=progress,
         )

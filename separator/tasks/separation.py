@@ -251,7 +251,8 @@ class Separator:
     ) -> bool:
         """Whether `separate_file` has been here: all its outputs exist, made of the same sound by the same network and options.
 
-        Where one is missing, as after a crash, those of its kind are removed, to be made anew.
+        False where some of them are missing, as after a crash; those that are there may be replaced then. Of stdin it is not
+        known.
 
         Raises:
             UserError: one exists that was made otherwise; the input cannot be read.
@@ -262,11 +263,7 @@ class Separator:
             return False
         with open_audio(source) as reader:
             refuse_others(existing, self._origin(reader, clip, float32))
-        if len(existing) == len(paths):
-            return True
-        for path in existing:
-            path.unlink()
-        return False
+        return len(existing) == len(paths)
 
     def _origin(self, reader: AudioReader, clip: ClipPolicy, float32: bool) -> Origin:
         card = self.model.card

@@ -140,8 +140,7 @@ def test_whispers_keep_their_level_and_length():
     assert 0.1 < loudness < 10
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("to", ["stdout", "pipes"])
+@pytest.mark.parametrize(("number", "status", "to"), [(signal.SIGINT, 130, "pipes"), (signal.SIGTERM, 143, "stdout")])
 def test_a_reader_that_stalls_keeps_no_process_alive(tmp_path, number, status, to):
     pipes = [tmp_path / "one", tmp_path / "two"] if to == "pipes" else []
     for pipe in pipes:
