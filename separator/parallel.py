@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -23,6 +24,17 @@ Result = TypeVar("Result")
 FEW = 8  # items that are not worth starting processes for
 QUEUED = 3  # jobs in flight for each process: enough that none waits, few enough that their signals fit in memory
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+# Threads of these that have nothing to do sleep; they keep a core busy else, in the hope of more work.
+PATIENT = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_TIMEOUT": "4"}
+
+
+def share_the_machine() -> None:
+    """Let this process's threads leave their cores to others while they wait; before numpy and torch are imported."""
+    for name, value in PATIENT.items():
+        if "torch" not in sys.modules:
+            os.environ.setdefault(name, value)
 
 
 def cores() -> int:

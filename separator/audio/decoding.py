@@ -1,5 +1,6 @@
 """Samples of sound files, counted while they are decoded by libsndfile; what a header states is compared with the count."""
 
+import hashlib
 import re
 import shlex
 from collections.abc import Iterator
@@ -79,15 +80,29 @@ class Decoder:
                     damaged = True
             self._compare(link, stated, self.frames_read - before, damaged)
 
+    def fingerprint(self) -> str:
+        """SHA-256 of the whole file, shortened."""
+        digest = hashlib.sha256()
+        self._file.seek(0)
+        while data := self._file.read(1 << 20):
+            digest.update(data)
+        return digest.hexdigest()[:16]
+
     @contextmanager
     def _opened(self, link: Link) -> Iterator[soundfile.SoundFile]:
         try:
             sound = _Forward(PiecedFile(self._file, link.pieces))
         except soundfile.SoundFileRuntimeError as error:
             reason = ": ".join(filter(None, (link.codec, error.error_string.rstrip("."))))
+            if link.share > 1:
+                raise UserError(
+                    f"cannot read {self.name}: cut off, and without its end not to be decoded ({reason})"
+                ) from error
             remedy = f"ffmpeg -i {shlex.quote(self.name)} sound.wav makes one of most"
             raise UserError(f"cannot read {self.name}: not a sound file that libsndfile knows ({reason}); {remedy}") from error
         with sound:
+            if sound.format == "SDS":  # silence is decoded where they are cut off
+                raise UserError(f"cannot read {self.name}: a MIDI sample dump, whose end cannot be told; make it a wav file")
             yield sound
 
     def _compare(self, link: Link, stated: int | None, read: int, damaged: bool) -> None:
@@ -102,9 +117,12 @@ class Decoder:
             self.notes.append(
                 f"its header states {self._seconds(read + lacking)}; all {self._seconds(read)} that are there were read"
             )
+        elif link.open_end and link.least_frames > read:
+            lost = self._seconds(link.least_frames - read)
+            self.notes.append(f"cut off: {lost} are missing at least, and all behind them")
         elif link.open_end:
             self.notes.append("it has no mark of its end, so that its end may be missing")
-        self.complete = self.complete and not damaged and lacking <= 0
+        self.complete = self.complete and not damaged and lacking <= 0 and link.least_frames <= read
 
     def _seconds(self, frames: int) -> str:
         return f"{frames / self.sample_rate:.3f} s"
@@ -119,4 +137,4 @@ def _stated_frames(link: Link, sound: soundfile.SoundFile) -> int | None:
         return None
     sizes = [(int(stated), int(there)) for stated, there in CUT_OFF.findall(sound.extra_info)]
     shares = [stated / there for stated, there in sizes if 0 < there < stated < STREAMED_SIZE]
-    return round(int(sound.frames) * (shares or [link.share])[-1])
+    return round(int(sound.frames) * (link.share if link.share != 1 else [1.0, *shares][-1]))

@@ -60,6 +60,10 @@ class AudioReader:
         survey = self._survey or Survey(self.channels, self.sample_rate)
         return survey.notes() + self._decoder.notes
 
+    def fingerprint(self) -> str:
+        """SHA-256 of the file's bytes, shortened."""
+        return self._decoder.fingerprint()
+
     def survey(self) -> Survey:
         """Read all for a first time, to know what it is; channels that cancel each other are no longer averaged then.
 
@@ -161,7 +165,13 @@ def _spooled(source: str | Path) -> Iterator[IO[bytes]]:
 
 
 def write_wavs(
-    paths: Sequence[Path], blocks: Iterable[Samples], sample_rate: int, frames: int, *, float32: bool = False
+    paths: Sequence[Path],
+    blocks: Iterable[Samples],
+    sample_rate: int,
+    frames: int,
+    *,
+    float32: bool = False,
+    comment: str = "",
 ) -> None:
     """Write sources to wav files, all of them or none: to one file each, or as the channels of a single file.
 
@@ -173,6 +183,7 @@ def write_wavs(
         sample_rate: Hz.
         frames: samples of each source, the sum of all k.
         float32: write 32-bit floats instead of 16-bit integers.
+        comment: kept in each file, see `read_comment`.
 
     Raises:
         UserError: a file cannot be written, or the disk is full.
@@ -190,6 +201,8 @@ def write_wavs(
                         open_files.enter_context(soundfile.SoundFile(os.fsencode(path), "w", sample_rate, *layout))
                         for path in temporary
                     ]
+                    for sound in sounds if comment else ():
+                        sound.comment = comment
                 _write_parts(paths, sounds, parts)
 
 
@@ -206,6 +219,15 @@ def _write_parts(paths: Sequence[Path], sounds: Sequence[soundfile.SoundFile], p
             sound.flush()
         except (soundfile.SoundFileRuntimeError, AssertionError) as error:
             raise UserError(f"cannot write {path}: is the disk full?") from error
+
+
+def read_comment(path: Path) -> str:
+    """The comment in a sound file; empty if it has none or is no sound file."""
+    try:
+        with soundfile.SoundFile(os.fsencode(path)) as sound:
+            return str(sound.comment)
+    except (soundfile.SoundFileRuntimeError, OSError):
+        return ""
 
 
 def to_int16(wave: Samples) -> NDArray[np.int16]:

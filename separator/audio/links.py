@@ -3,6 +3,7 @@
 import io
 from typing import IO
 
+from separator.audio.containers import container_links
 from separator.audio.mpeg import after_id3, mpeg_links
 from separator.audio.ogg import ogg_links
 from separator.audio.pieces import Link, find, read_at
@@ -12,14 +13,17 @@ from separator.audio.riff import UNKNOWN_SIZE, riff_links
 FLAC_START = b"fLaC\x00\x00\x00\x22"
 FLAC_FIRST_BLOCK = b"fLaC\x80\x00\x00\x22"  # where it is the last as well
 
+# Bits of a sample by the encodings of au files whose blocks libsndfile rounds up: G.721 and the two G.723.
+AU_BITS = {23: 4, 25: 3, 26: 5}
+
 
 def find_links(file: IO[bytes]) -> list[Link]:
     """The sounds of a seekable file, each to be decoded by itself, to its end.
 
-    What is of another kind than wav, Ogg, MP3, FLAC and au is one link, to be decoded as it is.
+    What is of a kind that nothing is known of here is one link, to be decoded as it is.
     """
     end = file.seek(0, io.SEEK_END)
-    for links_of in (riff_links, ogg_links, flac_links, au_links, mpeg_links):
+    for links_of in (riff_links, ogg_links, flac_links, au_links, container_links, mpeg_links):
         if links := links_of(file, end):
             return links
     return [Link(((0, end),))]
@@ -49,8 +53,8 @@ def flac_links(file: IO[bytes], end: int) -> list[Link]:
 
 def au_links(file: IO[bytes], end: int) -> list[Link]:
     """An au file, without its stated length."""
-    header = read_at(file, 0, 12)
-    if len(header) < 12 or header[:4] not in (b".snd", b"dns."):
+    header = read_at(file, 0, 16)
+    if len(header) < 16 or header[:4] not in (b".snd", b"dns."):
         return []
     order = "big" if header[:4] == b".snd" else "little"
     offset, stated = (int.from_bytes(header[i : i + 4], order) for i in (4, 8))  # type: ignore[arg-type]
@@ -58,4 +62,6 @@ def au_links(file: IO[bytes], end: int) -> list[Link]:
         return []
     unstated = b"\xff" * 4
     share = 1.0 if stated == UNKNOWN_SIZE else stated / (end - offset)
-    return [Link(((0, 8), unstated, (12, end)), share=share)]
+    bits = AU_BITS.get(int.from_bytes(header[12:], order))  # type: ignore[arg-type]
+    frames = stated * 8 // bits if bits and share > 1 else None
+    return [Link(((0, 8), unstated, (12, end)), frames=frames, share=share)]

@@ -22,6 +22,7 @@ class _Frame:
     kind: bytes  # what all frames of a stream share
     tagged: bool  # a frame that holds the number of the others instead of sound
     stated: int  # that number
+    bytes_at: int  # where in the frame the bytes of all of them are stated; 0 where they are not
 
 
 def mpeg_links(file: IO[bytes], end: int) -> list[Link]:
@@ -60,7 +61,10 @@ def after_id3(file: IO[bytes]) -> int:
 def _link(file: IO[bytes], start: int, stop: int, head: _Frame, count: int) -> Link:
     """A stream as it is where its first frame states enough others (it knows of silence to cut), else with a new count."""
     if head.tagged and head.stated >= count:
-        return Link(((start, stop),))
+        if not head.bytes_at:
+            return Link(((start, stop),))
+        size, at = (stop - start).to_bytes(4, "big"), start + head.bytes_at  # at a wrong one the decoder complains on stderr
+        return Link(((start, at), size, (at + 4, stop)))
     sound = (start + head.size if head.tagged else start, stop)
     return Link((_counting_frame(read_at(file, start, 4), count), sound))
 
@@ -93,14 +97,15 @@ def _frame(file: IO[bytes], place: int) -> _Frame | None:
     if data[2] >> 4 in (0, 15) or data[2] >> 2 & 3 == 3:
         return None
     tag = 4 + _side_bytes(data) + (0 if data[1] & 1 else 2)
-    stated, tagged = 0, True
+    stated, tagged, bytes_at = 0, True, 0
     if data[tag : tag + 4] in (b"Xing", b"Info"):
         stated = int.from_bytes(data[tag + 8 : tag + 12], "big") if data[tag + 7] & 1 else 0
+        bytes_at = tag + (12 if data[tag + 7] & 1 else 8) if data[tag + 7] & 2 else 0
     elif data[36:40] == b"VBRI":
         stated = int.from_bytes(data[50:54], "big")
     else:
         tagged = False
-    return _Frame(_size(data), 1152 if data[1] & 8 else 576, bytes([data[1] & 0x1E, data[2] & 0x0C]), tagged, stated)
+    return _Frame(_size(data), 1152 if data[1] & 8 else 576, bytes([data[1] & 0x1E, data[2] & 0x0C]), tagged, stated, bytes_at)
 
 
 def _confirmed(file: IO[bytes], place: int, frame: _Frame, end: int) -> bool:

@@ -6,8 +6,9 @@ byte, and what follows has to be looked at.
 
 import os
 import select
+import stat
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal
@@ -32,7 +33,12 @@ TAGGED: dict[tuple[int, int], Encoding] = {
 }
 EXTENSIBLE = 0xFFFE  # the tag is in an extension
 MOST_BYTES = 1 << 16  # taken at a time
+PATIENCE, LOOK = 1.0, 0.1  # s: how long a reader that stalls is waited for in the end, and how often that is looked at
 LARGEST_HEADER = 1 << 12  # bytes of a chunk that tells of the samples
+
+
+class StalledError(KeyboardInterrupt):
+    """Work was interrupted, and what is left of it cannot be written, or is not wanted."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,8 @@ class PcmFormat:
         """Bytes of one sample of all channels."""
         return self.channels * BYTES[self.encoding]
 
-    def decode(self, data: bytes) -> NDArray[np.float32]:
-        """Mean of all channels, full scale at 1. Shape: whole frames -> (k,)."""
+    def frames(self, data: bytes) -> NDArray[np.float64]:
+        """Samples, full scale at 1. Shape: whole frames -> (k, channels)."""
         if self.encoding == "s24le":
             octets = np.frombuffer(data, np.uint8).reshape(-1, 3)
             samples = np.pad(octets, ((0, 0), (1, 0))).view("<i4")[:, 0] / 2.0**31
@@ -60,11 +66,19 @@ class PcmFormat:
             samples = np.frombuffer(data, f"<i{bits // 8}") / 2.0 ** (bits - 1)
         else:
             samples = np.frombuffer(data, f"<f{BYTES[self.encoding]}").astype(np.float64)
-        mean: NDArray[np.float32] = samples.reshape(-1, self.channels).mean(1).astype(np.float32)
-        return mean
+        return samples.reshape(-1, self.channels)
+
+    def decode(self, data: bytes) -> NDArray[np.float32]:
+        """Mean of all channels, full scale at 1. Shape: whole frames -> (k,)."""
+        return _mean(self.frames(data))
 
     def __str__(self) -> str:
         return f"{self.rate} Hz, {self.channels} channel{'s' * (self.channels != 1)}, {self.encoding}"
+
+
+def _mean(frames: NDArray[np.float64]) -> NDArray[np.float32]:
+    mean: NDArray[np.float32] = frames.mean(1).astype(np.float32)
+    return mean
 
 
 class ByteSource:
@@ -84,8 +98,19 @@ class ByteSource:
         """Put bytes before those that come next."""
         self._given_back = data + self._given_back
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether no more is to be read."""
+        return self._interrupted
+
     def interrupt(self) -> None:
-        """End the reading with a `KeyboardInterrupt`: now, if it waits, else when it is asked for more. For signal handlers."""
+        """End the reading with a `KeyboardInterrupt`: now, if it waits, else when it is asked for more. For signal handlers.
+
+        Raises:
+            StalledError: it was interrupted before.
+        """
+        if self._interrupted:
+            raise StalledError
         self._interrupted = True
         if self._waiting:
             raise KeyboardInterrupt
@@ -142,7 +167,11 @@ class PcmStream:
         return cls(source, *_header(source, start))
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
-        """Samples until the end. Shape of a block: (k,).
+        """As `frames`, the mean of all channels. Shape of a block: (k,)."""
+        return map(_mean, self.frames())
+
+    def frames(self) -> Iterator[NDArray[np.float64]]:
+        """Samples until the end. Shape of a block: (k, channels).
 
         Raises:
             UserError: the stream is cut off or ends within a sample, or a file of another format follows.
@@ -161,7 +190,7 @@ class PcmStream:
             if layout != self.layout:
                 raise UserError(f"stdin changes from {self.layout} to {layout} after {seconds:.3f} s; take each by itself")
 
-    def _samples(self) -> Iterator[NDArray[np.float32]]:
+    def _samples(self) -> Iterator[NDArray[np.float64]]:
         """Those of one file."""
         left, rest = self.size, b""
         while left is None or left > 0:
@@ -173,7 +202,7 @@ class PcmStream:
             whole = len(data) // self.layout.frame_bytes * self.layout.frame_bytes
             rest = data[whole:]
             if whole:
-                yield self.layout.decode(data[:whole])
+                yield self.layout.frames(data[:whole])
         if left:
             raise UserError(f"stdin was cut off {left} bytes before the end that its header announces")
         if rest:
@@ -253,17 +282,20 @@ class PcmWriter:
         files: open for writing, unbuffered; they are closed in the end.
         layout: of each file.
         wav: whether there is a header.
+        interrupted: tells whether the work is to end; then a reader that stalls is not waited for.
     """
 
-    def __init__(self, files: Sequence[BinaryIO], layout: PcmFormat, wav: bool) -> None:
-        self.files, self.layout, self.wav = files, layout, wav
+    def __init__(
+        self, files: Sequence[BinaryIO], layout: PcmFormat, wav: bool, interrupted: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.files, self.layout, self.wav, self.interrupted = files, layout, wav, interrupted
         self.written = 0  # bytes of samples of each file
         self.cut = 0  # samples over full scale
 
     def __enter__(self) -> "PcmWriter":
         if self.wav:
             for file in self.files:
-                _write(file, wav_header(self.layout))
+                _write(file, wav_header(self.layout), self.interrupted)
         return self
 
     def write(self, sources: NDArray[np.float32]) -> None:
@@ -272,13 +304,14 @@ class PcmWriter:
         Raises:
             UserError: the disk is full.
             BrokenPipeError: nobody reads any more.
+            StalledError: the work is to end, and the reader stalls.
         """
         encoded = sources if self.layout.encoding == "f32le" else to_int16(sources)
         if self.layout.encoding != "f32le":
             self.cut += int((np.abs(sources) > 1).sum())
         for file, part in zip(self.files, np.split(encoded, len(self.files)), strict=True):
             data = np.ascontiguousarray(part.T).astype(part.dtype.newbyteorder("<")).tobytes()
-            _write(file, data)
+            _write(file, data, self.interrupted)
         self.written += sources.shape[-1] * self.layout.frame_bytes
 
     def __exit__(self, *exception: object) -> None:
@@ -289,15 +322,35 @@ class PcmWriter:
                     file.write(wav_header(self.layout, self.written))
 
 
-def _write(file: BinaryIO, data: bytes) -> None:
-    view = memoryview(data)
+def _write(file: BinaryIO, data: bytes, interrupted: Callable[[], bool]) -> None:
+    view, most = memoryview(data), _most_at_once(file)
     try:
         while view:
-            view = view[file.write(view) :]
+            if most is not None:
+                _await_reader(file, interrupted)
+            view = view[file.write(view[:most]) :]
     except BrokenPipeError:
         raise
     except OSError as error:
         raise UserError(f"cannot write {file.name}: {error.strerror or error}") from error
+
+
+def _most_at_once(file: BinaryIO) -> int | None:
+    """Bytes that a pipe takes without waiting once it takes any; None for a file, which never waits for a reader."""
+    mode = os.fstat(file.fileno()).st_mode
+    return select.PIPE_BUF if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else None
+
+
+def _await_reader(file: BinaryIO, interrupted: Callable[[], bool]) -> None:
+    """Wait until a pipe takes more; for ever, unless the work is interrupted.
+
+    A signal does not end Python's own waiting in a write, so that nothing would end a process whose reader stalls.
+    """
+    waited = 0.0  # s, since the interruption
+    while not select.select([], [file], [], LOOK)[1]:
+        waited += LOOK if interrupted() else 0
+        if waited >= PATIENCE:
+            raise StalledError
 
 
 def wav_header(layout: PcmFormat, size: int | None = None) -> bytes:

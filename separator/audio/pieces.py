@@ -18,6 +18,7 @@ class Link:
     frames: int | None = None  # samples per channel that its header states; None for what the decoder makes of it
     share: float = 1.0  # bytes of sound that its header states, by those that are there
     codec: str = ""  # where an error should name it
+    least_frames: int = 0  # samples per channel that it had at least, as what is left of a cut-off part states
     open_end: bool = False  # whether it lacks the mark that its kind ends with
 
 

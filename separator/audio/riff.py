@@ -13,6 +13,9 @@ UNKNOWN_SIZE = 0xFFFFFFFF
 # libsndfile takes a wav file with these sizes as one that was never closed, and reads to its end, over 4 GiB too.
 UNCLOSED_FORM, UNCLOSED_DATA = 8, 0
 
+# Codecs whose bytes do not tell samples to the sample, as blocks of them are padded: Microsoft's and IMA's ADPCM, GSM 6.10.
+BLOCKS = (0x02, 0x11, 0x31)
+
 
 @dataclass(frozen=True)
 class _Wav:
@@ -21,6 +24,7 @@ class _Wav:
     order: str  # of bytes, as struct says it
     stated: int | None  # bytes of samples; None for a placeholder
     codec: str
+    frames: int | None  # samples per channel that a compressed one states
 
 
 def riff_links(file: IO[bytes], end: int) -> list[Link]:
@@ -34,7 +38,7 @@ def riff_links(file: IO[bytes], end: int) -> list[Link]:
             sizes = struct.pack(wav.order + "I", UNCLOSED_DATA)
             share = 1.0 if wav.stated is None else wav.stated / (stop - wav.data)
             pieces = (header, (wav.start + 8, wav.data - 4), sizes, (wav.data, stop))
-            links.append(Link(pieces, share=share, codec=wav.codec))
+            links.append(Link(pieces, share=share, codec=wav.codec, frames=wav.frames if share > 1 else None))
     return links
 
 
@@ -43,7 +47,7 @@ def _wav(file: IO[bytes], start: int, end: int) -> _Wav | None:
     form = read_at(file, start, 12)
     if form[:4] not in FORMS or form[8:] != b"WAVE":
         return None
-    order, size_64, codec = ">" if form[:4] == b"RIFX" else "<", None, ""
+    order, size_64, codec, frames, tag = ">" if form[:4] == b"RIFX" else "<", None, "", None, 0
     place = start + 12
     while len(chunk := read_at(file, place, 24)) >= 8:
         name, size = struct.unpack(order + "4sI", chunk[:8])
@@ -52,12 +56,16 @@ def _wav(file: IO[bytes], start: int, end: int) -> _Wav | None:
                 stated = size_64
             else:
                 stated = None if _is_placeholder(size) and place + 8 + size > end else size
-            return _Wav(start, place + 8, order, stated, codec)
+            return _Wav(start, place + 8, order, stated, codec, frames if tag in BLOCKS else None)
         if name == b"ds64" and len(chunk) == 24:
             size_64 = struct.unpack("<Q", chunk[16:])[0]
             size_64 = None if size_64 in (0, (1 << 64) - 1) else size_64
         elif name == b"fmt ":
-            codec = f"wav with codec 0x{struct.unpack(order + 'H', chunk[8:10])[0]:04x}" if len(chunk) > 9 else ""
+            tag = struct.unpack(order + "H", chunk[8:10])[0] if len(chunk) > 9 else 0
+            codec = f"wav with codec 0x{tag:04x}" if tag else ""
+        elif name == b"fact" and len(chunk) >= 12:
+            stated = struct.unpack(order + "I", chunk[8:12])[0]
+            frames = stated if 0 < stated < STREAMED_SIZE else None
         place += 8 + size + size % 2
     return None
 

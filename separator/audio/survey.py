@@ -23,6 +23,14 @@ class Condition:
     offset: float = 0.0
     scale: float = 1.0  # a power of two, which rounds nothing
 
+    def notes(self) -> list[str]:
+        """What the listener should know, one line each."""
+        found = [f"a constant offset of {self.offset:.2g} of full scale taken out"] if self.offset else []
+        if self.scale != 1:
+            loudness = f"{20 * np.log10(self.scale):.0f} dB"
+            found.append(f"very quiet: raised by {loudness} while it was separated, not in the sources")
+        return found
+
 
 def condition_of(mean: float, energy: float, extremes: tuple[float, float], seconds: float) -> Condition:
     """How sound of one channel, of this mean, mean square, lowest and highest sample, is to be put before a network."""
@@ -41,10 +49,12 @@ class Survey:
     Args:
         channels: of the sound.
         sample_rate: Hz.
+        kept: part of the loudest channel's energy with which one that was taken alone before stays so.
     """
 
-    def __init__(self, channels: int, sample_rate: int) -> None:
+    def __init__(self, channels: int, sample_rate: int, kept: float = 1.0) -> None:
         self.sample_rate, self.frames = sample_rate, 0
+        self._kept, self._alone = kept, -1  # channel that was taken alone, if any
         self._sums, self._gram = np.zeros(channels), np.zeros((channels, channels))
         self._low, self._high = np.full(channels, np.inf), np.full(channels, -np.inf)
         self._flat = np.zeros(channels)  # samples at the peak that repeat the one before
@@ -64,30 +74,42 @@ class Survey:
         self._flat[self._peaks * SAME > before] = 0
         self._flat += ((np.abs(block[1:]) >= self._peaks * SAME) & (block[1:] == block[:-1])).sum(0)
 
+    def alone(self) -> int | None:
+        """The channel to be taken alone, the loudest, where their mean would cancel; else None."""
+        channels = len(self._sums)
+        mean, energies = np.full(channels, 1 / channels), np.diag(self._gram)
+        if channels == 1 or mean @ self._gram @ mean * channels >= CANCELLING * energies.mean():
+            self._alone = -1
+        elif self._alone < 0 or energies[self._alone] < self._kept * energies.max():
+            self._alone = int(energies.argmax())
+        return None if self._alone < 0 else self._alone
+
     def weights(self) -> NDArray[np.float64]:
         """What channels are multiplied with and then added: their mean, or the loudest alone where they cancel. (channels,)."""
-        channels = len(self._sums)
-        mean = np.full(channels, 1 / channels)
-        energies = np.diag(self._gram)
-        if channels > 1 and mean @ self._gram @ mean * channels < CANCELLING * energies.mean():
-            mean[:] = np.arange(channels) == energies.argmax()
-        return mean
+        channels, alone = len(self._sums), self.alone()
+        if alone is None:
+            return np.full(channels, 1 / channels)
+        weights: NDArray[np.float64] = (np.arange(channels) == alone).astype(np.float64)
+        return weights
+
+    def extremes(self) -> tuple[float, float]:
+        """Lowest and highest sample of the one channel, or what they lie within."""
+        weights = self.weights()
+        return float(weights @ self._low), float(weights @ self._high)
 
     def condition(self) -> Condition:
         """How the one channel is to be put before a network."""
         weights = self.weights()
         frames = max(1, self.frames)
-        extremes = float(weights @ self._low), float(weights @ self._high)
         mean, energy = float(weights @ self._sums) / frames, float(weights @ self._gram @ weights) / frames
-        return condition_of(mean, energy, extremes, self.frames / self.sample_rate)
+        return condition_of(mean, energy, self.extremes(), self.frames / self.sample_rate)
 
     def notes(self) -> list[str]:
         """What was found, one line each."""
-        found, weights, channels = [], self.weights(), len(self._sums)
+        found, alone, channels = [], self.alone(), len(self._sums)
         if channels > 1:
-            alone = int(weights.argmax()) + 1
-            cancelling = f"{channels} channels of opposite polarity, which would cancel: channel {alone} taken"
-            found.append(cancelling if weights.max() == 1 else f"{channels} channels averaged to one")
+            cancelling = f"{channels} channels of opposite polarity, which would cancel: channel {(alone or 0) + 1} taken"
+            found.append(f"{channels} channels averaged to one" if alone is None else cancelling)
         if self.frames and not self._peaks.any():
             found.append("silent")
         flat = self._flat[(self._peaks >= CLIPPED[0]) & (self._peaks <= CLIPPED[1])].sum() / max(1, self.frames * channels)

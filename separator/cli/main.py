@@ -1,12 +1,14 @@
 """`separator COMMAND`: prepare corpora, train, convert, evaluate."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from importlib import import_module
 from types import ModuleType
 
+from separator.cli import INTERRUPTED, TERMINATED, interrupt, is_starting, leave_at_once
 from separator.cli.streams import abandon, ensure_standard_streams, flush_stdout, tell
 from separator.errors import UserError, mendable
 from separator.version import __version__
@@ -35,7 +37,10 @@ COMMANDS = {
 def report_errors(program: str, main: Callable[[], int]) -> int:
     """Run `main`; turn what the user can mend, or Ctrl-C, into one line on stderr and an exit status."""
     ensure_standard_streams()
+    was_starting = is_starting()
     try:
+        if was_starting:  # from here on there may be something to clean up
+            signal.signal(signal.SIGINT, interrupt)
         status = main()
         with suppress(UserError) if status else nullcontext():  # told of by then
             flush_stdout()
@@ -45,13 +50,21 @@ def report_errors(program: str, main: Callable[[], int]) -> int:
         return 141
     except (KeyboardInterrupt, Exception) as error:
         if comes_of_ctrl_c(error):
+            abandon(sys.stdout)  # which would wait for its reader at the end of Python
             tell(f"{program}: interrupted")
-            return 130
+            return INTERRUPTED
         failure = mendable(error)
         if failure is None:
             raise
         tell(f"{program}: error: {failure}")
         return 1
+    except SystemExit as end:
+        if end.code == TERMINATED:
+            abandon(sys.stdout)
+        raise
+    finally:
+        if was_starting:
+            signal.signal(signal.SIGINT, leave_at_once)
 
 
 def comes_of_ctrl_c(error: BaseException | None) -> bool:

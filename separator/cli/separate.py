@@ -2,15 +2,14 @@
 
 import argparse
 import json
-import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
+from separator.cli import TERMINATED
 from separator.cli.arguments import positive
 from separator.cli.main import comes_of_ctrl_c, report_errors
 from separator.cli.streams import put, tell
@@ -19,6 +18,7 @@ from separator.version import __version__
 
 # torch takes seconds to import: whatever needs it is imported where it is used, so that --help answers at once.
 if TYPE_CHECKING:
+    from separator.tasks.inputs import Job
     from separator.tasks.separation import SeparationReport, Separator
 
 EPILOG = """\
@@ -36,17 +36,11 @@ Any sample rate, length and number of channels that libsndfile reads is taken; c
 their true end, whatever length their header states; a line on stderr tells what is lost of a cut-off or damaged one.
 Sources have the rate and length of the mixture and are scaled to add up to it. With -r, hidden files, files in the
 output folder and files NAME_s1.wav beside their mixture NAME.* are passed over: they are earlier outputs.
+Inputs whose sources are there already, made of the same sound by the same model and options, are not separated again;
+sources that were made otherwise are refused, unless --overwrite replaces them.
 With --stream, what came before an error or Ctrl-C is separated and written all the same.
 The exit status is 0 if all was separated, 1 if an input or the model failed, 2 for a wrong command line.
 """
-
-
-@dataclass(frozen=True)
-class Job:
-    """One input and the folder for its sources."""
-
-    source: str
-    output_dir: str | None  # None: beside the input, or stdout for stdin
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,6 +106,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Separate all inputs; return 0, or 1 if one of them failed."""
     if arguments.list_models:
+        from separator.cli.shipped import list_models
+
         return list_models(arguments.json)
     if arguments.stream:
         from separator.cli.stream import run_stream
@@ -121,6 +117,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.inputs:
         raise UserError("nothing to separate: name a sound file, or see --help")
     _require_one_for_stdout(arguments)
+    from separator.tasks.inputs import find_jobs
+
     failures: list[str] = []
     jobs: list[Job] = []
     for name in arguments.inputs:
@@ -138,24 +136,16 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def separate_all(arguments: argparse.Namespace, separator: "Separator", jobs: list[Job]) -> list[str]:
-    """Separate each input; return a line for each that failed, whatever was wrong with it."""
+def separate_all(arguments: argparse.Namespace, separator: "Separator", jobs: "list[Job]") -> list[str]:
+    """Separate each input that is not done yet; return a line for each that failed, whatever was wrong with it."""
+    from separator.tasks.outputs import Claims, output_paths
+
     failures: list[str] = []
-    taken = {os.path.realpath(job.source): job.source for job in jobs}
+    claims = Claims(job.source for job in jobs)
     for job in jobs:
         try:
-            _claim_outputs(job, separator.n_src, taken)
-            with progress_bar(job.source, not arguments.quiet and sys.stderr.isatty()) as progress:
-                report = separator.separate_file(
-                    job.source,
-                    job.output_dir,
-                    clip=arguments.clip,
-                    float32=arguments.float32,
-                    overwrite=arguments.overwrite,
-                    activity=arguments.json,
-                    progress=progress,
-                )
-            _tell(arguments, report)
+            claims.claim(job.source, output_paths(job.source, job.output_dir, separator.n_src))
+            _separate(arguments, separator, job)
         except BrokenPipeError:  # nobody reads the rest either
             raise
         except Exception as error:
@@ -163,67 +153,21 @@ def separate_all(arguments: argparse.Namespace, separator: "Separator", jobs: li
     return failures
 
 
-def find_jobs(name: str, output: str | None, recursive: bool) -> list[Job]:
-    """List what an argument stands for: itself, or with `recursive` the sound files of a folder, in order.
-
-    A folder's structure is kept under `output`.
-
-    Raises:
-        UserError: the folder has no sound files, or `recursive` is not set.
-    """
-    folder = Path(name)
-    if name == "-" or not folder.is_dir():
-        return [Job(name, output)]
-    if not recursive:
-        raise UserError(f"{name} is a folder; -r takes the sound files in it")
-    jobs = [
-        Job(str(path), None if output is None else str(Path(output) / path.parent.relative_to(folder)))
-        for path in sound_files(folder, None if output is None else Path(output))
-    ]
-    if not jobs:
-        raise UserError(f"there are no sound files to separate in {name}")
-    return jobs
-
-
-def sound_files(folder: Path, output: Path | None) -> list[Path]:
-    """Sound files under `folder`, sorted, without hidden ones and without earlier outputs of this command."""
-    from separator.audio.files import FOREIGN_SUFFIX, SUFFIX
-
-    # Not Path.resolve, which fails on links that go round in circles.
-    own = None if output is None else Path(os.path.realpath(output))
-    own = None if own == Path(os.path.realpath(folder)) else own
-    found = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if (SUFFIX.fullmatch(path.suffix) or FOREIGN_SUFFIX.fullmatch(path.suffix))
-        and (path.is_file() or _leads_nowhere(path))
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and (own is None or own not in Path(os.path.realpath(path)).parents)
-    ]
-    mixtures = {path.with_suffix("") for path in found}
-    return [path for path in found if _mixture_of(path) not in mixtures]
-
-
-def _leads_nowhere(path: Path) -> bool:
-    """Whether a path is a link to nothing or to itself, of which the user is to be told."""
-    return path.is_symlink() and not path.exists()
-
-
-def _mixture_of(path: Path) -> Path | None:
-    """Name the mixture, without suffix, that a file `NAME_s1.wav` would have been separated from."""
-    stem, mark, number = path.stem.rpartition("_s")
-    return path.with_name(stem) if stem and mark and number.isdecimal() and path.suffix == ".wav" else None
-
-
-def _claim_outputs(job: Job, n_src: int, taken: dict[str, str]) -> None:
-    """Note the outputs of a job in `taken`; refuse those that are an input or another input's outputs."""
-    from separator.tasks.separation import output_paths
-
-    paths = output_paths(job.source, job.output_dir, n_src)
-    for path in paths:
-        if (taker := taken.get(os.path.realpath(path))) is not None:
-            raise UserError(f"{path}, an output of {job.source}, is taken by {taker}; use another -o")
-    taken.update((os.path.realpath(path), job.source) for path in paths)
+def _separate(arguments: argparse.Namespace, separator: "Separator", job: "Job") -> None:
+    options = {"clip": arguments.clip, "float32": arguments.float32}
+    if not arguments.overwrite and separator.has_separated(job.source, job.output_dir, **options):
+        _tell_done(arguments, job, separator.n_src)
+        return
+    with progress_bar(job.source, not arguments.quiet and sys.stderr.isatty()) as progress:
+        report = separator.separate_file(
+            job.source,
+            job.output_dir,
+            **options,
+            overwrite=arguments.overwrite or job.source != "-",  # what is there of a file's sources is of the same origin
+            activity=arguments.json,
+            progress=progress,
+        )
+    _tell(arguments, report)
 
 
 def _require_one_for_stdout(arguments: argparse.Namespace) -> None:
@@ -272,6 +216,16 @@ def _tell(arguments: argparse.Namespace, report: "SeparationReport") -> None:
         tell(f"{source}: {note}")
 
 
+def _tell_done(arguments: argparse.Namespace, job: "Job", n_src: int) -> None:
+    from separator.tasks.outputs import output_paths
+
+    outputs = [str(path) for path in output_paths(job.source, job.output_dir, n_src)]
+    if arguments.json:
+        _print_json(arguments, {"input": job.source, "outputs": outputs, "done_before": True})
+    if not arguments.quiet:
+        tell(f"{job.source} -> {', '.join(outputs)} (done before, by the same settings)")
+
+
 def _failed(arguments: argparse.Namespace, source: str, error: Exception) -> str:
     """Make the line for the end; with --json print an object at once, so that each input has one."""
     if comes_of_ctrl_c(error):
@@ -310,29 +264,6 @@ def progress_bar(name: str, visible: bool) -> Iterator[Any]:
         yield progress
 
 
-def list_models(as_json: bool) -> int:
-    """Print the shipped models, from the headers of their files."""
-    from separator import models
-
-    cards = models.list_models()
-    if as_json:
-        fields = ("name", "kind", "sample_rate", "n_src", "time_steps", "description", "scores")
-        print(json.dumps([{field: getattr(card, field) for field in fields} for card in cards]))
-        return 0
-    for card in cards:
-        default = " (default)" if card.name == models.DEFAULT_MODEL else ""
-        steps = "" if card.time_steps is None else f", {card.time_steps} time steps"
-        print(f"{card.name}{default}: {card.description}")
-        print(f"    {card.kind}, {card.n_src} talkers, {card.sample_rate} Hz{steps}")
-        if card.scores:
-            print("    " + ", ".join(f"{name} {_short(score)}" for name, score in card.scores.items()))
-    return 0
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
 def _seconds(text: str) -> float:
     number = float(text)
     if not 0 <= number < float("inf"):
@@ -341,7 +272,7 @@ def _seconds(text: str) -> float:
 
 
 def _terminate(*_: object) -> NoReturn:
-    raise SystemExit(143)
+    raise SystemExit(TERMINATED)
 
 
 def entry(arguments: list[str] | None = None) -> int:

@@ -10,8 +10,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from separator.cli import TERMINATED
 from separator.cli.streams import tell
 from separator.errors import UserError
+from separator.parallel import share_the_machine
 
 if TYPE_CHECKING:
     from separator.audio.pcm import ByteSource, Encoding, PcmStream
@@ -21,27 +23,34 @@ if TYPE_CHECKING:
 def run_stream(arguments: argparse.Namespace) -> int:
     """Separate stdin until it ends; return 0."""
     _require_sense(arguments)
+    share_the_machine()
+    from separator.audio.hearing import Hearing
     from separator.audio.pcm import ByteSource, PcmFormat, PcmWriter
     from separator.tasks.live import report_live, separate_live
+    from separator.tasks.pacing import keeping_up
 
     separator = _load(arguments)
     source = ByteSource(sys.stdin.fileno(), arguments.timeout)
     with ExitStack() as stack:
         sound = _sound(arguments, source, separator.sample_rate)
         stream = separator.stream(sound.layout.rate)
+        hearing = Hearing(sound.layout.channels, sound.layout.rate)
         files = _outputs(arguments, separator.n_src, stack)
         encoding: Encoding = arguments.raw or ("f32le" if arguments.float32 else "s16le")
         layout = PcmFormat(stream.sample_rate, separator.n_src // len(files), encoding)
         activity = stack.enter_context(separator.recorder(arguments.json))
-        writer = stack.enter_context(PcmWriter(files, layout, wav=not arguments.raw))
+        writer = stack.enter_context(PcmWriter(files, layout, wav=not arguments.raw, interrupted=lambda: source.interrupted))
         _tell(arguments, f"{sound.layout}; {separator.model.card.name}, sources {1000 * stream.latency_seconds:.1f} ms late")
         try:
             with _interrupting(source):
-                separate_live(stream, sound.blocks(), writer.write)
+                blocks = keeping_up(
+                    hearing.blocks(sound.frames()), lambda: (stream.pushed / stream.sample_rate, stream.elapsed)
+                )
+                separate_live(stream, blocks, lambda sources: writer.write(hearing.restored(sources)))
         finally:
             report = report_live(stream, str(separator.model.card.name), writer.cut, activity)
             _tell(arguments, f"{report.seconds:.1f} s separated in {report.elapsed:.1f} s")
-            for note in sound.notes:
+            for note in (*hearing.notes(), *sound.notes):
                 _tell(arguments, note)
             if report.cut:
                 _tell(arguments, f"{report.cut} samples over full scale were cut")
@@ -89,7 +98,7 @@ def _sound(arguments: argparse.Namespace, source: "ByteSource", model_rate: int)
 
 def _outputs(arguments: argparse.Namespace, n_src: int, stack: ExitStack) -> list[BinaryIO]:
     """Stdout, or a file for each source."""
-    from separator.tasks.separation import output_paths, refuse_existing
+    from separator.tasks.outputs import output_paths, refuse_existing
 
     if arguments.to:
         if len(arguments.to) != n_src:
@@ -128,10 +137,20 @@ def _opened(path: Path) -> BinaryIO:
 
 @contextmanager
 def _interrupting(source: "ByteSource") -> Iterator[None]:
-    """Let Ctrl-C and a polite kill end the sound, not the work on what has come."""
-    before = {number: signal.signal(number, lambda *_: source.interrupt()) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Let Ctrl-C and a polite kill end the sound, not the work on what has come; a second one ends that, too."""
+    caught: list[int] = []
+
+    def end(number: int, *_: object) -> None:
+        caught.append(number)
+        source.interrupt()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
+    except KeyboardInterrupt:
+        if caught[:1] == [signal.SIGTERM]:
+            raise SystemExit(TERMINATED) from None
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -5,6 +5,9 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from separator.models.card import find_model, split_steps
 from separator.resume import facts_of
 
@@ -16,6 +19,15 @@ def files_fingerprint(paths: Iterable[Path]) -> str:
         status = path.stat()
         digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
+
+
+def network_fingerprint(network: nn.Module) -> str:
+    """SHA-256 of all names, shapes and values of a network, shortened."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def origin_of(run: Any, free: Collection[str]) -> dict[str, Any]:

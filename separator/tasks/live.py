@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from separator.audio.pcm import StalledError
 from separator.audio.resample import LiveResampler, resampled_length
 from separator.errors import UserError
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from separator.snn.observe.activity import Activity
 
 Array = NDArray[np.float32]
+
+SLOWEST, FASTEST = 100, 10_000_000  # Hz, of sound; what lies beyond is a mistake, and would take all memory
 
 
 class EstimateStream:
@@ -68,11 +71,11 @@ def require_rate(sample_rate: float) -> int:
     """
     try:
         rate = int(sample_rate)
-        if rate >= 1 and rate == sample_rate:
+        if not isinstance(sample_rate, bool) and SLOWEST <= rate <= FASTEST and rate == sample_rate:
             return rate
     except (TypeError, ValueError, OverflowError):
         pass
-    raise UserError(f"a sample rate is a whole number of Hz, not {sample_rate!r}")
+    raise UserError(f"a sample rate is a whole number of Hz from {SLOWEST} to {FASTEST}, not {sample_rate!r}")
 
 
 class SeparationStream:
@@ -119,12 +122,14 @@ class SeparationStream:
         waits = self._network.look_ahead + self._up.look_ahead
         return self._down.look_ahead + math.ceil((waits + 1) * self.sample_rate / self._model_rate)
 
-    def push(self, block: ArrayLike) -> None:
+    def push(self, block: ArrayLike | torch.Tensor) -> None:
         """Take the next samples of the mixture, floats, full scale at 1, all before one that is no number. Shape: (k,), any k.
 
         Raises:
             UserError: the block has another shape or type, or NaN or infinite samples; the stream is finished.
         """
+        if isinstance(block, torch.Tensor) and block.is_floating_point():
+            block = block.detach().cpu().float()
         samples = np.asarray(block)
         if self.finished:
             raise UserError("the stream is finished; start another one")
@@ -188,7 +193,7 @@ def separate_live(stream: SeparationStream, blocks: Iterable[Array], write: Call
         for block in blocks:
             stream.push(block)
             write(stream.pull())
-    except BrokenPipeError:  # nobody is there to read the rest
+    except (BrokenPipeError, StalledError):  # nobody is there to read the rest
         raise
     except BaseException:
         stream.finish()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -22,7 +22,9 @@ from separator.audio.resample import resample_blocks
 from separator.audio.survey import Condition, Survey
 from separator.errors import UserError
 from separator.tasks.devices import resolve_device
+from separator.tasks.fingerprints import network_fingerprint
 from separator.tasks.live import EstimateStream, SeparationStream, require_rate
+from separator.tasks.outputs import Origin, output_paths, refuse_existing, refuse_others
 
 if TYPE_CHECKING:
     from separator.models import SeparationModel
@@ -82,7 +84,7 @@ class Separator:
             else `mixture`.
 
     Raises:
-        UserError: the segment is not positive, or the model's card has no gain for the level `model`.
+        UserError: the segment is not positive, the level unknown, or the model's card has no gain for the level `model`.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Separator:
         self.segment = round(segment * self.sample_rate)
         if self.segment < 1:
             raise UserError(f"the segment must be longer than {segment} s")
+        _require_one_of("level", level, (None, *get_args(Level)))
         self.level: Level = level or ("model" if model.card.causal else "mixture")
         if self.level == "model":
             self._model_gain()
@@ -149,7 +152,7 @@ class Separator:
             UserError: `wave` is empty, of another shape or type, or has NaN or infinite samples; the rate is no rate.
         """
         sample_rate = require_rate(sample_rate)
-        wave = wave if isinstance(wave, torch.Tensor) else np.asarray(wave)
+        wave = wave if isinstance(wave, torch.Tensor) else _array(wave)
         mixture = np.atleast_2d(_samples(wave))
         conditions = [self._condition(item, sample_rate) for item in mixture]
         conditioned = np.stack([_conditioned(*pair) for pair in zip(mixture, conditions, strict=True)])
@@ -210,10 +213,12 @@ class Separator:
             UserError: the input cannot be used or the output cannot be written; no output is left then.
         """
         started = time.perf_counter()
+        _require_one_of("clip", clip, get_args(ClipPolicy))
         paths = output_paths(source, output_dir, self.n_src)
         if not overwrite:
             refuse_existing(paths)
         with open_audio(source) as reader, Spool(paths[0].parent if paths else None) as spool:
+            require_rate(reader.sample_rate)
             survey = reader.survey()
             condition = survey.condition() if self.level == "mixture" else Condition()
             with self.recorder(activity) as record:
@@ -223,7 +228,8 @@ class Separator:
             peak = sources.peak()
             sources = sources.clipped(clip, peak)
             if paths:
-                write_wavs(paths, sources.blocks(), sources.rate, sources.frames, float32=float32)
+                comment = self._origin(reader, clip, float32).to_comment()
+                write_wavs(paths, sources.blocks(), sources.rate, sources.frames, float32=float32, comment=comment)
             else:
                 _write_stdout(sources, float32)
             return SeparationReport(
@@ -235,10 +241,41 @@ class Separator:
                 elapsed=time.perf_counter() - started,
                 gains=tuple(map(float, sources.gains)),
                 peak=peak,
-                notes=(*reader.notes, *_condition_notes(condition), *_level_notes(clip, peak, float32)),
+                notes=(*reader.notes, *condition.notes(), *_level_notes(clip, peak, float32)),
                 complete=reader.complete,
                 activity=record,
             )
+
+    def has_separated(
+        self, source: str | Path, output_dir: str | Path | None = None, *, clip: ClipPolicy = "rescale", float32: bool = False
+    ) -> bool:
+        """Whether `separate_file` has been here: all its outputs exist, made of the same sound by the same network and options.
+
+        False where some of them are missing, as after a crash; those that are there may be replaced then. Of stdin it is not
+        known.
+
+        Raises:
+            UserError: one exists that was made otherwise; the input cannot be read.
+        """
+        paths = output_paths(source, output_dir, self.n_src)
+        existing = [path for path in paths if path.exists()]
+        if not existing or source == STANDARD_STREAM:
+            return False
+        with open_audio(source) as reader:
+            refuse_others(existing, self._origin(reader, clip, float32))
+        return len(existing) == len(paths)
+
+    def _origin(self, reader: AudioReader, clip: ClipPolicy, float32: bool) -> Origin:
+        card = self.model.card
+        return Origin(
+            input=reader.fingerprint(),
+            model=str(card.name),
+            weights=network_fingerprint(self.model.network),
+            time_steps=getattr(card, "time_steps", None),
+            level=self.level,
+            clip=clip,
+            samples="32-bit floats" if float32 else "16-bit integers",
+        )
 
     def _stream(self, blocks: Iterable[Array], sample_rate: int) -> Iterator[tuple[Array, Array]]:
         """Mixture (B, k) at any rate to pieces of mixture (B, k') and estimates (B, n_src, k') at the model's rate."""
@@ -291,23 +328,6 @@ class Separator:
         return record_activity(self.model.network)
 
 
-def output_paths(source: str | Path, output_dir: str | Path | None, n_src: int) -> list[Path]:
-    """Where the sources of `source` go, `NAME_s1.wav` and so on; none for stdout."""
-    standard = source == STANDARD_STREAM
-    if output_dir == STANDARD_STREAM or (standard and output_dir is None):
-        return []
-    path = Path("stdin" if standard else source)
-    folder = path.parent if output_dir is None else Path(output_dir)
-    return [folder / f"{path.stem}_s{number}.wav" for number in range(1, n_src + 1)]
-
-
-def refuse_existing(paths: Iterable[Path]) -> None:
-    """Raise a UserError if one of the files exists."""
-    for path in paths:
-        if path.exists():
-            raise UserError(f"{path} exists; --overwrite replaces it")
-
-
 @dataclass(frozen=True)
 class _Sources:
     """Sources waiting at the model's rate, to be read at the output's rate and level."""
@@ -351,15 +371,6 @@ def _conditioned(wave: Array, condition: Condition) -> Array:
     return conditioned
 
 
-def _condition_notes(condition: Condition) -> list[str]:
-    notes = [f"a constant offset of {condition.offset:.2g} of full scale taken out"] if condition.offset else []
-    if condition.scale != 1:
-        notes.append(
-            f"very quiet: raised by {20 * np.log10(condition.scale):.0f} dB while it was separated, not in the sources"
-        )
-    return notes
-
-
 def _reporting(reader: AudioReader, progress: Callable[[float, float], None] | None) -> Iterator[Array]:
     """Yield the reader's blocks and tell `progress` how far they are used up."""
     for block in reader.blocks():
@@ -383,8 +394,24 @@ def _write_stdout(sources: _Sources, float32: bool) -> None:
                 raise UserError(f"cannot write to stdout: {error.strerror or error}") from error
 
 
+def _require_one_of(name: str, value: object, known: tuple[object, ...]) -> None:
+    if value not in known:
+        raise UserError(f"{name} must be {', '.join(map(repr, known[:-1]))} or {known[-1]!r}, not {value!r}")
+
+
+def _array(wave: Any) -> NDArray[Any]:
+    if isinstance(wave, np.ma.MaskedArray):
+        raise UserError("a masked array has samples that are not there; fill them with .filled(0), or cut them out")
+    try:
+        return np.asarray(wave)
+    except ValueError as error:
+        raise UserError("a mixture must be an array, (T,) or (B, T), not a list of lists of several lengths") from error
+
+
 def _samples(wave: NDArray[Any] | torch.Tensor) -> Array:
     """Check a mixture or batch and give it as float32 samples."""
+    if isinstance(wave, torch.Tensor) and (wave.layout != torch.strided or wave.device.type == "meta"):
+        raise UserError(f"samples must be in memory one behind the other, not a {wave.layout} tensor on {wave.device}")
     floating = wave.is_floating_point() if isinstance(wave, torch.Tensor) else np.issubdtype(wave.dtype, np.floating)
     if not floating:
         raise UserError(f"samples must be floats with full scale at 1, not {wave.dtype}; divide 16-bit samples by 32768")

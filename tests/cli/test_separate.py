@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ from separator.snn.stack.stack import role_of
 from separator.tasks.separation import SEGMENT, Separator
 
 RATE = 8000
+ROOT = Path.cwd()
 
 
 CONFIG = TasNetConfig(filters=8, filter_length=4, channels=4, dilations=(1, 2))
@@ -199,6 +201,57 @@ def test_existing_outputs_are_kept_unless_told(loaded, capsys):
     assert Path("mix_s2.wav").read_text() == "precious" and not Path("mix_s1.wav").exists()
     assert entry(["mix.wav", "--overwrite"]) == 0
     assert soundfile.info("mix_s2.wav").frames == 800
+
+
+def test_a_folder_is_gone_on_with(loaded, capsys):
+    """What was done by the same command stays as it is, what a crash left is done anew, what is new is done."""
+    for name in ("in/a.wav", "in/b.wav"):
+        write(name, 900)
+    assert entry(["-r", "in", "-o", "out", "-q"]) == 0
+    expected = {name: (Path("out") / name).read_bytes() for name in files("out")}
+    kept = Path("out/a_s1.wav").stat().st_ino
+    Path("out/b_s1.wav").unlink()
+    write("in/c.wav")
+    capsys.readouterr()
+    assert entry(["-r", "in", "-o", "out", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert "in/a.wav -> out/a_s1.wav, out/a_s2.wav (done before, by the same settings)\n" in err
+    assert err.count("done before") == 1 and [json.loads(line).get("done_before") for line in out.splitlines()] == [
+        True,
+        None,
+        None,
+    ]
+    assert Path("out/a_s1.wav").stat().st_ino == kept and len(files("out")) == 6
+    assert {name: (Path("out") / name).read_bytes() for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--model", "small-ann"], "(model was small-snn and is small-ann, time steps was 4 and is None)"),
+        (["--time-steps", "8"], "(time steps was 4 and is 8)"),
+        (["--float32"], "(samples was 16-bit integers and is 32-bit floats)"),
+        (["--clip", "clamp"], "(clip was rescale and is clamp)"),
+        (["--segment", "0.1", "--device", "auto"], None),  # which change no sample
+    ],
+)
+def test_outputs_of_other_settings_are_not_taken_for_done(loaded, capsys, options, reason):
+    write("in/a.wav", 900)
+    assert entry(["-r", "in", "-o", "out", "-q"]) == 0
+    before = Path("out/a_s1.wav").read_bytes()
+    assert entry(["-r", "in", "-o", "out", "-q", *options]) == (reason is not None)
+    line = f"in/a.wav: out/a_s1.wav exists and was made otherwise {reason}; --overwrite replaces it, or take another -o"
+    assert lines_of(capsys) == [line] * (reason is not None)
+    assert Path("out/a_s1.wav").read_bytes() == before
+    assert entry(["-r", "in", "-o", "out", "-q", "--overwrite", *options]) == 0
+
+
+def test_outputs_of_another_sound_are_not_taken_for_done(loaded, capsys):
+    write("in/a.wav", 900, 16_000)
+    assert entry(["-r", "in", "-q"]) == 0
+    write("in/a.wav", 900)
+    assert entry(["-r", "in", "-q"]) == 1
+    assert "in/a_s1.wav exists and was made otherwise (another input)" in capsys.readouterr().err
 
 
 def test_one_bad_file_does_not_stop_the_others(loaded, capsys):
@@ -490,3 +543,60 @@ def test_interruption_leaves_no_file(loaded, monkeypatch, capsys, ctrl_c_works, 
         with pytest.raises(SystemExit, match="143"):
             entry(["mix.wav", "-o", "out"])
     assert files() == ["mix.wav"]
+
+
+PROGRAM = """
+import sys
+sys.argv[0] = "{0}"
+import separator.cli
+print(flush=True)
+from separator.cli.{1} import {2}
+sys.exit({2}())
+"""
+
+
+@pytest.mark.parametrize("delay", [0, 0.02, 0.05, 0.2, 0.4])
+@pytest.mark.parametrize(
+    ("program", "module", "function", "arguments"),
+    [("separate", "separate", "entry", ["mix.wav", "-o", "out"]), ("separator", "main", "main", ["train", "--help"])],
+)
+def test_ctrl_c_during_imports_gets_one_line(delay, program, module, function, arguments):
+    write("mix.wav", 300_000)
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.format(program, module, function), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    process.stdout.readline()
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    if process.returncode or arguments[-1] != "--help":  # which may have been given by then
+        assert (process.returncode, error.decode()) == (130, f"{program}: interrupted\n")
+    assert files("out") == []
+
+
+def test_programs_that_import_the_commands_keep_their_own_handling_of_ctrl_c():
+    code = "import sys; sys.argv[0] = 'mine'; import signal, separator.cli.separate; "
+    code += "print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert done.stdout == "True\n"
+
+
+def test_separating_at_the_models_rate_imports_no_scipy():
+    """Which takes half a second."""
+    write("mix.wav", 9000)
+    code = "import sys; from separator.cli.separate import entry; status = entry(); "
+    code += "print(status, *(name for name in sys.modules if name.partition('.')[0] in ('scipy', 'matplotlib')))"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code, "mix.wav", "-q"], capture_output=True, text=True, env=environment)
+    assert (done.stdout, done.stderr) == ("0\n", "")

@@ -1,8 +1,13 @@
+import fcntl
 import io
 import os
+import signal
 import subprocess
 import sys
+import termios
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +120,80 @@ def test_bad_streams_and_options_end_with_one_line(data, options, reason, tmp_pa
             monkeypatch.setattr(sys, "stdout", sources)
             assert entry(["--stream", "--model", "small-snn", *options]) == 1
     assert reason in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_stereo_of_opposite_polarity_is_separated_as_its_first_channel(expected):
+    wave = speechlike()
+    done = run(wav(np.stack([wave, -wave], 1)))
+    sources, _ = soundfile.read(io.BytesIO(done.stdout), dtype="int16")
+    assert np.array_equal(sources.T, expected)
+    assert done.stderr.count(b"2 channels of opposite polarity, which would cancel: channel 1 taken") == 1
+
+
+def test_whispers_keep_their_level_and_length():
+    """What is raised for the network is lowered again: the sources add up to about the whisper."""
+    wave = (speechlike(24_000) / 32768 * 3e-4).astype("<f4")
+    done = run(wave.tobytes(), "--raw", "f32le")
+    sources = np.frombuffer(done.stdout, "<f4").reshape(-1, 2)
+    assert len(sources) == 24_000 and done.stderr.count(b"very quiet: raised by") == 1
+    loudness = np.square(sources.sum(1)[8000:]).mean() / np.square(wave[8000:]).mean()
+    assert 0.1 < loudness < 10
+
+
+@pytest.mark.parametrize(("number", "status", "to"), [(signal.SIGINT, 130, "pipes"), (signal.SIGTERM, 143, "stdout")])
+def test_a_reader_that_stalls_keeps_no_process_alive(tmp_path, number, status, to):
+    pipes = [tmp_path / "one", tmp_path / "two"] if to == "pipes" else []
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    command = [part for part in COMMAND if part not in ("--model", "small-snn")]
+    process = subprocess.Popen(
+        [*command, "--raw", "s16le", *(["--to", *pipes] if pipes else [])],
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE),
+    )
+    readers = [pipe.open("rb") for pipe in pipes] or [process.stdout]
+    feeder = threading.Thread(target=feed, args=(process.stdin, speechlike(400_000).tobytes()))
+    feeder.start()
+    fill(readers[0])
+    process.send_signal(number)
+    assert process.wait(timeout=30) == status
+    feeder.join()
+    assert b"Traceback" not in process.stderr.read()
+    for file in (*readers, process.stdin, process.stdout, process.stderr):
+        file.close()
+
+
+def feed(file, data):
+    with suppress(BrokenPipeError):
+        file.write(data)
+        file.flush()
+
+
+def fill(pipe):
+    """Wait until nothing more goes into a pipe, since nobody reads."""
+    held, since = -1, time.monotonic()
+    while held <= 0 or time.monotonic() - since < 2:
+        waiting = int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+        if waiting != held:
+            held, since = waiting, time.monotonic()
+        time.sleep(0.05)
+
+
+def test_threads_that_wait_use_no_core():
+    """All time of all threads is that of the one which computes."""
+    code = (
+        "import sys, time\nfrom separator.cli.separate import entry\nstatus = entry()\n"
+        "print(time.process_time(), time.thread_time(), file=sys.stderr)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--stream", "--raw", "s16le", "-q"],
+        input=speechlike(40_000).tobytes(),
+        capture_output=True,
+        env=environment,
+    )
+    process, thread = map(float, done.stderr.split())
+    assert len(done.stdout) == 160_000 and process < 1.3 * thread
 
 
 def test_interruption_loses_nothing(expected):

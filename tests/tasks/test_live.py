@@ -109,6 +109,15 @@ def test_bad_blocks_are_refused(separator, block, reason):
         stream.push(block)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_blocks_may_be_tensors(separator, dtype):
+    wave = torch.from_numpy(noise(2000)).to(dtype).requires_grad_()
+    stream = separator.stream(8000)
+    stream.push(wave)
+    stream.finish()
+    np.testing.assert_array_equal(stream.pull(), separator.separate(wave.detach().float().numpy(), 8000))
+
+
 @pytest.mark.parametrize("rate", [8000, 16_000])
 def test_all_samples_before_one_that_is_no_number_come_out(separator, rate):
     wave = np.random.default_rng(0).normal(size=5000).astype(np.float32) / 10

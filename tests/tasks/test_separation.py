@@ -93,12 +93,13 @@ def test_batch_items_are_separated_as_by_themselves():
         np.testing.assert_allclose(item, separator().separate(alone, 8000), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
 def test_tensor_in_tensor_out(dtype):
     wave = torch.from_numpy(noise(2, 500)).to(dtype).requires_grad_()
     sources = separator().separate(wave, 8000)
     assert isinstance(sources, torch.Tensor) and sources.dtype == dtype and sources.shape == (2, 2, 500)
-    torch.testing.assert_close(sources.sum(1), wave.detach(), atol=1e-3, rtol=1e-3)
+    tolerance = 1e-2 if dtype == torch.bfloat16 else 1e-3
+    torch.testing.assert_close(sources.sum(1), wave.detach(), atol=tolerance, rtol=tolerance)
 
 
 @given(st.integers(1, 30_000), st.sampled_from([8000, 11025, 16000, 22050, 44100, 48000, 192_000]))
@@ -136,6 +137,14 @@ def test_silence_and_one_sample():
         (torch.zeros(9, dtype=torch.complex64), "must be floats"),
         (np.zeros((9000, 2)), r"\(9000, 2\) is \(T, channels\).*\.mean\(1\).*\.T"),
         (torch.zeros(33, 32), r"\.T"),
+        (np.zeros((9000, 1)), r"\.mean\(1\)"),
+        (np.zeros(9, np.uint8), "not uint8"),
+        ([[0.5, 0.25], [0.5]], "list of lists of several lengths"),
+        ("mix.wav", "must be floats"),
+        (None, "must be floats"),
+        (np.ma.masked_greater(np.zeros(9), 1), "masked array"),
+        (torch.zeros(9).to_sparse(), "not a torch.sparse_coo tensor"),
+        (torch.zeros(9, device="meta"), "tensor on meta"),
     ],
 )
 def test_bad_arrays_are_refused(wave, reason):
@@ -143,7 +152,7 @@ def test_bad_arrays_are_refused(wave, reason):
         separator().separate(wave, 8000)
 
 
-@pytest.mark.parametrize("rate", [0, -8000, 0.5, 44_100.5, float("nan"), float("inf"), "8000", None])
+@pytest.mark.parametrize("rate", [0, 1, True, 10**12, -8000, 0.5, 44_100.5, float("nan"), float("inf"), "8000", None])
 def test_impossible_rates_are_refused(rate):
     with pytest.raises(UserError, match="whole number of Hz"):
         separator().separate(noise(9), rate)
@@ -265,6 +274,18 @@ def test_level_is_the_mixtures_or_the_models(causal, level, fitted):
     sources = Separator(model(causal=causal, gain=10.0), level=level).separate(wave, 8000)
     gains = np.ones(2) if fitted else 10 * HalfWaves.levels[:, 0].numpy()
     np.testing.assert_allclose(sources, halves(wave) * gains[:, None], rtol=1e-5, atol=1e-6)
+
+
+def test_options_of_no_known_name_are_refused(tmp_path):
+    with pytest.raises(UserError, match="level must be None, 'mixture' or 'model', not 'loud'"):
+        separator(level="loud")
+    with pytest.raises(UserError, match="clip must be 'rescale', 'clamp' or 'none', not 'loud'"):
+        separator().separate_file(write(tmp_path / "mix.wav", noise(500)), clip="loud")
+
+
+def test_files_of_impossible_rates_are_refused(tmp_path):
+    with pytest.raises(UserError, match="whole number of Hz from 100"):
+        separator().separate_file(write(tmp_path / "mix.wav", noise(500), rate=1))
 
 
 def test_models_level_has_to_be_known():

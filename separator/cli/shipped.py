@@ -1,0 +1,27 @@
+"""`separate --list-models`."""
+
+import json
+from typing import Any
+
+
+def list_models(as_json: bool) -> int:
+    """Print the shipped models, from the headers of their files."""
+    from separator import models
+
+    cards = models.list_models()
+    if as_json:
+        fields = ("name", "kind", "sample_rate", "n_src", "time_steps", "description", "scores")
+        print(json.dumps([{field: getattr(card, field) for field in fields} for card in cards]))
+        return 0
+    for card in cards:
+        default = " (default)" if card.name == models.DEFAULT_MODEL else ""
+        steps = "" if card.time_steps is None else f", {card.time_steps} time steps"
+        print(f"{card.name}{default}: {card.description}")
+        print(f"    {card.kind}, {card.n_src} talkers, {card.sample_rate} Hz{steps}")
+        if card.scores:
+            print("    " + ", ".join(f"{name} {_short(score)}" for name, score in card.scores.items()))
+    return 0
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,66 @@
+"""What is to be separated: files by name, and the sound files of folders without what was made of them."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from separator.audio.files import FOREIGN_SUFFIX, STANDARD_STREAM, SUFFIX
+from separator.errors import UserError
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and the folder for its sources."""
+
+    source: str
+    output_dir: str | None  # None: beside the input, or stdout for stdin
+
+
+def find_jobs(name: str, output: str | None, recursive: bool) -> list[Job]:
+    """List what an argument stands for: itself, or with `recursive` the sound files of a folder, in order.
+
+    A folder's structure is kept under `output`.
+
+    Raises:
+        UserError: the folder has no sound files, or `recursive` is not set.
+    """
+    folder = Path(name)
+    if name == STANDARD_STREAM or not folder.is_dir():
+        return [Job(name, output)]
+    if not recursive:
+        raise UserError(f"{name} is a folder; -r takes the sound files in it")
+    jobs = [
+        Job(str(path), None if output is None else str(Path(output) / path.parent.relative_to(folder)))
+        for path in sound_files(folder, None if output is None else Path(output))
+    ]
+    if not jobs:
+        raise UserError(f"there are no sound files to separate in {name}")
+    return jobs
+
+
+def sound_files(folder: Path, output: Path | None) -> list[Path]:
+    """Sound files under `folder`, sorted, without hidden ones and without earlier outputs of this command."""
+    # Not Path.resolve, which fails on links that go round in circles.
+    own = None if output is None else Path(os.path.realpath(output))
+    own = None if own == Path(os.path.realpath(folder)) else own
+    found = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if (SUFFIX.fullmatch(path.suffix) or FOREIGN_SUFFIX.fullmatch(path.suffix))
+        and (path.is_file() or _leads_nowhere(path))
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and (own is None or own not in Path(os.path.realpath(path)).parents)
+    ]
+    mixtures = {path.with_suffix("") for path in found}
+    return [path for path in found if _mixture_of(path) not in mixtures]
+
+
+def _leads_nowhere(path: Path) -> bool:
+    """Whether a path is a link to nothing or to itself, of which the user is to be told."""
+    return path.is_symlink() and not path.exists()
+
+
+def _mixture_of(path: Path) -> Path | None:
+    """Name the mixture, without suffix, that a file `NAME_s1.wav` would have been separated from."""
+    stem, mark, number = path.stem.rpartition("_s")
+    return path.with_name(stem) if stem and mark and number.isdecimal() and path.suffix == ".wav" else None
