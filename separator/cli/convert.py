@@ -24,9 +24,9 @@ PARSER = ConfiguredParser
 
 def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     """Options of `separator convert`."""
-    from separator.tasks.mixture_data import DataSettings
-    from separator.tasks.optimisers import OptimiserName
-    from separator.tasks.training_settings import CardSettings
+    from separator.tasks.problems.mixture_data import DataSettings
+    from separator.tasks.learning.optimisers import OptimiserName
+    from separator.tasks.learning.settings import CardSettings
 
     add_config_and_out(parser, "folder for the model, its report and the state to resume from")
     parser.add_argument("--model", required=True, help="analog model to convert: a shipped name or a file")
@@ -40,7 +40,7 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
 
 def run(arguments: jsonargparse.Namespace) -> int:
     """Convert, resuming where the folder holds a conversion."""
-    from separator.tasks.conversion import ConversionRun, convert
+    from separator.tasks.learning.conversion import ConversionRun, convert
 
     settings = settings_from(arguments, ConversionRun)
     print(convert(settings, arguments.out, log=to_stderr))

@@ -26,7 +26,7 @@ PARSER = ConfiguredParser
 def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     """Options of `separator convert-images`."""
     from separator.snn.observe.hardware import HardwareProfile
-    from separator.tasks.images.batches import ImageSettings
+    from separator.tasks.problems.image_data import ImageSettings
 
     add_config_and_out(parser, "folder for the model, its report and the state to resume from")
     parser.add_argument("--model", required=True, help="file of the analog model to convert")

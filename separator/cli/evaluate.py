@@ -47,8 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Score, and print the report."""
     from separator.corpora.mixtures import read_mixtures
     from separator.tasks.devices import resolve_device
-    from separator.tasks.evaluation import Evaluation, evaluate
-    from separator.tasks.systems import EstimateFiles, ModelSystem
+    from separator.tasks.evaluation.mixtures.evaluation import Evaluation, evaluate
+    from separator.tasks.evaluation.mixtures.systems import EstimateFiles, ModelSystem
 
     device = resolve_device(arguments.device)
     conditions = {name: read_mixtures(folder) for name, folder in map(named, arguments.mixtures)}

@@ -22,7 +22,7 @@ FOR_TRAINING = {"batch", "flip", "shift", "random_crop", "train_limit"}
 
 def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     """Options of `separator evaluate-images`."""
-    from separator.tasks.images.batches import ImageSettings
+    from separator.tasks.problems.image_data import ImageSettings
 
     add_config_and_out(parser, "folder for the results")
     parser.add_argument("--model", nargs="+", required=True, metavar="NAME=FILE", help="networks to score")
@@ -35,7 +35,7 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
 
 def run(arguments: jsonargparse.Namespace) -> int:
     """Score, and print the report."""
-    from separator.tasks.images.evaluation import ImageEvaluation, evaluate_images
+    from separator.tasks.evaluation.items.evaluation import ImageEvaluation, evaluate_images
 
     models = [named(text) for text in arguments.model]
     options = (arguments[name] for name in ("data", "mac_cost", "pictures", "device", "threads"))

@@ -35,7 +35,7 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     """Options of `separator sweep-images`."""
     from separator.models.card import Goal
     from separator.models.feedforward import FeedForwardConfig
-    from separator.tasks.images.batches import ImageSettings
+    from separator.tasks.problems.image_data import ImageSettings
     from separator.tasks.images.training import ImageOptimiserSettings
 
     add_config_and_out(parser, "folder for models, table and picture")
@@ -56,7 +56,7 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
 
 def run(arguments: jsonargparse.Namespace) -> int:
     """Sweep, resuming where the folder holds results."""
-    from separator.tasks.images.sweep import ImageSweepSettings, sweep_images
+    from separator.tasks.learning.sweeps.sweep import ImageSweepSettings, sweep_images
 
     quieten_lightning()
     settings = settings_from(arguments, ImageSweepSettings)

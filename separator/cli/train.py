@@ -19,8 +19,8 @@ PARSER = ConfiguredParser
 def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     """Options of `separator train`."""
     from separator.models.tasnet import TasNetConfig
-    from separator.tasks.mixture_data import DataSettings
-    from separator.tasks.training_settings import CardSettings, MachineSettings, OptimiserSettings
+    from separator.tasks.problems.mixture_data import DataSettings
+    from separator.tasks.learning.settings import CardSettings, MachineSettings, OptimiserSettings
 
     add_config_and_out(parser, "folder for checkpoints, logs and the configuration")
     parser.add_argument("--seed", type=int, default=0, help="of weights and mixtures")
@@ -34,8 +34,8 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
 
 def run(arguments: jsonargparse.Namespace) -> int:
     """Train, resuming where the folder holds a checkpoint."""
-    from separator.tasks.training import train
-    from separator.tasks.training_settings import TrainingSettings
+    from separator.tasks.learning.training import train
+    from separator.tasks.learning.settings import TrainingSettings
 
     quieten_lightning()
     settings = settings_from(arguments, TrainingSettings)

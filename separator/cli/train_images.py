@@ -35,7 +35,7 @@ def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
     """Options of `separator train-images`."""
     from separator.models.card import Goal
     from separator.models.feedforward import FeedForwardConfig
-    from separator.tasks.images.batches import ImageSettings
+    from separator.tasks.problems.image_data import ImageSettings
     from separator.tasks.images.training import ImageOptimiserSettings, Learning, SpikingSettings
 
     add_config_and_out(parser, "folder for the model, checkpoints and logs")

@@ -5,7 +5,7 @@ import yaml
 
 from separator.cli.configured import settings_from
 from separator.cli.main import command_parser, main
-from separator.tasks.images.sweep import ImageSweepSettings
+from separator.tasks.learning.sweeps.sweep import ImageSweepSettings
 from tests.recipes.running import RECIPES
 
 CONFIGURATIONS = sorted(RECIPES.rglob("*.yaml"))

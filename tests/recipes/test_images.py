@@ -7,7 +7,7 @@ import pytest
 from separator.cli import sweep_images
 from separator.cli.configured import ConfiguredParser, settings_from
 from separator.models.files import load_network
-from separator.tasks.images.sweep import Conversion, ImageSweepSettings
+from separator.tasks.learning.sweeps.sweep import Conversion, ImageSweepSettings
 from tests.images.test_idx import mnist
 from tests.recipes.running import RECIPES, run
 

@@ -11,7 +11,7 @@ from separator.cli import train
 from separator.cli.configured import settings_from
 from separator.cli.main import main
 from separator.models import load_model
-from separator.tasks.training_settings import TrainingSettings
+from separator.tasks.learning.settings import TrainingSettings
 from tests.recipes.running import MACHINE, RECIPES, SHORT, SMALL
 
 SCRIPT = RECIPES / "open-2mix" / "variants.sh"

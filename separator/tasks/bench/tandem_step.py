@@ -31,7 +31,7 @@ def measure_step(case: "Case") -> dict[str, Any]:
     from separator.snn.conversion.settings import ConversionSettings
     from separator.snn.execution.chosen import execution
     from separator.tasks.bench.measurement import fastest
-    from separator.tasks.conversion import conversion_engine
+    from separator.tasks.learning.conversion import conversion_engine
 
     hands, name, steps = parse_system(case.system)
     network = model_named(name, width=case.width).network.requires_grad_(True)

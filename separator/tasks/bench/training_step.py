@@ -10,13 +10,13 @@ from torch import Tensor
 
 from separator.corpora.on_the_fly import MixturesOnTheFly
 from separator.models.tasnet import TasNet
-from separator.tasks.averaging import AveragedWeights
+from separator.tasks.learning.averaging import AveragedWeights
 from separator.tasks.bench.measurement import LONG, ROUNDS, Case
 from separator.tasks.bench.noise_mixtures import noise_mixtures
 from separator.tasks.bench.recipes import config_of, recipe_of
 from separator.tasks.bench.systems import parse_system
-from separator.tasks.training import SeparationTraining
-from separator.tasks.training_settings import OptimiserSettings
+from separator.tasks.learning.training import SeparationTraining
+from separator.tasks.learning.settings import OptimiserSettings
 
 # As medium.yaml has it; the other recipes take a part of this.
 OPTIMISER = OptimiserSettings("muon", lr=0.005, schedule="anytime", warmup=200, average=0.9995)

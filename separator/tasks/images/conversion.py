@@ -15,10 +15,10 @@ from separator.snn.conversion.settings import ConversionSettings
 from separator.snn.observe.hardware import HardwareProfile
 from separator.tasks.devices import resolve_device
 from separator.tasks.fingerprints import origin_of
-from separator.tasks.images.batches import SCORES, ImageBatches, ImageSettings, image_loss, image_measure, score
+from separator.tasks.problems.image_data import SCORES, ImageBatches, ImageSettings, image_loss, image_measure, score
 from separator.tasks.images.fit import check_fit
 from separator.tasks.images.training import epoch_seed, train_batches
-from separator.tasks.layer_reports import convert_with_reports
+from separator.tasks.learning.layer_reports import convert_with_reports
 
 # What may differ where a conversion is gone on with; its settings, the chip's limits in them, are compared by themselves.
 NOT_OF_THE_RUN = ("conversion", "hardware", "name", "device", "threads", "data.workers")

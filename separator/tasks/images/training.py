@@ -29,8 +29,8 @@ from separator.snn.learning.surrogate import Surrogate, SurrogateName
 from separator.snn.observe.activity import check_penalty
 from separator.snn.stack.stack import Stack
 from separator.tasks.devices import resolve_device
-from separator.tasks.fitting import checkpoints, fit, load_checkpoint, trainer_options
-from separator.tasks.images.batches import Batch, ImageBatches, ImageSettings, accuracy, output_loss, score
+from separator.tasks.learning.checkpoints import checkpoints, fit, load_checkpoint, trainer_options
+from separator.tasks.problems.image_data import Batch, ImageBatches, ImageSettings, accuracy, output_loss, score
 from separator.tasks.images.fit import check_fit
 from separator.tasks.penalised import PenalisedTraining
 

@@ -11,7 +11,7 @@ from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_model, load_network
 from separator.snn.conversion.settings import ConversionSettings
 from separator.snn.observe.activity import ActivityPenalty
-from separator.tasks.images.batches import ImageBatches, ImageSettings, score
+from separator.tasks.problems.image_data import ImageBatches, ImageSettings, score
 from separator.tasks.images.conversion import ImageConversionRun, convert_images
 from separator.tasks.images.training import (
     ImageOptimiserSettings,
