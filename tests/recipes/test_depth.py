@@ -5,13 +5,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from separator.tasks.images.conversion import ImageConversionRun
+from separator.tasks.images.training import ImageTrainingSettings
 
 from separator.cli import convert_images, train_images
 from separator.cli.configured import settings_from
 from separator.cli.main import main
 from separator.models.feedforward import NETWORKS
-from separator.tasks.images.conversion import ImageConversionRun
-from separator.tasks.images.training import ImageTrainingSettings
 
 SCRIPT = Path(__file__).parents[2] / "recipes" / "cifar10" / "depth.sh"
 STAND_IN = """#!/usr/bin/env bash

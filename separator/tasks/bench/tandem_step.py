@@ -32,6 +32,7 @@ def measure_step(case: "Case") -> dict[str, Any]:
     from separator.snn.execution.chosen import execution
     from separator.tasks.bench.measurement import fastest
     from separator.tasks.learning.conversion import conversion_engine
+    from separator.tasks.problems.separation_loss import SeparationObjective
 
     hands, name, steps = parse_system(case.system)
     network = model_named(name, width=case.width).network.requires_grad_(True)
@@ -43,8 +44,9 @@ def measure_step(case: "Case") -> dict[str, Any]:
     batch = 0.1 * torch.randn(BATCH, config.n_src, round(case.seconds * config.sample_rate))
     few = [batch[:1]]  # enough for thresholds
     settings = ConversionSettings(window=steps or 32, max_epochs=0, calibration_batches=1)
+    objective = SeparationObjective(config.n_src, config.sample_rate)
     engine = conversion_engine(
-        network, lambda index: [batch] if index == case.layer else few, few, settings, log=lambda line: None
+        network, objective, lambda index: [batch] if index == case.layer else few, few, settings, log=lambda line: None
     )
     for _ in islice(engine.layers(), case.layer):
         pass

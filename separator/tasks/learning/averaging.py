@@ -33,15 +33,15 @@ class AveragedWeights(WeightAveraging):
     Args:
         decay: share of the average that an update keeps, once there have been many.
         network: name of the network in the Lightning module, whose batch norm is measured.
-        mixtures: fresh iterable of its inputs, the same every time; None to leave statistics as they are.
+        inputs: fresh iterable of its inputs, the same every time; None to leave statistics as they are.
     """
 
-    def __init__(self, decay: float, network: str, mixtures: Callable[[], Iterable[Tensor]] | None) -> None:
+    def __init__(self, decay: float, network: str, inputs: Callable[[], Iterable[Tensor]] | None) -> None:
         super().__init__(multi_avg_fn=warming_average(decay))
-        self.network, self.mixtures = network, mixtures
+        self.network, self.inputs = network, inputs
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the average in the place of the weights, and measure its statistics."""
         super().on_validation_epoch_start(trainer, pl_module)
-        if self._average_model is not None and self.mixtures is not None:
-            update_bn(self.mixtures(), pl_module.get_submodule(self.network), pl_module.device)
+        if self._average_model is not None and self.inputs is not None:
+            update_bn(self.inputs(), pl_module.get_submodule(self.network), pl_module.device)

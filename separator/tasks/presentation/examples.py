@@ -16,8 +16,8 @@ from separator.audio.level import fit_peak
 from separator.corpora.mixtures import Mixture
 from separator.errors import UserError
 from separator.metrics.sisdr import permutation_invariant_si_sdr, si_sdr
-from separator.tasks.presentation.spectrograms import draw_spectrograms
 from separator.tasks.evaluation.mixtures.scoring import read_alike, read_signal
+from separator.tasks.presentation.spectrograms import draw_spectrograms
 from separator.tasks.separation import Separator
 
 GENDERS = {"f": "female", "m": "male"}

@@ -1,33 +1,53 @@
-"""What training, conversion and scoring of networks for images share: batches of a set of images, and what is minimised."""
+"""Sets of images, and batches of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from separator.errors import UserError
 from separator.images.cifar import read_cifar10
 from separator.images.folder import Framing, read_image_folder
 from separator.images.idx import read_mnist
 from separator.images.labelled import Images, ImageSet
-from separator.models.card import Goal
 
 SetName = Literal["mnist", "cifar10", "folder"]
 
-SCORES: dict[Goal, str] = {"classify": "accuracy (%)", "reconstruct": "mean square error"}
-
+COUNTED = 1000  # test images that operations are counted on
+COUNTED_AT_ONCE = 100  # of them, at most
 Batch = tuple[Tensor, Tensor]  # pictures between 0 and 1, (B, C, H, W), float32; classes (B,), int64
 
 
 @dataclass(frozen=True)
+class PictureSettings:
+    """How picture files are seen; sets whose pictures are all of one size have none of it."""
+
+    resize: int = 256  # pixels that the shorter side of a picture is scaled to
+    crop: int = 224  # pixels of a side of the square in the centre that is seen
+    random_crop: bool = False  # in training, a part of random place, size and shape, scaled to the square
+    workers: int | None = None  # processes that decode pictures; 0 for none besides this one, null for all cores
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 0:
+            raise UserError("workers are at least 0")
+        _ = self.framing  # refuses what cannot be
+
+    @property
+    def framing(self) -> Framing:
+        """What is seen of a picture."""
+        return Framing(self.resize, self.crop, self.random_crop)
+
+
+@dataclass(frozen=True)
 class ImageSettings:
-    """Which images."""
+    """Which images, and how they are gone through."""
 
     folder: Path  # as `separator.images` reads it
     kind: SetName = "mnist"
@@ -38,10 +58,7 @@ class ImageSettings:
     train_limit: int | None = None  # at most so many training images, the first ones
     test_limit: int | None = None
     watched: int | None = None  # conversions: test images scored after each epoch, the first ones; null for all
-    resize: int = 256  # kind folder: pixels that the shorter side of a picture is scaled to
-    crop: int = 224  # kind folder: pixels of a side of the square in the centre that is seen
-    random_crop: bool = False  # kind folder: in training, a part of random place, size and shape, scaled to the square
-    workers: int | None = None  # kind folder: processes that decode pictures; 0 for none besides this one, null for all cores
+    pictures: PictureSettings = field(default_factory=PictureSettings)  # kind folder
 
     def __post_init__(self) -> None:
         if self.batch < 2:
@@ -49,16 +66,10 @@ class ImageSettings:
         limits = (self.train_limit, self.test_limit, self.watched)
         if self.dev_batch < 1 or any(limit is not None and limit < 1 for limit in limits):
             raise UserError("dev_batch and limits are at least 1")
-        if self.shift < 0 or (self.workers is not None and self.workers < 0):
-            raise UserError("shift and workers are at least 0")
-        if self.random_crop and self.kind != "folder":
-            raise UserError("random_crop is for pictures of a folder; give a shift")
-        _ = self.framing  # refuses what cannot be
-
-    @property
-    def framing(self) -> Framing:
-        """What is seen of a folder's pictures."""
-        return Framing(self.resize, self.crop, self.random_crop)
+        if self.shift < 0:
+            raise UserError("shift is at least 0")
+        if self.kind != "folder" and self.pictures != PictureSettings():
+            raise UserError(f"data.pictures is for pictures of a folder (kind folder), not for {self.kind}")
 
     def read(self) -> ImageSet:
         """The images.
@@ -74,7 +85,7 @@ class ImageSettings:
 READERS: dict[SetName, Callable[[ImageSettings], ImageSet]] = {
     "mnist": lambda settings: read_mnist(settings.folder),
     "cifar10": lambda settings: read_cifar10(settings.folder),
-    "folder": lambda settings: read_image_folder(settings.folder, settings.framing, settings.workers),
+    "folder": lambda settings: read_image_folder(settings.folder, settings.pictures.framing, settings.pictures.workers),
 }
 
 
@@ -145,44 +156,76 @@ class ImageBatches:
         return pictures
 
 
-def image_loss(goal: Goal) -> Callable[[nn.Module, Batch], Tensor]:
-    """What is minimised: of a network on a batch, a scalar."""
-    return lambda network, batch: output_loss(goal, network(batch[0]), batch)
+class PictureData:
+    """Batches of a set of images; each epoch and each layer has an order of its own.
+
+    Args:
+        images: the set.
+        settings: how it is gone through.
+        seed: of order and variation.
+        device: where the batches shall be.
+        first_epoch: epochs that came before.
+    """
+
+    def __init__(
+        self, images: ImageSet, settings: ImageSettings, seed: int, device: str | torch.device = "cpu", first_epoch: int = 0
+    ) -> None:
+        self.images, self.settings, self.seed, self.first_epoch, self.device = images, settings, seed, first_epoch, device
+
+    @cached_property
+    def batches(self) -> ImageBatches:
+        """The training images, in the order of the seed itself."""
+        settings = self.settings
+        return ImageBatches(self.images.train, settings.batch, self.seed, settings.flip, settings.shift, self.device)
+
+    @cached_property
+    def held_out(self) -> ImageBatches:
+        """The dev images."""
+        return self._test(self.images.dev, self.settings.dev_batch)
+
+    def train(self, epoch: int) -> ImageBatches:
+        """Batches of an epoch of training."""
+        return self.batches.with_seed(epoch_seed(self.seed, self.first_epoch + epoch))
+
+    def layer(self, layer: int) -> ImageBatches:
+        """Batches of a layer of a conversion; within it the order stays, so that the trains of frozen layers can be kept."""
+        return self.batches.with_seed(epoch_seed(self.seed, layer))
+
+    def calibration(self, batches: int) -> Iterable[Batch]:
+        """So many batches of training, in the order of the seed itself."""
+        return islice(self.batches, batches)
+
+    def dev(self) -> dict[str, ImageBatches]:
+        """Images held out of the training ones."""
+        return {"dev": self.held_out}
+
+    @property
+    def origin(self) -> str:
+        """Where the test images come from."""
+        return self.images.test.origin
+
+    def watched(self) -> dict[str, ImageBatches]:
+        """Test images."""
+        return {"test": self._test(self.images.test.take(slice(self.settings.watched)), self.settings.dev_batch)}
+
+    def counted(self) -> ImageBatches:
+        """The first test images, few at a time."""
+        return self._test(self.images.test.take(slice(COUNTED)), min(self.settings.dev_batch, COUNTED_AT_ONCE))
+
+    def test(self, count: int | None = None) -> ImageBatches:
+        """All test images, or so many of them at once."""
+        images = self.images.test.take(slice(count))
+        return self._test(images, self.settings.dev_batch if count is None else len(images))
+
+    def on(self, device: str | torch.device) -> "PictureData":
+        """The same data on another device."""
+        same = torch.device(device) == torch.device(self.device)
+        return self if same else PictureData(self.images, self.settings, self.seed, device, self.first_epoch)
+
+    def _test(self, images: Images, batch: int) -> ImageBatches:
+        return ImageBatches(images, batch, device=self.device)
 
 
-def output_loss(goal: Goal, outputs: Tensor, batch: Batch) -> Tensor:
-    """What is minimised, from the network's outputs on a batch, a scalar. Shape: outputs (B, units)."""
-    pictures, labels = batch
-    return F.cross_entropy(outputs, labels) if goal == "classify" else F.mse_loss(outputs, pictures.flatten(1))
-
-
-def image_measure(goal: Goal) -> Callable[[nn.Module, Batch], tuple[Tensor, Tensor]]:
-    """What is minimised and what results are given in, accuracy in % or mean square error: of a network on a batch, scalars."""
-
-    def measure(network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        outputs = network(batch[0])
-        loss = output_loss(goal, outputs, batch)
-        return loss, accuracy(outputs, batch[1]) if goal == "classify" else loss
-
-    return measure
-
-
-def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Share of the largest outputs that are at the labels, in %, a scalar. Shapes: (B, classes), (B,)."""
-    hits = outputs.argmax(1) == labels
-    return 100 * hits.float().mean()
-
-
-@torch.no_grad()
-def score(network: nn.Module, goal: Goal, images: Images, batch: int = 500) -> float:
-    """Accuracy in %, or mean square error, over all images; the network is in evaluation mode afterwards."""
-    network.eval()
-    device = next(iter(network.state_dict().values())).device
-    total = 0.0
-    for pictures, labels in ImageBatches(images, batch, device=device):
-        outputs = network(pictures)
-        if goal == "classify":
-            total += 100 * float((outputs.argmax(1) == labels).sum())
-        else:
-            total += float((outputs.double() - pictures.flatten(1)).square().mean(1).sum())
-    return total / len(images)
+def epoch_seed(seed: int, epoch: int) -> int:
+    """Seed of an epoch of a run; no two of the first 10,000 epochs of different runs have the same."""
+    return 10_000 * seed + epoch

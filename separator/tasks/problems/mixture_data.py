@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
@@ -22,6 +22,7 @@ from separator.corpora.surroundings import load_noise, load_rooms
 from separator.errors import UserError
 from separator.models.tasnet import TasNetConfig
 
+COUNTED = 32  # dev mixtures that operations are counted on
 DEV_SEED = 1_000_003  # mixtures made on the fly for the dev loss; the same in every epoch
 
 
@@ -66,26 +67,41 @@ class DataSettings:
         return [name for name, is_given in given.items() if is_given]
 
 
-class MixtureData(pl.LightningDataModule):
+class MixtureData:
     """Loaders over mixtures; on the fly, each epoch has its own, counted from `first_epoch` on."""
 
     def __init__(self, settings: DataSettings, model: TasNetConfig, seed: int, first_epoch: int = 0) -> None:
-        super().__init__()
         self.settings, self.model, self.seed, self.first_epoch = settings, model, seed, first_epoch
         self.samples = round(settings.segment * model.sample_rate)
         self.banks: dict[Path, SpeechBank] = {}
 
-    def train_dataloader(self) -> DataLoader[Tensor]:
-        """Mixtures of the trainer's current epoch."""
-        epoch = self.first_epoch + (self.trainer.current_epoch if self.trainer else 0)
+    def train(self, epoch: int) -> DataLoader[Tensor]:
+        """Mixtures of an epoch of training; those on disk are the same in each, in another order."""
+        epoch += self.first_epoch
         dataset = self._train_mixtures(epoch)
         order = ShuffledOnce(len(dataset), self.seed + epoch) if isinstance(dataset, MixturesFromDisk) else None
         return self._loader(dataset, sampler=order, drop_last=True)
 
-    def val_dataloader(self) -> DataLoader[Tensor] | list[DataLoader[Tensor]]:
+    def layer(self, layer: int) -> DataLoader[Tensor]:
+        """Training mixtures of a layer of a conversion; the same for all layers would teach them by heart."""
+        return self._fixed_loader(self._train_mixtures(layer), self.settings.epoch_mixtures)
+
+    def calibration(self, batches: int) -> DataLoader[Tensor]:
+        """So many batches of training mixtures, the same in the same order every time."""
+        return self._fixed_loader(self._train_mixtures(0), batches * self.settings.batch)
+
+    def dev(self) -> dict[str, DataLoader[Tensor]]:
         """The dev mixtures; behind them, if some speakers are held out of training, mixtures of these."""
-        held_out = self.held_out_loader()
-        return self.dev_loader() if held_out is None else [self.dev_loader(), held_out]
+        held_out = self._held_out_loader()
+        return {"dev": self.dev_loader()} | ({} if held_out is None else {"held_out": held_out})
+
+    def watched(self) -> dict[str, DataLoader[Tensor]]:
+        """Nothing more."""
+        return {}
+
+    def counted(self) -> Iterator[Tensor]:
+        """Up to `COUNTED` dev mixtures, one by one."""
+        yield from islice((row[None] for batch in self.dev_loader() for row in batch), COUNTED)
 
     def dev_loader(self) -> DataLoader[Tensor]:
         """The same dev mixtures every time, neither varied nor with noise."""
@@ -94,21 +110,13 @@ class MixtureData(pl.LightningDataModule):
             return self._fixed_loader(self._from_disk(folder), count)
         return self._fixed_loader(MixturesOnTheFly(self._bank(folder), count, self.samples, self.model.n_src, DEV_SEED), count)
 
-    def held_out_loader(self) -> DataLoader[Tensor] | None:
+    def _held_out_loader(self) -> DataLoader[Tensor] | None:
         """The same mixtures of speakers held out of training every time, as pairs like the training's, but not varied."""
         held_out = self._talkers[1]
         if held_out is None:
             return None
         count = self.settings.dev_mixtures
         return self._fixed_loader(MixturesOnTheFly(held_out, count, self.samples, self.model.n_src, DEV_SEED), count)
-
-    def layer_loader(self, layer: int) -> DataLoader[Tensor]:
-        """Training mixtures of a layer of a conversion, the same in the same order every time."""
-        return self._fixed_loader(self._train_mixtures(layer), self.settings.epoch_mixtures)
-
-    def calibration_loader(self, batches: int) -> DataLoader[Tensor]:
-        """So many batches of training mixtures, the same in the same order every time."""
-        return self._fixed_loader(self._train_mixtures(0), batches * self.settings.batch)
 
     def _train_mixtures(self, epoch: int) -> Dataset[Tensor]:
         talkers = self._talkers[0]

@@ -8,12 +8,12 @@ from separator.corpora import on_the_fly
 from separator.corpora.pairs import AnyTalkers
 from separator.models import tasnet
 from separator.models.tasnet import TasNet
-from separator.tasks.learning import optimisers
-from separator.tasks.learning.averaging import AveragedWeights
 from separator.tasks.bench import training_step
 from separator.tasks.bench.measurement import Case
 from separator.tasks.bench.noise_mixtures import noise_mixtures
 from separator.tasks.bench.training_step import measure_training
+from separator.tasks.learning import optimisers
+from separator.tasks.learning.averaging import AveragedWeights
 from separator.tasks.learning.optimisers import Muon
 from separator.tasks.learning.training import SeparationTraining, pit_loss
 

@@ -5,13 +5,6 @@ from statistics import NormalDist
 
 import pytest
 import torch
-
-from separator.errors import UserError
-from separator.models.feedforward import FeedForward, FeedForwardConfig
-from separator.models.files import load_model, load_network
-from separator.snn.conversion.settings import ConversionSettings
-from separator.snn.observe.activity import ActivityPenalty
-from separator.tasks.problems.image_data import ImageBatches, ImageSettings, score
 from separator.tasks.images.conversion import ImageConversionRun, convert_images
 from separator.tasks.images.training import (
     ImageOptimiserSettings,
@@ -20,6 +13,13 @@ from separator.tasks.images.training import (
     set_initial_bias,
     train_images,
 )
+
+from separator.errors import UserError
+from separator.models.feedforward import FeedForward, FeedForwardConfig
+from separator.models.files import load_model, load_network
+from separator.snn.conversion.settings import ConversionSettings
+from separator.snn.observe.activity import ActivityPenalty
+from separator.tasks.problems.image_data import ImageBatches, ImageSettings, score
 from tests.images.test_idx import mnist
 
 

@@ -10,8 +10,8 @@ from separator.models import ModelCard, load_model, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.conversion.settings import ConversionSettings
 from separator.tasks.learning.conversion import ConversionRun, convert
-from separator.tasks.problems.mixture_data import DataSettings
 from separator.tasks.learning.settings import CardSettings
+from separator.tasks.problems.mixture_data import DataSettings
 from tests.interrupt import interrupted
 
 

@@ -12,9 +12,9 @@ from separator.models import ModelCard, load_model, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.conversion.settings import ConversionSettings
 from separator.tasks.learning.conversion import ConversionRun, convert
-from separator.tasks.problems.mixture_data import DataSettings, MixtureData
-from separator.tasks.learning.training import SeparationTraining, export, improvement, pit_loss, precision_of, train
 from separator.tasks.learning.settings import CardSettings, MachineSettings, OptimiserSettings, TrainingSettings
+from separator.tasks.learning.training import SeparationTraining, export, improvement, pit_loss, precision_of, train
+from separator.tasks.problems.mixture_data import DataSettings, MixtureData
 
 TINY = TasNetConfig(filters=32, filter_length=16, channels=8, dilations=(1, 2))
 

@@ -5,8 +5,8 @@ from matplotlib.image import imread
 
 from separator.errors import UserError
 from separator.snn.observe.report import Noted
-from separator.tasks.presentation.curves import Run, plot_curves, read_curve, to_markdown
 from separator.tasks.learning.layer_reports import write_progress
+from separator.tasks.presentation.curves import Run, plot_curves, read_curve, to_markdown
 
 HEAD = "dev_accuracy,dev_loss,epoch,step,train_accuracy,train_loss\n"
 

@@ -14,11 +14,11 @@ from separator.corpora.pairs import AnyTalkers, PairedTalkers
 from separator.errors import UserError
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.conversion.settings import ConversionSettings
-from separator.tasks.problems.separation_loss import mixture_and_sources
 from separator.tasks.learning.conversion import conversion_engine
-from separator.tasks.problems.mixture_data import DEV_SEED, DataSettings, MixtureData
-from separator.tasks.learning.training import pit_loss, train
 from separator.tasks.learning.settings import MachineSettings, OptimiserSettings, TrainingSettings
+from separator.tasks.learning.training import pit_loss, train
+from separator.tasks.problems.mixture_data import DEV_SEED, DataSettings, MixtureData
+from separator.tasks.problems.separation_loss import mixture_and_sources
 
 TINY = TasNetConfig(filters=32, filter_length=16, channels=8, dilations=(1, 2))
 SEGMENT = 0.25  # s

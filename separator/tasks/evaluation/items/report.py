@@ -1,4 +1,4 @@
-"""The report of an evaluation of networks for images, for people and for programs."""
+"""The report of an evaluation on test items, for people and for programs."""
 
 import json
 import math
@@ -9,19 +9,22 @@ from typing import Any
 
 from separator.metrics.intervals import Interval
 from separator.metrics.table import Metric
-from separator.models.card import Goal
 from separator.snn.layers.spiking import Dynamics
 
-METRICS = {
-    "accuracy": Metric("accuracy (%)", 2),
-    "top5": Metric("top-5 accuracy (%)", 2),
-    "mse": Metric("mean square error", 5),
-}
+
+@dataclass(frozen=True)
+class Items:
+    """What is scored."""
+
+    name: str  # of one
+    charge: str  # what drives the first layer
+    goal: str  # what networks do with it
+    metrics: Mapping[str, Metric]
 
 
 @dataclass(frozen=True)
 class LayerFigures:
-    """What one layer does for one image, on average."""
+    """What one layer does for one item, on average."""
 
     name: str
     neurons: int
@@ -32,7 +35,7 @@ class LayerFigures:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a network does for one image, on average; the last seven are of spiking networks only."""
+    """What a network does for one item, on average; the last seven are of spiking networks only."""
 
     macs: float  # multiply-accumulates of the analog network
     remaining_macs: float  # those that this network does itself: all if it is analog, else the first charge
@@ -47,14 +50,14 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class ImageResult:
+class ItemResult:
     """What one model came to."""
 
     name: str
     dynamics: Dynamics | None  # None for an analog network
     latency: int | None  # time steps from the first charge to the result
     scores: Mapping[str, Interval]  # by metric, accuracies in %
-    differences: Mapping[str, Interval]  # from the first model on the same images; empty for the first one
+    differences: Mapping[str, Interval]  # from the first model on the same items; empty for the first one
     figures: Figures
 
     @property
@@ -74,43 +77,50 @@ class ImageResult:
 
 
 @dataclass(frozen=True)
-class ImageReport:
+class ItemReport:
     """What an evaluation found."""
 
-    goal: Goal
-    images: int
-    origin: str  # of the images
+    of: Items
+    items: int
+    origin: str  # of the items
     mac_cost: float
-    results: tuple[ImageResult, ...]
+    results: tuple[ItemResult, ...]
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """A row for each model."""
         return [result.row() for result in self.results]
 
+    def title_of(self, result: ItemResult) -> str:
+        """A result in one line."""
+        metric, score = next(iter(result.scores.items()))
+        shown = self.of.metrics[metric]
+        steps = "" if result.dynamics is None else f", {result.dynamics.window} time steps"
+        return f"{result.name} ({result.kind.upper()}{steps}), {shown.title} {score.value:.{shown.decimals}f}"
+
     def to_json(self) -> str:
         """Everything, for programs; numbers that do not exist are null."""
         layers = [[asdict(layer) for layer in result.figures.layers] for result in self.results]
         models = [row | {"layers": of} for row, of in zip(self.rows, layers, strict=True)]
-        head = {"goal": self.goal, "images": self.images, "origin": self.origin, "mac_cost": self.mac_cost}
+        head = {"goal": self.of.goal, f"{self.of.name}s": self.items, "origin": self.origin, "mac_cost": self.mac_cost}
         return json.dumps(_finite(head | {"models": models}), indent=1, allow_nan=False) + "\n"
 
     def to_markdown(self) -> str:
         """Tables for people."""
         spiking = [result for result in self.results if result.dynamics is not None]
-        parts = [f"# Scores on {self.images} images of {self.origin}\n", _scores_table(self.results)]
+        parts = [f"# Scores on {self.items} {self.of.name}s of {self.origin}\n", _scores_table(self.results, self.of)]
         if spiking:
             parts += [
                 "## Spikes, operations, energy\n",
                 _operations_table(spiking),
-                "For one image, on average. A synaptic operation (SOP) is an addition that a spike causes. The first layer "
-                "is charged with pixels, by multiply-accumulates (MACs) as in the ANN; in the whole network they count "
-                "like synaptic operations in the ratio of operations, and in the ratio of energies as the "
+                f"For one {self.of.name}, on average. A synaptic operation (SOP) is an addition that a spike causes. The first "
+                f"layer is charged with {self.of.charge}, by multiply-accumulates (MACs) as in the ANN; in the whole network "
+                "they count like synaptic operations in the ratio of operations, and in the ratio of energies as the "
                 f"{self.mac_cost:g} additions that a MAC costs here (arithmetic only, without memory and the neurons' own "
                 "updates). Weights of at most 24 bits are as wide as sums stay exact.\n",
             ]
         for result in spiking:
-            parts += [f"## Layers of {result.name}\n", _layers_table(result.figures)]
+            parts += [f"## Layers of {result.name}\n", _layers_table(result.figures, self.of)]
         return "\n".join(parts)
 
 
@@ -128,26 +138,27 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _scores_table(results: Sequence[ImageResult]) -> str:
+def _scores_table(results: Sequence[ItemResult], of: Items) -> str:
+    metrics = of.metrics
     first = results[0]
     heads = ["Model"]
     for metric in first.scores:
-        heads += [METRICS[metric].title.capitalize(), "95 % interval"]
+        heads += [metrics[metric].title.capitalize(), "95 % interval"]
         heads += [f"minus {first.name}", "95 % interval"] if len(results) > 1 else []
     rows = []
     for result in results:
         cells = [result.name]
         for metric, score in result.scores.items():
-            cells += _cells(score, METRICS[metric].decimals)
+            cells += _cells(score, metrics[metric].decimals)
             if len(results) > 1:
                 difference = result.differences.get(metric)
-                cells += _cells(difference, METRICS[metric].decimals, "+") if difference else ["", ""]
+                cells += _cells(difference, metrics[metric].decimals, "+") if difference else ["", ""]
         rows.append([*cells, _count(result.figures.macs)])
     table = _table([*heads, "MACs of the ANN"], rows)
-    return table + ("\nDifferences are image by image, on the same images.\n" if len(results) > 1 else "")
+    return table + (f"\nDifferences are {of.name} by {of.name}, on the same {of.name}s.\n" if len(results) > 1 else "")
 
 
-def _operations_table(results: Sequence[ImageResult]) -> str:
+def _operations_table(results: Sequence[ItemResult]) -> str:
     heads = ["Model", "Time steps", "Latency (steps)", "Schedule", "Start", "Weight bits", "Spikes", "Spikes/neuron/step"]
     heads += ["SOPs", "of them with weights other than 0", "SOPs/MACs where spikes drive", "in the whole network"]
     rows = []
@@ -173,11 +184,11 @@ def _operations_table(results: Sequence[ImageResult]) -> str:
     return _table([*heads, "Energy of the SNN/ANN"], rows)
 
 
-def _layers_table(figures: Figures) -> str:
+def _layers_table(figures: Figures, of: Items) -> str:
     rows = [
         [
             layer.name,
-            "pixels" if layer.synaptic_operations is None else "spikes",
+            of.charge if layer.synaptic_operations is None else "spikes",
             _count(layer.neurons),
             "" if layer.rate is None else f"{layer.rate:.4f}",
             _count(layer.synaptic_operations),

@@ -20,12 +20,12 @@ from separator.metrics.groups import gender_group, gender_pair, groups_of
 from separator.metrics.table import METRICS, Score, Summary, differences, failures, summarise
 from separator.parallel import map_unordered
 from separator.tasks.evaluation.mixtures import operations
-from separator.tasks.fingerprints import files_fingerprint
-from separator.tasks.journal import Journal, Row
 from separator.tasks.evaluation.mixtures.pitches import PitchDifferences, measure_differences
 from separator.tasks.evaluation.mixtures.report import PICTURE, Report
 from separator.tasks.evaluation.mixtures.scoring import ScoringJob, SourceScore, score
 from separator.tasks.evaluation.mixtures.systems import UNPROCESSED, System, Unprocessed
+from separator.tasks.fingerprints import files_fingerprint
+from separator.tasks.journal import Journal, Row
 
 BASIC = ("si-sdr", "si-sdri", "oracle-si-sdri")  # measured in any case
 LIBRARIES = {"sdr": "fast_bss_eval", "stoi": "pystoi", "pesq": "pesq"}

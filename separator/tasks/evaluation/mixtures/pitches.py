@@ -11,9 +11,9 @@ from tqdm import tqdm
 from separator.audio.pitch import mean_pitch, semitones
 from separator.corpora.mixtures import Mixture
 from separator.parallel import FEW, map_surviving
+from separator.tasks.evaluation.mixtures.scoring import read_signal
 from separator.tasks.fingerprints import files_fingerprint
 from separator.tasks.journal import Journal, Key
-from separator.tasks.evaluation.mixtures.scoring import read_signal
 
 KEY = ("condition", "mixture", "source")
 PitchDifferences = dict[tuple[str, str], float]  # condition and mixture -> semitones, NaN where a talker has no pitch

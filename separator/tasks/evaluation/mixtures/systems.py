@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from separator.corpora.mixtures import Mixture
 from separator.errors import UserError
-from separator.tasks.fingerprints import files_fingerprint
 from separator.tasks.evaluation.mixtures.operations import activity_rows
 from separator.tasks.evaluation.mixtures.scoring import read_signal
+from separator.tasks.fingerprints import files_fingerprint
 
 if TYPE_CHECKING:
     from separator.models import SeparationModel

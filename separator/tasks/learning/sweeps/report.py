@@ -10,25 +10,19 @@ import numpy as np
 
 from separator.atomic import atomic_path, write_text
 from separator.metrics.intervals import Interval, mean
-from separator.models.card import Goal
-from separator.tasks.problems.image_data import SCORES
 from separator.tasks.journal import Row
+from separator.tasks.learning.sweeps.settings import LABELS
+from separator.tasks.problems.protocol import Score
 
 ANALOG = "ann"  # in place of a value: the network before conversion
 COLUMNS = ("score", "epochs", "operations")
-LABELS = {
-    "window": "time window",
-    "patience": "patience",
-    "weight_bits": "weight bits",
-    "initial_potential": "initial potential",
-}
 
 
 @dataclass(frozen=True)
 class Swept:
     """What a sweep, or several into the same folder, came to."""
 
-    goal: Goal
+    scored: Score  # what results are given in
     vary: str  # one of `LABELS`
     rows: Sequence[Row]  # of the journal
     last: Sequence[str] = ()  # variants that come behind the others, in this order
@@ -74,10 +68,10 @@ def to_markdown(swept: Swept) -> str:
     Differences are from the ANN, or where bits of weights are varied from floating point, as in the paper's Table 2, seed by
     seed.
     """
-    digits = 2 if swept.goal == "classify" else 5
+    digits = swept.scored.decimals
     analog, floating = swept.runs(""), swept.vary == "weight_bits" and any(row[swept.vary] == "0" for row in swept.rows)
     against = "against floating point" if floating else "against the ANN"
-    head = [LABELS[swept.vary], SCORES[swept.goal], against, "epochs", "synaptic operations / MACs", "runs"]
+    head = [LABELS[swept.vary], swept.scored.title, against, "epochs", "synaptic operations / MACs", "runs"]
     lines = [f"| system | {' | '.join(head)} |", "|---|" + "---:|" * len(head)]
     for number, variant in enumerate(swept.variants):
         converted = swept.runs(variant)
@@ -112,7 +106,7 @@ def plot(swept: Swept, path: Any) -> None:
 
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     labels = {
-        "score": SCORES[swept.goal],
+        "score": swept.scored.title,
         "operations": "synaptic operations / MACs of the ANN",
         "epochs": "epochs of conversion",
     }

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from separator.tasks.images import evaluation
 
 from separator.errors import UserError
 from separator.images.labelled import LabelledImages
@@ -16,9 +17,8 @@ from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_network, save_model
 from separator.snn.layers.spiking import Dynamics
 from separator.snn.observe.activity import record_activity
-from separator.tasks.images import evaluation
-from separator.tasks.problems.image_data import ImageBatches, ImageSettings, score
 from separator.tasks.evaluation.items.evaluation import ImageEvaluation, evaluate_images, measure, operations_ratio
+from separator.tasks.problems.image_data import ImageBatches, ImageSettings, score
 from separator.tasks.problems.reconstructions import draw_reconstructions, pair_up
 from tests.images.test_idx import mnist
 

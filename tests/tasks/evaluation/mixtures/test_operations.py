@@ -1,7 +1,14 @@
 import pytest
 
 from separator.snn.observe.activity import Activity, LayerActivity
-from separator.tasks.evaluation.mixtures.operations import COUNTS, KEY, activity_rows, operations_markdown, operations_report, total_operations
+from separator.tasks.evaluation.mixtures.operations import (
+    COUNTS,
+    KEY,
+    activity_rows,
+    operations_markdown,
+    operations_report,
+    total_operations,
+)
 
 ACTIVITY = Activity(
     [

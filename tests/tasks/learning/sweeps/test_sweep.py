@@ -2,18 +2,18 @@ import csv
 from dataclasses import replace
 
 import pytest
+from separator.tasks.images import sweep
+from separator.tasks.images.training import ImageOptimiserSettings
 
 from separator.errors import UserError
 from separator.models.feedforward import FeedForwardConfig
 from separator.models.files import load_network
 from separator.snn.conversion.settings import ConversionSettings
 from separator.snn.observe.activity import record_activity
-from separator.tasks.images import sweep
-from separator.tasks.problems.image_data import ImageBatches, ImageSettings, score
 from separator.tasks.evaluation.items.evaluation import operations_ratio
-from separator.tasks.learning.sweeps.sweep import ImageSweepSettings, sweep_images
 from separator.tasks.learning.sweeps.report import Swept, to_markdown
-from separator.tasks.images.training import ImageOptimiserSettings
+from separator.tasks.learning.sweeps.sweep import ImageSweepSettings, sweep_images
+from separator.tasks.problems.image_data import ImageBatches, ImageSettings, score
 from tests.images.test_folder import tree
 from tests.images.test_idx import mnist
 
