@@ -22,7 +22,7 @@ from separator.tasks.learning.averaging import AveragedWeights
 from separator.tasks.learning.checkpoints import checkpoints, fit, load_checkpoint, trainer_options
 from separator.tasks.learning.hours import Finish, Heard, write_hours
 from separator.tasks.learning.module import LearningData, LearningModule
-from separator.tasks.learning.settings import OF_THE_END, TrainingSettings, without
+from separator.tasks.learning.settings import OF_THE_END, MachineSettings, TrainingSettings, without
 from separator.tasks.learning.start import begin_spiking, starting_point
 from separator.tasks.problems.protocol import Data, Problem
 
@@ -145,7 +145,7 @@ def make_trainer(
         devices=devices_of(settings, device),
         num_nodes=machine.nodes,
         strategy=machine.strategy,
-        precision=precision_of(settings, device, log),
+        precision=precision_of(machine, device, log),
         max_epochs=optimiser.max_epochs if finish is None else finish.end,
         check_val_every_n_epoch=optimiser.dev_every,
         gradient_clip_val=optimiser.clip,
@@ -170,9 +170,9 @@ def devices_of(settings: TrainingSettings, device: str) -> int | str | list[int]
     return devices if settings.problem.spread else 1
 
 
-def precision_of(settings: TrainingSettings, device: str, log: Log) -> Literal["32-true", "bf16-mixed"]:
+def precision_of(machine: MachineSettings, device: str, log: Log) -> Literal["32-true", "bf16-mixed"]:
     """The precision asked for, which is told if the hardware has to imitate it, or the one that is fastest there."""
-    native, wanted = native_precision(device.partition(":")[0]), settings.machine.precision
+    native, wanted = native_precision(device.partition(":")[0]), machine.precision
     if wanted == "bf16-mixed" != native:
         log("this processor has no multiplication of bfloat16, which is slow without; --machine.precision auto takes 32 bits")
     return native if wanted == "auto" else wanted

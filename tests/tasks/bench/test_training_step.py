@@ -14,8 +14,9 @@ from separator.tasks.bench.noise_mixtures import noise_mixtures
 from separator.tasks.bench.training_step import measure_training
 from separator.tasks.learning import optimisers
 from separator.tasks.learning.averaging import AveragedWeights
+from separator.tasks.learning.module import LearningModule
 from separator.tasks.learning.optimisers import Muon
-from separator.tasks.learning.training import SeparationTraining, pit_loss
+from separator.tasks.problems.separation_loss import pit_loss
 
 TINY = Case("small", 0.1, 1, width=8, batch=2)
 PARTS = ("forward", "backward", "optimiser", "mixing", "varied")
@@ -27,12 +28,12 @@ def trained(monkeypatch):
     """What was trained."""
     made = []
 
-    class Kept(SeparationTraining):
+    class Kept(LearningModule):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             made.append(self)
 
-    monkeypatch.setattr(training_step, "SeparationTraining", Kept)
+    monkeypatch.setattr(training_step, "LearningModule", Kept)
     return made
 
 

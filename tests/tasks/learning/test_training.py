@@ -11,49 +11,40 @@ from separator.errors import DivergedError, UserError
 from separator.models import ModelCard, load_model, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.conversion.settings import ConversionSettings
-from separator.tasks.learning.conversion import ConversionRun, convert
-from separator.tasks.learning.settings import CardSettings, MachineSettings, OptimiserSettings, TrainingSettings
-from separator.tasks.learning.training import SeparationTraining, export, improvement, pit_loss, precision_of, train
+from separator.tasks.learning.conversion import ConversionRun, TuningSettings, convert
+from separator.tasks.learning.module import LearningModule
+from separator.tasks.learning.settings import (
+    CardSettings,
+    LearningSettings,
+    MachineSettings,
+    OptimiserSettings,
+    TrainingSettings,
+)
+from separator.tasks.learning.training import export, precision_of, train
 from separator.tasks.problems.mixture_data import DataSettings, MixtureData
+from separator.tasks.problems.separation_loss import SeparationObjective, pit_loss
+from separator.tasks.problems.speech import Speech
 
 TINY = TasNetConfig(filters=32, filter_length=16, channels=8, dilations=(1, 2))
 
 
 @pytest.fixture
 def settings(synthetic_corpus, tmp_path):
-    return TrainingSettings(
-        data=DataSettings(
-            synthetic_corpus / "train", synthetic_corpus / "dev", segment=0.5, epoch_mixtures=24, dev_mixtures=8, batch=4
-        ),
-        model=TINY,
-        optimiser=OptimiserSettings(lr=3e-3, max_epochs=2),
-        machine=MachineSettings(accelerator="cpu", devices=1, threads=1),
+    data = DataSettings(
+        synthetic_corpus / "train", synthetic_corpus / "dev", segment=0.5, epoch_mixtures=24, dev_mixtures=8, batch=4
     )
+    optimiser, machine = OptimiserSettings(lr=3e-3, max_epochs=2), MachineSettings(devices=1)
+    return TrainingSettings(Speech(data, TINY), optimiser, machine, device="cpu", threads=1)
 
 
-def si_sdr(estimate, source):
-    """Eq. 14 in double precision."""
-    estimate, source = (x - x.mean() for x in (estimate, source))
-    target = (estimate @ source) / (source @ source) * source
-    return 10 * np.log10((target @ target) / ((target - estimate) @ (target - estimate)))
+def on(settings, **changes):
+    """The same settings with other data."""
+    return replace(settings, problem=replace(settings.problem, data=replace(settings.problem.data, **changes)))
 
 
-def test_loss_is_the_best_permutations_si_sdr():
-    rng = np.random.default_rng(0)
-    sources = rng.normal(size=(3, 2, 500))
-    estimates = sources[:, ::-1] + 0.3 * rng.normal(size=sources.shape) + 0.1
-    best = np.mean(
-        [
-            max(np.mean([si_sdr(e[p[i]], s[i]) for i in (0, 1)]) for p in ((0, 1), (1, 0)))
-            for e, s in zip(estimates, sources, strict=True)
-        ]
-    )
-    loss = pit_loss()(torch.from_numpy(estimates.copy()), torch.from_numpy(sources))
-    assert float(loss) == pytest.approx(-best, abs=1e-4)
-    mixture = sources.sum(1)
-    unprocessed = np.mean([si_sdr(m, s[i]) for m, s in zip(mixture, sources, strict=True) for i in (0, 1)])
-    gain = improvement(loss, torch.from_numpy(mixture), torch.from_numpy(sources))
-    assert float(gain) == pytest.approx(best - unprocessed, abs=1e-4)
+def sized(settings, config):
+    """The same settings with other sizes of the network."""
+    return replace(settings, problem=replace(settings.problem, network=config))
 
 
 @pytest.mark.parametrize("name", ["adam", "muon"])
@@ -75,7 +66,7 @@ def test_interrupted_training_on_mixtures_on_disk_goes_on_in_the_same_order(sett
     mixtures = tmp_path / "mixtures"
     list_ = tmp_path / "list.txt"
     main(["mix", "--corpus", str(synthetic_corpus / "train"), "--list", str(list_), "--draw", "6", "--out", str(mixtures)])
-    on_disk = replace(settings, data=replace(settings.data, train=mixtures, dev=mixtures))
+    on_disk = on(settings, train=mixtures, dev=mixtures)
     for epochs, folder in ((3, "whole"), (1, "parts"), (2, "parts"), (3, "parts")):
         train(replace(on_disk, optimiser=replace(settings.optimiser, max_epochs=epochs)), tmp_path / folder, progress=False)
     states = [torch.load(tmp_path / run / "last.ckpt", weights_only=True)["state_dict"] for run in ("whole", "parts")]
@@ -86,11 +77,11 @@ def test_the_plateau_is_remembered(settings, tmp_path, monkeypatch):
     """Where the dev loss is worse from epoch to epoch, the rate is halved after two of them."""
 
     def worse(self, batch):
-        loss, gain = losses(self, batch)
+        loss, gain = measured(self, batch)
         return loss if self.training else loss + 10 * self.trainer.current_epoch, gain
 
-    losses = SeparationTraining._loss
-    monkeypatch.setattr(SeparationTraining, "_loss", worse)
+    measured = LearningModule.measured
+    monkeypatch.setattr(LearningModule, "measured", worse)
     optimiser = replace(settings.optimiser, patience=2, stop_patience=20)
     for epochs, folder in ((6, "whole"), (1, "parts"), (3, "parts"), (4, "parts"), (6, "parts")):
         train(replace(settings, optimiser=replace(optimiser, max_epochs=epochs)), tmp_path / folder, progress=False)
@@ -105,11 +96,11 @@ def test_the_plateau_is_of_looks_at_the_dev_mixtures(settings, tmp_path, monkeyp
     """Of which there may be one in two epochs."""
 
     def worse(self, batch):
-        loss, gain = losses(self, batch)
+        loss, gain = measured(self, batch)
         return loss if self.training else loss + 10 * self.trainer.current_epoch, gain
 
-    losses = SeparationTraining._loss
-    monkeypatch.setattr(SeparationTraining, "_loss", worse)
+    measured = LearningModule.measured
+    monkeypatch.setattr(LearningModule, "measured", worse)
     optimiser = replace(settings.optimiser, patience=1, dev_every=2, max_epochs=5)
     train(replace(settings, optimiser=optimiser), tmp_path, progress=False)
     state = torch.load(tmp_path / "last.ckpt", weights_only=True)
@@ -123,11 +114,11 @@ def test_the_best_epoch_is_remembered_in_a_renamed_folder(settings, tmp_path, mo
     (tmp_path / "old").rename(tmp_path / "new")
 
     def worse(self, batch):
-        loss, gain = losses(self, batch)
+        loss, gain = measured(self, batch)
         return loss if self.training else loss + 100, gain
 
-    losses = SeparationTraining._loss
-    monkeypatch.setattr(SeparationTraining, "_loss", worse)
+    measured = LearningModule.measured
+    monkeypatch.setattr(LearningModule, "measured", worse)
     model = load_model(train(settings, tmp_path / "new", progress=False)).network.state_dict()
     assert all(torch.equal(value, model[key]) for key, value in best.items())
 
@@ -151,8 +142,8 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(settings, tmp
     ("change", "message"),
     [
         (lambda s: replace(s, seed=5), r"\(seed was 0 and is 5\)"),
-        (lambda s: replace(s, model=replace(TINY, channels=12)), "model.channels was 8 and is 12"),
-        (lambda s: replace(s, data=replace(s.data, segment=0.25)), "data.segment was 0.5 and is 0.25"),
+        (lambda s: sized(s, replace(TINY, channels=12)), "network.channels was 8 and is 12"),
+        (lambda s: on(s, segment=0.25), "data.segment was 0.5 and is 0.25"),
         (lambda s: replace(s, optimiser=replace(s.optimiser, lr=1.0)), "optimiser.lr was 0.003 and is 1.0"),
     ],
 )
@@ -163,7 +154,7 @@ def test_another_training_is_not_gone_on_with(settings, tmp_path, change, messag
         train(change(settings), tmp_path, progress=False)
     assert (tmp_path / "last.ckpt").read_bytes() == before
     machine = replace(settings.machine, precision="32-true")
-    train(replace(settings, machine=machine, data=replace(settings.data, workers=1)), tmp_path, progress=False)  # the same one
+    train(on(replace(settings, machine=machine), workers=1), tmp_path, progress=False)  # the same one
 
 
 def test_what_a_kill_left_half_written_is_removed(settings, tmp_path):
@@ -181,7 +172,8 @@ def test_training_lowers_the_loss(settings, tmp_path):
 
 
 def test_trapezoid_warms_up_and_decays(settings):
-    training = SeparationTraining(TasNet(TINY), OptimiserSettings(lr=1.0, schedule="trapezoid", warmup=4, decay=0.25))
+    optimiser = OptimiserSettings(lr=1.0, schedule="trapezoid", warmup=4, decay=0.25)
+    training = LearningModule(TasNet(TINY), SeparationObjective(), optimiser)
     training._trainer = type("Trainer", (), {"estimated_stepping_batches": 20})()
     schedule = training.configure_optimizers()["lr_scheduler"]["scheduler"]
     rates = []
@@ -226,10 +218,10 @@ def test_the_model_is_the_average_with_statistics_of_its_own(anytime, tmp_path):
     name = "network.stack.layers.1.affine.weight"
     assert not torch.equal(state["state_dict"][name], state["current_model_state"][name])
     # Statistics of training mixtures, as the average itself makes them.
-    data, layer = MixtureData(anytime.data, TINY, anytime.seed), model.network.stack.layers[0]
+    data, layer = MixtureData(anytime.problem.data, TINY, anytime.seed), model.network.stack.layers[0]
     sums = []
     with torch.no_grad():
-        for sources in data.calibration_loader(32):
+        for sources in data.calibration(32):
             mixture = sources.sum(1)
             sums.append(layer.sums(model.network.stack_input(model.network.encode(mixture))).transpose(0, 1).flatten(1))
     means = torch.stack([batch.mean(1) for batch in sums]).mean(0)
@@ -256,11 +248,9 @@ def test_from_the_exported_average_alone_it_goes_on_with_other_mixtures(anytime,
     further = load_model(train(replace(anytime, init=str(first)), tmp_path / "further", progress=False)).card
     assert further.scores["hours"] == pytest.approx(8 * EPOCH) and further.scores["epochs"] == 8
     assert further.scores["history"][:2] == card.scores["history"] and len(further.scores["history"]) == 4
-    fresh, later = (MixtureData(anytime.data, TINY, 0, epoch) for epoch in (0, 4))
-    assert not torch.equal(next(iter(fresh.train_dataloader())), next(iter(later.train_dataloader())))
-    unbroken = MixtureData(anytime.data, TINY, 0)
-    unbroken.trainer = type("Trainer", (), {"current_epoch": 4})()
-    assert torch.equal(next(iter(unbroken.train_dataloader())), next(iter(later.train_dataloader())))
+    fresh, later = (MixtureData(anytime.problem.data, TINY, 0, epoch) for epoch in (0, 4))
+    assert not torch.equal(next(iter(fresh.train(0))), next(iter(later.train(0))))
+    assert torch.equal(next(iter(fresh.train(4))), next(iter(later.train(0))))
 
 
 @pytest.mark.parametrize(
@@ -278,19 +268,19 @@ def test_impossible_ends_and_averages_are_refused(anytime, tmp_path, changes, me
 
 def test_a_start_from_another_architecture_is_refused(anytime, tmp_path):
     save_model(tmp_path / "ann.safetensors", TasNet(TINY).eval(), ModelCard("ann", TINY.to_dict()))
-    wider = replace(anytime, model=replace(TINY, channels=12), init=str(tmp_path / "ann.safetensors"))
+    wider = replace(sized(anytime, replace(TINY, channels=12)), init=str(tmp_path / "ann.safetensors"))
     with pytest.raises(UserError, match=r"channels 8 where the configuration says 12\)"):
         train(wider, tmp_path, progress=False)
 
 
 def test_bfloat16_that_is_imitated_is_told(anytime, monkeypatch):
     lines = []
-    monkeypatch.setattr("separator.tasks.training.native_precision", lambda accelerator: "32-true")
-    assert precision_of(MachineSettings("cpu", precision="bf16-mixed"), lines.append) == "bf16-mixed"
+    monkeypatch.setattr("separator.tasks.learning.training.native_precision", lambda accelerator: "32-true")
+    assert precision_of(MachineSettings(precision="bf16-mixed"), "cpu", lines.append) == "bf16-mixed"
     assert len(lines) == 1 and "no multiplication of bfloat16" in lines[0]
-    assert precision_of(MachineSettings("cpu"), lines.append) == "32-true"
-    monkeypatch.setattr("separator.tasks.training.native_precision", lambda accelerator: "bf16-mixed")
-    assert precision_of(MachineSettings("cpu"), lines.append) == "bf16-mixed" and len(lines) == 1
+    assert precision_of(MachineSettings(), "cpu:0", lines.append) == "32-true"
+    monkeypatch.setattr("separator.tasks.learning.training.native_precision", lambda accelerator: "bf16-mixed")
+    assert precision_of(MachineSettings(), "cpu:0", lines.append) == "bf16-mixed" and len(lines) == 1
 
 
 def test_activity_penalty_makes_activations_sparser(settings, tmp_path):
@@ -312,9 +302,9 @@ def test_an_analog_model_is_trained_further_statistics_included(settings, tmp_pa
 
 
 def test_a_spiking_model_is_tuned_and_stays_spiking(settings, tmp_path):
-    conversion = ConversionSettings(4, 0.5, schedule="layer-by-layer", channelwise=True, max_epochs=0, calibration_batches=2)
+    conversion = TuningSettings(4, 0.5, schedule="layer-by-layer", channelwise=True, max_epochs=0, calibration_batches=2)
     save_model(tmp_path / "ann.safetensors", TasNet(TINY).eval(), ModelCard("ann", TINY.to_dict()))
-    run = ConversionRun(str(tmp_path / "ann.safetensors"), settings.data, conversion)
+    run = ConversionRun(settings.problem, str(tmp_path / "ann.safetensors"), conversion)
     converted = convert(run, tmp_path / "converted", log=lambda line: None)
     optimiser = replace(settings.optimiser, learn_thresholds=True, weight_bits=8, max_epochs=3)
     tuning = replace(settings, optimiser=optimiser, init=str(converted), card=CardSettings("tuned"))
@@ -324,11 +314,13 @@ def test_a_spiking_model_is_tuned_and_stays_spiking(settings, tmp_path):
     path = train(tuning, tmp_path / "tuned", progress=False, log=lines.append)
     before, after = load_model(converted), load_model(path)
     assert path.name == "snn.safetensors" and after.card.name == "tuned" and "receptive field" in lines[0]
-    assert after.card.conversion == before.card.conversion | {"weight_bits": 8}
+    assert after.card.conversion == {name: value for name, value in before.card.conversion.items() if name != "hardware"} | {
+        "weight_bits": 8
+    }
     assert not torch.equal(after.network.stack.layers[0].threshold, before.network.stack.layers[0].threshold)
     rows = np.genfromtxt(tmp_path / "tuned" / "csv" / "version_0" / "metrics.csv", delimiter=",", names=True)
     losses = rows["dev_loss"][~np.isnan(rows["dev_loss"])]
-    dev = MixtureData(settings.data, TINY, settings.seed).val_dataloader()
+    dev = MixtureData(settings.problem.data, TINY, settings.seed).dev_loader()
 
     def dev_loss(model):
         return float(torch.stack([pit_loss()(model.network(sources.sum(1)), sources) for sources in dev]).mean())
@@ -339,11 +331,11 @@ def test_a_spiking_model_is_tuned_and_stays_spiking(settings, tmp_path):
 
 def test_a_training_that_diverges_ends_with_an_error_and_without_a_model(settings, tmp_path, monkeypatch):
     def diverging(self, batch):
-        loss, gain = losses(self, batch)
+        loss, gain = measured(self, batch)
         return (loss * float("nan") if self.trainer.global_step == 7 else loss), gain
 
-    losses = SeparationTraining._loss
-    monkeypatch.setattr(SeparationTraining, "_loss", diverging)
+    measured = LearningModule.measured
+    monkeypatch.setattr(LearningModule, "measured", diverging)
     with pytest.raises(DivergedError, match="the loss is no number at step 7"):
         train(settings, tmp_path, progress=False)
     assert (tmp_path / "last.ckpt").exists()  # of the first epoch, with 6 steps
@@ -354,11 +346,43 @@ def test_a_training_that_diverges_ends_with_an_error_and_without_a_model(setting
 
 
 def test_no_checkpoint_means_that_training_diverged(settings, tmp_path):
-    data = MixtureData(settings.data, TINY, settings.seed)
+    data = MixtureData(settings.problem.data, TINY, settings.seed)
     with pytest.raises(UserError, match="dev loss"):
         export(tmp_path / "best.ckpt", tmp_path / "ann.safetensors", settings, data)
     with pytest.raises(UserError, match="dev loss"):
         export(tmp_path, tmp_path / "ann.safetensors", settings, data)
+
+
+def test_a_training_of_an_earlier_version_is_refused_in_one_line(settings, tmp_path):
+    train(settings, tmp_path, progress=False)
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    del state["run"]["problem"]  # as its facts were
+    torch.save(state, tmp_path / "last.ckpt")
+    with pytest.raises(
+        UserError, match="a training begun by an earlier version of this program, which cannot be gone on with"
+    ) as raised:
+        train(settings, tmp_path, progress=False)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("rule", ["tandem", "surrogate"])
+def test_a_new_network_learns_as_a_spiking_one(settings, tmp_path, rule):
+    neurons = ConversionSettings(4, 0.5, percentile=99.9, calibration_batches=2)
+    spiking = replace(settings, learning=LearningSettings(rule), conversion=neurons)
+    path = train(replace(spiking, optimiser=replace(spiking.optimiser, max_epochs=1)), tmp_path, progress=False)
+    path = train(spiking, tmp_path, progress=False)  # gone on with
+    model = load_model(path)
+    assert path.name == "snn.safetensors" and (model.card.kind, model.card.time_steps, model.card.name) == ("snn", 4, "snn")
+    assert model.network.stack.converted == 3 and model.card.conversion["learning"]["rule"] == rule
+    state = torch.load(tmp_path / "best.ckpt", weights_only=True)["state_dict"]
+    assert torch.equal(model.network.mask.weight, state["network.mask.weight"])
+    with pytest.raises(UserError, match=r"learning\.rule was .* and is analog"):
+        train(settings, tmp_path, progress=False)
+
+
+def test_a_model_learns_as_what_it_is(settings):
+    with pytest.raises(UserError, match="leave out --init or --learning"):
+        replace(settings, init="small-ann", learning=LearningSettings("tandem"))
 
 
 def test_two_processes_share_an_epoch(synthetic_corpus, tmp_path):
@@ -370,15 +394,15 @@ def test_two_processes_share_an_epoch(synthetic_corpus, tmp_path):
         "data.epoch_mixtures": 24,
         "data.dev_mixtures": 8,
         "data.batch": 4,
-        "model.filters": 32,
-        "model.filter_length": 16,
-        "model.channels": 8,
-        "model.dilations": "[1,2]",
+        "network.filters": 32,
+        "network.filter_length": 16,
+        "network.channels": 8,
+        "network.dilations": "[1,2]",
         "optimiser.max_epochs": 1,
-        "machine.accelerator": "cpu",
+        "device": "cpu",
         "machine.devices": 2,
         "machine.strategy": "ddp",
-        "machine.threads": 1,
+        "threads": 1,
     }
     arguments = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)

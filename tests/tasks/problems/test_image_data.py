@@ -5,7 +5,8 @@ from torch import nn
 
 from separator.errors import UserError
 from separator.images.labelled import LabelledImages
-from separator.tasks.problems.image_data import ImageBatches, ImageSettings, image_loss, image_measure, score
+from separator.tasks.problems.image_data import ImageBatches, ImageSettings, PictureData, PictureSettings, epoch_seed
+from tests.images.test_idx import mnist
 
 RNG = np.random.default_rng(0)
 
@@ -55,43 +56,9 @@ def test_pictures_are_mirrored_and_shifted():
     assert padded.shape == (40, 2, 8, 11)
 
 
-class Fixed(nn.Module):
-    """Answers with what it was given beforehand."""
-
-    def __init__(self, answers):
-        super().__init__()
-        self.register_buffer("answers", answers)
-        self.at = 0
-
-    def forward(self, x):
-        self.at += len(x)
-        return self.answers[self.at - len(x) : self.at]
-
-
-def test_scores_are_of_all_images():
-    images = pictures(30)
-    outputs = torch.randn(30, 3)
-    right = sum(int(answer.argmax()) == label for answer, label in zip(outputs, images.labels, strict=True))
-    assert score(Fixed(outputs), "classify", images, 7) == pytest.approx(100 * right / 30)
-    answers = torch.rand(30, 30)
-    expected = np.square(answers.numpy() - images.pixels.reshape(30, -1) / 255).mean()
-    assert score(Fixed(answers), "reconstruct", images, 7) == pytest.approx(expected, rel=1e-6)
-    batch = next(iter(ImageBatches(images, 30)))
-    assert image_loss("reconstruct")(Fixed(answers), batch).item() == pytest.approx(expected, rel=1e-5)
-    logarithms = outputs.double().log_softmax(1)[range(30), images.labels]
-    assert image_loss("classify")(Fixed(outputs), batch).item() == pytest.approx(-logarithms.mean().item(), rel=1e-5)
-    measured = {
-        goal: image_measure(goal)(Fixed(given), batch) for goal, given in (("classify", outputs), ("reconstruct", answers))
-    }
-    assert [value.item() for value in measured["reconstruct"]] == pytest.approx([expected, expected], rel=1e-5)
-    assert [value.item() for value in measured["classify"]] == pytest.approx(
-        [-logarithms.mean().item(), 100 * right / 30], rel=1e-5
-    )
-
-
 @pytest.mark.parametrize(
     "wrong",
-    [{"batch": 1}, {"shift": -1}, {"train_limit": 0}, {"watched": 0}, {"dev_batch": 0}, {"kind": "folder", "workers": -1}],
+    [{"batch": 1}, {"shift": -1}, {"train_limit": 0}, {"watched": 0}, {"dev_batch": 0}],
 )
 def test_impossible_settings_are_refused(tmp_path, wrong):
     with pytest.raises(UserError, match="at least"):
@@ -99,7 +66,27 @@ def test_impossible_settings_are_refused(tmp_path, wrong):
 
 
 def test_settings_of_folders_are_refused_where_they_mean_nothing(tmp_path):
-    with pytest.raises(UserError, match="random_crop is for pictures of a folder"):
-        ImageSettings(tmp_path, random_crop=True)
+    with pytest.raises(UserError, match=r"data.pictures is for pictures of a folder \(kind folder\), not for mnist"):
+        ImageSettings(tmp_path, pictures=PictureSettings(random_crop=True))
     with pytest.raises(UserError, match="scaled to 100 pixels cannot be cropped to 224"):
-        ImageSettings(tmp_path, "folder", resize=100)
+        PictureSettings(resize=100)
+    with pytest.raises(UserError, match="workers are at least 0"):
+        PictureSettings(workers=-1)
+
+
+def contents(batches):
+    return torch.cat([pictures for pictures, _ in batches])
+
+
+def test_each_epoch_and_layer_has_an_order_of_its_own(tmp_path):
+    settings = ImageSettings(mnist(tmp_path, 40), batch=8, flip=True, watched=5, dev_batch=7)
+    images = settings.read()
+    data, later = PictureData(images, settings, seed=2), PictureData(images, settings, seed=2, first_epoch=3)
+    expected = contents(ImageBatches(images.train, 8, epoch_seed(2, 4), flip=True))
+    assert torch.equal(contents(data.train(4)), expected) and torch.equal(contents(later.train(1)), expected)
+    assert torch.equal(contents(later.layer(4)), expected) and not torch.equal(contents(data.train(3)), expected)
+    assert torch.equal(contents(data.calibration(2)), contents(ImageBatches(images.train, 8, 2, flip=True))[:16])
+    assert torch.equal(contents(data.dev()["dev"]), contents(ImageBatches(images.dev, 500)))
+    assert torch.equal(contents(data.watched()["test"]), contents(ImageBatches(images.test, 500))[:5])
+    assert [len(pictures) for pictures, _ in data.test()][:2] == [7, 7]
+    assert torch.equal(contents(data.test()), contents(data.counted()))

@@ -16,9 +16,10 @@ from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.conversion.settings import ConversionSettings
 from separator.tasks.learning.conversion import conversion_engine
 from separator.tasks.learning.settings import MachineSettings, OptimiserSettings, TrainingSettings
-from separator.tasks.learning.training import pit_loss, train
+from separator.tasks.learning.training import train
 from separator.tasks.problems.mixture_data import DEV_SEED, DataSettings, MixtureData
-from separator.tasks.problems.separation_loss import mixture_and_sources
+from separator.tasks.problems.separation_loss import SeparationObjective, mixture_and_sources, pit_loss
+from separator.tasks.problems.speech import Speech
 
 TINY = TasNetConfig(filters=32, filter_length=16, channels=8, dilations=(1, 2))
 SEGMENT = 0.25  # s
@@ -65,26 +66,25 @@ def test_one_corpus_is_mixed_as_ever(synthetic_corpus, settings, several):
     folder = synthetic_corpus / "train"
     plain = data(replace(settings, train=[folder] if several else folder), seed=3)
     expected = MixturesOnTheFly(load_bank(folder, 8000), 12, 2000, seed=3, epoch=0)
-    assert torch.equal(all_of(plain.train_dataloader()), torch.stack(list(expected)))
+    assert torch.equal(all_of(plain.train(0)), torch.stack(list(expected)))
     dev = MixturesOnTheFly(load_bank(synthetic_corpus / "dev", 8000), 6, 2000, seed=DEV_SEED)
-    assert torch.equal(all_of(plain.val_dataloader()), torch.stack(list(dev)))
+    assert torch.equal(all_of(plain.dev()["dev"]), torch.stack(list(dev)))
 
 
 def test_each_epoch_and_layer_has_mixtures_of_its_own(noisy):
     whole = data(noisy)
-    layers = [all_of(whole.layer_loader(layer)) for layer in (0, 1, 0)]
+    layers = [all_of(whole.layer(layer)) for layer in (0, 1, 0)]
     assert torch.equal(layers[0], layers[2]) and not torch.equal(layers[0], layers[1])
-    assert torch.equal(all_of(whole.train_dataloader()), layers[0])
-    whole.trainer = type("Trainer", (), {"current_epoch": 1})()
-    assert torch.equal(all_of(whole.train_dataloader()), layers[1])
+    assert torch.equal(all_of(whole.train(0)), layers[0])
+    assert torch.equal(all_of(whole.train(1)), layers[1])
     workers = data(replace(noisy, workers=2))
-    assert torch.equal(all_of(workers.layer_loader(1)), layers[1])
+    assert torch.equal(all_of(workers.layer(1)), layers[1])
 
 
 def test_noise_is_a_row_of_training_batches_only(noisy):
-    assert all_of(data(noisy).train_dataloader()).shape == (12, 3, 2000)
+    assert all_of(data(noisy).train(0)).shape == (12, 3, 2000)
     assert all_of(data(noisy).dev_loader()).shape == (6, 2, 2000)
-    assert all_of(data(replace(noisy, noise=None)).train_dataloader()).shape == (12, 2, 2000)
+    assert all_of(data(replace(noisy, noise=None)).train(0)).shape == (12, 2, 2000)
 
 
 def test_who_talks(settings, synthetic_corpus):
@@ -104,10 +104,10 @@ def test_speakers_held_out_are_a_dev_set_of_their_own(settings, synthetic_corpus
     train, out = held._talkers
     names = [{voice.name for bank in part.banks for voice in bank.voices} for part in (train, replaced(out))]
     assert [len(part) for part in names] == [4, 2] and not names[0] & names[1]
-    dev, own = held.val_dataloader()
-    assert torch.equal(all_of(dev), all_of(data(settings).val_dataloader()))
+    dev, own = held.dev()["dev"], held.dev()["held_out"]
+    assert torch.equal(all_of(dev), all_of(data(settings).dev()["dev"]))
     batches = all_of(own)
-    assert batches.shape == (6, 2, 2000) and torch.equal(batches, all_of(held.val_dataloader()[1]))
+    assert batches.shape == (6, 2, 2000) and torch.equal(batches, all_of(held.dev()["held_out"]))
 
 
 def replaced(talkers):
@@ -117,10 +117,11 @@ def replaced(talkers):
 
 def test_training_with_everything(noisy, tmp_path):
     settings = TrainingSettings(
-        replace(noisy, held_out=[2, 0]),
-        model=TINY,
-        optimiser=OptimiserSettings(lr=3e-3, max_epochs=2, activity_penalty=1.0),
-        machine=MachineSettings(accelerator="cpu", devices=1, threads=1),
+        Speech(replace(noisy, held_out=[2, 0]), TINY),
+        OptimiserSettings(lr=3e-3, max_epochs=2, activity_penalty=1.0),
+        MachineSettings(devices=1),
+        device="cpu",
+        threads=1,
     )
     train(settings, tmp_path, progress=False)
     rows = np.genfromtxt(tmp_path / "csv" / "version_0" / "metrics.csv", delimiter=",", names=True)
@@ -132,6 +133,7 @@ def test_training_with_everything(noisy, tmp_path):
         "held_out_SISDRi",
         "held_out_activity",
         "train_loss",
+        "train_SISDRi",
     ):
         assert np.isfinite(rows[name]).sum() == 2, name
     assert not any("dataloader" in name for name in rows.dtype.names)
@@ -140,7 +142,7 @@ def test_training_with_everything(noisy, tmp_path):
     state = checkpoint["state_dict"].items()
     network.load_state_dict({key.removeprefix("network."): value for key, value in state if key.startswith("network.")})
     network.eval()
-    for loader, name in zip(data(settings.data).val_dataloader(), ("dev", "held_out"), strict=True):
+    for name, loader in data(settings.problem.data).dev().items():
         with torch.no_grad():
             losses = [(len(batch), float(pit_loss()(network(batch.sum(1)), batch))) for batch in loader]
         mean = sum(size * loss for size, loss in losses) / sum(size for size, _ in losses)
@@ -150,8 +152,8 @@ def test_training_with_everything(noisy, tmp_path):
 def test_conversion_learns_to_find_talkers_in_noise(noisy, tmp_path):
     torch.manual_seed(0)
     network, whole = TasNet(TINY).eval(), data(noisy)
-    engine = conversion_engine(network, whole.layer_loader, whole.dev_loader(), ConversionSettings(4, 0.5))
-    batch = next(iter(whole.layer_loader(0)))
+    engine = conversion_engine(network, SeparationObjective(), whole.layer, whole.dev_loader(), ConversionSettings(4, 0.5))
+    batch = next(iter(whole.layer(0)))
     mixture, sources = mixture_and_sources(batch, 2)
     with torch.no_grad():
         loss = float(engine.loss(network, batch))
@@ -189,7 +191,7 @@ def test_mixtures_on_disk_are_taken_as_they_are(settings, mixtures):
 def test_options_that_make_no_sense(settings, tmp_path, options, words):
     options = {name: tmp_path / value if value == "absent" else value for name, value in options.items()}
     with pytest.raises(UserError, match=words) as raised:
-        data(replace(settings, **options)).train_dataloader()
+        data(replace(settings, **options)).train(0)
     assert "\n" not in str(raised.value)
 
 
@@ -201,9 +203,9 @@ def test_corpora_that_do_not_fit(settings, mixtures, tmp_path):
         (tmp_path / "absent", "holds no mixtures"),
     ):
         with pytest.raises(UserError, match=words):
-            data(replace(settings, train=folders)).train_dataloader()
+            data(replace(settings, train=folders)).train(0)
     with pytest.raises(UserError, match=r"taken as they are; leave out data options: held_out, close_pairs"):
-        data(replace(settings, train=mixtures, held_out=0.5, close_pairs=0.5)).train_dataloader()
+        data(replace(settings, train=mixtures, held_out=0.5, close_pairs=0.5)).train(0)
     other = tmp_path / "other"
     (other / "audio").mkdir(parents=True)
     for i in (0, 1):
@@ -211,7 +213,7 @@ def test_corpora_that_do_not_fit(settings, mixtures, tmp_path):
     (other / "wav.scp").write_text("a audio/0.wav\nb audio/1.wav\n")
     (other / "utt2spk").write_text("a one\nb two\n")
     with pytest.raises(UserError, match="16000 Hz, not 8000 Hz"):
-        data(replace(settings, train=[train, other])).train_dataloader()
+        data(replace(settings, train=[train, other])).train(0)
 
 
 def test_a_corpus_without_genders(settings, tmp_path):
@@ -220,4 +222,4 @@ def test_a_corpus_without_genders(settings, tmp_path):
     (folder / "spk2gender").unlink()
     talkers = data(replace(settings, train=folder, close_pairs=0.5))._talkers[0]
     assert [len(pool) for pool in talkers.pools[0][1]] == [4]
-    assert all_of(data(replace(settings, train=folder, close_pairs=0.5)).train_dataloader()).shape == (12, 2, 2000)
+    assert all_of(data(replace(settings, train=folder, close_pairs=0.5)).train(0)).shape == (12, 2, 2000)
