@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from separator.tasks.images import evaluation
 
 from separator.errors import UserError
 from separator.images.labelled import LabelledImages
@@ -17,8 +16,12 @@ from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_network, save_model
 from separator.snn.layers.spiking import Dynamics
 from separator.snn.observe.activity import record_activity
-from separator.tasks.evaluation.items.evaluation import ImageEvaluation, evaluate_images, measure, operations_ratio
-from separator.tasks.problems.image_data import ImageBatches, ImageSettings, score
+from separator.tasks.evaluation.items.evaluation import ItemEvaluation, evaluate_items, measure
+from separator.tasks.learning.sweeps.sweep import operations_ratio
+from separator.tasks.problems import images as images_problem
+from separator.tasks.problems.image_data import ImageBatches, ImageSettings
+from separator.tasks.problems.image_objectives import ImageObjective, mean_score
+from separator.tasks.problems.images import Images
 from separator.tasks.problems.reconstructions import draw_reconstructions, pair_up
 from tests.images.test_idx import mnist
 
@@ -55,6 +58,10 @@ def models(tmp_path_factory):
     return folder
 
 
+def score(network, goal, images):
+    return mean_score(network, ImageObjective(goal), ImageBatches(images, 500))
+
+
 def named(models, goal, *names):
     return [(name, str(models / goal / f"{name}.safetensors")) for name in names]
 
@@ -63,8 +70,8 @@ def named(models, goal, *names):
 def test_scores_and_differences_are_of_the_same_images(models, data, tmp_path, goal):
     names = ["ann", "snn", "faithful"]
     said = []
-    settings = ImageEvaluation(named(models, goal, *names), data, pictures=0, device="cpu")
-    report = evaluate_images(settings, tmp_path, said.append)
+    settings = ItemEvaluation(Images(data), named(models, goal, *names), pictures=0, device="cpu")
+    report = evaluate_items(settings, tmp_path, said.append)
     test = data.read().test
     (pictures, labels), found = next(iter(ImageBatches(test, len(test)))), {}
     for result in report.results:
@@ -89,12 +96,12 @@ def test_scores_and_differences_are_of_the_same_images(models, data, tmp_path, g
 
 @pytest.mark.parametrize("goal", sorted(GOALS))
 def test_operations_are_those_of_the_spikes(models, data, tmp_path, goal):
-    settings = ImageEvaluation(named(models, goal, "ann", "snn", "faithful"), data, mac_cost=5, device="cpu", pictures=0)
-    report = evaluate_images(settings, tmp_path, str)
+    settings = ItemEvaluation(Images(data), named(models, goal, "ann", "snn", "faithful"), mac_cost=5, device="cpu", pictures=0)
+    report = evaluate_items(settings, tmp_path, str)
     test = data.read().test
     ann, *spiking = report.results
     for result in spiking:
-        network, _ = load_network(models / goal / f"{result.name}.safetensors")
+        network, _ = loaded = load_network(models / goal / f"{result.name}.safetensors")
         with record_activity(network) as activity:
             for pictures, _ in ImageBatches(test, 7):
                 network(pictures)
@@ -106,7 +113,9 @@ def test_operations_are_those_of_the_spikes(models, data, tmp_path, goal):
         assert figures.macs == ann.figures.macs == ann.figures.remaining_macs == (activity.macs + charge) / images
         assert figures.remaining_macs == charge / images
         assert figures.ratio == pytest.approx(activity.synaptic_operations / activity.macs)
-        assert figures.ratio == pytest.approx(operations_ratio(network, test, 500))
+        assert figures.ratio == pytest.approx(
+            operations_ratio(network, ImageObjective(goal), Images(data).of_model(*loaded).open(network, 0))
+        )
         assert figures.network_ratio == pytest.approx((activity.synaptic_operations + charge) / (activity.macs + charge))
         energy = activity.synaptic_operations + 5 * charge
         assert figures.energy_ratio == pytest.approx(energy / (5 * (activity.macs + charge)))
@@ -124,7 +133,7 @@ def test_operations_are_those_of_the_spikes(models, data, tmp_path, goal):
 
 
 def test_what_is_written_says_the_same_thrice(models, data, tmp_path):
-    report = evaluate_images(ImageEvaluation(named(models, "classify", "ann", "snn"), data, device="cpu"), tmp_path, str)
+    report = evaluate_items(ItemEvaluation(Images(data), named(models, "classify", "ann", "snn"), device="cpu"), tmp_path, str)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["RESULTS.md", "results.csv", "results.json"]
     text = (tmp_path / "RESULTS.md").read_text()
     assert text == report.to_markdown()
@@ -154,7 +163,9 @@ def test_what_is_written_says_the_same_thrice(models, data, tmp_path):
 
 def test_other_time_steps_than_a_models_own(models, data, tmp_path):
     path = models / "classify" / "snn.safetensors"
-    report = evaluate_images(ImageEvaluation([("two", f"{path}@2"), ("own", str(path))], data, device="cpu"), tmp_path, str)
+    report = evaluate_items(
+        ItemEvaluation(Images(data), [("two", f"{path}@2"), ("own", str(path))], device="cpu"), tmp_path, str
+    )
     assert [result.dynamics.window for result in report.results] == [2, 8]
     assert [result.latency for result in report.results] == [4, 16]
 
@@ -164,7 +175,7 @@ def test_five_best_of_many_classes():
     network = FeedForward(FeedForwardConfig("c2-a4-12", height=8, width=8)).eval()
     draw = np.random.default_rng(0)
     images = LabelledImages(draw.integers(0, 256, (70, 1, 8, 8), np.uint8), draw.integers(0, 12, 70), "test")
-    scores, _ = measure(network, "classify", images, batch=30)
+    scores, _ = measure(network, ImageObjective("classify"), ImageBatches(images, 30))
     ((pictures, labels),) = ImageBatches(images, 70)
     order = network(pictures).detach().numpy().argsort(1)[:, ::-1]
     assert scores["top5"].tolist() == [label in row[:5] for row, label in zip(order, labels.tolist(), strict=True)]
@@ -174,9 +185,9 @@ def test_five_best_of_many_classes():
 
 def test_reconstructions_are_drawn_beside_their_images(models, data, tmp_path, monkeypatch):
     drawn = {}
-    monkeypatch.setattr(evaluation, "draw_reconstructions", lambda path, *given: drawn.update({path.name: given}))
-    settings = ImageEvaluation(named(models, "reconstruct", "ann", "snn"), data, pictures=4, device="cpu")
-    report = evaluate_images(settings, tmp_path, str)
+    monkeypatch.setattr(images_problem, "draw_reconstructions", lambda path, *given: drawn.update({path.name: given}))
+    settings = ItemEvaluation(Images(data), named(models, "reconstruct", "ann", "snn"), pictures=4, device="cpu")
+    report = evaluate_items(settings, tmp_path, str)
     error = report.results[1].scores["mse"].value
     assert list(drawn) == ["ann.png", "snn.png"]
     images, reconstructions, title = drawn["snn.png"]
@@ -211,11 +222,11 @@ def test_mistakes_are_refused_before_anything_is_written(models, data, tmp_path)
 
     def refused(models, message, **options):
         with pytest.raises(UserError, match=message):
-            evaluate_images(ImageEvaluation(models, data, device="cpu", **options), out, str)
+            evaluate_items(ItemEvaluation(Images(data), models, device="cpu", **options), out, str)
 
     ann = named(models, "classify", "ann")
     refused([], "at least one model")
-    refused([*ann, *ann], r"name of its own \(NAME=FILE\); these are ann, ann")
+    refused([*ann, *ann], r"name of its own \(NAME=MODEL\); these are ann, ann")
     refused(ann, "at least 1 addition, not 0.5", mac_cost=0.5)
     refused(ann, "at least 1 addition, not nan", mac_cost=float("nan"))
     refused(ann, "at least 0, not -1", pictures=-1)
@@ -230,7 +241,9 @@ def test_mistakes_are_refused_before_anything_is_written(models, data, tmp_path)
 
 
 def test_a_single_image_has_no_interval(models, data, tmp_path):
-    settings = ImageEvaluation(named(models, "reconstruct", "ann"), replace(data, test_limit=1), pictures=0, device="cpu")
-    evaluate_images(settings, tmp_path, str)
+    settings = ItemEvaluation(
+        Images(replace(data, test_limit=1)), named(models, "reconstruct", "ann"), pictures=0, device="cpu"
+    )
+    evaluate_items(settings, tmp_path, str)
     (model,) = json.loads((tmp_path / "results.json").read_text())["models"]
     assert model["mse"] > 0 and model["mse_low"] is model["mse_high"] is None
