@@ -71,6 +71,8 @@ def read_curve(folder: Path) -> Curve:
         logs = sorted(folder.glob("csv/version_*/metrics.csv"), key=lambda path: int(path.parent.name.split("_")[1]))
         for log in logs:
             for row in _rows(log):
+                if not row["epoch"]:  # learning rates have steps only
+                    continue
                 numbers = {name: float(value) for name, value in row.items() if value and name not in ("epoch", "step")}
                 epoch = rows.setdefault(int(row["epoch"]) + 1, {})
                 epoch |= numbers

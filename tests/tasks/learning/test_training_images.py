@@ -111,7 +111,7 @@ def test_training_is_gone_on_with_and_the_same_seed_gives_the_same_network(folde
     assert epochs == {"best": 0, "last": 1}  # the last epoch is kept, though it was not the best
     train(settings(folder, epochs=4), tmp_path / "parts", progress=False)
     rows = list(csv.DictReader((tmp_path / "parts" / "csv" / "version_1" / "metrics.csv").open()))
-    assert {row["epoch"] for row in rows} == {"2", "3"}
+    assert {row["epoch"] for row in rows} - {""} == {"2", "3"}
 
 
 def test_networks_that_do_not_fit_are_refused(folder, tmp_path):
@@ -127,7 +127,7 @@ def log_of(folder):
     """Rows of the last CSV log, those of one epoch together."""
     path = max((folder / "csv").glob("version_*/metrics.csv"))
     epochs = {}
-    for row in csv.DictReader(path.open()):
+    for row in (row for row in csv.DictReader(path.open()) if row["epoch"]):
         epochs.setdefault(int(row["epoch"]), {}).update({name: float(value) for name, value in row.items() if value})
     return epochs
 
@@ -171,7 +171,7 @@ def test_every_way_of_learning_is_gone_on_with_to_the_same_network(folder, tmp_p
     train(run(3), tmp_path / "whole", progress=False)
     train(run(2), tmp_path / "parts", progress=False)
     path = train(run(3), tmp_path / "parts", progress=False, log=said.append)
-    assert said == []
+    assert len(said) == 1 and said[0].endswith(" parameters")
     assert set(log_of(tmp_path / "parts")) == {2}
     whole, parts = (torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("whole", "parts"))
     assert whole["epoch"] == parts["epoch"] == 2
@@ -205,7 +205,7 @@ def test_what_diverges_keeps_the_best_network_before(folder, tmp_path, learning)
         train(replace(run, optimiser=optimiser_of(Images, max_epochs=2)), tmp_path, progress=False, log=said.append)
     )
     assert all(torch.equal(a, b) for a, b in zip(before.state_dict().values(), after.state_dict().values(), strict=True))
-    (line,) = said
+    _, line = said
     assert line.endswith("layer 0: a weight of nan cannot be made an integer; the training has diverged")
 
 
@@ -244,9 +244,9 @@ def test_a_model_is_trained_further_and_a_spiking_one_tuned(folder, tmp_path):
     run = settings(folder, epochs=2, layers="c3s2-a7-10")
     first = train(run, tmp_path / "ann", progress=False)
     further, card = load_network(train(replace(run, init=str(first)), tmp_path / "further", progress=False))
-    before, _ = load_network(first)
+    before, former = load_network(first)
     assert not torch.equal(before.stack.layers[0].affine.weight, further.stack.layers[0].affine.weight)
-    assert card.scores["epochs"] > 2 and card.scores["goal"] == "classify"
+    assert card.scores["epochs"] > former.scores["epochs"] and card.scores["goal"] == "classify"
     few = TuningSettings(window=4, max_epochs=0, calibration_batches=2)
     converted = convert(ConversionRun(run.problem, str(first), few, device="cpu"), tmp_path / "snn", lambda line: None)
     tuned, card = load_network(train(replace(run, init=str(converted)), tmp_path / "tuned", progress=False))
