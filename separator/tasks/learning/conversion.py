@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from separator.atomic import make_folder
 from separator.errors import UserError
@@ -21,7 +20,8 @@ from separator.tasks.fingerprints import model_fingerprint
 from separator.tasks.learning.layer_reports import convert_with_reports
 from separator.tasks.learning.optimisers import OptimiserName, make_optimiser
 from separator.tasks.learning.settings import OF_THE_MACHINE, CardSettings, run_facts
-from separator.tasks.problems.protocol import Data, Objective, Problem
+from separator.tasks.learning.start import one_input
+from separator.tasks.problems.protocol import Objective, Problem
 
 
 @dataclass(frozen=True)
@@ -118,12 +118,6 @@ def conversion_engine(
         optimiser=partial(make_optimiser, name),
         **options,
     )
-
-
-def one_input(objective: Objective, data: Data) -> Tensor:
-    """One input of a network, (1, ...); no generator of random numbers takes note."""
-    with torch.random.fork_rng():
-        return objective.inputs(next(iter(data.dev()["dev"])))[:1]
 
 
 def refuse_earlier(folder: Path) -> None:

@@ -69,10 +69,12 @@ class LearningModule(pl.LightningModule):
         """Loss of one batch."""
         loss, score = self.measured(batch)
         if not torch.isfinite(loss):
-            raise DivergedError(
-                f"the loss is no number at step {self.trainer.global_step}: training has diverged, and no model was written; "
-                "train in another folder with a lower --optimiser.lr"
+            end = (
+                ""
+                if self.settings.keep_best
+                else ", and no model was written; train in another folder with a lower --optimiser.lr"
             )
+            raise DivergedError(f"the loss is no number at step {self.trainer.global_step}: training has diverged{end}")
         column, options = self.objective.score.column, self._options(batch)
         self.log(column, score, prog_bar=True, logger=False, on_step=True, on_epoch=False)
         for name, value in (("train_loss", loss), (f"train_{column}", score)):

@@ -81,6 +81,12 @@ def stack_input(network: Network, objective: Objective, data: Data, batches: int
     return torch.cat(seen)
 
 
+def one_input(objective: Objective, data: Data) -> Tensor:
+    """One input of a network, (1, ...); no generator of random numbers takes note."""
+    with torch.random.fork_rng():
+        return objective.inputs(next(iter(data.dev()["dev"])))[:1]
+
+
 def set_initial_bias(stack: Stack, bias: float) -> None:
     """Let batch norm of the analog layers that have a ReLU add a bias; a stack without batch norm takes none but 0.
 

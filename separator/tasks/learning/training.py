@@ -23,7 +23,7 @@ from separator.tasks.learning.checkpoints import checkpoints, fit, load_checkpoi
 from separator.tasks.learning.hours import Finish, Heard, write_hours
 from separator.tasks.learning.module import LearningData, LearningModule
 from separator.tasks.learning.settings import OF_THE_END, MachineSettings, TrainingSettings, without
-from separator.tasks.learning.start import begin_spiking, starting_point
+from separator.tasks.learning.start import begin_spiking, one_input, starting_point
 from separator.tasks.problems.protocol import Data, Problem
 
 CALIBRATION_BATCHES = 32  # training batches that batch norm's statistics of averaged weights are measured on
@@ -249,6 +249,8 @@ def export(checkpoint: Path, path: Path, settings: TrainingSettings, data: Data)
     network.load_state_dict({k.removeprefix(prefix): v for k, v in state["state_dict"].items() if k.startswith(prefix)})
     network.eval().requires_grad_(False)
     if card.kind == "snn":
+        with torch.no_grad():
+            network(one_input(problem.objective, data).cpu())  # sizes of what comes in are known from then on
         network.stack.freeze()
     heard = state.get("heard") or {}
     scores = {"steps": state["global_step"], "epochs": card.scores.get("epochs", 0) + state["epoch"] + 1}

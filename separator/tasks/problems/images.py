@@ -15,6 +15,7 @@ from separator.models.card import Goal, ModelCard
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import Network
 from separator.snn.layers.analog import AnalogLayer
+from separator.snn.learning.tandem import TandemLayer
 from separator.tasks.problems.image_data import ImageSettings, PictureData
 from separator.tasks.problems.image_objectives import ImageObjective, mean_score
 from separator.tasks.problems.protocol import Findings, device_of, parameters_text
@@ -119,6 +120,7 @@ class Images:
         if seen != shape:
             raise UserError(f"the network sees pictures of {seen}, but those of {images.train.origin} are {shape}")
         last = network.stack.layers[-1]
+        last = last.layer if isinstance(last, TandemLayer) else last
         outputs = len(last.affine.weight if isinstance(last, AnalogLayer) else last.weight)  # type: ignore[arg-type]
         wanted = images.classes if self.goal == "classify" else math.prod(images.train.shape)
         if outputs != wanted:

@@ -38,6 +38,16 @@ def test_rows_of_an_epoch_are_one_and_later_logs_replace_earlier_ones(tmp_path):
     assert curve.best("loss") == (2, 1)
 
 
+def test_rows_of_learning_rates_have_no_epoch_and_are_passed_over(tmp_path):
+    classifier(tmp_path, [10, 20])
+    path = tmp_path / "csv" / "version_0" / "metrics.csv"
+    before = read_curve(tmp_path)
+    header, *rows = path.read_text().splitlines()
+    empty = ",,,7,,"
+    path.write_text("\n".join([header, empty, *rows, empty]) + "\n")
+    assert read_curve(tmp_path) == before
+
+
 def test_table_and_picture_have_every_run(tmp_path):
     classifier(tmp_path / "a11", [30, 60, 50])
     classifier(tmp_path / "t11", [20, 40])
