@@ -11,6 +11,7 @@ import torch
 
 from separator.atomic import make_folder
 from separator.errors import UserError
+from separator.models.card import ModelCard
 from separator.models.files import Network, load_network, save_model
 from separator.snn.conversion.progressive import STATE, Batches, ProgressiveTandemLearning
 from separator.snn.conversion.settings import ConversionSettings
@@ -21,7 +22,7 @@ from separator.tasks.learning.layer_reports import convert_with_reports
 from separator.tasks.learning.optimisers import OptimiserName, make_optimiser
 from separator.tasks.learning.settings import OF_THE_MACHINE, CardSettings, run_facts
 from separator.tasks.learning.start import one_input
-from separator.tasks.problems.protocol import Objective, Problem
+from separator.tasks.problems.protocol import Findings, Objective, Problem
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,17 @@ def convert(run: ConversionRun, folder: Path, log: Callable[[str], None] = print
         "hardware": run.hardware.verify(network, network.stack, example),
     }
     found = run.problem.findings(network.eval().requires_grad_(False), data)
-    analog = {f"ann {name}": card.scores[name] for name, value in found.scores.items() if _compared(value, card.scores, name)}
-    named = asdict(run.card) | {"name": run.card.name or "snn", "training_data": run.card.training_data or found.training_data}
-    card = replace(card, conversion=asdict(settings) | facts, scores={**found.scores, **analog}, gain=found.gain, **named)
     path = folder / "snn.safetensors"
-    save_model(path, network, card)
+    save_model(path, network, converted_card(card, run.card, asdict(settings) | facts, found))
     return path
+
+
+def converted_card(analog: ModelCard, settings: CardSettings, conversion: dict[str, Any], found: Findings) -> ModelCard:
+    """The card of a network that was converted from that of an analog one, whose scores stand beside its own."""
+    both = [name for name, value in found.scores.items() if isinstance(value, float) and name in analog.scores]
+    scores = {**found.scores, **{f"ann {name}": analog.scores[name] for name in both}}
+    named = asdict(settings) | {"name": settings.name or "snn", "training_data": settings.training_data or found.training_data}
+    return replace(analog, conversion=conversion, scores=scores, gain=found.gain, **named)
 
 
 def conversion_engine(
@@ -138,7 +144,3 @@ def conversion_state(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None  # the engine says what is wrong
     return state
-
-
-def _compared(value: Any, scores: Any, name: str) -> bool:
-    return isinstance(value, float) and name in scores
