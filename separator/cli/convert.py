@@ -27,7 +27,7 @@ def add_arguments(parser: ProblemParser) -> None:
 
 def add_options(parser: ProblemParser, entry: Entry) -> None:
     """Options for a problem; networks are those of the model."""
-    from separator.snn.observe.hardware import HardwareProfile
+    from separator.snn.conversion.hardware import HardwareProfile
     from separator.tasks.learning.settings import CardSettings
 
     problem = entry.load()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import prod
 
 from separator.models.tasnet import TasNetConfig
-from separator.snn.layers.spiking import Dynamics
+from separator.snn.layers.dynamics import Dynamics
 
 SEGMENT = 12  # seconds that are separated at a time
 LOWEST_RATE, HIGHEST_RATE = 1_000, 384_000  # Hz

@@ -8,7 +8,7 @@ OLDEST = 2  # format that is still read
 
 Value = TypeVar("Value")
 
-# Format 2 said stage for layer, start for initial potential and step for quantum.
+# Format 2 said stage for layer, start for initial potential, step for quantum, and quantiser for an activation that is one.
 _LAYER = re.compile(r"stack\.stages\.(\d+)\.")
 _NUMBERS = {"start": "initial_potential", "step": "quantum"}
 
@@ -39,4 +39,5 @@ def _present(name: str) -> str:
     if not _LAYER.match(name):
         return name
     head, _, last = _LAYER.sub(r"stack.layers.\1.", name).rpartition(".")
+    head = head.replace(".quantiser", ".activation")
     return f"{head}.{_NUMBERS.get(last, last) if head.count('.') == 2 else last}"

@@ -19,10 +19,11 @@ from separator.models.header import TensorSpec
 from separator.models.tasnet import TasNetConfig
 from separator.models.text import shown
 from separator.models.typed import check_type, made_of
+from separator.snn.coding.readouts import READOUTS
+from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.fold import synaptic_weight
 from separator.snn.layers.ranges import layer_types
-from separator.snn.layers.spiking import Dynamics
-from separator.snn.stack.stack import Readout, spiking_role
+from separator.snn.stack.stack import role_of
 
 Config = TasNetConfig | FeedForwardConfig
 CONFIGS: dict[str, type[Config]] = {"tasnet": TasNetConfig, "feedforward": FeedForwardConfig}
@@ -42,7 +43,7 @@ FLOATS = ("F32", "F16", "BF16")  # the latter where files shall be small
 # Of numbers that are no spiking layer's: far from where their products overflow.
 LARGEST_VALUE = 2.0**32
 # Of those whose name ends so, least and largest.
-RANGES = {"running_var": (0.0, LARGEST_VALUE), "num_batches_tracked": (0.0, 2.0**63), "quantiser.gain": (-64.0, 64.0)}
+RANGES = {"running_var": (0.0, LARGEST_VALUE), "num_batches_tracked": (0.0, 2.0**63), "activation.gain": (-64.0, 64.0)}
 
 
 class TensorRule(NamedTuple):
@@ -66,7 +67,7 @@ class Schema:
 
     config: Config
     dynamics: Dynamics | None  # None of an analog network
-    readout: Readout | None
+    readout: str | None
     rules: Mapping[str, TensorRule]
 
     def check_specs(self, specs: Mapping[str, TensorSpec]) -> None:
@@ -116,9 +117,12 @@ def schema_of(card: ModelCard) -> Schema:
     config = made_of(CONFIGS[card.architecture], card.config)
     dynamics = readout = None
     if card.conversion is not None:
-        check_type("readout", readout := card.conversion.get("readout"), Readout)
+        check_type("readout", readout := card.conversion.get("readout", None), str)
+        assert isinstance(readout, str)
+        READOUTS.pick(readout)
         dynamics = _dynamics(card.conversion)
-    rules = _tasnet_rules(config, dynamics) if isinstance(config, TasNetConfig) else _feedforward_rules(config, dynamics)
+    make: Any = _tasnet_rules if isinstance(config, TasNetConfig) else _feedforward_rules
+    rules = make(config, dynamics, readout)
     return Schema(config, dynamics, readout, rules)
 
 
@@ -138,7 +142,7 @@ def _check_length(card: ModelCard) -> None:
         raise TooCostlyError(f"{layers.count('-') + 1} layers, where at most {MOST_LAYERS} are run")
 
 
-def _tasnet_rules(config: TasNetConfig, dynamics: Dynamics | None) -> dict[str, TensorRule]:
+def _tasnet_rules(config: TasNetConfig, dynamics: Dynamics | None, readout: str | None) -> dict[str, TensorRule]:
     n, length, channels = config.filters, config.filter_length, config.channels
     dilated = len(config.dilations) + len(config.look_back)
     if dilated >= MOST_LAYERS:
@@ -147,7 +151,7 @@ def _tasnet_rules(config: TasNetConfig, dynamics: Dynamics | None) -> dict[str, 
     masks = {"mask.weight": (config.n_src * n, channels), "mask.bias": (config.n_src * n,)}
     layers = [_convolution((channels, n, 1, 1), False)]
     layers += [_convolution((channels, channels, 1, config.kernel), config.skips)] * dilated
-    rules = {name: TensorRule(shape) for name, shape in (outside | masks).items()} | _stack_rules(layers, dynamics)
+    rules = {name: TensorRule(shape) for name, shape in (outside | masks).items()} | _stack_rules(layers, dynamics, readout)
     check_tasnet(config, dynamics, [rule.shape for rule in rules.values()])
     return rules
 
@@ -159,22 +163,22 @@ def _convolution(weight: tuple[int, ...], skip: bool) -> LayerShapes:
     return LayerShapes({"affine.weight": weight} | named, weight, skip)
 
 
-def _stack_rules(layers: list[LayerShapes], dynamics: Dynamics | None) -> dict[str, TensorRule]:
+def _stack_rules(layers: list[LayerShapes], dynamics: Dynamics | None, readout: str | None) -> dict[str, TensorRule]:
     rules: dict[str, TensorRule] = {}
     for i, layer in enumerate(layers):
         prefix, outputs = f"stack.layers.{i}", layer.weight[:1]
-        if dynamics is None:
+        if dynamics is None or readout is None:
             for name, shape in layer.analog.items():
                 rules[f"{prefix}.{name}"] = TensorRule(shape, ("I64",) if name.endswith("num_batches_tracked") else FLOATS)
             continue
         shapes = {"weight": layer.weight, "shortcut": (*outputs, 1)}
-        for name, kind in layer_types(spiking_role(i, len(layers)), dynamics).items():
+        for name, kind in layer_types(role_of(i, len(layers), dynamics, readout), dynamics).items():
             if name != "shortcut" or layer.skip:
                 rules[f"{prefix}.{name}"] = TensorRule(shapes.get(name, outputs), (NAMES[kind],))
     return rules
 
 
-def _feedforward_rules(config: FeedForwardConfig, dynamics: Dynamics | None) -> dict[str, TensorRule]:
+def _feedforward_rules(config: FeedForwardConfig, dynamics: Dynamics | None, readout: str | None) -> dict[str, TensorRule]:
     positions: list[int] = []
     with torch.device("meta"):
         network = FeedForward(config).eval()
@@ -185,7 +189,7 @@ def _feedforward_rules(config: FeedForwardConfig, dynamics: Dynamics | None) -> 
     for layer in network.stack.layers:
         named = {name: tuple(x.shape) for name, x in layer.state_dict().items()}
         layers.append(LayerShapes(named, tuple(synaptic_weight(layer).shape)))  # type: ignore[arg-type]
-    rules = _stack_rules(layers, dynamics)
+    rules = _stack_rules(layers, dynamics, readout)
     synapses = [prod(layer.weight) for layer in layers]
     operations = sum(n * at for n, at in zip(synapses, positions, strict=True)) * steps_of(dynamics)
     made = sum(layer.weight[0] * at for layer, at in zip(layers, positions, strict=True))

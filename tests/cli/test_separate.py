@@ -17,8 +17,9 @@ from separator import models
 from separator.cli.separate import entry
 from separator.models import ModelCard, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
-from separator.snn.layers.spiking import Dynamics, SpikingLayer
-from separator.snn.stack.stack import spiking_role
+from separator.snn.layers.dynamics import Dynamics
+from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.stack.stack import role_of
 from separator.tasks.separation import SEGMENT, Separator
 
 RATE = 8000
@@ -34,7 +35,7 @@ def network(window=None):
     one = torch.ones(1)
     for i, layer in enumerate(net.stack.layers):
         if window is not None:
-            role = spiking_role(i, len(net.stack.layers))
+            role = role_of(i, len(net.stack.layers), Dynamics(window, 0.5), "rectified")
             net.stack.layers[i] = SpikingLayer.convert(layer, role, one / window, one / window, Dynamics(window, 0.5))
     return net
 

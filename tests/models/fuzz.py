@@ -3,7 +3,7 @@
     python -m tests.models.fuzz --files 2000 --seed 0
 
 A file has to be refused in one line with exit status 1, or to separate: then samples are finite, a second run gives the same
-bits, and spiking networks give what the plain arithmetic of `separator.snn.execution.reference` gives. All else is listed by
+bits, and spiking networks give what the plain arithmetic of `separator.snn.stack.reference` gives. All else is listed by
 seed, and the exit status is 1. `--keep DIR` keeps the files that fail.
 """
 
@@ -28,7 +28,7 @@ import torch
 from separator.cli.separate import entry
 from separator.models import load_model
 from separator.models.tasnet import TasNetConfig
-from separator.snn.execution import reference
+from separator.snn.stack import reference
 from tests.models.mutations import mutated
 from tests.models.tiny import CONFIG, save_tiny
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from separator.models import kernels
 from separator.models.exact import EightBitLinear, ExactLayerNorm, ExactLinear, masked, sigmoid
 from separator.models.tasnet import TasNet, TasNetConfig, small
-from separator.snn.execution import reference
 from separator.snn.execution.chosen import execution
+from separator.snn.stack import reference
 from tests.snn.nets import converted, randomised
 
 TINY = TasNetConfig(filters=32, filter_length=16, channels=8, dilations=(1, 2))

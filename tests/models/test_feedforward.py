@@ -6,7 +6,7 @@ from torch import nn
 from torchvision.models import vgg16
 
 from separator.models.feedforward import NETWORKS, FeedForward, FeedForwardConfig
-from separator.snn.layers.spiking import Dynamics
+from separator.snn.layers.dynamics import Dynamics
 
 
 def test_the_papers_classifier_of_digits_is_read_as_it_is_written():
@@ -16,7 +16,7 @@ def test_the_papers_classifier_of_digits_is_read_as_it_is_written():
     assert [layer.affine.weight.shape for layer in layers[:4]] == shapes
     assert [layer.affine.stride for layer in layers[:4]] == [(1, 1), (2, 2), (1, 1), (2, 2)]
     assert [layer.affine.weight.shape for layer in layers[4:]] == [(800, 64 * 7 * 7), (10, 800)]
-    assert [layer.rectified for layer in layers] == [True] * 5 + [False]
+    assert [layer.activation is not None for layer in layers] == [True] * 5 + [False]
     assert all(layer.norm is not None for layer in layers)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from separator.models import load_model
 from separator.models.card import list_models
-from separator.snn.execution import reference
+from separator.snn.stack import reference
 
 DEMO = Path(__file__).parents[2] / "egs" / "demo" / "mix.wav"
 DEVICES = ["cpu", *["cuda"] * torch.cuda.is_available()]

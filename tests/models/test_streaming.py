@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from separator.models import exact, window_norm
 from separator.models.streaming import TasNetStream
 from separator.models.tasnet import TasNet, TasNetConfig
-from separator.snn.layers.spiking import Dynamics
+from separator.snn.layers.dynamics import Dynamics
 from tests.snn.nets import randomised
 
 MEMORY = {"look_back": (8,), "skips": True, "norm_window": 0.0025}  # five frames to either side

@@ -5,9 +5,9 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from separator.snn.execution import reference
 from separator.snn.layers.analog import AnalogLayer
-from separator.snn.layers.spiking import Dynamics, Schedule
+from separator.snn.layers.dynamics import Dynamics, Schedule
+from separator.snn.stack import reference, simulation
 from separator.snn.stack.stack import Stack
 from separator.snn.synapses.affine import CausalConv2d
 
@@ -68,7 +68,7 @@ def skipping_conv1d_stack(seed: int = 0, channels: int = 5) -> Stack:
 def skipping_conv2d_stack(seed: int = 0, channels: int = 4) -> Stack:
     """A layer that looks back beside the identity, and a strided one beside a shortcut with weights of its own."""
     torch.manual_seed(seed)
-    shortcut = AnalogLayer(nn.Conv2d(channels, 6, 1, stride=2, bias=False), nn.BatchNorm2d(6), rectified=False)
+    shortcut = AnalogLayer(nn.Conv2d(channels, 6, 1, stride=2, bias=False), nn.BatchNorm2d(6), activation=None)
     layers = [
         AnalogLayer(nn.Conv2d(2, channels, 3, padding=1), nn.BatchNorm2d(channels)),
         AnalogLayer(CausalConv2d(channels, channels, 3, padding=1), nn.BatchNorm2d(channels), shortcut=nn.Identity()),
@@ -92,22 +92,27 @@ def converted(
     stack: Stack,
     x: torch.Tensor,
     window: int,
-    start: float,
+    initial_potential: float,
     channelwise: bool = False,
     schedule: Schedule = "pipelined",
     weight_bits: int | None = None,
 ) -> Stack:
     """Convert in place without tuning, thresholds from the analog activations on `x`."""
-    stack.convert(x, Dynamics(window, start, schedule, weight_bits), 99.0, channelwise)
+    stack.convert(x, Dynamics(window, initial_potential, schedule, weight_bits), 99.0, channelwise)
     return stack
+
+
+def if_numbers(threshold: torch.Tensor, initial_potential: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Numbers of integrate-and-fire neurons."""
+    return {"threshold": threshold, "initial_potential": initial_potential}
+
+
+def fire(layers, x):
+    """Spikes of the last of some layers in a row."""
+    row = [((i - 1,),) for i in range(len(layers) + 1)]
+    return simulation.fire(layers, x, row, [len(layers) - 1])[len(layers) - 1]
 
 
 def spike_trains(layers, x):
     """Spikes of all layers that fire, by the reference. Shapes: (N_s, B, ...)."""
-    trains = [reference.fire(layers[0], reference.at_once(reference.first_charge(layers[0], x), layers[0].window))]
-    for layer in layers[1:-1]:
-        currents = reference.currents(layer, trains[-1])
-        if layer.dynamics.schedule == "layer-by-layer":
-            currents = reference.at_once(currents.sum(0), layer.window)
-        trains.append(reference.fire(layer, currents))
-    return trains
+    return reference.trains(layers, x)[:-1]

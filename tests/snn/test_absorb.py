@@ -4,12 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from separator.snn.execution import reference
 from separator.snn.layers.analog import AnalogLayer, layers_of
+from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.fold import folded
-from separator.snn.layers.spiking import Dynamics
-from separator.snn.learning.tandem import Signal, TandemLayer
+from separator.snn.layers.signal import Signal
+from separator.snn.learning.tandem import TandemLayer
 from separator.snn.observe.activity import record_activity
+from separator.snn.stack import reference
 from separator.snn.stack.stack import Stack, outcomes
 from separator.snn.synapses.absorb import register_absorbed
 from tests.snn.nets import randomised

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from separator.snn.observe.activity import Activity, ActivityPenalty, LayerActivity, density, fan_out, record_activity
-from separator.snn.stack.stack import fire
+from separator.snn.conversion.penalty import ActivityPenalty, density
+from separator.snn.observe.activity import Activity, LayerActivity, fan_out, record_activity
 from separator.snn.synapses.affine import affine_map
-from tests.snn.nets import conv1d_stack, conv2d_stack, converted, linear_stack
+from tests.snn.nets import conv1d_stack, conv2d_stack, converted, fire, linear_stack
 
 
 class Network(nn.Module):

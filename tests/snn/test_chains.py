@@ -46,13 +46,15 @@ def converted(settings=SETTINGS, **changes):
 
 
 def test_chains_end_where_a_layer_does_not_add_its_input():
-    layers = list(skipping_conv1d_stack().layers)
-    assert chain_from(layers, 0) == layers[:3]  # a readout has no threshold
-    mixed = list(skipping_conv2d_stack().layers)  # the third one's shortcut has weights of its own
-    assert chain_from(mixed, 0) == mixed[:2]
-    assert chain_from(mixed, 2) == mixed[2:3]
+    stack = skipping_conv1d_stack()
+    layers = list(stack.layers)
+    assert chain_from(layers, stack.sources, 0) == layers[:3]  # a readout has no threshold
+    stack = skipping_conv2d_stack()
+    mixed = list(stack.layers)  # the third one's shortcut has weights of its own
+    assert chain_from(mixed, stack.sources, 0) == mixed[:2]
+    assert chain_from(mixed, stack.sources, 2) == mixed[2:3]
     plain = list(conv2d_stack().layers)
-    assert chain_from(plain, 1) == plain[1:2]
+    assert chain_from(plain, conv2d_stack().sources, 1) == plain[1:2]
 
 
 @pytest.mark.parametrize("bits", [None, 8, 4])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from separator.snn.layers.analog import layers_of
-from separator.snn.layers.spiking import Dynamics
+from separator.snn.layers.dynamics import Dynamics
 from separator.snn.observe.activity import record_activity
 from separator.snn.stack.stack import Stack
 from tests.snn.nets import converted, linear_stack, spike_trains

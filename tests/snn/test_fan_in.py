@@ -4,8 +4,9 @@ from torch import nn
 
 from separator.errors import UserError
 from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.fan_in import fan_in, kept_weights, limit_fan_in, strongest
-from separator.snn.layers.spiking import Dynamics, SpikingLayer
+from separator.snn.layers.spiking import SpikingLayer
 
 
 def test_the_strongest_are_kept_and_of_equal_ones_the_first():
@@ -59,7 +60,7 @@ def test_an_identity_beside_the_layer_is_a_connection():
 
 
 def test_shortcuts_with_weights_of_their_own_are_not_limited():
-    shortcut = AnalogLayer(nn.Linear(6, 4), rectified=False)
+    shortcut = AnalogLayer(nn.Linear(6, 4), activation=None)
     with pytest.raises(UserError, match="leave out fan_in"):
         kept_weights(AnalogLayer(nn.Linear(6, 4), shortcut=shortcut), 3)
 

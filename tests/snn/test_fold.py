@@ -41,7 +41,7 @@ def test_layers_group_into_layers():
     layers = layers_of(modules)
     assert [(s.affine, s.norm) for s in layers] == [(modules[0], modules[1]), (modules[4], None), (modules[6], None)]
     assert [list(s.before) for s in layers] == [[], [modules[3]], []]
-    assert [s.rectified for s in layers] == [True, True, False]
+    assert [s.activation is not None for s in layers] == [True, True, False]
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from separator.errors import UserError
+from separator.snn.conversion.hardware import HardwareProfile, needed_bits
 from separator.snn.conversion.settings import ConversionSettings
-from separator.snn.layers.spiking import Dynamics
-from separator.snn.observe.hardware import HardwareProfile, needed_bits
+from separator.snn.layers.dynamics import Dynamics
 from tests.snn.nets import conv2d_stack
 
 

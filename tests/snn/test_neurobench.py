@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from separator.snn.execution import reference
 from separator.snn.layers.analog import layers_of
 from separator.snn.observe.activity import record_activity
+from separator.snn.stack import reference
 from separator.snn.stack.stack import Stack
 from separator.snn.synapses.affine import CausalConv2d
 from tests.snn.nets import STACKS, converted, spike_trains

@@ -4,12 +4,22 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from separator.snn.neurons.integrate_and_fire import IFParameters, count_charge, integrate_and_fire
-from separator.snn.spikes.binary import Spikes
+from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
+from separator.snn.spikes.binary import BinarySpikes
+from tests.snn.nets import if_numbers
 
 # Multiples of 1/64 well below 2^24 of them: exact in float32, so that equality can be asked for.
 grid = st.integers(-2000, 2000).map(lambda n: n / 64)
 thresholds = st.integers(1, 500).map(lambda n: n / 64)
+
+
+def stepwise(currents, numbers):
+    """Spikes of each step; more steps than a window has as a chain of windows."""
+    state, trains = None, []
+    for window in currents.split(32):
+        spikes, state = IntegrateAndFire().run(window, numbers, state)
+        trains.append(spikes.trains())
+    return torch.cat(trains)
 
 
 def published_spikes(currents, threshold, start):
@@ -24,18 +34,18 @@ def published_spikes(currents, threshold, start):
 
 @given(st.lists(grid, min_size=1, max_size=40), thresholds, st.sampled_from([0.0, 0.5]))
 def test_spikes_are_those_of_the_published_equations(currents, threshold, start):
-    neurons = IFParameters(torch.tensor([threshold]), torch.tensor([threshold * start]))
-    trains = integrate_and_fire(torch.tensor(currents)[:, None], neurons)
+    neurons = if_numbers(torch.tensor([threshold]), torch.tensor([threshold * start]))
+    trains = stepwise(torch.tensor(currents)[:, None], neurons)
     assert trains[:, 0].tolist() == published_spikes(currents, threshold, threshold * start)
 
 
 @given(grid, thresholds, st.sampled_from([0.0, 0.5]), st.integers(1, 32))
 def test_charge_fires_its_floor_first(charge, threshold, start, window):
-    neurons = IFParameters(torch.tensor([threshold]), torch.tensor([threshold * start]))
-    spikes = Spikes(window, counts=count_charge(torch.tensor([charge]), neurons, window))
+    neurons = if_numbers(torch.tensor([threshold]), torch.tensor([threshold * start]))
+    spikes = BinarySpikes(window, counts=IntegrateAndFire().settle(torch.tensor([charge]), neurons, window))
     currents = torch.zeros(window, 1)
     currents[0] = charge
-    assert torch.equal(spikes.trains(), integrate_and_fire(currents, neurons))
+    assert torch.equal(spikes.trains(), stepwise(currents, neurons))
     count = max(0, min(window, (Fraction(charge) + Fraction(threshold * start)) // Fraction(threshold)))
     assert spikes.trains()[:, 0].tolist() == [1.0] * count + [0.0] * (window - count)
 
@@ -46,6 +56,6 @@ def test_count_of_a_charge_with_constant_current(charge, current, threshold, win
     current = min(current, threshold)
     currents = torch.full((window, 1), float(current))
     currents[0] += charge
-    neurons = IFParameters(torch.tensor([float(threshold)]), torch.zeros(1))
+    neurons = if_numbers(torch.tensor([float(threshold)]), torch.zeros(1))
     floor = (charge + current * window) // threshold if current >= 0 else charge // (threshold - current)
-    assert int(integrate_and_fire(currents, neurons).sum()) == max(0, min(window, floor))
+    assert int(stepwise(currents, neurons).sum()) == max(0, min(window, floor))

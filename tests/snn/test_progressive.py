@@ -9,13 +9,14 @@ from torch import nn
 from separator.atomic import write_text
 from separator.errors import UserError
 from separator.snn.conversion import progressive
+from separator.snn.conversion.penalty import ActivityPenalty
 from separator.snn.conversion.progressive import STATE, Patience, ProgressiveTandemLearning, adam, check_convertible
 from separator.snn.conversion.settings import ConversionSettings
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.fan_in import fan_in
 from separator.snn.layers.quantised import BOUND, QuantisedReLU
 from separator.snn.layers.spiking import SpikingLayer
-from separator.snn.observe.activity import ActivityPenalty, record_activity
+from separator.snn.observe.activity import record_activity
 from separator.snn.observe.report import plot, plot_progress, progress_rows, to_markdown
 from separator.snn.stack.stack import Stack
 
@@ -275,9 +276,9 @@ def test_fan_in_is_limited_in_every_layer_and_pass(trained):
 def test_bounds_of_quantised_activations_are_the_thresholds(trained):
     network = Autoencoder()
     network.load_state_dict(trained)
-    layers = [AnalogLayer(s.affine, s.norm, quantiser=QuantisedReLU(4)) for s in network.stack.layers]
+    layers = [AnalogLayer(s.affine, s.norm, activation=QuantisedReLU(4)) for s in network.stack.layers]
     with torch.no_grad():
-        layers[1].quantiser.gain.fill_(0.25)
+        layers[1].activation.gain.fill_(0.25)
     network.stack = Stack(layers)
     settings = ConversionSettings(window=4, initial_potential=0.5, schedule="layer-by-layer", max_epochs=0)
     run = ProgressiveTandemLearning(

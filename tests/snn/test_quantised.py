@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from separator.snn.layers.analog import AnalogLayer, layers_of
+from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.quantised import BOUND, QuantisedReLU
-from separator.snn.layers.spiking import Dynamics, SpikingLayer
+from separator.snn.layers.spiking import SpikingLayer
 
 
 @given(st.integers(1, 32), st.lists(st.integers(-900, 2000), min_size=1, max_size=30))
@@ -44,8 +45,8 @@ def test_a_spiking_layer_of_as_many_steps_fires_the_very_counts():
     with torch.no_grad():
         affine.weight.copy_(torch.randint(-8, 9, affine.weight.shape) / 8)
         affine.bias.copy_(torch.randint(-8, 9, affine.bias.shape) / 8)
-    layer = AnalogLayer(affine, quantiser=QuantisedReLU(levels))
-    threshold = (layer.quantiser.bound / levels).detach()
+    layer = AnalogLayer(affine, activation=QuantisedReLU(levels))
+    threshold = (layer.activation.bound / levels).detach()
     x = torch.randint(-32, 33, (500, 6)) / 16
     spiking = SpikingLayer.convert(layer, "encode", torch.ones(1), threshold, Dynamics(levels, 0.5, "layer-by-layer"))
     counts = spiking.encode(x).counts
@@ -55,7 +56,9 @@ def test_a_spiking_layer_of_as_many_steps_fires_the_very_counts():
 
 def test_layers_take_it_in_place_of_a_relu():
     layers = layers_of([nn.Linear(4, 3), nn.BatchNorm1d(3), QuantisedReLU(2), nn.Linear(3, 2)])
-    assert layers[0].quantiser.levels == 2 and layers[0].norm is not None and layers[1].quantiser is None
+    assert (
+        layers[0].activation.levels == 2 and layers[0].norm is not None and not isinstance(layers[1].activation, QuantisedReLU)
+    )
     assert set((layers[0].eval()(torch.randn(50, 4)) / (BOUND / 2)).detach().unique().tolist()) <= {0.0, 1.0, 2.0}
 
 

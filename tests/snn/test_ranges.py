@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from separator.errors import UserError
+from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.ranges import check_layer
-from separator.snn.layers.spiking import Dynamics
 from tests.snn.nets import STACKS, converted
 
 

@@ -3,13 +3,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from separator.snn.spikes.binary import Spikes
+from separator.snn.spikes.binary import BinarySpikes
 
 
 @given(st.integers(1, 32), st.integers(0, 2**32 - 1))
 def test_packing_is_lossless(window, seed):
     trains = torch.randint(0, 2, (window, 2, 3), generator=torch.Generator().manual_seed(seed)).float()
-    spikes = Spikes.pack(trains)
+    spikes = BinarySpikes.pack(trains)
     assert spikes.words.dtype == torch.int32
     assert torch.equal(spikes.trains(), trains)
     assert torch.equal(spikes.counts, trains.sum(0).to(torch.int8))
@@ -17,11 +17,11 @@ def test_packing_is_lossless(window, seed):
 
 
 def test_counts_stand_for_trains_whose_spikes_come_first():
-    spikes = Spikes(32, counts=torch.arange(33, dtype=torch.int8))
+    spikes = BinarySpikes(32, counts=torch.arange(33, dtype=torch.int8))
     assert [bin(word & 0xFFFFFFFF) for word in spikes.words.tolist()] == [bin((1 << n) - 1) for n in range(33)]
-    assert torch.equal(Spikes(32, words=spikes.words).counts, spikes.counts)
+    assert torch.equal(BinarySpikes(32, words=spikes.words).counts, spikes.counts)
 
 
 def test_long_windows_are_refused():
     with pytest.raises(ValueError, match="33"):
-        Spikes.pack(torch.zeros(33, 1))
+        BinarySpikes.pack(torch.zeros(33, 1))

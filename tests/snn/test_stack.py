@@ -9,16 +9,18 @@ from hypothesis import strategies as st
 from torch import nn
 
 from separator.errors import UserError
-from separator.snn.execution import reference
 from separator.snn.execution.chosen import execution
 from separator.snn.layers.analog import AnalogLayer
-from separator.snn.layers.spiking import Dynamics, SpikingLayer, per_channel
-from separator.snn.neurons.integrate_and_fire import integrate_and_fire
+from separator.snn.layers.dynamics import Dynamics
+from separator.snn.layers.shapes import per_channel
+from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.observe.activity import record_activity
-from separator.snn.spikes.binary import Spikes
-from separator.snn.stack.stack import Stack, fire, simulate
+from separator.snn.spikes.binary import BinarySpikes
+from separator.snn.stack import reference
+from separator.snn.stack.simulation import simulate
+from separator.snn.stack.stack import Stack
 from separator.snn.synapses.affine import affine_map
-from tests.snn.nets import STACKS, conv1d_stack, converted, linear_stack
+from tests.snn.nets import STACKS, conv1d_stack, converted, fire, linear_stack
 
 SCHEDULES = ("pipelined", "layer-by-layer")
 DEVICES = ["cpu", *["cuda"] * torch.cuda.is_available()]
@@ -83,13 +85,13 @@ def test_event_driven_layers_fire_what_dense_ones_do(data):
     rate = data.draw(st.sampled_from([0.0, 0.1, 0.5, 1.0]))
     trains = (torch.rand(window, 2, inputs, *shape) < rate).float()
     currents = torch.stack([layer.current(spikes) for spikes in trains])
-    expected = integrate_and_fire(currents, layer.neurons(currents[0]))
-    fired = layer.fire(Spikes.pack(trains))
-    assert layer._event_driven is not None
+    expected = layer.neuron.run(currents, layer.neurons(currents[0]))[0].trains()
+    fired = layer.fire(BinarySpikes.pack(trains))
+    assert layer.compiled_for("event-driven", False) is not None
     assert torch.equal(fired.trains(), expected)
     assert torch.equal(fired.counts, expected.sum(0).to(torch.int8))
     with execution("dense"):
-        assert torch.equal(layer.fire(Spikes.pack(trains)).trains(), expected)
+        assert torch.equal(layer.fire(BinarySpikes.pack(trains)).trains(), expected)
 
 
 def test_a_stack_that_has_run_can_be_pickled():
@@ -133,7 +135,7 @@ def test_counts_of_waiting_layers_are_clipped_floors_of_the_whole_potential(kind
         else:
             spikes = layer.fire(incoming)
             potential = sum(layer.current(step).double() for step in incoming.steps())
-        threshold, start = (value.double() for value in layer.neurons(potential))
+        threshold, start = (value.double() for value in layer.neurons(potential).values())
         expected = ((potential + start) / threshold).floor().clamp(0, 6)
         assert torch.equal(spikes.counts.double(), expected)
         assert torch.equal(spikes.trains(), spikes.trains().sort(0, descending=True).values)
@@ -177,7 +179,7 @@ def test_half_converted_stack_takes_a_given_prefix():
     whole = converted(linear_stack(2), x, 8, 0.0)
     half = linear_stack(2)
     half.layers[0] = whole.layers[0]
-    spikes = fire([whole.layers[0]], x)
+    spikes = {0: fire([whole.layers[0]], x)}
     plain = half(x)
     with half.given_prefix(spikes):
         assert torch.equal(half(torch.full_like(x, np.nan)), plain)

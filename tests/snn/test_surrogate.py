@@ -10,9 +10,10 @@ from torch import nn
 
 from separator.errors import UserError
 from separator.snn.layers.analog import AnalogLayer
-from separator.snn.layers.spiking import Dynamics, per_channel
+from separator.snn.layers.dynamics import Dynamics
+from separator.snn.layers.shapes import per_channel
 from separator.snn.learning.surrogate import SURROGATES, Surrogate, SurrogateLayer
-from separator.snn.spikes.binary import Spikes
+from separator.snn.spikes.binary import BinarySpikes
 from separator.snn.stack.stack import Stack, outcomes
 from tests.snn.nets import STACKS, linear_stack
 
@@ -144,7 +145,7 @@ def test_numbers_of_few_bits_make_the_very_same_integers(seed, window, initial_p
     stack.freeze()
     *words, exact = outcomes(stack, x)
     for ours, integers in zip(counts, words, strict=True):
-        assert torch.equal(ours, Spikes(window, integers).counts.float())
+        assert torch.equal(ours, BinarySpikes(window, integers).counts.float())
     assert torch.equal(potential, exact)
 
 
@@ -174,7 +175,7 @@ def test_trained_numbers_make_integers_that_fire_alike(name, initial_potential):
     assert torch.equal(stack(x), evaluated)
     *words, exact = outcomes(stack, x)
     for ours, integers in zip(counts, words, strict=True):
-        differences = (ours - Spikes(8, integers).counts).abs()
+        differences = (ours - BinarySpikes(8, integers).counts).abs()
         assert (differences > 0).float().mean() < 0.005
         assert differences.max() <= 1
     apart = (potential - exact).abs() > 1e-3 * potential.std()
@@ -211,7 +212,7 @@ def test_activation_is_count_times_threshold():
 
 def test_what_cannot_be_is_refused():
     with pytest.raises(UserError, match="no surrogate 'step'; take rectangular, triangular, sigmoid, arctan"):
-        Surrogate("quantum")
+        Surrogate("step")
     with pytest.raises(UserError, match="above 0 thresholds, not -1"):
         Surrogate("arctan", -1)
     with pytest.raises(UserError, match="needs the schedule 'pipelined'"):

@@ -7,10 +7,12 @@ import torch
 from torch import nn
 
 from separator.snn.layers.analog import AnalogLayer
-from separator.snn.layers.spiking import Dynamics, per_channel
-from separator.snn.learning.tandem import Signal, TandemLayer
-from separator.snn.stack.stack import Stack, fire
-from tests.snn.nets import STACKS, conv1d_stack, converted, linear_stack
+from separator.snn.layers.dynamics import Dynamics
+from separator.snn.layers.shapes import per_channel
+from separator.snn.layers.signal import Signal
+from separator.snn.learning.tandem import TandemLayer
+from separator.snn.stack.stack import Stack
+from tests.snn.nets import STACKS, conv1d_stack, converted, fire, linear_stack
 
 
 def tandem_of(initial_potential=0.5, window=8, learn_threshold=False):

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from separator.snn.conversion.thresholds import CANDIDATES, activation_bound, least_squares_bound, rate_bound
+from separator.snn.thresholds.bounds import CANDIDATES, activation_bound, least_squares_bound, rate_bound
 
 
 @pytest.mark.parametrize("percentile", [75.0, 99.0, 99.9, 100.0])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from separator.errors import UserError
 from separator.models import ModelCard, SeparationModel
 from separator.models.tasnet import TasNet, TasNetConfig
-from separator.snn.layers.spiking import Dynamics
+from separator.snn.layers.dynamics import Dynamics
 from separator.tasks.live import report_live, separate_live
 from separator.tasks.separation import Separator
 

@@ -19,18 +19,23 @@ from torch import Tensor, nn
 from separator.atomic import atomic_path, write_text
 from separator.errors import UserError
 from separator.resume import facts_of, refuse_differences
+from separator.snn.conversion.penalty import ActivityPenalty
 from separator.snn.conversion.settings import ConversionSettings
-from separator.snn.conversion.thresholds import activation_bound, least_squares_bound
 from separator.snn.layers.analog import AnalogLayer, keep_statistics
 from separator.snn.layers.fan_in import kept_weights, limit_fan_in
+from separator.snn.layers.quantised import QuantisedReLU
+from separator.snn.layers.signal import Signal, currents_of
 from separator.snn.layers.spiking import SpikingLayer
-from separator.snn.learning.tandem import Signal, TandemLayer
-from separator.snn.observe.activity import ActivityPenalty
+from separator.snn.learning.rules import RULES, LearningOptions
+from separator.snn.learning.tandem import TandemLayer
 from separator.snn.observe.distribution import Distribution, distributions
 from separator.snn.observe.report import LayerReport, Noted, agreement
-from separator.snn.spikes.binary import Spikes
+from separator.snn.spikes.trains import Spikes
 from separator.snn.stack.chains import activations_of, chain_from, is_joined
-from separator.snn.stack.stack import Stack, fire, in_layer, spiking_role
+from separator.snn.stack.graph import frontier
+from separator.snn.stack.simulation import fire, incoming_of
+from separator.snn.stack.stack import Stack, in_layer
+from separator.snn.thresholds.rules import THRESHOLDS, Observed
 
 STATE = "conversion.json"  # in the folder of a conversion: how far it is
 
@@ -152,7 +157,7 @@ class ProgressiveTandemLearning:
         self.reports: list[LayerReport] = []
         self.history: list[Noted] = []
         self.layer_batches: Batches = ()  # of the layer under conversion
-        self.prefixes: dict[tuple[str, int], Spikes] = {}
+        self.prefixes: dict[tuple[str, int], dict[int, Spikes]] = {}
         self.device = next(network.parameters()).device
         stack.set_readout(settings.readout)
         for module in upstream:
@@ -205,42 +210,37 @@ class ProgressiveTandemLearning:
         tuned, epochs = self._tune(index, number, converted)
         tandem = self.stack.layers[index]
         assert isinstance(tandem, TandemLayer)
-        scale = self.stack.spiking_layers()[-1].scale if index else None
         with in_layer(index):
-            frozen = tandem.spiking(scale)
+            scale, beside = self._scales(index)
+            frozen = tandem.spiking(scale, beside=beside)
         agreed = agreement(tandem.layer, frozen, self._signals(index))
         threshold, turn = tandem.threshold.tolist(), number // len(self.stack.layers)
         report = LayerReport(index, tandem.role, before, converted, tuned, epochs, threshold, agreed, turn=turn)
         self.stack.layers[index] = frozen
         if again:
             self.stack.freeze()
-        if tandem.role == "fire":
-            self._advance_prefixes(frozen)
+        if index and tandem.role == "fire":
+            self._advance_prefixes(index, frozen)
         return replace(report, seconds=time.monotonic() - started)
 
     def put_in_tandem(self, index: int) -> TandemLayer:
         """Put layer `index`, the first analog one, in tandem, its threshold taken from its train batches."""
         self._take_batches(index)
-        role = spiking_role(index, len(self.stack.layers))
+        settings, dynamics = self.settings, self.settings.dynamics
+        role = self.stack.role(index, dynamics)
         analog = self.stack.layers[index]
         assert isinstance(analog, AnalogLayer)  # check_convertible has seen to it
         self._limit_fan_in(index, analog)
         # What layers have in common is learned by the first, or by all of them together at last.
-        inherited = self.settings.share_thresholds and role == "fire" and is_joined(analog)
+        joined = is_joined(list(self.stack.layers), self.stack.sources, index)
+        inherited = settings.share_thresholds and role == "fire" and joined
         threshold = torch.ones(1)
         if role != "readout":
             threshold = self.stack.spiking_layers()[-1].scale if inherited else self._threshold(index)
-        learn = self.settings.learn_thresholds and role != "readout" and not inherited
-        tandem = TandemLayer(
-            analog,
-            role,
-            threshold.to(self.device),
-            self.settings.dynamics,
-            learn,
-            self.settings.mask_gradient,
-            self.settings.statistics == "all",
-            inherits=inherited,
-        )
+        options = LearningOptions(settings.learn_thresholds, settings.mask_gradient, settings.statistics == "all")
+        couple = RULES.pick(settings.learning)
+        with in_layer(index):
+            tandem = couple(analog, role, threshold.to(self.device), dynamics, options, inherited)
         self.stack.layers[index] = tandem
         return tandem
 
@@ -338,43 +338,48 @@ class ProgressiveTandemLearning:
         layer = self.stack.layers[index]
         assert isinstance(layer, AnalogLayer)
         settings = self.settings
-        if layer.quantiser is not None:
-            return layer.quantiser.bound / settings.window
-        chain = chain_from(list(self.stack.layers), index) if settings.share_thresholds else [layer]
-        activations = [a.cpu() for signal in self._signals(index) for a in activations_of(chain, signal.activation)]
-        if settings.threshold == "least-squares":
-            bound = least_squares_bound(activations, settings.window, settings.initial_potential, settings.channelwise)
-        else:
-            bound = activation_bound(activations, settings.percentile, settings.channelwise)
-        return bound / settings.window
+        if isinstance(layer.activation, QuantisedReLU):
+            return layer.activation.bound / settings.window
+        chain = chain_from(list(self.stack.layers), self.stack.sources, index) if settings.share_thresholds else [layer]
+
+        def activations() -> Iterator[Tensor]:
+            for signal, beside in self._signals(index):
+                yield from activations_of(chain or [layer], signal.activation, None if beside is None else beside.activation)
+
+        def currents() -> Iterator[Tensor]:
+            return (currents_of(layer, *signals, settings.window) for signals in self._signals(index))
+
+        seen = Observed(activations, currents)
+        return THRESHOLDS.pick(settings.threshold).bound(seen, settings.threshold_options) / settings.window
 
     @torch.no_grad()
-    def _signals(self, index: int) -> Iterator[Signal]:
-        """Inputs of layer `index` on the calibration batches, with the spikes if it is in tandem."""
+    def _signals(self, index: int) -> Iterator[tuple[Signal, Signal | None]]:
+        """What layer `index`, the first that is not spiking, and its shortcut see on the calibration batches."""
         self.network.eval()
-        captured: list[Signal | Tensor] = []
-        handle = self.stack.layers[index].register_forward_pre_hook(lambda module, inputs: captured.append(inputs[0]))
-        try:
-            for _, (batch, prefix) in zip(
-                range(self.settings.calibration_batches), self._batches("train", index), strict=False
-            ):
-                with self.stack.given_prefix(prefix):
-                    self.loss(self.network, batch)
-                signal = captured.pop()
-                yield signal if isinstance(signal, Signal) else Signal(signal)
-        finally:
-            handle.remove()
+        for _, (batch, prefix) in zip(range(self.settings.calibration_batches), self._batches("train", index), strict=False):
+            if prefix is None:
+                yield self.stack.input_signal(self._stack_input(batch)), None
+                continue
+            spiking = self.stack.spiking_layers()
+            handed = {i: Signal(spiking[i].activation(s), s, spiking[i].scale) for i, s in prefix.items()}
+            yield self.stack.incoming(handed, index)
 
-    def _batches(self, subset: str, converted: int) -> Iterator[tuple[Any, Spikes | None]]:
-        """Batches with the spikes of the spiking prefix, which is simulated when they are first needed."""
+    def _scales(self, index: int) -> tuple[Tensor | None, Tensor | None]:
+        """What spikes stand for that a layer behind spiking ones sees, and those that its shortcut sees if others."""
+        return self.stack.scales(index, torch.empty(0, device=self.device))
+
+    def _batches(self, subset: str, converted: int) -> Iterator[tuple[Any, dict[int, Spikes] | None]]:
+        """Batches with what the spiking layers hand on to others; they are simulated when that is first needed."""
         for i, batch in enumerate(self.layer_batches if subset == "train" else self.held_out[subset]):
             spikes = self.prefixes.get((subset, i))
             if spikes is None and converted:
-                spikes = fire(self.stack.spiking_layers(), self._stack_input(batch)).to("cpu")
-                kept = sum(other.words.nbytes for other in self.prefixes.values())
-                if kept + spikes.words.nbytes <= self.settings.keep_mb * 1_000_000:
+                layers, sources = self.stack.spiking_layers(), self.stack.sources
+                fired = fire(layers, self._stack_input(batch), sources, frontier(sources, converted))
+                spikes = {layer: trains.to("cpu") for layer, trains in fired.items()}
+                kept = sum(map(_bytes, self.prefixes.values()))
+                if kept + _bytes(spikes) <= self.settings.keep_mb * 1_000_000:
                     self.prefixes[subset, i] = spikes
-            yield batch, spikes if spikes is None else spikes.to(self.device)
+            yield batch, spikes and {layer: trains.to(self.device) for layer, trains in spikes.items()}
 
     @torch.no_grad()
     def _stack_input(self, batch: Any) -> Tensor:
@@ -390,10 +395,15 @@ class ProgressiveTandemLearning:
         return captured[0]
 
     @torch.no_grad()
-    def _advance_prefixes(self, layer: SpikingLayer) -> None:
-        """Run the kept trains through a layer that has just been frozen."""
+    def _advance_prefixes(self, index: int, layer: SpikingLayer) -> None:
+        """Run the kept trains through a layer that has just been frozen, and drop those that no further layer sees."""
+        sources = self.stack.sources
         for key, spikes in self.prefixes.items():
-            self.prefixes[key] = layer.fire(spikes.to(self.device)).to("cpu")
+            here = {i: trains.to(self.device) for i, trains in spikes.items()}
+            fired = layer.run(*incoming_of(sources[index], dict(here)))
+            assert isinstance(fired, Spikes)
+            spikes[index] = fired.to("cpu")
+            self.prefixes[key] = {i: spikes[i] for i in frontier(sources, index + 1)}
 
     def _save(self) -> None:
         """Write the state after a layer; the weights first, so that the index never names weights that are not there."""
@@ -434,3 +444,8 @@ class ProgressiveTandemLearning:
         self.history = [Noted(**noted) for noted in state["history"]]
         self.log(f"goes on after {len(self.reports)} of {len(self.stack.layers) * self.settings.passes} layers")
         return True
+
+
+def _bytes(spikes: Mapping[int, Spikes]) -> int:
+    """Memory that trains take."""
+    return sum(part.nbytes for trains in spikes.values() for part in trains.parts)

@@ -1,16 +1,17 @@
 """How a stack is converted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from separator.errors import UserError
-from separator.snn.conversion.thresholds import check_percentile
-from separator.snn.layers.spiking import Dynamics, Schedule
-from separator.snn.observe.activity import check_penalty
-from separator.snn.stack.stack import Readout
+from separator.snn.coding.readouts import READOUTS
+from separator.snn.conversion.penalty import check_penalty
+from separator.snn.layers.dynamics import Dynamics, Schedule
+from separator.snn.learning.rules import RULES
+from separator.snn.spikes.trains import LONGEST
+from separator.snn.thresholds.rules import THRESHOLDS, ThresholdOptions
 
 Value = TypeVar("Value", int, float)
-ThresholdRule = Literal["percentile", "least-squares"]
 # Layers in which batch norm goes by the batch: none, those that are analog still, or the one under conversion as well.
 NormStatistics = Literal["none", "analog", "all"]
 
@@ -21,15 +22,16 @@ class ConversionSettings:
 
     window: int = 32  # time steps N_s
     initial_potential: float = 0.0  # initial potential in thresholds; 0.5 rounds where 0 floors
-    threshold: ThresholdRule = "percentile"  # what sets the upper bound a_u of activations, N_s thresholds
+    threshold: str = "percentile"  # rule that sets the upper bound a_u of activations, N_s thresholds; also least-squares, rate
     percentile: float = 99.0  # of the activations, if that is the rule
+    rate: float | None = None  # mean spikes per neuron and step, if that is the rule
     channelwise: bool = False  # a threshold per channel instead of one per layer
     share_thresholds: bool = False  # along chains of layers that add their input, so that a spike passes them one for one
     learn_thresholds: bool = False  # tune thresholds together with the weights
     mask_gradient: bool = False  # none to neurons that fire at every step; where thresholds learn it is so in any case
     statistics: NormStatistics = "analog"  # whose batch norm goes on normalising batches, and learning of them
     activity_penalty: float = 0.0  # weight in the loss of how active layers that learn are; see `ActivityPenalty`
-    readout: Readout = "rectified"
+    readout: str = "rectified"  # of the last layer: potential, rectified or counts
     schedule: Schedule = "pipelined"
     weight_bits: int | None = None  # of synaptic weights as signed integers; None for as many as float32 sums stay exact with
     encoder_bits: int = 16  # likewise of the first layer, which has analog input
@@ -42,13 +44,19 @@ class ConversionSettings:
     anneal: bool = False  # lower the learning rate linearly to zero over the epochs of a layer
     clip: float = 5.0  # norm of the gradient
     calibration_batches: int = 8  # for thresholds and the report
+    neuron: str = "integrate-and-fire"  # model of the neurons
+    neuron_options: dict[str, float] = field(default_factory=dict)  # of the model
+    coding: str = "charge"  # of the input: charge (all of it at the first step) or constant (a share of it at each)
+    learning: str = "tandem"  # rule by which layers that spike learn
     keep_mb: int = 4000  # memory for the trains of frozen layers; what does not fit is simulated again when it is needed
 
     def __post_init__(self) -> None:
         _ = self.dynamics  # refuses what neurons cannot do
+        if self.window > LONGEST:
+            raise UserError(f"layers are tuned in time windows of at most {LONGEST} steps, not {self.window}")
         if self.lr == [] or self.max_epochs == []:
             raise UserError("a learning rate or a number of epochs is missing")
-        check_percentile(self.percentile)
+        _ = self.threshold_options, THRESHOLDS.pick(self.threshold), READOUTS.pick(self.readout), RULES.pick(self.learning)
         check_penalty(self.activity_penalty)
         if self.passes < 1 or (self.fan_in is not None and self.fan_in < 1):
             raise UserError("there are at least one pass over the layers and one incoming connection of a neuron")
@@ -64,7 +72,15 @@ class ConversionSettings:
     @property
     def dynamics(self) -> Dynamics:
         """How the neurons run."""
-        return Dynamics(self.window, self.initial_potential, self.schedule, self.weight_bits, self.encoder_bits)
+        bits = self.weight_bits, self.encoder_bits
+        return Dynamics(
+            self.window, self.initial_potential, self.schedule, *bits, self.neuron, self.neuron_options, self.coding
+        )
+
+    @property
+    def threshold_options(self) -> ThresholdOptions:
+        """What threshold rules heed."""
+        return ThresholdOptions(self.window, self.initial_potential, self.percentile, self.channelwise, self.rate)
 
 
 def _of_layer(values: Value | list[Value], number: int) -> Value:

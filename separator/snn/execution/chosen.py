@@ -3,22 +3,22 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Literal
 
-# The fastest one there is for a layer on this machine, or all time steps folded into the batch of a dense layer in floating
-# point: no event-driven kernel, no products of 8-bit integers. The dense one is what the others are measured against.
-Execution = Literal["fastest", "dense"]
+# "fastest": the first of `separator.snn.execution.executions` that serves a layer on this machine, and products of 8-bit
+# integers; "dense": all time steps folded into the batch of a dense layer in floating point, which the others are measured
+# against; or the name of one execution, where it serves, else the dense one.
+FASTEST, DENSE = "fastest", "dense"
 
-_chosen: ContextVar[Execution] = ContextVar("execution", default="fastest")
+_chosen: ContextVar[str] = ContextVar("execution", default=FASTEST)
 
 
-def chosen_execution() -> Execution:
+def chosen_execution() -> str:
     """The execution that layers run by now."""
     return _chosen.get()
 
 
 @contextmanager
-def execution(name: Execution) -> Iterator[None]:
+def execution(name: str) -> Iterator[None]:
     """Within, all spiking layers that this thread runs, those of networks under conversion included, run by this execution."""
     token = _chosen.set(name)
     try:

@@ -15,16 +15,18 @@ import torch
 from torch import Tensor
 
 from separator.snn.execution.kernels.geometry import Geometry
-from separator.snn.neurons.integrate_and_fire import IFParameters
-from separator.snn.spikes.binary import Spikes
+from separator.snn.neurons.integrate_and_fire import IntegrateAndFire, Membrane
+from separator.snn.neurons.neuron import Neuron, Numbers
+from separator.snn.spikes.binary import BinarySpikes
+from separator.snn.spikes.trains import Spikes
 from separator.snn.synapses.affine import AffineMap
 
 if TYPE_CHECKING:
     from separator.snn.execution.kernels.events import EventLayer
 
-# Packed trains that a layer fires on packed trains, given where its outputs look, their sizes and the window:
-# (B, H, W, C_in) -> (B, *sizes, C_out).
-Kernel = Callable[[Geometry, Tensor, Sequence[int], int], Tensor]
+# Packed trains that a layer fires on packed trains, given where its outputs look, their sizes, the window, and potentials to
+# start from and to leave, (B, *sizes, C_out), int32, or None for the initial ones: (B, H, W, C_in) -> (B, *sizes, C_out).
+Kernel = Callable[[Geometry, Tensor, Sequence[int], int, Tensor | None], Tensor]
 
 
 class EventDriven:
@@ -34,38 +36,59 @@ class EventDriven:
         kernel: of the layer.
         apply: the affine map.
         taps: sizes of its kernel.
+        initial: initial potentials, (C_out,), int32, if the kernel takes and leaves potentials; else None.
     """
 
-    def __init__(self, kernel: Kernel, apply: AffineMap, taps: tuple[int, ...]) -> None:
-        self.kernel, self.apply, self.taps = kernel, apply, taps
+    def __init__(self, kernel: Kernel, apply: AffineMap, taps: tuple[int, ...], initial: Tensor | None = None) -> None:
+        self.kernel, self.apply, self.taps, self.initial = kernel, apply, taps, initial
+
+    @property
+    def carries(self) -> bool:
+        """Whether it takes and gives states."""
+        return self.initial is not None
 
     def padded_as(self, apply: AffineMap) -> "EventDriven":
         """The same weights under a map that pads otherwise."""
-        return EventDriven(self.kernel, apply, self.taps)
+        return EventDriven(self.kernel, apply, self.taps, self.initial)
 
-    def __call__(self, spikes: Spikes) -> Spikes:
-        """Spikes fired on the incoming ones."""
+    def __call__(
+        self, spikes: Spikes, state: Membrane | None = None, carry: bool = False
+    ) -> tuple[BinarySpikes, Membrane | None]:
+        """Spikes fired on the incoming ones, and the state after them if it is to `carry` it."""
+        assert isinstance(spikes, BinarySpikes)
         words = self.apply.flattened(spikes.words).movedim(1, -1)  # (B, ..., C_in); contiguous for images stored channels last
         missing = (1,) * (2 - len(self.taps))
         incoming = words.contiguous().view(len(words), *missing, *words.shape[1:])
         sizes = (*missing, *self.apply.outputs(words.shape[1:-1], self.taps))
-        fired = self.kernel(geometry_of(self.apply, self.taps), incoming, sizes, spikes.window)
-        return Spikes(spikes.window, words=fired.flatten(0, len(missing)).movedim(-1, 1))
+        potentials = self._potentials(state, (len(words), *sizes)) if carry else None
+        fired = self.kernel(geometry_of(self.apply, self.taps), incoming, sizes, spikes.window, potentials)
+        left = None if potentials is None else Membrane(potentials.flatten(0, len(missing)).movedim(-1, 1))
+        return BinarySpikes(spikes.window, words=fired.flatten(0, len(missing)).movedim(-1, 1)), left
+
+    def _potentials(self, state: Membrane | None, sizes: Sequence[int]) -> Tensor:
+        """Potentials to start from, in memory of their own. Shape: (B, *sizes, C_out)."""
+        assert self.initial is not None
+        if state is None:
+            return self.initial.expand(*sizes, -1).contiguous()
+        return state.v.to(torch.int32).movedim(1, -1).reshape(*sizes, -1).clone()
 
 
-def event_driven(apply: AffineMap, weight: Tensor, bias: Tensor, neurons: IFParameters) -> EventDriven | None:
+def event_driven(apply: AffineMap, weight: Tensor, bias: Tensor, neuron: Neuron, numbers: Numbers) -> EventDriven | None:
     """The execution of a pipelined layer by a kernel, as `SpikingLayer` has it; None if there is no kernel for it.
 
-    There are kernels for ungrouped layers: on the CPU where there is numba, of up to MOST_ROWS weights to an output, and on
-    GPUs with 8-bit tensor cores where there is Triton.
+    There are kernels for ungrouped layers of integrate-and-fire neurons: on the CPU where there is numba, of up to MOST_ROWS
+    weights to an output, and on GPUs with 8-bit tensor cores where there is Triton.
     """
     make = MAKERS.get(weight.device.type)
-    if make is None or apply.groups != 1:
+    if make is None or apply.groups != 1 or type(neuron) is not IntegrateAndFire:
         return None
     taps = tuple(weight.shape[2:])
     image = weight.reshape(*weight.shape[:2], *geometry_of(apply, taps).kernel)
-    kernel = make(*(x.to(torch.int32) for x in (image, bias, *neurons)))
-    return None if kernel is None else EventDriven(kernel, apply, taps)
+    threshold, initial = (numbers[name].to(torch.int32) for name in IntegrateAndFire.names)
+    kernel = make(image.to(torch.int32), bias.to(torch.int32), threshold, initial)
+    if kernel is None:
+        return None
+    return EventDriven(kernel, apply, taps, initial if getattr(kernel, "func", None) is _fire_events else None)
 
 
 def geometry_of(apply: AffineMap, taps: tuple[int, ...]) -> Geometry:
@@ -86,10 +109,13 @@ def _events(weight: Tensor, bias: Tensor, threshold: Tensor, initial: Tensor) ->
     return partial(_fire_events, event_layer(*(x.numpy() for x in (weight, bias, threshold, initial))))
 
 
-def _fire_events(layer: "EventLayer", geometry: Geometry, words: Tensor, sizes: Sequence[int], window: int) -> Tensor:
+def _fire_events(
+    layer: "EventLayer", geometry: Geometry, words: Tensor, sizes: Sequence[int], window: int, potentials: Tensor | None
+) -> Tensor:
     from separator.snn.execution.kernels.events import fire_events
 
-    fired = fire_events(words.numpy().view(np.uint32), layer, geometry, sizes, window, torch.get_num_threads())
+    carried = None if potentials is None else potentials.numpy()
+    fired = fire_events(words.numpy().view(np.uint32), layer, geometry, sizes, window, torch.get_num_threads(), carried)
     return torch.from_numpy(fired.view(np.int32))
 
 
@@ -100,7 +126,19 @@ def _tensor_cores(weight: Tensor, bias: Tensor, threshold: Tensor, initial: Tens
         return None
     if weight[0].numel() >= MOST_INPUTS or not exact_on(weight.device):
         return None
-    return partial(fire_layer, tensor_core_layer(weight, bias, threshold, initial))
+    return partial(_fire_tensor_cores, partial(fire_layer, tensor_core_layer(weight, bias, threshold, initial)))
+
+
+def _fire_tensor_cores(
+    kernel: Callable[[Geometry, Tensor, Sequence[int], int], Tensor],
+    geometry: Geometry,
+    words: Tensor,
+    sizes: Sequence[int],
+    window: int,
+    potentials: Tensor | None,
+) -> Tensor:
+    assert potentials is None  # which it does not take
+    return kernel(geometry, words, sizes, window)
 
 
 MAKERS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Kernel | None]] = {"cpu": _events, "cuda": _tensor_cores}

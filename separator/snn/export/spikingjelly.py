@@ -6,9 +6,24 @@ import torch
 from torch import Tensor, nn
 
 from separator.errors import UserError
-from separator.snn.layers.spiking import SpikingLayer, per_channel
-from separator.snn.spikes.binary import Spikes
+from separator.snn.layers.shapes import per_channel
+from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
+from separator.snn.spikes.binary import BinarySpikes
+from separator.snn.stack.graph import is_row
 from separator.snn.stack.stack import Stack
+
+
+def problem(stack: Stack) -> str | None:
+    """What of a stack keeps it from being run there; None if nothing does."""
+    layers = stack.spiking_layers()
+    if len(layers) < len(stack.layers):
+        return "stacks that are not wholly spiking"
+    if any(layer.dynamics.schedule != "pipelined" for layer in layers):
+        return "layers that wait for all of their input, but pipelined ones only"
+    if not all(type(layer.neuron) is IntegrateAndFire for layer in layers) or layers[0].dynamics.coding != "charge":
+        return "other neurons than integrate-and-fire ones that are charged at the first step"
+    return None if is_row(stack.sources) and layers[-1].role == "readout" else "layers that see others than the one before"
 
 
 class SpikingJellyStack(nn.Module):
@@ -30,9 +45,9 @@ class SpikingJellyStack(nn.Module):
             from spikingjelly.activation_based import neuron
         except ImportError as error:
             raise UserError("SpikingJelly is not installed; `pip install spikingjelly` does it") from error
+        if (reason := problem(stack)) is not None:
+            raise UserError(f"SpikingJelly does not run {reason}")
         layers = stack.spiking_layers()
-        if len(layers) < len(stack.layers) or any(layer.dynamics.schedule != "pipelined" for layer in layers):
-            raise UserError("SpikingJelly runs pipelined spiking stacks only")
         self.read, self.dynamics, self.first = stack.read, layers[0].dynamics, layers[0]
         self.synapses = nn.ModuleList(_Synapses(layer) for layer in layers[1:])
         self.starts = [layer.initial_potential * layer.quantum for layer in layers[:-1]]
@@ -54,7 +69,8 @@ class SpikingJellyStack(nn.Module):
         """Packed spike trains of each layer and the readout's potential, as `separator.snn.stack.stack.outcomes` has them."""
         seen: list[Tensor] = []
         hooks = [
-            node.register_forward_hook(lambda _, __, trains: seen.append(Spikes.pack(trains).words)) for node in self.nodes
+            node.register_forward_hook(lambda _, __, trains: seen.append(BinarySpikes.pack(trains).words))
+            for node in self.nodes
         ]
         try:
             seen.append(self._potential(x))

@@ -36,16 +36,20 @@ class Product(Protocol):
         """Weighted sums. Shape: (positions, ...) -> (positions, C_out)."""
 
 
-def joint_sums(products: Sequence[Product], x: Tensor, prepare: Work = as_it_is, finish: Work = as_it_is) -> Tensor:
-    """Sums of several maps of one input, finished, a block of positions at a time. Shape: (B, C_in, ...) -> (B, C_out, ...).
+def joint_sums(
+    products: Sequence[Product], inputs: Sequence[Tensor], prepare: Work = as_it_is, finish: Work = as_it_is
+) -> Tensor:
+    """Sums of several maps, finished, a block of positions at a time. Shape: (B, C_in, ...) -> (B, C_out, ...).
 
     Args:
         products: the maps, of as many outputs at as many positions each.
-        x: input.
+        inputs: of each of them, or one for all.
         prepare: inputs one by one, zero as zero, to what the products take.
         finish: of the sums, each position by itself. Shape: (positions, C_out) -> (positions, C_out).
     """
-    views = [product.seen(x) for product in products]
+    each = inputs if len(inputs) > 1 else [inputs[0]] * len(products)
+    views = [product.seen(x) for product, x in zip(products, each, strict=True)]
+    x = inputs[0]
     sizes, block = views[0][1], BLOCK if x.device.type == "cpu" else max(1, len(views[0][0]))
     finished = []
     for parts in zip(*(torch.split(seen, block) for seen, _ in views), strict=True):
@@ -97,7 +101,7 @@ class MatrixProduct:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Apply it."""
-        return joint_sums([self], x)
+        return joint_sums([self], [x])
 
     def sums(self, seen: Tensor) -> Tensor:
         """Shape: (positions, *taps, C_in) -> (positions, C_out)."""

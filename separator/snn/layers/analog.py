@@ -1,4 +1,4 @@
-"""Layers: what one layer is before it is converted."""
+"""Analog layers: what a layer is before it is converted."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,24 +10,29 @@ from separator.snn.synapses.absorb import absorbed_map, absorbed_names, is_absor
 from separator.snn.synapses.affine import Affine, AffineMap, affine_map
 
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
+RELU = nn.ReLU()
+ACTIVATIONS: list[type[nn.Module]] = [
+    nn.ReLU,
+    QuantisedReLU,
+    nn.LeakyReLU,
+]  # that layers may have; not all neurons stand for all
 
 
 class AnalogLayer(nn.Module):
-    """One analog layer: affine map, batch normalisation, ReLU (Wu et al. 2021, Eq. 7 and section 5.1).
+    """One analog layer: affine map, batch normalisation, activation (Wu et al. 2021, Eq. 7 and section 5.1).
 
-    With a shortcut its neurons have a second incoming map, from the same input, which is added behind the batch normalisation:
-    a = ReLU(norm(affine(x)) + shortcut(x)), as in residual networks (He et al. 2016).
+    With a shortcut its neurons have a second incoming map, from the same input or from another one, which is added behind the
+    batch normalisation: a = ReLU(norm(affine(x)) + shortcut(y)), as in residual networks (He et al. 2016).
 
     Args:
         affine: linear layer or convolution.
         norm: batch normalisation of its output, or None.
         before: layers without neurons that its input goes through first; see `separator.snn.synapses.absorb`.
-        rectified: whether it has a ReLU; the last layer of a stack may have none.
-        quantiser: clips and rounds activations, in place of the ReLU.
-        shortcut: the second map: the identity, or a layer without ReLU; None for none.
+        activation: elementwise function that spike counts stand for, such as ReLU; the last layer of a stack may have none.
+        shortcut: the second map: the identity, or a layer without activation; None for none.
 
     Raises:
-        ValueError: a layer before cannot be absorbed into the affine one, or the shortcut has a ReLU or a shortcut of its own.
+        ValueError: a layer before cannot be absorbed into the affine one, or the shortcut has an activation, or a shortcut.
     """
 
     seen: torch.Size | None = None  # shape of what it last saw, (C, ...), if there are layers before
@@ -37,43 +42,54 @@ class AnalogLayer(nn.Module):
         affine: Affine,
         norm: Norm | None = None,
         before: Sequence[nn.Module] = (),
-        rectified: bool = True,
-        quantiser: QuantisedReLU | None = None,
+        activation: nn.Module | None = RELU,
         shortcut: "nn.Identity | AnalogLayer | None" = None,
     ) -> None:
         super().__init__()
         self.before = nn.Sequential(*before)
         self.affine = affine
         self.norm = norm
-        self.rectified = rectified
-        self.quantiser = quantiser
+        self.activation = activation
         self.shortcut = shortcut
-        if isinstance(shortcut, AnalogLayer) and (shortcut.rectified or shortcut.shortcut is not None):
-            raise ValueError("a shortcut is the identity, or a layer with neither ReLU nor shortcut")
+        if isinstance(shortcut, AnalogLayer) and (shortcut.activation is not None or shortcut.shortcut is not None):
+            raise ValueError("a shortcut is the identity, or a layer with neither activation nor shortcut")
         if before:
             absorbed_map(list(before), affine_map(affine))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Activation a = ReLU(norm(affine(before(x)))). Shape: as the affine layer's."""
-        z: Tensor = self.preactivation(x)
-        if self.quantiser is not None:
-            z = self.quantiser(z)
-        return z.relu() if self.rectified else z
+    def forward(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
+        """Activation a = f(norm(affine(before(x))) + shortcut(beside)), where the shortcut sees x if nothing else.
 
-    def preactivation(self, x: Tensor) -> Tensor:
-        """What the ReLU sees."""
-        return self.joined(self.sums(x), x)
+        Shape: as the affine layer's.
+        """
+        return self.activated(self.preactivation(x, beside))
 
-    def joined(self, sums: Tensor, x: Tensor) -> Tensor:
-        """What the ReLU sees, from the affine layer's output and the layer's input."""
+    def activated(self, z: Tensor) -> Tensor:
+        """The activation, from what it sees."""
+        a: Tensor = z if self.activation is None else self.activation(z)
+        return a
+
+    def unquantised(self, z: Tensor) -> Tensor:
+        """The activation as gradients see it where spikes stand in for it: rectified where it is quantised, or missing."""
+        return z.relu() if self.activation is None or isinstance(self.activation, QuantisedReLU) else self.activated(z)
+
+    def preactivation(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
+        """What the activation sees."""
+        return self.joined(self.sums(x), x if beside is None else beside)
+
+    def joined(self, sums: Tensor, beside: Tensor) -> Tensor:
+        """What the activation sees, from the affine layer's output and the shortcut's input."""
         z = self.normalised(sums)
-        return z if self.shortcut is None else z + self.shortcut(x)
+        return z if self.shortcut is None else z + self.shortcut(beside)
 
     def sums(self, x: Tensor) -> Tensor:
         """What batch norm sees, the affine layer's output."""
         if self.before:
             self.seen = x.shape[1:]
-        sums: Tensor = self.affine(self.before(x))
+        seen = self.before(x)
+        if _is_strided_pointwise(self.affine):
+            # Of inputs stored channels last, oneDNN's backward pass of such convolutions writes where it must not (torch 2.11).
+            seen = seen.contiguous()
+        sums: Tensor = self.affine(seen)
         return sums
 
     @property
@@ -97,6 +113,10 @@ class AnalogLayer(nn.Module):
         return z if self.norm is None else self.norm(z)
 
 
+def _is_strided_pointwise(affine: Affine) -> bool:
+    return not isinstance(affine, nn.Linear) and set(affine.kernel_size) == {1} and max(affine.stride) > 1
+
+
 def keep_statistics(network: nn.Module) -> None:
     """Have batch normalisation keep its statistics until `network.train()` is next called; its gain and bias go on learning."""
     for module in network.modules():
@@ -113,7 +133,6 @@ INSTEAD: dict[type[nn.Module], str] = {
     nn.Tanh: "rectify",
     nn.Sigmoid: "rectify; behind the last layer it may stay, outside of the stack",
     nn.GELU: "rectify",
-    nn.LeakyReLU: "rectify",
     nn.Sequential: "give its layers one by one",
 }
 
@@ -131,9 +150,8 @@ def layers_of(modules: Iterable[nn.Module]) -> list[AnalogLayer]:
     affine: Affine | None = None
     norm: Norm | None = None
     for position, module in enumerate(modules):
-        if isinstance(module, nn.ReLU | QuantisedReLU) and affine is not None:
-            quantiser = module if isinstance(module, QuantisedReLU) else None
-            layers.append(AnalogLayer(affine, norm, before, quantiser=quantiser))
+        if isinstance(module, tuple(ACTIVATIONS)) and affine is not None:
+            layers.append(AnalogLayer(affine, norm, before, module))
             before, affine, norm = [], None, None
         elif is_absorbed(module) and affine is None:
             before.append(module)
@@ -144,7 +162,7 @@ def layers_of(modules: Iterable[nn.Module]) -> list[AnalogLayer]:
         else:
             raise ValueError(f"layer {position} ({module}) cannot be converted: {_reason(module, affine)}")
     if affine is not None:
-        layers.append(AnalogLayer(affine, norm, before, rectified=False))
+        layers.append(AnalogLayer(affine, norm, before, None))
     elif before:
         raise ValueError(f"behind the last layer there is {before[0]}, which no affine layer follows; leave it out")
     return layers

@@ -6,25 +6,25 @@ from torch import Tensor, nn
 BOUND = 3.0  # first upper bound of activations: three standard deviations of what batch norm makes
 
 
-def straight_through(z: Tensor, threshold: Tensor, counts: Tensor | None, window: int) -> Tensor:
+def straight_through(z: Tensor, threshold: Tensor, counts: Tensor | None, limits: tuple[int, int]) -> Tensor:
     """Spike count times threshold, with the gradient of a quantiser with a learned step (Esser et al. 2020, Eq. 3).
 
-    To what is quantised it is 1 between 0 and `window` thresholds, and 0 outside, where a neuron that fires not at all, or at
+    To what is quantised it is 1 between the limits, in thresholds, and 0 outside, where a neuron that fires not at all, or at
     every step, fires no otherwise for a little more. To the threshold it is what rounding adds.
 
     Args:
         z: what the neurons are charged with in all, (B, C, ...).
         threshold: broadcasts against it.
-        counts: spikes, (B, C, ...), or None for those nearest to `z` over the threshold.
-        window: most spikes.
+        counts: sums of spikes, (B, C, ...), or None for those nearest to `z` over the threshold.
+        limits: least and largest count.
     """
-    clipped = (z / threshold).clamp(0, window)
+    clipped = (z / threshold).clamp(*limits)
     if counts is None:
         counts = (clipped.detach() + 0.5).floor()
     return threshold * (clipped + (counts - clipped).detach())
 
 
-class QuantisedReLU(nn.Module):
+class QuantisedReLU(nn.ReLU):
     """Activation in `levels` equal steps up to a learned bound, in place of ReLU while an analog network is trained.
 
     a = bound / levels * clip(floor(levels * z / bound + 1/2), 0, levels) (Bu et al. 2022, "Optimal ANN-SNN conversion for
@@ -52,7 +52,7 @@ class QuantisedReLU(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Activation of what batch norm gives. Shape: any."""
-        return straight_through(z, self.bound / self.levels, None, self.levels)
+        return straight_through(z, self.bound / self.levels, None, (0, self.levels))
 
     def extra_repr(self) -> str:
         """For messages."""

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from separator.errors import UserError
 from separator.snn.integers.quanta import EXACT, TINIEST, weight_quantum
 from separator.snn.layers.analog import AnalogLayer
-from separator.snn.layers.spiking import INPUT_QUANTUM, LARGEST, Dynamics, Role, SpikingLayer, integer_type
+from separator.snn.layers.dynamics import Dynamics, Role
+from separator.snn.layers.rounding import INPUT_QUANTUM, LARGEST, integer_type
+from separator.snn.layers.spiking import SpikingLayer
 
 BLOCK = 2**22  # weights that are looked at at a time
 
@@ -17,8 +19,8 @@ BLOCK = 2**22  # weights that are looked at at a time
 def layer_types(role: Role, dynamics: Dynamics) -> dict[str, torch.dtype]:
     """Types of the tensors of a layer, by name; its shortcut, if it has one, is the identity."""
     weights = (torch.float32,) * 2 if role == "encode" else (integer_type(dynamics.weight_bits), torch.int32)
-    names = ("weight", "bias", "threshold", "initial_potential", "quantum", "shortcut")
-    return dict(zip(names, (*weights, torch.int32, torch.int32, torch.float32, torch.int32), strict=True))
+    types = dict(zip(("weight", "bias"), weights, strict=True)) | dict.fromkeys(dynamics.model.names, torch.int32)
+    return types | {"quantum": torch.float32, "shortcut": torch.int32}
 
 
 def check_layer(layer: SpikingLayer, analog: AnalogLayer | None = None) -> None:
@@ -48,25 +50,15 @@ def check_layer(layer: SpikingLayer, analog: AnalogLayer | None = None) -> None:
             raise UserError(f"a weight does not fit in {bits} bits")
     # The charge of the first layer is clipped to a little over as many thresholds as there are steps; a readout never fires.
     thresholds = {"encode": layer.window + 2, "fire": 2, "readout": 0}[layer.role]
-    if float((layer.window * sums + thresholds * layer.threshold.double()).max()) > EXACT:
-        raise UserError("potentials can exceed 2^24 steps, up to which they are exact")
-    _check_start(layer)
-
-
-def _check_start(layer: SpikingLayer) -> None:
-    """Refuse initial potentials that are not the part of the threshold that they shall be, rounded."""
-    initial, threshold = layer.initial_potential.double(), layer.threshold.double()
-    if not bool(((initial >= 0) & (initial <= threshold)).all()):
-        raise UserError("a initial potential is from 0 to the threshold")
-    # One threshold for all neurons has initial potentials that are rounded to the largest quantum of all.
-    rounded = layer.quantum.double().max() / layer.quantum.double() / 2 + 1
-    if layer.role != "readout" and not bool(((initial - threshold * layer.dynamics.initial_potential).abs() <= rounded).all()):
-        raise UserError(f"a initial potential is not {layer.dynamics.initial_potential:g} thresholds")
+    if float((layer.dynamics.exact_steps * sums + thresholds * layer.threshold.double()).max()) > EXACT:
+        raise UserError("potentials can exceed 2^24 quanta, up to which they are exact")
+    if layer.role != "readout":
+        layer.neuron.check(layer.numbers, layer.quantum, layer.dynamics.initial_potential)
 
 
 def _check_shapes(layer: SpikingLayer, analog: AnalogLayer | None) -> None:
     outputs = (len(layer.weight),)
-    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("bias", "threshold", "initial_potential", "quantum"), outputs)
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("bias", *layer.neuron.names, "quantum"), outputs)
     if analog is not None and not analog.before:
         shapes["weight"] = tuple(analog.affine.weight.shape)
     if analog is not None and isinstance(analog.shortcut, nn.Identity):

@@ -16,10 +16,13 @@ import torch
 from torch import Tensor
 
 from separator.errors import UserError
+from separator.snn.coding.inputs import CurrentCoding
 from separator.snn.layers.analog import AnalogLayer
-from separator.snn.layers.spiking import Dynamics, Role, per_channel
-from separator.snn.learning.tandem import Signal, TandemLayer
-from separator.snn.neurons.integrate_and_fire import IFParameters, crosses, if_step, initial_state
+from separator.snn.layers.dynamics import Dynamics, Role
+from separator.snn.layers.shapes import per_channel
+from separator.snn.layers.signal import Signal, currents_of
+from separator.snn.learning.tandem import TandemLayer
+from separator.snn.neurons.neuron import crosses
 
 SurrogateName = Literal["rectangular", "triangular", "sigmoid", "arctan"]
 
@@ -121,34 +124,36 @@ class SurrogateLayer(TandemLayer):
         super().__init__(layer, role, threshold, dynamics, batch_statistics=batch_statistics)
         self.surrogate = surrogate
 
-    def forward(self, signal: Signal) -> Signal:
+    def forward(self, signal: Signal, beside: Signal | None = None) -> Signal:
         """Spikes of each step from those of the layer before; of a readout, its membrane potential as activation."""
         if not self.training:
-            return self._evaluated(signal)
-        currents = self._currents(signal)
+            return self._evaluated(signal, beside)
+        currents = self._currents(signal, beside)
         if self.role == "readout":
             return Signal(torch.stack(currents).sum(0))
-        threshold = per_channel(self.threshold, currents[0])
-        neurons = IFParameters(threshold, threshold * self.dynamics.initial_potential)
-        state, trains = initial_state(neurons, currents[0]), []
+        model, threshold = self.dynamics.model, per_channel(self.threshold, currents[0])
+        numbers = model.in_units(threshold, self.dynamics.initial_potential)
+        state, trains = model.initial_state(numbers, currents[0]), []
         for current in currents:
-            spikes, state = if_step(current, state, neurons, self.surrogate.fires)
+            spikes, state = model.step(current, state, numbers, self.surrogate.fires)
             trains.append(spikes)
         over_time = torch.stack(trains)
         return Signal(over_time.sum(0) * threshold, scale=self.threshold, trains=over_time)
 
     @torch.no_grad()
-    def _evaluated(self, signal: Signal) -> Signal:
-        spiking = self.spiking(signal.scale)
-        outcome = spiking.run(signal.activation if signal.spikes is None else signal.spikes)
+    def _evaluated(self, signal: Signal, beside: Signal | None) -> Signal:
+        spiking = self.spiking(signal.scale, beside=None if beside is None else beside.scale)
+        incoming = signal.activation if signal.spikes is None else signal.spikes
+        outcome = spiking.run(incoming, None if beside is None else beside.spikes)
         return Signal(outcome) if isinstance(outcome, Tensor) else Signal(spiking.activation(outcome), outcome, spiking.scale)
 
-    def _currents(self, signal: Signal) -> list[Tensor]:
+    def _currents(self, signal: Signal, beside: Signal | None) -> list[Tensor]:
         """Synaptic current of each step, (B, ...) each."""
         window = self.dynamics.window
-        if signal.trains is None or signal.scale is None:  # the whole activation at the first step (section 3.4)
-            charge = self.layer.preactivation(signal.activation)
-            return [charge, *[torch.zeros_like(charge)] * (window - 1)]
-        alike = signal.trains * (per_channel(signal.scale, signal.activation) * window)
-        z = self.layer.preactivation(alike.flatten(0, 1))  # time folded into the batch
-        return [step / window for step in z.chunk(window)]
+        if signal.trains is None:
+            charge, coding = self.layer.preactivation(signal.activation), self.dynamics.input_coding
+            if not isinstance(coding, CurrentCoding):
+                raise UserError(f"learning through time begins with input as currents, not coded by '{self.dynamics.coding}'")
+            shares = [float(coding.share(t, window)) for t in range(window)]
+            return [charge if share == 1 else charge * share if share else torch.zeros_like(charge) for share in shares]
+        return list(currents_of(self.layer, signal, beside, window))

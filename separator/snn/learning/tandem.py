@@ -1,32 +1,25 @@
 """The layer under conversion: spikes forward, gradients through its analog twin (Wu et al. 2021, section 4.1)."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
+from separator.errors import UserError
 from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.dynamics import Dynamics, Role
 from separator.snn.layers.fold import Statistics
 from separator.snn.layers.quantised import straight_through
-from separator.snn.layers.spiking import Dynamics, Role, SpikingLayer, per_channel
-from separator.snn.spikes.binary import Spikes
-
-
-class Signal(NamedTuple):
-    """What goes from layer to layer of a hybrid network: spikes, and beside them what they stand for."""
-
-    activation: Tensor  # (B, ...), differentiable; of spiking layers count times threshold
-    spikes: Spikes | None = None  # None where the sender is analog
-    scale: Tensor | None = None  # activation that one spike stands for, the sender's threshold, (1,) or (C,)
-    trains: Tensor | None = None  # (N_s, B, ...), 0 or 1, differentiable; in place of spikes where learning goes through time
+from separator.snn.layers.shapes import per_channel
+from separator.snn.layers.signal import Signal
+from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.spikes.trains import LONGEST
 
 
 class TandemLayer(nn.Module):
     """A spiking layer coupled to the analog layer that it shares its weights with.
 
-    The output is spike count times threshold; its gradient goes to the analog twin, which sees the spike counts of the layer
-    before. As published it goes there unchanged. Where it is masked, or the threshold learns too, it goes as through a
-    quantiser with a learned step (see `straight_through`): none to twins beyond the N_s spikes that a neuron can fire, and to
+    The output is the sum of the spikes times threshold; its gradient goes to the analog twin, which sees the spikes of the
+    layer before. As published it goes there unchanged. Where it is masked, or the threshold learns too, it goes as through a
+    quantiser with a learned step (see `straight_through`): none to twins beyond the spikes that a neuron can fire, and to
     the threshold what rounding adds. Statistics of batch norm stay as they are, since the folded weights depend on them; its
     gain and bias learn. A network that learns from the start has no statistics to keep: it takes those of each batch, for the
     twin as for the weights of the spiking layer, while the running ones, which evaluation takes, are learned as usual.
@@ -38,6 +31,9 @@ class TandemLayer(nn.Module):
         mask_gradient: whether neurons that fire at every step pass none.
         batch_statistics: normalise with the statistics of the batch in training mode.
         inherits: whether the spiking layer has the threshold of the one before, see `separator.snn.stack.chains`.
+
+    Raises:
+        UserError: runs are longer than a window.
     """
 
     base_threshold: Tensor
@@ -54,6 +50,8 @@ class TandemLayer(nn.Module):
         inherits: bool = False,
     ) -> None:
         super().__init__()
+        if dynamics.window > LONGEST:
+            raise UserError(f"layers learn in time windows of at most {LONGEST} steps, not {dynamics.window}")
         self.layer, self.role, self.dynamics, self.inherits = layer, role, dynamics, inherits
         self.masked, self.batch_statistics = mask_gradient or learn_threshold, batch_statistics
         self.register_buffer("base_threshold", threshold)
@@ -74,37 +72,41 @@ class TandemLayer(nn.Module):
                 layer.norm.train(mode and self.batch_statistics)
         return self
 
-    def spiking(self, scale: Tensor | None, *statistics: Statistics | None) -> SpikingLayer:
-        """The spiking layer with the twin's present weights, where an incoming spike stands for `scale`.
+    def spiking(self, scale: Tensor | None, *statistics: Statistics | None, beside: Tensor | None = None) -> SpikingLayer:
+        """The spiking layer with the twin's present weights.
 
-        Batch norm, its own and that of its shortcut, is folded in with the running statistics, or with those given.
+        Args:
+            scale: what an incoming spike stands for, None if the input is analog.
+            statistics: for its batch norm, and that of its shortcut, in place of the running ones.
+            beside: what a spike stands for that the shortcut sees, if it sees others.
         """
         scale = torch.ones_like(self.base_threshold[:1]) if scale is None else scale
         threshold = scale if self.inherits else self.threshold
-        return SpikingLayer.convert(self.layer, self.role, scale, threshold, self.dynamics, *statistics)
+        return SpikingLayer.convert(self.layer, self.role, scale, threshold, self.dynamics, statistics, beside)
 
-    def _batch_statistics(self, x: Tensor, sums: Tensor) -> tuple[Statistics, ...]:
+    def _batch_statistics(self, beside: Tensor, sums: Tensor) -> tuple[Statistics, ...]:
         """Statistics that batch norm takes of a batch, and that of a shortcut of its own."""
         shortcut = self.layer.shortcut
-        return Statistics.of(sums), *([Statistics.of(shortcut.sums(x))] if isinstance(shortcut, AnalogLayer) else [])
+        return Statistics.of(sums), *([Statistics.of(shortcut.sums(beside))] if isinstance(shortcut, AnalogLayer) else [])
 
-    def forward(self, signal: Signal) -> Signal:
+    def forward(self, signal: Signal, beside: Signal | None = None) -> Signal:
         """Spikes and activation from those of the layer before; of a readout, its membrane potential as activation."""
+        other = signal if beside is None else beside
         sums = self.layer.sums(signal.activation)
-        z = self.layer.joined(sums, signal.activation)
+        z = self.layer.joined(sums, other.activation)
         with torch.no_grad():
             by_batch = self.training and self.batch_statistics
-            spiking = self.spiking(signal.scale, *(self._batch_statistics(signal.activation, sums) if by_batch else ()))
-            if self.role == "readout":
-                assert signal.spikes is not None  # a readout is never the first layer
-                potential = spiking.potential(signal.spikes)
-            else:
-                spikes = spiking.encode(signal.activation) if signal.spikes is None else spiking.fire(signal.spikes)
-                fired = spiking.activation(spikes)
-        if self.role == "readout":
-            return Signal(potential + (z - z.detach()))
+            statistics = self._batch_statistics(other.activation, sums) if by_batch else ()
+            spiking = self.spiking(signal.scale, *statistics, beside=None if beside is None else beside.scale)
+            outcome = spiking.run(
+                signal.activation if signal.spikes is None else signal.spikes, None if beside is None else beside.spikes
+            )
+            stands_for = outcome if isinstance(outcome, Tensor) else spiking.activation(outcome)
+        if isinstance(outcome, Tensor):
+            return Signal(outcome + (z - z.detach()))
         if self.masked:
-            twin = straight_through(z, per_channel(self.threshold, z), spikes.counts, self.dynamics.window)
+            limits = spiking.neuron.limits(self.dynamics.window)
+            twin = straight_through(z, per_channel(self.threshold, z), outcome.values, limits)
         else:
-            twin = z.relu()
-        return Signal(fired + (twin - twin.detach()), spikes, spiking.scale)
+            twin = self.layer.unquantised(z)
+        return Signal(stands_for + (twin - twin.detach()), outcome, spiking.scale)

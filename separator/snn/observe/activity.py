@@ -13,7 +13,7 @@ inputs that happen to be 0 and 1 are spikes to it, and inputs of zero are left o
 operations of one layer in one call, where its sums are rounded, being in the type of the layer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,12 +23,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from separator.errors import UserError
 from separator.snn.layers.analog import AnalogLayer
-from separator.snn.layers.spiking import Schedule, SpikingLayer, per_channel
-from separator.snn.learning.tandem import Signal, TandemLayer
-from separator.snn.spikes.binary import Spikes
-from separator.snn.stack.stack import LayerRun, Stack
+from separator.snn.layers.dynamics import Schedule
+from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.spikes.trains import Spikes
+from separator.snn.stack.simulation import LayerRun
+from separator.snn.stack.stack import Stack
 from separator.snn.synapses.affine import Affine, AffineMap, affine_map
 
 
@@ -183,105 +183,52 @@ def _count_analog(layer: LayerActivity, module: Affine, inputs: tuple[Tensor], o
 
 @dataclass(frozen=True)
 class _FanOut:
-    """Synapses that leave each neuron of the layer before, (1, ...), of all incoming maps."""
+    """Synapses that leave each neuron of the layers before, (1, ...), by incoming map."""
 
-    total: Tensor
-    effective: Tensor  # those whose weight is not zero
+    total: list[Tensor]
+    effective: list[Tensor]  # those whose weight is not zero
     macs: int  # of the analog layer on one input: the identity multiplies nothing
 
     @classmethod
-    def of(cls, layer: SpikingLayer, incoming: Tensor) -> "_FanOut":
-        shape = incoming[:1]
-        total = effective = torch.zeros(shape.shape, dtype=torch.float64, device=incoming.device)
-        macs = 0
-        for own in layer.maps:
+    def of(cls, layer: SpikingLayer, seen: Sequence[Tensor]) -> "_FanOut":
+        total, effective, macs = [], [], 0
+        for own, incoming in zip(layer.maps, seen, strict=True):
             synapses = own.apply.synapses(own.weight)
             counts = fan_out(own.apply, synapses, incoming)
-            total = total + counts
-            effective = effective + fan_out(own.apply, synapses & (own.weight != 0), incoming)
+            total.append(counts)
+            effective.append(fan_out(own.apply, synapses & (own.weight != 0), incoming))
             if not own.is_identity:
                 macs += int(counts.sum()) // own.apply.averaged
         return cls(total, effective, macs)
 
 
-# By place of the layer, its map (which a stream changes from block to block) and the shape of what comes in.
-_Synapses = dict[tuple[int, AffineMap, torch.Size], _FanOut]
+# By place of the layer, its map (which a stream changes from block to block) and the shapes of what comes in.
+_Synapses = dict[tuple[int, AffineMap, tuple[torch.Size, ...]], _FanOut]
 
 
 def _count_spiking(activity: Activity, known: _Synapses, run: LayerRun) -> None:
     layer, counted = run.layer, activity.layers[run.position]
-    incoming = run.incoming if isinstance(run.incoming, Tensor) else run.incoming.counts
-    key = run.position, layer.apply_affine, incoming.shape[1:]
+    incoming = _events(run.incoming)
+    seen = [incoming, *[incoming if run.beside is None else _events(run.beside)] * (len(layer.maps) - 1)]
+    key = run.position, layer.apply_affine, tuple(x.shape[1:] for x in seen)
     if key not in known:
-        known[key] = _FanOut.of(layer, incoming)
+        known[key] = _FanOut.of(layer, seen)
     synapses = known[key]
     macs = len(incoming) * synapses.macs
     counted.window = layer.window
-    counted.macs += macs
-    if layer.role == "encode":
+    if run.first == 0:  # of a run that is a chain of windows, once
+        counted.macs += macs
+        counted.neurons += _events(run.outcome).numel()
+    if layer.role == "encode" and run.first == 0:
         activity.float_macs["charge"] = activity.float_macs.get("charge", 0) + macs
-    else:
-        spikes = incoming.sum(0, dtype=torch.float64)
-        counted.synaptic_operations += int((spikes * synapses.total[0]).sum())
-        counted.effective_operations += int((spikes * synapses.effective[0]).sum())
+    elif layer.role != "encode":
+        for x, total, effective in zip(seen, synapses.total, synapses.effective, strict=True):
+            spikes = x.sum(0, dtype=torch.float64)
+            counted.synaptic_operations += int((spikes * total[0]).sum())
+            counted.effective_operations += int((spikes * effective[0]).sum())
     if isinstance(run.outcome, Spikes):
-        counted.spikes += int(run.outcome.counts.sum(dtype=torch.float64))
-        counted.neurons += run.outcome.counts.numel()
-    else:
-        counted.neurons += run.outcome.numel()
+        counted.spikes += int(run.outcome.events.sum(dtype=torch.float64))
 
 
-def check_penalty(weight: float) -> None:
-    """Say what no weight of an activity penalty is.
-
-    Raises:
-        UserError: it is below 0.
-    """
-    if weight < 0:
-        raise UserError(f"the activity penalty is at least 0, not {weight}")
-
-
-def density(activation: Tensor) -> Tensor:
-    """Density (mean a)^2 / mean a^2 of an activation, a scalar; 0 for an activation that is zero everywhere."""
-    return activation.mean() ** 2 / (activation.square().mean() + 1e-12)
-
-
-class ActivityPenalty:
-    """How active the layers of a stack are that have an activation: a scalar between 0 and 1, the mean over them.
-
-    Of a layer in tandem that is its firing rate, which synaptic operations are proportional to. Of an analog one it is the
-    density of its activation (after Hoyer 2004), which does not change when the layer is scaled, as the spike counts of a
-    converted network do not (thresholds follow the activations): a penalty cannot be met by shrinking activations.
-
-    It is measured from now on, or within a `with` statement.
-    """
-
-    def __init__(self, stack: Stack) -> None:
-        self.measured: list[Tensor] = []
-        self.hooks = []
-        for layer in stack.layers:
-            if isinstance(layer, TandemLayer):
-                if layer.role != "readout":
-                    self.hooks.append(layer.register_forward_hook(self._rate))
-            elif isinstance(layer, AnalogLayer) and layer.rectified:
-                self.hooks.append(layer.register_forward_hook(self._density))
-
-    def __enter__(self) -> "ActivityPenalty":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Measure no more."""
-        for hook in self.hooks:
-            hook.remove()
-
-    def _density(self, layer: AnalogLayer, inputs: tuple[Tensor | Signal], output: Tensor) -> None:
-        self.measured.append(density(output))
-
-    def _rate(self, layer: TandemLayer, inputs: tuple[Signal], output: Signal) -> None:
-        thresholds = per_channel(layer.threshold, output.activation)
-        self.measured.append((output.activation / thresholds).mean() / layer.dynamics.window)
-
-    def pop(self) -> Tensor:
-        """Mean over the layers since the last call; 0 where there were none."""
-        measured, self.measured = self.measured, []
-        return torch.stack(measured).mean() if measured else torch.zeros(())
+def _events(handed: Spikes | Tensor) -> Tensor:
+    return handed.events if isinstance(handed, Spikes) else handed

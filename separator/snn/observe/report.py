@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.signal import Signal
 from separator.snn.layers.spiking import SpikingLayer
-from separator.snn.learning.tandem import Signal
+from separator.snn.spikes.trains import Spikes
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,13 @@ class Noted:
 
 
 @torch.no_grad()
-def agreement(twin: AnalogLayer, spiking: SpikingLayer, signals: Iterable[Signal]) -> dict[str, float]:
+def agreement(twin: AnalogLayer, spiking: SpikingLayer, signals: Iterable[tuple[Signal, Signal | None]]) -> dict[str, float]:
     """Compare spike counts times threshold with the analog twin's activations on the same input.
+
+    Args:
+        twin: the analog layer.
+        spiking: the layer.
+        signals: what it sees, and what its shortcut sees if that is something else.
 
     Returns:
         rate: mean spikes per neuron and time step;
@@ -51,15 +57,18 @@ def agreement(twin: AnalogLayer, spiking: SpikingLayer, signals: Iterable[Signal
         return {}
     n = fired_sum = silent = saturated = 0.0
     moments = torch.zeros(5, dtype=torch.float64)  # sums of a, b, aa, bb, ab for activation a and spiking b
-    for signal in signals:
-        spikes = spiking.encode(signal.activation) if signal.spikes is None else spiking.fire(signal.spikes)
-        counts = spikes.counts
-        a = twin(signal.activation).double()
+    low, high = spiking.neuron.limits(spiking.window)
+    for signal, beside in signals:
+        incoming = signal.activation if signal.spikes is None else signal.spikes
+        spikes = spiking.run(incoming, None if beside is None else beside.spikes)
+        assert isinstance(spikes, Spikes)
+        counts = spikes.events
+        a = twin(signal.activation, None if beside is None else beside.activation).double()
         b = spiking.activation(spikes).double()
         n += counts.numel()
         fired_sum += float(counts.sum(dtype=torch.float64))
         silent += float((counts == 0).sum())
-        saturated += float((counts == spiking.window).sum())
+        saturated += float(((spikes.values == high) | ((spikes.values == low) & (low != 0))).sum())
         moments += torch.stack([a.sum(), b.sum(), (a * a).sum(), (b * b).sum(), (a * b).sum()]).cpu()
     a_mean, b_mean, aa, bb, ab = (moments / n).tolist()
     spread = ((aa - a_mean**2) * (bb - b_mean**2)) ** 0.5

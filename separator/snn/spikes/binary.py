@@ -1,16 +1,17 @@
-"""Spike trains, packed: a neuron's train of at most 32 steps is one 32-bit word, step t in bit t."""
+"""Spikes of 0 or 1, packed: a neuron's train of at most 32 steps is one 32-bit word, step t in bit t."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-LONGEST = 32  # steps
+from separator.snn.spikes.trains import LONGEST, Spikes
 
 
-class Spikes:
-    """The spike trains of a layer over a time window.
+class BinarySpikes(Spikes):
+    """Trains of spikes that are 0 or 1.
 
     Where the spikes of each train come first, one a step, counts alone say it all, and words are made when they are needed.
 
@@ -30,21 +31,33 @@ class Spikes:
         self._in_front = words is None
 
     @classmethod
-    def pack(cls, trains: Tensor) -> "Spikes":
+    def pack(cls, trains: Tensor) -> Self:
         """From spikes 0 or 1, time in front. Shape: (N_s, B, ...)."""
         spikes = cls(len(trains), words=torch.zeros_like(trains[0], dtype=torch.int32))
         for t, step in enumerate(trains):
             spikes.words.bitwise_or_(step.to(torch.int32) << t)
         return spikes
 
-    @property
-    def numbers(self) -> Tensor:
-        """What says it all: counts where the spikes of each train come first, else words. Shape: (B, ...)."""
-        return self.counts if self._in_front else self.words
+    @classmethod
+    def in_front(cls, values: Tensor, window: int) -> Self:
+        """From the number of spikes of each train, which come first, one a step. Shape: (B, ...), int8."""
+        return cls(window, counts=values)
 
-    def with_numbers(self, numbers: Tensor) -> "Spikes":
-        """Other trains of the same kind, by their `numbers`. Shape: (B, ...)."""
-        return Spikes(self.window, counts=numbers) if self._in_front else Spikes(self.window, words=numbers)
+    @property
+    def parts(self) -> tuple[Tensor]:
+        """What says it all: counts where the spikes of each train come first, else words. Shape: (B, ...)."""
+        return (self.counts if self._in_front else self.words,)
+
+    def with_parts(self, parts: Sequence[Tensor]) -> Self:
+        """Other trains of the same kind, by their counts or words. Shape: (B, ...)."""
+        return type(self)(self.window, None if self._in_front else parts[0], parts[0] if self._in_front else None)
+
+    def alike(self, others: Sequence[Spikes]) -> list[Spikes]:
+        """It and others, all by their counts if that is all they are, else by their words."""
+        pieces = [piece for piece in (self, *others) if isinstance(piece, BinarySpikes)]
+        if all(piece._in_front for piece in pieces):
+            return list(pieces)
+        return [BinarySpikes(self.window, words=piece.words) for piece in pieces]
 
     @property
     def words(self) -> Tensor:
@@ -57,26 +70,24 @@ class Spikes:
 
     @property
     def counts(self) -> Tensor:
-        """Spikes of each train. Shape: (B, ...), int8."""
+        """Number of spikes of each train. Shape: (B, ...), int8."""
         if self._counts is None:
             self._counts = _set_bits(self.words)
         return self._counts
 
+    @property
+    def values(self) -> Tensor:
+        """The same as `counts`."""
+        return self.counts
+
+    @property
+    def events(self) -> Tensor:
+        """The same as `counts`."""
+        return self.counts
+
     def at(self, t: int) -> Tensor:
         """Spikes 0 or 1 of one step. Shape: (B, ...), float32."""
         return ((self.words >> t) & 1).float()
-
-    def steps(self) -> Iterator[Tensor]:
-        """Spikes of each step."""
-        return (self.at(t) for t in range(self.window))
-
-    def trains(self) -> Tensor:
-        """Spikes, time in front. Shape: (N_s, B, ...), float32."""
-        return torch.stack(list(self.steps()))
-
-    def to(self, device: torch.device | str) -> "Spikes":
-        """The same on another device, packed."""
-        return Spikes(self.window, self.words.to(device))
 
 
 def _set_bits(words: Tensor) -> Tensor:

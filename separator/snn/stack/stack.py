@@ -1,63 +1,68 @@
 """A stack of layers: analog, spiking, in tandem, or each of these in part while it is being converted."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from separator.errors import UserError
-from separator.snn.conversion.thresholds import activation_bound, rate_bound
+from separator.snn.coding.inputs import SpikeCoding
+from separator.snn.coding.readouts import READOUTS
 from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.dynamics import Dynamics, Role
 from separator.snn.layers.ranges import check_layer
-from separator.snn.layers.spiking import Dynamics, Role, SpikingLayer
-from separator.snn.learning.surrogate import Surrogate, SurrogateLayer
-from separator.snn.learning.tandem import Signal, TandemLayer
-from separator.snn.neurons.integrate_and_fire import IFParameters
-from separator.snn.spikes.binary import Spikes
+from separator.snn.layers.signal import Signal, currents_of, joined_signals
+from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.learning.rules import RULES, LearningOptions
+from separator.snn.learning.surrogate import Surrogate
+from separator.snn.learning.tandem import TandemLayer
+from separator.snn.spikes.trains import Spikes
 from separator.snn.stack.chains import activations_of, chain_from, is_joined
+from separator.snn.stack.graph import INPUT, Sources, check_graph, forget_unseen, frontier, in_a_row, seen_by
+from separator.snn.stack.simulation import LayerRun, Observer, fire, presented, simulate
 from separator.snn.synapses.incoming import IncomingMap
-
-Readout = Literal["potential", "rectified"]
-
-
-def spiking_role(index: int, layers: int) -> Role:
-    """Role of layer `index` of a stack of `layers`."""
-    return "encode" if index == 0 else "readout" if index == layers - 1 else "fire"
+from separator.snn.thresholds.rules import THRESHOLDS, Observed, ThresholdOptions
 
 
-class LayerRun(NamedTuple):
-    """One layer over the time window of a simulation, for observers."""
-
-    position: int  # of the layer in the stack
-    layer: SpikingLayer
-    incoming: Spikes | Tensor  # the analog input (B, ...) of the encoding layer
-    outcome: Spikes | Tensor  # the membrane potential (B, ...) of the readout
-
-
-Observer = Callable[[LayerRun], None]
+def role_of(index: int, layers: int, dynamics: Dynamics, readout: str) -> Role:
+    """Role of a layer of a stack of so many in the spiking network."""
+    if index == 0:
+        return dynamics.first_role
+    return "readout" if index == layers - 1 and not READOUTS.pick(readout).fires else "fire"
 
 
 class Stack(nn.Module):
-    """Ordered layers: spiking ones in front, then ones in tandem, then analog ones.
+    """Layers in an order in which they can run: spiking ones in front, then ones in tandem, then analog ones.
 
-    The last layer never fires: the network behind it sees its free aggregate membrane potential (section 3.4).
+    Only the first layer sees the input of the stack. What the others see is a graph: the output of one layer, or of several,
+    channel behind channel; a shortcut sees the same, or others, as in residual networks. The last layer is read out: the
+    network behind it sees its free aggregate membrane potential (section 3.4), or what its counts stand for.
 
     Args:
         layers: at least two analog layers.
-        readout: the membrane potential as it is, or rectified as the analog network's activation is.
+        readout: how the last one is read; see `separator.snn.coding.readouts`.
+        sources: of each layer, for each of its incoming maps, the positions of the layers that it sees, and `graph.INPUT` for
+            the first; None where each sees the one before.
+
+    Raises:
+        ValueError: there are fewer layers, or their sources are impossible; the message names the layer.
     """
 
-    def __init__(self, layers: Sequence[AnalogLayer], readout: Readout = "rectified") -> None:
+    def __init__(
+        self, layers: Sequence[AnalogLayer], readout: str = "rectified", sources: Sequence[Sources] | None = None
+    ) -> None:
         super().__init__()
         if len(layers) < 2:
             raise ValueError("a stack has at least two layers: one that encodes and one that is read out")
+        self.sources = in_a_row(layers) if sources is None else list(sources)
+        check_graph(layers, self.sources)
         self.layers = nn.ModuleList(layers)
         self.set_readout(readout)
         self.observer: Observer | None = None
-        self._prefix: Spikes | None = None
+        self._prefix: Mapping[int, Spikes] | None = None
 
     @property
     def converted(self) -> int:
@@ -75,8 +80,19 @@ class Stack(nn.Module):
         """Time steps from the first charge to the result; None while there are analog layers."""
         if self.dynamics is None or self.converted < len(self.layers):
             return None
-        waits = 1 if self.dynamics.schedule == "pipelined" else len(self.layers) - 1
+        waits = 1 if self.dynamics.schedule == "pipelined" else self._longest_path()
         return self.dynamics.window * waits
+
+    def _longest_path(self) -> int:
+        """Layers that fire one after the other on the longest way from the input to the readout."""
+        depths: list[int] = []
+        for maps in self.sources:
+            depths.append(1 + max((depths[i] for own in maps for i in own if i != INPUT), default=0))
+        return depths[-1] - (0 if READOUTS.pick(self.readout).fires else 1)
+
+    def role(self, index: int, dynamics: Dynamics) -> Role:
+        """Role of a layer in the spiking network."""
+        return role_of(index, len(self.layers), dynamics, self.readout)
 
     def spiking_layers(self) -> list[SpikingLayer]:
         """The spiking layers at the front."""
@@ -86,25 +102,76 @@ class Stack(nn.Module):
         """Activation of the last layer, or its membrane potential once it is spiking or in tandem. Shape: (B, ...)."""
         spiking = self.spiking_layers()
         if len(spiking) == len(self.layers):
-            return self.read(simulate(spiking, x, self.observer))
-        signal = Signal(x)
-        if spiking:
-            spikes = fire(spiking, x) if self._prefix is None else self._prefix
-            signal = Signal(spiking[-1].activation(spikes), spikes, spiking[-1].scale)
-        for i, layer in enumerate(self.layers[len(spiking) :], len(spiking)):
+            return self.read(simulate(spiking, x, self.sources, self.observer))
+        signals = self._handed_on(x)
+        for i in range(len(spiking), len(self.layers)):
+            layer, (incoming, beside) = self.layers[i], self.incoming(signals, i)
             with in_layer(i):
-                signal = layer(signal) if isinstance(layer, TandemLayer) else Signal(layer(signal.activation))
-        last = self.layers[-1]
-        return self.read(signal.activation) if isinstance(last, TandemLayer) else signal.activation
+                if isinstance(layer, TandemLayer):
+                    signals[i] = layer(incoming, beside)
+                else:
+                    signals[i] = Signal(layer(incoming.activation, None if beside is None else beside.activation))
+            forget_unseen(signals, self.sources, i + 1)
+        last, activation = self.layers[-1], signals[len(self.layers) - 1].activation
+        return self.read(activation) if isinstance(last, TandemLayer) else activation
 
-    def set_readout(self, readout: Readout) -> None:
-        """Choose how the last layer is read; where that has no ReLU, its potential is read as it is all the same."""
-        last = self.layers[-1]
-        self.readout: Readout = readout if getattr(last, "rectified", True) else "potential"
+    def incoming(self, signals: Mapping[int, Signal], index: int) -> tuple[Signal, Signal | None]:
+        """What a layer sees, and what its shortcut sees if that is something else."""
+        first, second = seen_by(self.sources[index], signals)
+        return joined_signals(first), None if second is None else joined_signals(second)
 
-    def read(self, potential: Tensor) -> Tensor:
-        """Activation that the free membrane potential of the last layer stands for."""
-        return potential.relu() if self.readout == "rectified" else potential
+    def _handed_on(self, x: Tensor) -> dict[int, Signal]:
+        """The input, and what the spiking layers hand on to others."""
+        spiking = self.spiking_layers()
+        if not spiking:
+            return {INPUT: self.input_signal(x)}
+        seen = frontier(self.sources, len(spiking))
+        spikes = fire(spiking, x, self.sources, seen) if self._prefix is None else self._prefix
+        return {i: Signal(spiking[i].activation(spikes[i]), spikes[i], spiking[i].scale) for i in seen}
+
+    def input_signal(self, x: Tensor) -> Signal:
+        """What the first layer sees: the input, as spikes too where it is coded by them."""
+        dynamics = self.dynamics
+        if dynamics is None or not isinstance(dynamics.input_coding, SpikeCoding):
+            return Signal(x)
+        spikes, scale = presented(dynamics, x, 0, dynamics.window), self.input_scale(dynamics, x)
+        assert isinstance(spikes, Spikes) and scale is not None
+        return Signal(spikes.values * scale, spikes, scale)
+
+    @staticmethod
+    def input_scale(dynamics: Dynamics, like: Tensor) -> Tensor | None:
+        """What of the input a spike stands for where it is coded by spikes, (1,); else None."""
+        coding = dynamics.input_coding
+        return torch.full((1,), coding.scale(dynamics.window), device=like.device) if isinstance(coding, SpikeCoding) else None
+
+    def set_readout(self, readout: str) -> None:
+        """Choose how the last layer is read; where that has no activation, its potential is not rectified all the same.
+
+        Raises:
+            UserError: there is no such readout.
+        """
+        last = self.layers[-1]
+        READOUTS.pick(readout)
+        has_activation = not isinstance(last, AnalogLayer) or last.activation is not None
+        self.readout = "potential" if readout == "rectified" and not has_activation else readout
+
+    def read(self, activation: Tensor) -> Tensor:
+        """What comes behind the stack sees, from what the last layer's potential or counts stand for."""
+        return READOUTS.pick(self.readout).read(activation)
+
+    def scale_of(self, own: Sequence[int], like: Tensor) -> Tensor | None:
+        """What spikes stand for that a map sees, (1,) or (C,); None if it sees analog input. The layers are spiking."""
+        if own[0] == INPUT:
+            dynamics = self.dynamics
+            return None if dynamics is None else self.input_scale(dynamics, like)
+        layers = [self.layers[i] for i in own]
+        return torch.cat([layer.scale for layer in layers if isinstance(layer, SpikingLayer)])
+
+    def scales(self, index: int, like: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """What spikes stand for that a layer sees, and those that its shortcut sees if these are others."""
+        maps = self.sources[index]
+        apart = len(maps) > 1 and maps[1] != maps[0]
+        return self.scale_of(maps[0], like), self.scale_of(maps[1], like) if apart else None
 
     def restore(self, converted: int, dynamics: Dynamics, tensors: Mapping[str, Tensor], prefix: str = "") -> None:
         """Make the first `converted` layers spiking, their numbers taken from the state dict `tensors`.
@@ -116,15 +183,23 @@ class Stack(nn.Module):
         for i in range(converted):
             layer = self.layers[i]
             assert isinstance(layer, AnalogLayer)
-            weight, bias, threshold, initial, quantum = (
-                tensors[f"{prefix}layers.{i}.{name}"]
-                for name in ("weight", "bias", "threshold", "initial_potential", "quantum")
-            )
-            role = spiking_role(i, len(self.layers))
-            neurons, beside = IFParameters(threshold, initial), None
+
+            def number(name: str, own: str = f"{prefix}layers.{i}.") -> Tensor:
+                return tensors[own + name]
+
+            neurons, shortcut = {name: number(name) for name in dynamics.model.names}, None
             if (synapses := layer.shortcut_synapses) is not None:
-                beside = IncomingMap(synapses, tensors[f"{prefix}layers.{i}.shortcut"])
-            spiking = SpikingLayer(layer.synapses, role, weight, bias, neurons, quantum, dynamics, beside)
+                shortcut = IncomingMap(synapses, number("shortcut"))
+            spiking = SpikingLayer(
+                layer.synapses,
+                self.role(i, dynamics),
+                number("weight"),
+                number("bias"),
+                neurons,
+                number("quantum"),
+                dynamics,
+                shortcut,
+            )
             with in_layer(i):
                 check_layer(spiking, layer)
             self.layers[i] = spiking
@@ -138,6 +213,7 @@ class Stack(nn.Module):
         channelwise: bool = False,
         rate: float | None = None,
         share: bool = False,
+        rule: str | None = None,
     ) -> None:
         """Make all layers of a wholly analog stack spiking at once, without tuning.
 
@@ -148,45 +224,68 @@ class Stack(nn.Module):
             channelwise: a threshold per channel instead of one per layer.
             rate: thresholds per layer that make it fire at about this mean rate, in place of those of the percentile.
             share: one threshold for all layers of a chain, see `separator.snn.stack.chains`.
+            rule: see `separator.snn.thresholds.rules`; None for "rate" if there is one, else "percentile".
 
         Raises:
             ValueError: a layer is never active on `x`, or less than `rate` asks for.
-            UserError: numbers of a layer cannot be made integers; the message names it.
+            UserError: numbers of a layer cannot be made integers, or its activation is not what neurons stand for; the message
+                names it.
         """
-        scale = torch.ones(1, device=x.device)
-        found = self._thresholds(x, dynamics.window, percentile, channelwise, rate, share)
-        for i, (layer, role, threshold) in enumerate(found):
-            if share and role == "fire" and is_joined(layer):
-                threshold = scale
+        rule = rule or ("percentile" if rate is None else "rate")
+        options = ThresholdOptions(dynamics.window, dynamics.initial_potential, percentile, channelwise, rate)
+        for i, layer, threshold in self._thresholds(x, dynamics, rule, options, share):
             with in_layer(i):
-                self.layers[i] = spiking = SpikingLayer.convert(layer, role, scale, threshold, dynamics)
-            scale = spiking.scale
+                self.layers[i] = self._converted(i, layer, threshold, dynamics, share, x)
+
+    def _converted(
+        self, index: int, layer: AnalogLayer, threshold: Tensor, dynamics: Dynamics, share: bool, x: Tensor
+    ) -> SpikingLayer:
+        """A layer behind spiking ones, spiking; its threshold is that of the one before where a chain shares them."""
+        role = self.role(index, dynamics)
+        scale, beside = self.scales(index, x) if index else (self.input_scale(dynamics, x), None)
+        scale = torch.ones(1, device=x.device) if scale is None else scale
+        if share and role == "fire" and index and self._is_joined(index, layer):
+            threshold = scale
+        return SpikingLayer.convert(layer, role, scale, threshold, dynamics, beside=beside)
+
+    def _is_joined(self, index: int, layer: AnalogLayer) -> bool:
+        return isinstance(layer.shortcut, nn.Identity) and self.sources[index] == (((index - 1,),) * 2)
 
     @torch.no_grad()
     def _thresholds(
-        self, x: Tensor, window: int, percentile: float, channelwise: bool, rate: float | None = None, share: bool = False
-    ) -> Iterator[tuple[AnalogLayer, Role, Tensor]]:
-        """The layers of a wholly analog stack with their roles and thresholds, as `convert` has them.
+        self, x: Tensor, dynamics: Dynamics, rule: str, options: ThresholdOptions, share: bool = False
+    ) -> Iterator[tuple[int, AnalogLayer, Tensor]]:
+        """The layers of a wholly analog stack with their thresholds, as `convert` has them.
 
-        Of a chain that shares one, the first layer's is that of all.
-
-        Each may be replaced in the stack as it comes.
+        Of a chain that shares one, the first layer's is that of all. Each may be replaced in the stack as it comes.
         """
-        signal = x
-        for i, layer in enumerate(self.layers):
+        chosen, analog = THRESHOLDS.pick(rule), list(self.layers)
+        handed = {INPUT: Signal(x)}
+        for i, layer in enumerate(analog):
             assert isinstance(layer, AnalogLayer)
-            role, threshold = spiking_role(i, len(self.layers)), torch.ones(1)
-            heads = share and role != "readout" and not is_joined(layer)
-            activations = list(activations_of(chain_from(list(self.layers), i) if heads else [layer], signal))
-            signal = activations[0]
-            if role != "readout":
-                if rate is None:
-                    bound = activation_bound([a.cpu() for a in activations], percentile, channelwise)
-                else:
-                    bound = rate_bound(signal.cpu(), rate)
-                    signal = signal.clamp(max=float(bound))  # as spikes hand it on, which matters where much is above
-                threshold = bound / window
-            yield layer, role, threshold.to(x.device)
+            (incoming, beside), threshold = self.incoming(handed, i), torch.ones(1)
+            heads = share and not is_joined(analog, self.sources, i)
+            chain = chain_from(analog, self.sources, i) if heads else [layer]
+            other = None if beside is None else beside.activation
+            activations = list(activations_of(chain or [layer], incoming.activation, other))
+            handed[i] = Signal(activations[0])
+            if self.role(i, dynamics) != "readout":
+                seen = Observed(partial(iter, activations), partial(self._currents, x, dynamics, i, layer))
+                bound = chosen.bound(seen, options)
+                threshold = bound / options.window
+                if chosen.clips:  # as spikes hand it on, which matters where much is above
+                    handed[i] = Signal(activations[0].clamp(max=float(bound)))
+            yield i, layer, threshold.to(x.device)
+            forget_unseen(handed, self.sources, i + 1)
+
+    def _currents(self, x: Tensor, dynamics: Dynamics, index: int, layer: AnalogLayer) -> Iterator[Tensor]:
+        """Currents of each step of a layer behind spiking ones. Shape: (N_s, B, ...), in units of activation."""
+        spiking = [layer for layer in list(self.layers)[:index] if isinstance(layer, SpikingLayer)]
+        if not spiking:
+            raise UserError("thresholds that are set from currents need spikes before them: code the input by spikes")
+        spikes = fire(spiking, x, self.sources, range(index))
+        signals = {i: Signal(spiking[i].activation(s), s, spiking[i].scale) for i, s in spikes.items()}
+        yield currents_of(layer, *self.incoming(signals, index), dynamics.window)
 
     def put_in_tandem(
         self,
@@ -213,12 +312,7 @@ class Stack(nn.Module):
         Raises:
             ValueError: a layer is never active on `x`.
         """
-
-        def tandem(layer: AnalogLayer, role: Role, threshold: Tensor) -> TandemLayer:
-            learn = learn_thresholds and role != "readout"
-            return TandemLayer(layer, role, threshold, dynamics, learn, batch_statistics=batch_statistics)
-
-        self._couple(x, tandem, dynamics.window, percentile, channelwise, batch_statistics)
+        self.couple(x, dynamics, "tandem", LearningOptions(learn_thresholds, False, batch_statistics), percentile, channelwise)
 
     def put_through_time(
         self,
@@ -243,30 +337,32 @@ class Stack(nn.Module):
             ValueError: a layer is never active on `x`.
             UserError: layers wait for all of their input, so that no spike has a time.
         """
+        options = LearningOptions(batch_statistics=batch_statistics, surrogate=surrogate)
+        self.couple(x, dynamics, "surrogate", options, percentile, channelwise)
 
-        def through_time(layer: AnalogLayer, role: Role, threshold: Tensor) -> SurrogateLayer:
-            return SurrogateLayer(layer, role, threshold, dynamics, surrogate, batch_statistics)
-
-        self._couple(x, through_time, dynamics.window, percentile, channelwise, batch_statistics)
-
-    def _couple(
+    def couple(
         self,
         x: Tensor,
-        couple: Callable[[AnalogLayer, Role, Tensor], TandemLayer],
-        window: int,
-        percentile: float,
-        channelwise: bool,
-        batch_statistics: bool,
+        dynamics: Dynamics,
+        rule: str,
+        options: LearningOptions,
+        percentile: float = 99.0,
+        channelwise: bool = False,
     ) -> None:
-        """Put something that `couple` makes of a layer, its role and its threshold in the place of each."""
+        """Have all layers of a wholly analog stack spike and learn together, by a rule; see `separator.snn.learning.rules`.
+
+        Thresholds are those of the activations on `x`, as in `convert`.
+        """
+        couple = RULES.pick(rule)
         training = self.training
         self.eval()
         for analog in (layer for layer in self.layers if isinstance(layer, AnalogLayer)):
             for part in analog.with_shortcut():
                 if part.norm is not None:
-                    part.norm.train(batch_statistics)
-        for i, (layer, role, threshold) in enumerate(self._thresholds(x, window, percentile, channelwise)):
-            self.layers[i] = couple(layer, role, threshold)
+                    part.norm.train(options.batch_statistics)
+        thresholds = ThresholdOptions(dynamics.window, dynamics.initial_potential, percentile, channelwise)
+        for i, layer, threshold in self._thresholds(x, dynamics, "percentile", thresholds):
+            self.layers[i] = couple(layer, self.role(i, dynamics), threshold, dynamics, options)
         self.train(training)
 
     def unfreeze(
@@ -291,19 +387,19 @@ class Stack(nn.Module):
         dynamics = spiking[0].dynamics
         if weight_bits is not None:
             dynamics = replace(dynamics, weight_bits=weight_bits)
-        scale: Tensor | None = None
-        for i, layer in enumerate(spiking):
-            if i >= first:
-                # A chain with one threshold a channel goes on having one, which learns if all of the chain does.
-                before = self.layers[i - 1] if layer.passes_spikes else None
-                learn = learn_thresholds and layer.role != "readout" and not isinstance(before, SpikingLayer)
-                tandem = TandemLayer(
-                    layer.analog(scale), layer.role, layer.scale, dynamics, learn, mask_gradient, inherits=before is not None
-                )
-                if isinstance(before, TandemLayer):
-                    tandem.gain = before.gain
-                self.layers[i] = tandem
-            scale = layer.scale
+        like = spiking[0].weight
+        scales = [self.scales(i, like) for i in range(len(spiking))]
+        for i, layer in list(enumerate(spiking))[first:]:
+            # A chain with one threshold a channel goes on having one, which learns if all of the chain does.
+            before = self.layers[i - 1] if layer.passes_spikes and i and self.sources[i] == (((i - 1,),) * 2) else None
+            options = LearningOptions(learn_thresholds and not isinstance(before, SpikingLayer), mask_gradient)
+            learns = options.learn_thresholds and layer.role != "readout"
+            tandem = TandemLayer(
+                layer.analog(*scales[i]), layer.role, layer.scale, dynamics, learns, mask_gradient, inherits=before is not None
+            )
+            if isinstance(before, TandemLayer):
+                tandem.gain = before.gain
+            self.layers[i] = tandem
         return dynamics
 
     def freeze(self) -> None:
@@ -312,13 +408,12 @@ class Stack(nn.Module):
         Raises:
             UserError: numbers of a layer cannot be made integers; the message names it.
         """
-        scale: Tensor | None = None
         for i, layer in enumerate(self.layers):
             assert isinstance(layer, TandemLayer | SpikingLayer)
             if isinstance(layer, TandemLayer):
+                scale, beside = self.scales(i, layer.base_threshold)
                 with in_layer(i):
-                    self.layers[i] = layer = layer.spiking(scale)
-            scale = layer.scale
+                    self.layers[i] = layer.spiking(scale, beside=beside)
 
     def set_window(self, window: int) -> None:
         """Give a wholly spiking stack another time window, the upper bounds of its activations staying as they are."""
@@ -326,8 +421,8 @@ class Stack(nn.Module):
             self.layers[i] = layer.with_window(window)
 
     @contextmanager
-    def given_prefix(self, spikes: Spikes | None) -> Iterator[None]:
-        """Take the spikes of the last spiking layer from here instead of simulating the spiking layers."""
+    def given_prefix(self, spikes: Mapping[int, Spikes] | None) -> Iterator[None]:
+        """Take the spikes that spiking layers hand on, by position, from here instead of simulating these layers."""
         self._prefix = spikes
         try:
             yield
@@ -346,42 +441,19 @@ def in_layer(position: int) -> Iterator[None]:
 
 @torch.no_grad()
 def outcomes(stack: Stack, x: Tensor) -> list[Tensor]:
-    """What each layer of a wholly spiking stack comes to: packed spike trains (B, ...), int32, and the readout's potential."""
+    """What each layer of a wholly spiking stack comes to: spike trains (B, ...), and the readout's potential.
+
+    Trains are what they are made of, such as packed words; those that are made of more than one tensor, side by side in front.
+    """
     seen: list[Tensor] = []
 
     def observe(run: LayerRun) -> None:
-        seen.append(run.outcome.words if isinstance(run.outcome, Spikes) else run.outcome)
+        seen.append(_words(run.outcome) if isinstance(run.outcome, Spikes) else run.outcome)
 
-    simulate(stack.spiking_layers(), x, observe)
+    simulate(stack.spiking_layers(), x, stack.sources, observe)
     return seen
 
 
-@torch.no_grad()
-def fire(layers: Sequence[SpikingLayer], x: Tensor) -> Spikes:
-    """Spikes of the last of `layers`, layer by layer over the whole window. Shape: (B, ...) -> (B, ...)."""
-    spikes = layers[0].encode(x)
-    for layer in layers[1:]:
-        spikes = layer.fire(spikes)
-    return spikes
-
-
-@torch.no_grad()
-def simulate(layers: Sequence[SpikingLayer], x: Tensor, observe: Observer | None = None) -> Tensor:
-    """Free aggregate membrane potential of the last layer. Shape: (B, ...) -> (B, ...).
-
-    One layer after the other runs over the whole window, under either schedule: what a layer fires at a step depends on the
-    layers before it only, so that time need not run on all of them at once.
-    """
-    signal: Spikes | Tensor = x
-    for position, layer in enumerate(layers):
-        signal = run_layer(position, layer, signal, observe)
-    assert isinstance(signal, Tensor)  # the last layer is a readout
-    return signal
-
-
-def run_layer(position: int, layer: SpikingLayer, incoming: Spikes | Tensor, observe: Observer | None) -> Spikes | Tensor:
-    """What a layer makes of its input over the whole window. Shapes: (B, ...) -> (B, ...)."""
-    outcome = layer.run(incoming)
-    if observe is not None:
-        observe(LayerRun(position, layer, incoming, outcome))
-    return outcome
+def _words(spikes: Spikes) -> Tensor:
+    words = getattr(spikes, "words", None)
+    return words if isinstance(words, Tensor) else torch.stack(spikes.parts)

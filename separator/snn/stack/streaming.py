@@ -5,12 +5,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from separator.errors import UserError
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.spiking import SpikingLayer
-from separator.snn.spikes.binary import Spikes
-from separator.snn.stack.stack import Stack, run_layer
+from separator.snn.spikes.trains import LONGEST, Spikes, joined
+from separator.snn.stack.graph import is_row
+from separator.snn.stack.simulation import run_layer
+from separator.snn.stack.stack import Stack
 
-Signal = Tensor | Spikes
+Handed = Tensor | Spikes
 
 
 class StackStream:
@@ -22,10 +25,15 @@ class StackStream:
         stack: in evaluation mode, wholly analog or wholly spiking; not to be changed meanwhile.
 
     Raises:
+        UserError: runs are longer than a window, or input is coded by spikes.
         ValueError: a layer is in tandem, has no dimension of time, or another number of outputs than of inputs along it.
     """
 
     def __init__(self, stack: Stack) -> None:
+        if not is_row(stack.sources):
+            raise ValueError("a stack is streamed if each layer sees the one before")
+        if stack.dynamics is not None and (stack.dynamics.window > LONGEST or stack.dynamics.first_role != "encode"):
+            raise UserError(f"a network is streamed if it runs for at most {LONGEST} time steps on input as currents")
         self.stack = stack
         self.layers = [_LayerStream(layer) for layer in stack.layers]
 
@@ -37,7 +45,7 @@ class StackStream:
     @torch.no_grad()
     def push(self, x: Tensor, last: bool = False) -> Tensor | None:
         """Take the next positions, the end if `last`; give what is ready, if anything. Shape: (B, ..., n) -> (B, ..., m)."""
-        signal: Signal | None = x if x.shape[-1] else None
+        signal: Handed | None = x if x.shape[-1] else None
         for position, stream in enumerate(self.layers):
             taken = stream.take(signal, last)
             if taken is None:
@@ -51,8 +59,11 @@ class StackStream:
                 signal = stream.analog(incoming, zeros)
         if signal is None:
             return None
-        assert isinstance(signal, Tensor)  # the last layer is a readout
-        return signal if isinstance(self.stack.layers[-1], AnalogLayer) else self.stack.read(signal)
+        read = self.stack.layers[-1]
+        if isinstance(signal, Spikes) and isinstance(read, SpikingLayer):
+            signal = read.activation(signal)
+        assert isinstance(signal, Tensor)
+        return signal if isinstance(read, AnalogLayer) else self.stack.read(signal)
 
 
 class _LayerStream:
@@ -76,7 +87,7 @@ class _LayerStream:
         if apply.stride[-1] != 1 or self.before + self.after != self.reach:
             raise ValueError(f"a layer is streamed if it has as many outputs as inputs along time; this one is {apply}")
         self.layer, self.apply = layer, apply
-        self.held: Signal | None = None
+        self.held: Handed | None = None
         self.zeros = self.before  # of the padding that still lie before what is held
 
     def analog(self, incoming: Tensor, zeros: tuple[int, int]) -> Tensor:
@@ -86,20 +97,20 @@ class _LayerStream:
         sums = self.apply.with_time_padding(*zeros)(incoming, layer.affine.weight, layer.affine.bias)
         # Outputs stand where the inputs of their own position do: the shortcut sees those alone.
         own = F.pad(incoming, (zeros[0] - self.before, zeros[1] - self.after)) if layer.shortcut is not None else incoming
-        return layer.joined(sums, own).relu()
+        return layer.activated(layer.joined(sums, own))
 
-    def take(self, signal: Signal | None, last: bool) -> tuple[Signal, tuple[int, int]] | None:
+    def take(self, signal: Handed | None, last: bool) -> tuple[Handed, tuple[int, int]] | None:
         """What the next outputs see of the input so far, and zeros before and after it; None if there is no such output yet."""
         like = self.held if signal is None else signal
         if like is None:
             return None
-        pieces = [_numbers(piece) for piece in (self.held, signal) if piece is not None]
-        seen = _joined(pieces) if len(pieces) > 1 else pieces[0]
+        pieces = [piece for piece in (self.held, signal) if piece is not None]
+        seen = _in_time(pieces) if len(pieces) > 1 else pieces[0]
         zeros = (self.zeros, self.after if last else 0)
-        held = seen[..., max(0, seen.shape[-1] - self.reach) :]
-        self.held = _with_numbers(like, _joined([held]))
-        self.zeros = min(self.zeros, self.reach - held.shape[-1])
-        return (_with_numbers(like, seen), zeros) if seen.shape[-1] + sum(zeros) > self.reach else None
+        length = seen.shape[-1]
+        self.held = _cut(seen, max(0, length - self.reach))
+        self.zeros = min(self.zeros, self.reach - self.held.shape[-1])
+        return (seen, zeros) if length + sum(zeros) > self.reach else None
 
 
 def _reaches_along_time(layer: AnalogLayer | SpikingLayer) -> bool:
@@ -111,19 +122,26 @@ def _reaches_along_time(layer: AnalogLayer | SpikingLayer) -> bool:
     return any(taps and (taps[-1] != 1 or apply.stride[-1] != 1 or apply.padding[-1] != (0, 0)) for apply, taps in others)
 
 
-def _joined(pieces: list[Tensor]) -> Tensor:
-    """Along time and in memory of its own, so that what they were part of is not kept. Shapes: (B, ..., n) -> (B, ..., m).
+def _in_time(pieces: list[Handed]) -> Handed:
+    """Pieces one behind another along time. Shapes: (B, ..., n) -> (B, ..., m)."""
+    spikes = [piece for piece in pieces if isinstance(piece, Spikes)]
+    return joined(spikes, -1, _joined) if spikes else _joined([piece for piece in pieces if isinstance(piece, Tensor)], -1)
 
-    Spikes on a CPU by numpy: torch's threads, once woken for a copy, spin for milliseconds that the next kernel's threads lack.
+
+def _cut(piece: Handed, first: int) -> Handed:
+    """What is from a position on, in memory of its own, so that what it was part of is not kept."""
+
+    def last(tensor: Tensor) -> Tensor:
+        return _joined([tensor[..., first:]], -1)
+
+    return last(piece) if isinstance(piece, Tensor) else piece.each(last)
+
+
+def _joined(pieces: list[Tensor], dimension: int) -> Tensor:
+    """Joined in memory of its own.
+
+    Whole numbers on a CPU by numpy: torch's threads, once woken for a copy, spin for milliseconds that the next kernel's lack.
     """
     if pieces[0].device.type == "cpu" and not pieces[0].is_floating_point():
-        return torch.from_numpy(np.concatenate([piece.numpy() for piece in pieces], -1))
-    return torch.cat(pieces, -1)
-
-
-def _numbers(signal: Signal) -> Tensor:
-    return signal if isinstance(signal, Tensor) else signal.numbers
-
-
-def _with_numbers(like: Signal, numbers: Tensor) -> Signal:
-    return numbers if isinstance(like, Tensor) else like.with_numbers(numbers)
+        return torch.from_numpy(np.concatenate([piece.numpy() for piece in pieces], dimension))
+    return torch.cat(pieces, dimension)

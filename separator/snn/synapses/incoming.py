@@ -39,6 +39,22 @@ def merged_weight(main: IncomingMap, *others: IncomingMap) -> Tensor | None:
     return weight
 
 
+def stacked_weight(main: IncomingMap, other: IncomingMap) -> Tensor | None:
+    """Weights of one map that does what two do of an input each, the channels of the second behind those of the first.
+
+    None where no tap of the first sees what the second sees, or inputs are flattened. Shape: (C_out, C_in + C_in', ...), int32.
+    """
+    weight = main.weight.to(torch.int32)
+    tap = None if main.apply.flatten else _tap_at_zero(main.apply, tuple(weight.shape[2:]), other)
+    if tap is None:
+        return None
+    rows = other.weight.to(torch.int32).view(-1).diag() if other.is_identity else other.weight.to(torch.int32).flatten(1)
+    beside = weight.new_zeros(len(weight), rows.shape[1], *weight.shape[2:])
+    seen: tuple[Any, ...] = (slice(None), slice(None), *tap)
+    beside[seen] = rows
+    return torch.cat([weight, beside], 1)
+
+
 def _tap_at_zero(apply: AffineMap, taps: tuple[int, ...], other: IncomingMap) -> tuple[int, ...] | None:
     """The tap of a map that sees what the one tap of another sees; None if there is none."""
     here = other.apply

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from separator.models import SeparationModel
     from separator.models.tasnet import TasNet
-    from separator.snn.layers.spiking import Schedule
+    from separator.snn.layers.dynamics import Schedule
     from separator.snn.stack.stack import Stack
     from separator.tasks.separation import Separator
 
@@ -94,7 +94,7 @@ def random_model(
 
     from separator.models import ModelCard, SeparationModel
     from separator.models.tasnet import TasNet, TasNetConfig, paper
-    from separator.snn.layers.spiking import Dynamics
+    from separator.snn.layers.dynamics import Dynamics
 
     torch.manual_seed(0)
     schedule = PAPER_SIZED[name]
@@ -180,7 +180,7 @@ def check_spikes(hands: str, network: "TasNet", mixture: NDArray[np.float32]) ->
     import torch
 
     from separator.snn.execution.chosen import execution
-    from separator.snn.spikes.binary import Spikes
+    from separator.snn.spikes.binary import BinarySpikes
     from separator.snn.stack.stack import outcomes
 
     stack = network.stack
@@ -202,5 +202,5 @@ def check_spikes(hands: str, network: "TasNet", mixture: NDArray[np.float32]) ->
         if not torch.equal(*pair):
             raise UserError(f"{hands} fires other spikes than ours from layer {position} on; its time says nothing")
     window = stack.dynamics.window
-    counts = torch.cat([Spikes(window, words=words).counts.flatten() for words in ours[:-1]])
+    counts = torch.cat([BinarySpikes(window, words=words).counts.flatten() for words in ours[:-1]])
     return SpikeCheck(float(counts.sum(dtype=torch.float64)) / len(counts) / window, None if theirs is None else True)

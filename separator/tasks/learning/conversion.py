@@ -13,9 +13,9 @@ from separator.atomic import make_folder
 from separator.errors import UserError
 from separator.models.card import ModelCard
 from separator.models.files import Network, load_network, save_model
+from separator.snn.conversion.hardware import HardwareProfile
 from separator.snn.conversion.progressive import STATE, Batches, ProgressiveTandemLearning
 from separator.snn.conversion.settings import ConversionSettings
-from separator.snn.observe.hardware import HardwareProfile
 from separator.tasks.devices import resolve_device
 from separator.tasks.fingerprints import model_fingerprint
 from separator.tasks.learning.layer_reports import convert_with_reports

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from separator.errors import DivergedError
 from separator.models.files import Network
-from separator.snn.observe.activity import ActivityPenalty
+from separator.snn.conversion.penalty import ActivityPenalty
 from separator.tasks.learning.hours import Finish, Heard
 from separator.tasks.learning.optimisers import make_optimiser
 from separator.tasks.learning.schedules import anytime, trapezoid

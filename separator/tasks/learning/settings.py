@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from separator.errors import UserError
 from separator.resume import facts_of
+from separator.snn.conversion.penalty import check_penalty
 from separator.snn.conversion.settings import ConversionSettings
 from separator.snn.learning.surrogate import Surrogate, SurrogateName
-from separator.snn.observe.activity import check_penalty
 from separator.tasks.learning.optimisers import OptimiserName
 from separator.tasks.problems.protocol import Problem
 
@@ -19,7 +19,7 @@ Rule = Literal["analog", "tandem", "surrogate"]
 # Of the settings of a conversion, those that a network that learns as a spiking one goes by.
 OF_NEURONS = (
     *("window", "initial_potential", "schedule", "weight_bits", "encoder_bits"),
-    *("percentile", "channelwise", "calibration_batches"),
+    *("percentile", "channelwise", "calibration_batches", "neuron", "neuron_options", "coding"),
 )
 # What may differ where any run is gone on with: the machine, and what is said of the model.
 OF_THE_MACHINE = ("machine", "card", "device", "threads")

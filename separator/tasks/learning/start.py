@@ -94,7 +94,9 @@ def set_initial_bias(stack: Stack, bias: float) -> None:
         UserError: there is nothing to set.
     """
     norms = [
-        layer.norm for layer in stack.layers if isinstance(layer, AnalogLayer) and layer.rectified and layer.norm is not None
+        layer.norm
+        for layer in stack.layers
+        if isinstance(layer, AnalogLayer) and layer.activation is not None and layer.norm is not None
     ]
     if bias and not norms:
         raise UserError("an initial bias is one of batch norm, which the hidden layers of this network do not have")

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from separator.atomic import atomic_path
-from separator.snn.spikes.binary import Spikes
-from separator.snn.stack.stack import LayerRun
+from separator.snn.spikes.trains import Spikes
+from separator.snn.stack.simulation import LayerRun
 from separator.tasks.presentation.spectrograms import WIDTH, power_spectrogram, show_levels
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def layer_spikes(network: "TasNet", mixture: NDArray[np.floating], layer: int) -
 
     def observe(run: LayerRun) -> None:
         if run.position == layer and isinstance(run.outcome, Spikes):
-            found.append(run.outcome.counts[0, :, 0].cpu().numpy().astype(np.int64))
+            found.append(run.outcome.values[0, :, 0].cpu().numpy().astype(np.int64))
 
     before, network.stack.observer = network.stack.observer, observe
     try:

@@ -11,17 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from separator.snn.execution import reference
 from separator.snn.execution.kernels import events
 from separator.snn.execution.kernels.compiled import compiled
 from separator.snn.execution.kernels.events import MOST_ROWS, POSITIONS, event_layer, fire_events
 from separator.snn.execution.kernels.geometry import Geometry
 from separator.snn.execution.kernels.threads import in_threads
 from separator.snn.execution.kernels.vectors import LANES, ROWS_AT_ONCE, WORDS, tell_runs
-from separator.snn.layers.spiking import Dynamics, SpikingLayer
-from separator.snn.neurons.integrate_and_fire import IFParameters
-from separator.snn.spikes.binary import Spikes
+from separator.snn.layers.dynamics import Dynamics
+from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.spikes.binary import BinarySpikes
+from separator.snn.stack import reference
 from separator.snn.synapses.affine import affine_map
+from tests.snn.nets import if_numbers
 
 RUNS_OR_NOT = -np.inf, np.inf  # what runs must save to be told from single spikes: always told, never
 
@@ -63,7 +64,7 @@ def spiking_layer(module, weight, window, bias=None, threshold=None, initial_pot
     """A converted layer with given weights; by default each neuron's threshold is the largest weight."""
     outputs = len(weight)
     threshold = torch.full((outputs,), int(weight.abs().max())) if threshold is None else threshold
-    neurons = IFParameters(threshold.int(), (threshold * initial_potential).int())
+    neurons = if_numbers(threshold.int(), (threshold * initial_potential).int())
     bias = torch.zeros(outputs) if bias is None else bias
     return SpikingLayer(
         affine_map(module), "fire", weight, bias.int(), neurons, torch.ones(outputs), Dynamics(window, initial_potential)
@@ -76,8 +77,8 @@ def assert_equals_reference(layer, trains):
     for pays in RUNS_OR_NOT:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(events, "PAYS", pays)
-            fired = layer.fire(Spikes.pack(torch.from_numpy(trains)))
-        assert layer._event_driven is not None
+            fired = layer.fire(BinarySpikes.pack(torch.from_numpy(trains)))
+        assert layer.compiled_for("event-driven", False) is not None
         assert np.array_equal(fired.trains().numpy(), expected)
     return expected.mean()
 
@@ -174,8 +175,8 @@ def test_layers_of_more_rows_than_numbers_are_left_to_dense_maps(inputs):
     layer = spiking_layer(nn.Linear(inputs, 1), weight, 3)
     trains = torch.zeros(3, 1, inputs)
     trains[0, 0, -1] = trains[1, 0, -2] = trains[2, 0, -3] = 1
-    assert (layer._event_driven is not None) == (inputs == MOST_ROWS)
-    assert layer.fire(Spikes.pack(trains)).words.tolist() == [[0b001]]
+    assert (layer.compiled_for("event-driven", False) is not None) == (inputs == MOST_ROWS)
+    assert layer.fire(BinarySpikes.pack(trains)).words.tolist() == [[0b001]]
 
 
 EVERYWHERE = """

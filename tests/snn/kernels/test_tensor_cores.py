@@ -11,13 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from separator.snn.execution import event_driven, reference
+from separator.snn.execution import event_driven
+from separator.snn.execution.chosen import execution
 from separator.snn.execution.kernels.geometry import Geometry
 from separator.snn.layers.analog import AnalogLayer
-from separator.snn.layers.spiking import Dynamics, SpikingLayer
-from separator.snn.neurons.integrate_and_fire import IFParameters
-from separator.snn.spikes.binary import Spikes
+from separator.snn.layers.dynamics import Dynamics
+from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.spikes.binary import BinarySpikes
+from separator.snn.stack import reference
 from separator.snn.synapses.affine import AffineMap
+from tests.snn.nets import if_numbers
 
 triton = pytest.importorskip("triton")
 compiler = pytest.importorskip("triton.backends.compiler")
@@ -86,14 +89,14 @@ def layers(draw):
     weight = torch.randint(-limit, limit + 1, (outputs, inputs, *taps), dtype=dtype)
     bias = torch.randint(-limit, limit + 1, (outputs,), dtype=torch.int32)
     threshold = torch.randint(1, 3 * limit + 2, (outputs,), dtype=torch.int32)
-    neurons = IFParameters(threshold, (threshold * draw(st.sampled_from([0.0, 0.5]))).to(torch.int32))
+    neurons = if_numbers(threshold, (threshold * draw(st.sampled_from([0.0, 0.5]))).to(torch.int32))
     return SpikingLayer(apply, "fire", weight, bias, neurons, torch.ones(outputs), Dynamics(window)), shape
 
 
 def by_reference(layer, trains):
     """Packed trains that the reference fires on spikes (N_s, B, ...)."""
     currents = reference.currents(layer, trains.numpy().astype(np.int64))
-    return Spikes.pack(torch.from_numpy(reference.fire(layer, currents))).words
+    return BinarySpikes.pack(torch.from_numpy(reference.fire(layer, currents))).words
 
 
 @settings(max_examples=EXAMPLES)
@@ -103,24 +106,26 @@ def test_layers_of_every_kind_fire_what_the_reference_does(module, made, rate):
     trains = (torch.rand(layer.window, *shape) < rate).float()
     expected = by_reference(layer, trains)
     layer.to(DEVICE)
-    assert layer._event_driven.kernel.func is module.fire_layer
-    assert torch.equal(layer.fire(Spikes.pack(trains).to(DEVICE)).words.cpu(), expected)
+    assert layer.compiled_for("event-driven", False).kernel.args[0].func is module.fire_layer
+    assert torch.equal(layer.fire(BinarySpikes.pack(trains).to(DEVICE)).words.cpu(), expected)
 
 
 @pytest.mark.parametrize("weight", [1, 127, 128, 255, 2**15 - 1, 2**15, 2**23 - 1, 2**23, 2**24])
 def test_weights_of_every_size_count_in_full(module, weight):
     """Where they have one signed byte more or less, and the largest there are."""
     weights = torch.tensor([[weight, -weight]], dtype=torch.int32)
-    neurons = IFParameters(torch.tensor([weight], dtype=torch.int32), torch.zeros(1, dtype=torch.int32))
+    neurons = if_numbers(torch.tensor([weight], dtype=torch.int32), torch.zeros(1, dtype=torch.int32))
     bias = torch.zeros(1, dtype=torch.int32)
     layer = SpikingLayer(AffineMap(nn.Linear), "fire", weights, bias, neurons, torch.ones(1), Dynamics(8)).to(DEVICE)
     words = torch.tensor([[0b1011_0110, 0b0010_0001]], dtype=torch.int32, device=DEVICE)
-    assert layer.fire(Spikes(8, words)).words.item() == 0b1001_0100  # by hand: one spike less, and one that comes to nothing
+    assert (
+        layer.fire(BinarySpikes(8, words)).words.item() == 0b1001_0100
+    )  # by hand: one spike less, and one that comes to nothing
 
 
 def test_grouped_layers_are_left_to_dense_ones(module):
     layer = SpikingLayer.convert(AnalogLayer(nn.Conv1d(4, 4, 3, groups=2)), "fire", torch.ones(1), torch.ones(1), Dynamics(4))
-    assert layer.to(DEVICE)._event_driven is None
+    assert layer.to(DEVICE).compiled_for("event-driven", False) is None
 
 
 def test_a_gpu_is_used_once_it_has_computed_right(module, monkeypatch):
@@ -182,11 +187,11 @@ def test_layers_as_in_the_shipped_networks_on_a_gpu(channels, frames, bits, wind
     part = slice(frames - 40, frames)  # the last outputs see no more than this
     expected = by_reference(layer, trains[..., part])[..., 16:]
     layer.to(DEVICE)
-    incoming = Spikes.pack(trains).to(DEVICE)
+    incoming = BinarySpikes.pack(trains).to(DEVICE)
     words = layer.fire(incoming).words
     assert torch.equal(words.cpu()[..., part][..., 16:], expected)
     fused = testing.do_bench(partial(layer.fire, incoming))
-    layer._event_driven = None  # all steps folded into the batch of a dense module
-    assert torch.equal(layer.fire(incoming).words, words)
-    folded = testing.do_bench(partial(layer.fire, incoming))
+    with execution("dense"):  # all steps folded into the batch of a dense layer
+        assert torch.equal(layer.fire(incoming).words, words)
+        folded = testing.do_bench(partial(layer.fire, incoming))
     print(f"\n{channels} channels, weights of {bits or 24} bits, {window} steps: {fused:.3f} ms, folded {folded:.3f} ms")

@@ -7,7 +7,7 @@ from separator.models import ModelCard, SeparationModel, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.execution.chosen import chosen_execution
 from separator.snn.export.spikingjelly import SpikingJellyStack
-from separator.snn.layers.spiking import Dynamics
+from separator.snn.layers.dynamics import Dynamics
 from separator.snn.observe.activity import record_activity
 from separator.tasks import separation
 from separator.tasks.bench.benchmark import benchmark, to_markdown

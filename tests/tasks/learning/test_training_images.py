@@ -9,8 +9,8 @@ import torch
 from separator.errors import UserError
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_model, load_network
+from separator.snn.conversion.penalty import ActivityPenalty
 from separator.snn.conversion.settings import ConversionSettings
-from separator.snn.observe.activity import ActivityPenalty
 from separator.tasks.learning.conversion import ConversionRun, TuningSettings, convert
 from separator.tasks.learning.settings import LearningSettings, TrainingSettings, machine_of, optimiser_of
 from separator.tasks.learning.start import set_initial_bias

@@ -5,7 +5,7 @@ from matplotlib.image import imread
 
 from separator.errors import UserError
 from separator.models import load_model
-from separator.snn.execution import reference
+from separator.snn.stack import reference
 from separator.tasks.presentation.spike_picture import draw_spikes, layer_spikes, spike_figure
 from tests.metrics.signals import speechlike
 from tests.tasks.mixture_sets import RATE, save_tiny_models

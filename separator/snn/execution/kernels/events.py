@@ -100,8 +100,26 @@ def event_layer(weight: Integers, bias: Integers, threshold: Integers, initial: 
     )
 
 
-def fire_events(words: Words, layer: EventLayer, geometry: Geometry, sizes: Sequence[int], window: int, threads: int) -> Words:
-    """Packed spike trains that a layer fires on packed spike trains. Shape: (B, H, W, C_in) -> (B, *sizes, C_out)."""
+def fire_events(
+    words: Words,
+    layer: EventLayer,
+    geometry: Geometry,
+    sizes: Sequence[int],
+    window: int,
+    threads: int,
+    potentials: Integers | None = None,
+) -> Words:
+    """Packed spike trains that a layer fires on packed spike trains. Shape: (B, H, W, C_in) -> (B, *sizes, C_out).
+
+    Args:
+        words: the incoming ones.
+        layer: laid out.
+        geometry: where outputs look.
+        sizes: of the outputs.
+        window: time steps.
+        threads: that share the work.
+        potentials: that neurons start from, (B, *sizes, C_out), in place of the initial ones; then those that they end with.
+    """
     fired = np.empty((len(words), *sizes, layer.outputs), np.uint32)
     stride, dilation = geometry.stride[1], geometry.dilation[1]
     apart = dilation // gcd(stride, dilation)  # output columns that see common input columns are so far apart
@@ -111,7 +129,8 @@ def fire_events(words: Words, layer: EventLayer, geometry: Geometry, sizes: Sequ
     words = np.ascontiguousarray(words)
     blocks, planes, rows, _ = layer.weight.shape
     kinds = KINDS if _events_saved(words, window) * (rows - 1) / words.shape[3] * blocks * planes >= PAYS else 1
-    shared = (words, *numbers, *geometry, window, kinds, apart, positions, runs, fired)
+    carried = np.empty((0, 0, 0, 0), np.int32) if potentials is None else potentials
+    shared = (words, *numbers, *geometry, window, kinds, apart, positions, runs, fired, carried)
     in_threads(lambda first, last: _fire(first, last, *shared), len(words) * sizes[0] * runs[0] * runs[1], threads)
     return fired
 
@@ -146,7 +165,7 @@ def _events_saved(words, window):  # noqa: ANN001, ANN202
 @compiled
 def _fire(  # noqa: ANN202
     first_job, last_job, words, weight, vectors, excess, bias, threshold, initial,  # noqa: ANN001
-    kernel, stride, before, dilation, window, kinds, apart, positions, runs, fired,  # noqa: ANN001
+    kernel, stride, before, dilation, window, kinds, apart, positions, runs, fired, carried,  # noqa: ANN001
 ):  # fmt: skip
     _, height, width, inputs = words.shape
     _, rows_out, columns_out, outputs = fired.shape
@@ -218,6 +237,9 @@ def _fire(  # noqa: ANN202
             for p in range(here):
                 for n in range(lanes):
                     v[n], standing[n], packed[n] = initial[o + n], 0, 0
+                if len(carried):
+                    for n in range(min(lanes, outputs - o)):
+                        v[n] = carried[image, y, first + p * apart, o + n]
                 going_on = 0  # runs
                 for t in range(window):
                     at = (p * window + t) * kinds
@@ -236,3 +258,6 @@ def _fire(  # noqa: ANN202
                     fire(v, 0, packed, 0, bias, o, standing, 0, threshold, o, less, t, vectors)
                 for n in range(min(lanes, outputs - o)):
                     fired[image, y, first + p * apart, o + n] = packed[n]
+                if len(carried):
+                    for n in range(min(lanes, outputs - o)):
+                        carried[image, y, first + p * apart, o + n] = v[n]

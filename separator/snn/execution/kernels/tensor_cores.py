@@ -21,8 +21,9 @@ import triton.language as tl
 from torch import Tensor
 
 from separator.snn.execution.kernels.geometry import Geometry
-from separator.snn.neurons.integrate_and_fire import IFParameters, integrate_and_fire
-from separator.snn.spikes.binary import LONGEST, Spikes
+from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
+from separator.snn.spikes.binary import BinarySpikes
+from separator.snn.spikes.trains import LONGEST
 
 # Of a tile: output positions, output channels, and inputs that are fetched at once. The time steps that are summed together
 # divide 8, so that their spikes are in one byte of a word. More of them would not fit in an H100's registers.
@@ -98,13 +99,17 @@ def exact_on(device: torch.device) -> bool:
     """
     draw = torch.Generator().manual_seed(0)
     words, weight = (torch.randint(-(2**high), 2**high, (n, 100), generator=draw).int() for n, high in ((80, 31), (70, 10)))
-    neurons = IFParameters(torch.arange(1000, 8000, 100).int(), torch.arange(70).int())
+    numbers = {"threshold": torch.arange(1000, 8000, 100).int(), "initial_potential": torch.arange(70).int()}
     trains = torch.stack([words >> t & 1 for t in range(LONGEST)])
-    expected = Spikes.pack(integrate_and_fire(trains @ weight.t(), neurons)).words
+    right, _ = IntegrateAndFire().run(trains @ weight.t(), numbers)
+    assert isinstance(right, BinarySpikes)
+    expected = right.words
     try:
         if torch.cuda.get_device_capability(device) < (8, 0):
             return False
-        weight, bias, threshold, initial = (x.to(device) for x in (weight[..., None, None], neurons.initial * 0, *neurons))
+        weight, bias, threshold, initial = (
+            x.to(device) for x in (weight[..., None, None], numbers["threshold"] * 0, *numbers.values())
+        )
         layer = tensor_core_layer(weight, bias, threshold, initial)
         fired = fire_layer(layer, Geometry(), words.to(device)[None, None], (1, len(words)), LONGEST)[0, 0]
         reason = "" if torch.equal(fired.cpu(), expected) else "it computes wrong spikes"

@@ -9,7 +9,7 @@ from typing import Any
 
 from separator.metrics.intervals import Interval
 from separator.metrics.table import Metric
-from separator.snn.layers.spiking import Dynamics
+from separator.snn.layers.dynamics import Dynamics
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from separator.metrics import intervals
 from separator.models.card import ModelCard
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_network, save_model
-from separator.snn.layers.spiking import Dynamics
+from separator.snn.layers.dynamics import Dynamics
 from separator.snn.observe.activity import record_activity
 from separator.tasks.evaluation.items.evaluation import ItemEvaluation, evaluate_items, measure
 from separator.tasks.learning.sweeps.sweep import operations_ratio

@@ -97,7 +97,7 @@ def test_variants_are_converted_side_by_side_in_other_processes(settings, tmp_pa
         *([f" {variant} ", f" {value} "] for variant in variants for value in (4, 2)),
     ]
     levels = {value: load_network(tmp_path / "one" / "seed-0" / f"ann-{value}" / "ann.safetensors")[0] for value in (4, 2)}
-    assert all(network.stack.layers[0].quantiser.levels == value for value, network in levels.items())
+    assert all(network.stack.layers[0].activation.levels == value for value, network in levels.items())
     _, card = load_network(tmp_path / "one" / "seed-0" / "quantised-window-2" / "snn.safetensors")
     assert card.conversion["schedule"] == "layer-by-layer" and card.config["levels"] == 2
     assert sweep(replace(wanted, jobs=2), tmp_path / "two", lambda line: None).read_text() == table

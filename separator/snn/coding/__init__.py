@@ -1,0 +1,1 @@
+"""How analog input reaches the first layer, and how the last one is read."""

@@ -1,0 +1,67 @@
+"""A penalty on activity: networks that fire less."""
+
+import torch
+from torch import Tensor
+
+from separator.errors import UserError
+from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.shapes import per_channel
+from separator.snn.layers.signal import Signal
+from separator.snn.learning.tandem import TandemLayer
+from separator.snn.stack.stack import Stack
+
+
+def check_penalty(weight: float) -> None:
+    """Say what no weight of an activity penalty is.
+
+    Raises:
+        UserError: it is below 0.
+    """
+    if weight < 0:
+        raise UserError(f"the activity penalty is at least 0, not {weight}")
+
+
+def density(activation: Tensor) -> Tensor:
+    """Density (mean a)^2 / mean a^2 of an activation, a scalar; 0 for an activation that is zero everywhere."""
+    return activation.mean() ** 2 / (activation.square().mean() + 1e-12)
+
+
+class ActivityPenalty:
+    """How active the layers of a stack are that have an activation: a scalar between 0 and 1, the mean over them.
+
+    Of a layer in tandem that is its firing rate, which synaptic operations are proportional to. Of an analog one it is the
+    density of its activation (after Hoyer 2004), which does not change when the layer is scaled, as the spike counts of a
+    converted network do not (thresholds follow the activations): a penalty cannot be met by shrinking activations.
+
+    It is measured from now on, or within a `with` statement.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self.measured: list[Tensor] = []
+        self.hooks = []
+        for layer in stack.layers:
+            if isinstance(layer, TandemLayer):
+                if layer.role != "readout":
+                    self.hooks.append(layer.register_forward_hook(self._rate))
+            elif isinstance(layer, AnalogLayer) and layer.activation is not None:
+                self.hooks.append(layer.register_forward_hook(self._density))
+
+    def __enter__(self) -> "ActivityPenalty":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Measure no more."""
+        for hook in self.hooks:
+            hook.remove()
+
+    def _density(self, layer: AnalogLayer, inputs: tuple[Tensor | Signal], output: Tensor) -> None:
+        self.measured.append(density(output))
+
+    def _rate(self, layer: TandemLayer, inputs: tuple[Signal], output: Signal) -> None:
+        thresholds = per_channel(layer.threshold, output.activation)
+        self.measured.append((output.activation / thresholds).mean() / layer.dynamics.window)
+
+    def pop(self) -> Tensor:
+        """Mean over the layers since the last call; 0 where there were none."""
+        measured, self.measured = self.measured, []
+        return torch.stack(measured).mean() if measured else torch.zeros(())

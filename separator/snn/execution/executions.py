@@ -1,0 +1,61 @@
+"""Executions of pipelined layers, by name: from spike trains to spike trains, to the bit as `stack.reference` says."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor
+
+from separator.snn.execution.chosen import DENSE, FASTEST
+from separator.snn.execution.event_driven import event_driven
+from separator.snn.neurons.neuron import Neuron, Numbers, State
+from separator.snn.registry import Registry
+from separator.snn.spikes.trains import Spikes
+from separator.snn.synapses.affine import AffineMap
+
+
+class Population(NamedTuple):
+    """A layer of neurons with all of their synapses in one map."""
+
+    apply: AffineMap
+    weight: Tensor  # in quanta, a type of whole numbers
+    bias: Tensor  # (C_out,), int32, current of each time step
+    neuron: Neuron
+    numbers: Numbers  # (C_out,), int32
+
+
+class Compiled(Protocol):
+    """A population laid out for an execution."""
+
+    carries: bool  # whether it takes and gives states
+
+    def __call__(self, spikes: Spikes, state: State = None, carry: bool = False) -> tuple[Spikes, State]:
+        """Spikes fired on the incoming ones, and the state after them if it is to `carry` it; from the initial one if None."""
+
+    def padded_as(self, apply: AffineMap) -> "Compiled":
+        """The same synapses under a map that pads otherwise."""
+
+
+# Of a population what it is compiled to; None where the execution does not serve it, or not on this machine.
+Execution = Callable[[Population], Compiled | None]
+
+
+def _event_driven(population: Population) -> Any:
+    return event_driven(*population)
+
+
+# In the order in which they are tried.
+EXECUTIONS: Registry[Execution] = Registry("execution", {"event-driven": _event_driven})
+
+
+def compiled(population: Population, name: str) -> Compiled | None:
+    """The population laid out for an execution, or for the first that serves; None for the dense one.
+
+    Raises:
+        UserError: there is no such execution.
+    """
+    if name == DENSE:
+        return None
+    if name != FASTEST:
+        return EXECUTIONS.pick(name)(population)
+    found = (execution(population) for _, execution in EXECUTIONS.items())
+    return next((one for one in found if one is not None), None)

@@ -1,0 +1,67 @@
+"""How the neurons of a stack run."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from separator.errors import UserError
+from separator.snn.coding.inputs import CODINGS, InputCoding, SpikeCoding
+from separator.snn.neurons.neuron import Neuron
+from separator.snn.neurons.registry import neuron_of
+from separator.snn.spikes.trains import LONGEST
+
+# What a layer does in the spiking network: one that encodes gets analog input, one that is read out never fires.
+Role = Literal["encode", "fire", "readout"]
+
+# When a layer fires: while its input arrives (as published; the result is there after N_s steps), or once all of its input is
+# in (no spike comes too early, so that counts are exact; the result is there after N_s steps per layer).
+Schedule = Literal["pipelined", "layer-by-layer"]
+
+# Time steps of a run, at most: the potentials of 32 steps are below 2^23 quanta, so that those of so many are below 2^31.
+MOST_STEPS = 2**8 * LONGEST
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """How the neurons of a stack run."""
+
+    window: int  # time steps N_s; beyond 32, windows are chained, states carried from one to the next
+    initial_potential: float = 0.0  # in thresholds
+    schedule: Schedule = "pipelined"
+    weight_bits: int | None = None  # of weights as signed integers; None for as many as sums stay exact with
+    encoder_bits: int = 16  # of the weights of the layer that encodes
+    neuron: str = "integrate-and-fire"  # see `separator.snn.neurons.registry`
+    neuron_options: dict[str, float] = field(default_factory=dict)
+    coding: str = "charge"  # of the input; see `separator.snn.coding.inputs`
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.window <= MOST_STEPS:
+            raise UserError(f"the time window is 1 to {MOST_STEPS} steps, not {self.window}")
+        if self.window > LONGEST and self.schedule != "pipelined":
+            raise UserError(f"layers that wait for all of their input run for at most {LONGEST} steps, not {self.window}")
+        if not 0 <= self.initial_potential < 1:
+            raise UserError(f"the initial potential is 0 to below 1 threshold, not {self.initial_potential}")
+        if self.weight_bits is not None and not 2 <= self.weight_bits <= 16:
+            raise UserError(f"weights have 2 to 16 bits, not {self.weight_bits}")
+        if not 2 <= self.encoder_bits <= 16:
+            raise UserError(f"weights of the encoding layer have 2 to 16 bits, not {self.encoder_bits}")
+        _ = self.model, self.input_coding  # refuse what is not there
+
+    @property
+    def model(self) -> Neuron:
+        """The neuron model."""
+        return neuron_of(self.neuron, self.neuron_options)
+
+    @property
+    def input_coding(self) -> InputCoding:
+        """What the first layer gets of its input."""
+        return CODINGS.pick(self.coding)
+
+    @property
+    def first_role(self) -> Role:
+        """Role of the first layer."""
+        return "fire" if isinstance(self.input_coding, SpikeCoding) else "encode"
+
+    @property
+    def exact_steps(self) -> int:
+        """Time steps whose potentials together float32 holds exactly."""
+        return min(self.window, LONGEST)

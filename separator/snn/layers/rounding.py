@@ -1,0 +1,74 @@
+"""Numbers of a spiking layer, from units of activation to whole numbers of each neuron's quantum."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from separator.errors import DivergedError
+from separator.snn.integers.quanta import in_quanta, potential_bound, potential_quantum, snap, weight_quantum
+from separator.snn.layers.dynamics import Dynamics, Role
+from separator.snn.synapses.incoming import IncomingMap
+
+# The encoding layer reads its input in these quanta, up to so many, and has weights of at most 16 bits. Its sums of up to 2^13
+# inputs are then exact in 64-bit floating point, and what rounding errors before it may differ in is rounded away.
+INPUT_QUANTUM, INPUT_LIMIT = 2.0**-14, 2.0**24
+LARGEST = 2.0**64  # weight, current and threshold in units of activation, far from where quanta overflow
+
+
+class LayerNumbers(NamedTuple):
+    """Numbers of a spiking layer; see `SpikingLayer`."""
+
+    weight: Tensor
+    bias: Tensor
+    neurons: dict[str, Tensor]
+    quantum: Tensor
+    shortcut: IncomingMap | None
+
+
+def integer_type(bits: int | None) -> torch.dtype:
+    """Smallest type that holds signed integers of so many bits, at most 16; None for as many as there are."""
+    return torch.int32 if bits is None else torch.int16 if bits > 8 else torch.int8
+
+
+def rounded(
+    role: Role, weight: Tensor, bias: Tensor, threshold: Tensor, dynamics: Dynamics, shortcut: IncomingMap | None
+) -> LayerNumbers:
+    """Numbers in units of activation as a layer has them, rounded to each neuron's quantum.
+
+    Raises:
+        DivergedError: a number is NaN, infinite, or too large for the quantum to be a float.
+    """
+    beside = weight.new_zeros(len(weight), 1) if shortcut is None else shortcut.weight
+    for name, values in (("weight", weight), ("shortcut", beside), ("bias", bias), ("threshold", threshold)):
+        largest = float(values.abs().max())
+        if not largest < LARGEST:
+            raise DivergedError(f"a {name} of {largest:g} cannot be made an integer; the training has diverged")
+    if role == "encode":
+        # Potentials never leave the range of the clipped charge.
+        quantum = potential_quantum((dynamics.window + 2) * threshold).expand(len(weight))
+        weight, bias = _encoding(weight, bias, dynamics.encoder_bits)
+    else:
+        joined = torch.cat([weight.flatten(1), beside.flatten(1)], 1)
+        quantum = potential_quantum(potential_bound(joined, bias, threshold, dynamics.exact_steps))
+        learned = weight if shortcut is None or shortcut.is_identity else joined
+        if dynamics.weight_bits is not None:
+            quantum = torch.maximum(quantum, weight_quantum(learned, dynamics.weight_bits))
+        weight = in_quanta(weight, quantum).to(integer_type(dynamics.weight_bits))
+        bias = in_quanta(bias, quantum).to(torch.int32)
+        if shortcut is not None:
+            kind = torch.int32 if shortcut.is_identity else weight.dtype
+            shortcut = IncomingMap(shortcut.apply, in_quanta(beside, quantum).to(kind))
+    # One threshold per layer is the same for all neurons, whatever their quanta.
+    shared = quantum.amax(0, keepdim=True) if len(threshold) == 1 else quantum
+    # At least one quantum, since a neuron with threshold 0 would fire for ever on nothing.
+    threshold = torch.maximum(snap(threshold, shared), shared.to(threshold.dtype))
+    neurons = dynamics.model.in_quanta(threshold, quantum, shared, dynamics.initial_potential)
+    return LayerNumbers(weight, bias, neurons, quantum.to(threshold.dtype), shortcut)
+
+
+def _encoding(weight: Tensor, bias: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a layer with analog input: whole numbers of so many bits, times quanta of each neuron."""
+    scale = weight_quantum(weight, bits)
+    # In 64 bits, since the quanta of a neuron without synapses are so small that their number is no 32-bit float.
+    return snap(weight, scale), snap(bias.double(), scale * INPUT_QUANTUM).to(bias.dtype)

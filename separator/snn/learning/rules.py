@@ -1,0 +1,55 @@
+"""Learning rules by name: what makes a spiking layer that learns of an analog one."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from torch import Tensor
+
+from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.dynamics import Dynamics, Role
+from separator.snn.learning.surrogate import Surrogate, SurrogateLayer
+from separator.snn.learning.tandem import TandemLayer
+from separator.snn.registry import Registry
+
+
+@dataclass(frozen=True)
+class LearningOptions:
+    """What learning rules may heed."""
+
+    learn_thresholds: bool = False
+    mask_gradient: bool = False  # none to neurons that fire at every step
+    batch_statistics: bool = False  # normalise with the statistics of the batch in training mode
+    surrogate: Surrogate = field(default_factory=Surrogate)  # derivative of a spike, of rules that need one
+
+
+class LearningRule(Protocol):
+    """Makes a layer that spikes and learns, a `TandemLayer` or one like it."""
+
+    def __call__(
+        self,
+        layer: AnalogLayer,
+        role: Role,
+        threshold: Tensor,
+        dynamics: Dynamics,
+        options: LearningOptions,
+        inherits: bool = False,
+    ) -> TandemLayer:
+        """The layer in the place of an analog one; see `TandemLayer`."""
+
+
+def tandem(
+    layer: AnalogLayer, role: Role, threshold: Tensor, dynamics: Dynamics, options: LearningOptions, inherits: bool = False
+) -> TandemLayer:
+    """Tandem learning: gradients through an analog twin."""
+    learns = options.learn_thresholds and role != "readout" and not inherits
+    return TandemLayer(layer, role, threshold, dynamics, learns, options.mask_gradient, options.batch_statistics, inherits)
+
+
+def through_time(
+    layer: AnalogLayer, role: Role, threshold: Tensor, dynamics: Dynamics, options: LearningOptions, inherits: bool = False
+) -> SurrogateLayer:
+    """Backpropagation through time with a surrogate for the derivative of a spike."""
+    return SurrogateLayer(layer, role, threshold, dynamics, options.surrogate, options.batch_statistics)
+
+
+RULES: Registry[LearningRule] = Registry("learning rule", {"tandem": tandem, "surrogate": through_time})

@@ -1,0 +1,24 @@
+"""Neuron models by name."""
+
+from collections.abc import Callable, Mapping
+
+from separator.errors import UserError
+from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
+from separator.snn.neurons.neuron import Neuron
+from separator.snn.registry import Registry
+
+# What makes a model from its options, plain numbers by name.
+NEURONS: Registry[Callable[..., Neuron]] = Registry("neuron model", {"integrate-and-fire": IntegrateAndFire})
+
+
+def neuron_of(name: str, options: Mapping[str, float]) -> Neuron:
+    """The model of a name, made with options.
+
+    Raises:
+        UserError: there is no such model, or it has no such option.
+    """
+    make = NEURONS.pick(name)
+    try:
+        return make(**options)
+    except TypeError as error:
+        raise UserError(f"the neuron model '{name}' does not take the options {dict(options)}: {error}") from error

@@ -1,0 +1,176 @@
+"""What a spiking stack computes, in plain integer arithmetic: the definition that every execution equals to the bit.
+
+Slow on purpose: 64-bit integers for what is bounded by 2^24 steps, fractions for the first charge.
+Spikes have time in front, (N_s, B, ...).
+"""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from separator.snn.coding.inputs import CurrentCoding, SpikeCoding
+from separator.snn.layers.rounding import INPUT_LIMIT, INPUT_QUANTUM
+from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
+from separator.snn.stack.graph import Sources
+from separator.snn.synapses.affine import AffineMap
+from separator.snn.synapses.incoming import IncomingMap
+
+Integers = NDArray[Any]  # int64, or Python's fractions as objects
+
+
+def affine(apply: AffineMap, x: Integers, weight: Integers) -> Integers:
+    """Weighted sums of the map, tap by tap. Shapes: (B, C_in, ...), (C_out, C_in / groups, ...) -> (B, C_out, ...)."""
+    if apply.kind is nn.Identity:
+        return x * _per_channel(weight[:, 0], x)
+    x = x.reshape(len(x), -1) if apply.flatten else x
+    taps = weight.shape[2:]
+    groups = apply.groups
+    padded = np.pad(x, [(0, 0), (0, 0), *apply.padding])
+    sizes = apply.outputs(x.shape[2:], taps)
+    inputs, outputs = padded.shape[1] // groups, len(weight) // groups
+    sums = np.zeros((len(x), len(weight), *sizes), weight.dtype)
+    for tap in np.ndindex(*taps):
+        starts = [i * d for i, d in zip(tap, apply.dilation, strict=True)]
+        seen = padded[
+            (
+                slice(None),
+                slice(None),
+                *(slice(b, b + s * (n - 1) + 1, s) for b, s, n in zip(starts, apply.stride, sizes, strict=True)),
+            )
+        ]
+        for g in range(groups):
+            rows = weight[(slice(g * outputs, (g + 1) * outputs), slice(None), *tap)]
+            products = np.tensordot(rows, seen[:, g * inputs : (g + 1) * inputs], (1, 1))
+            sums[:, g * outputs : (g + 1) * outputs] += np.moveaxis(products, 0, 1)
+    return sums
+
+
+def first_currents(layer: SpikingLayer, x: Tensor) -> Integers:
+    """Currents of the neurons of an encoding layer in their quanta, each rounded half to even once. Shape: (N_s, B, ...)."""
+    steps = np.clip(_each(round, _fractions(x) / Fraction(INPUT_QUANTUM)), -int(INPUT_LIMIT), int(INPUT_LIMIT))
+    read = steps * Fraction(INPUT_QUANTUM)
+    weight, bias, quantum = map(_fractions, (layer.weight, layer.bias, layer.quantum))
+    exact: Any = (affine(layer.apply_affine, read, weight) + _per_channel(bias, read)) / _per_channel(quantum, read)
+    ceiling = _per_channel(_integers(layer.threshold) * (layer.window + 1), read)
+    coding = layer.dynamics.input_coding
+    assert isinstance(coding, CurrentCoding)
+    shares = [coding.share(t, layer.window) for t in range(layer.window)]
+    rounded = {share: np.clip(_each(round, exact * share).astype(np.int64), -ceiling, ceiling) for share in set(shares)}
+    return np.stack([rounded[share] for share in shares])
+
+
+def first_charge(layer: SpikingLayer, x: Tensor) -> Integers:
+    """Current of the first time step. Shape: (B, ...) -> (B, ...)."""
+    charge: Integers = first_currents(layer, x)[0]
+    return charge
+
+
+def fire(layer: SpikingLayer, currents: Integers) -> Integers:
+    """Spikes of the layer's neurons, step by step, in 64-bit integers. Shape: (N_s, B, ...) -> (N_s, B, ...)."""
+    if isinstance(layer.neuron, IntegrateAndFire):
+        return _integrate_and_fire(layer, currents)
+    state, spikes = None, []
+    numbers = {name: torch.from_numpy(_per_channel(_integers(x), currents[0])) for name, x in layer.numbers.items()}
+    for current in torch.from_numpy(currents):
+        state = layer.neuron.initial_state(numbers, current) if state is None else state
+        fired, state = layer.neuron.step(current, state, numbers)
+        spikes.append(fired.numpy().astype(np.int64))
+    return np.stack(spikes)
+
+
+def _integrate_and_fire(layer: SpikingLayer, currents: Integers) -> Integers:
+    """At each time step charge, compare, reset by subtraction."""
+    threshold, initial = (_per_channel(_integers(x), currents[0]) for x in (layer.threshold, layer.initial_potential))
+    v = np.broadcast_to(initial, currents[0].shape)
+    spikes = np.empty_like(currents)
+    for t, current in enumerate(currents):
+        v = v + current
+        spikes[t] = v >= threshold
+        v = v - spikes[t] * threshold
+    return spikes
+
+
+def at_once(charge: Integers, window: int) -> Integers:
+    """Currents of neurons that get all of their charge at the first time step. Shape: (B, ...) -> (N_s, B, ...)."""
+    currents = np.zeros((window, *charge.shape), np.int64)
+    currents[0] = charge
+    return currents
+
+
+def currents(layer: SpikingLayer, spikes: Integers, beside: Integers | None = None) -> Integers:
+    """Synaptic and constant current of each time step. Shape: (N_s, B, ...) -> (N_s, B, ...).
+
+    Args:
+        layer: the layer.
+        spikes: the incoming ones.
+        beside: those that its shortcut sees, if they are others.
+    """
+    main, *others = layer.maps
+    sums = _over_time(main, spikes)
+    for other in others:
+        sums = sums + _over_time(other, spikes if beside is None else beside)
+    return sums + _per_channel(_integers(layer.bias), sums[0])
+
+
+def _over_time(own: IncomingMap, spikes: Integers) -> Integers:
+    return np.stack([affine(own.apply, step, _integers(own.weight)) for step in spikes])
+
+
+def trains(layers: Sequence[SpikingLayer], x: Tensor, sources: Sequence[Sources] | None = None) -> list[Integers]:
+    """Spikes of each layer, of a readout its currents. Shapes: (N_s, B, ...).
+
+    Args:
+        layers: of a wholly spiking stack.
+        x: its input.
+        sources: what each layer sees; None for the layer before.
+    """
+    first = layers[0]
+    coding = first.dynamics.input_coding
+    if isinstance(coding, SpikeCoding):
+        presented = coding.present(x, first.window, 0, first.window).trains().numpy().astype(np.int64)
+        handed = [fire(first, currents(first, presented))]
+    else:
+        handed = [fire(first, first_currents(first, x))]
+    for i, layer in list(enumerate(layers))[1:]:
+        maps = ((i - 1,),) if sources is None else sources[i]
+        seen = [np.concatenate([handed[j] for j in own], 2) for own in maps]
+        incoming = currents(layer, *seen)
+        if layer.role == "readout":
+            handed.append(incoming)
+            continue
+        if layer.dynamics.schedule == "layer-by-layer":
+            incoming = at_once(incoming.sum(0), layer.window)
+        handed.append(fire(layer, incoming))
+    return handed
+
+
+def simulate(layers: Sequence[SpikingLayer], x: Tensor, sources: Sequence[Sources] | None = None) -> Integers:
+    """Free aggregate membrane potential of the last layer in its quanta, or the sums of its spikes. Shape: (B, ...).
+
+    Args: as of `trains`.
+    """
+    last: Integers = trains(layers, x, sources)[-1].sum(0)
+    return last
+
+
+def _each(function: Callable[[Any], Any], x: Integers) -> Integers:
+    result: Integers = np.frompyfunc(function, 1, 1)(x)
+    return result
+
+
+def _fractions(x: Tensor | Integers) -> Integers:
+    return _each(Fraction, np.asarray(x, np.float64))
+
+
+def _integers(x: Tensor) -> Integers:
+    return np.asarray(x.cpu(), np.int64)
+
+
+def _per_channel(values: Integers, like: Integers) -> Integers:
+    return values.reshape(-1, *[1] * (like.ndim - 2))

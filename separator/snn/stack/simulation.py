@@ -1,0 +1,143 @@
+"""A wholly spiking stack over its time steps."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from separator.snn.coding.inputs import SpikeCoding
+from separator.snn.layers.dynamics import Dynamics
+from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.neurons.neuron import State
+from separator.snn.spikes.trains import LONGEST, Spikes, joined
+from separator.snn.stack.graph import INPUT, Sources, forget_unseen, seen_by
+
+Handed = Spikes | Tensor
+
+
+class LayerRun(NamedTuple):
+    """One layer over a window of a simulation, for observers."""
+
+    position: int  # of the layer in the stack
+    layer: SpikingLayer
+    incoming: Handed  # the analog input (B, ...) of a layer that encodes
+    outcome: Handed  # the membrane potential (B, ...) of the readout
+    beside: Spikes | None = None  # what its shortcut sees, if that is something else
+    first: int = 0  # time step that the window begins with
+
+
+Observer = Callable[[LayerRun], None]
+
+
+def presented(dynamics: Dynamics, x: Tensor, first: int, steps: int) -> Handed:
+    """What the first layer sees of the input at `steps` steps from step `first` on. Shape: (B, ...)."""
+    coding = dynamics.input_coding
+    return coding.present(x, dynamics.window, first, steps) if isinstance(coding, SpikeCoding) else x
+
+
+def joined_handed(pieces: Sequence[Handed]) -> Handed:
+    """What several layers hand on, channel behind channel."""
+    spikes = [piece for piece in pieces if isinstance(piece, Spikes)]
+    return pieces[0] if len(pieces) == 1 else joined(spikes, 1)
+
+
+def incoming_of(maps: Sources, handed: dict[int, Handed]) -> tuple[Handed, Spikes | None]:
+    """What a layer sees, and what its shortcut sees if that is something else."""
+    first, second = seen_by(maps, handed)
+    beside = None if second is None else joined_handed(second)
+    assert not isinstance(beside, Tensor)
+    return joined_handed(first), beside
+
+
+@torch.no_grad()
+def fire(layers: Sequence[SpikingLayer], x: Tensor, sources: Sequence[Sources], keep: Iterable[int]) -> dict[int, Spikes]:
+    """Spikes of some of the first layers of a stack over a window. Shape: (B, ...) -> (B, ...).
+
+    Args:
+        layers: the first ones.
+        x: input of the stack.
+        sources: of all layers of the stack.
+        keep: positions of the layers whose spikes are asked for.
+    """
+    handed: dict[int, Handed] = {INPUT: presented(layers[0].dynamics, x, 0, layers[0].window)}
+    kept: dict[int, Spikes] = {}
+    asked = set(keep)
+    for i, layer in enumerate(layers):
+        outcome = layer.run(*incoming_of(sources[i], handed))
+        assert isinstance(outcome, Spikes)
+        handed[i] = outcome
+        if i in asked:
+            kept[i] = outcome
+        forget_unseen(handed, sources, i + 1)
+    return kept
+
+
+@torch.no_grad()
+def simulate(
+    layers: Sequence[SpikingLayer],
+    x: Tensor,
+    sources: Sequence[Sources] | None = None,
+    observe: Observer | None = None,
+) -> Tensor:
+    """What comes of the last layer: its free aggregate membrane potential, or what its counts stand for. Shape: (B, ...).
+
+    One layer after the other runs over a whole window, under either schedule: what a layer fires at a step depends on the
+    layers before it only, so that time need not run on all of them at once. Runs of more than 32 steps are chains of windows.
+    """
+    sources = [((i - 1,),) for i in range(len(layers))] if sources is None else sources
+    if layers[0].window > LONGEST:
+        return _chained(layers, x, sources, observe)
+    handed: dict[int, Handed] = {INPUT: presented(layers[0].dynamics, x, 0, layers[0].window)}
+    for i, layer in enumerate(layers):
+        incoming, beside = incoming_of(sources[i], handed)
+        handed[i] = run_layer(i, layer, incoming, observe, beside)
+        forget_unseen(handed, sources, i + 1)
+    last = handed[len(layers) - 1]
+    return last if isinstance(last, Tensor) else layers[-1].activation(last)
+
+
+def run_layer(
+    position: int, layer: SpikingLayer, incoming: Handed, observe: Observer | None, beside: Spikes | None = None
+) -> Handed:
+    """What a layer makes of its input over the whole window. Shapes: (B, ...) -> (B, ...)."""
+    outcome = layer.run(incoming, beside)
+    if observe is not None:
+        observe(LayerRun(position, layer, incoming, outcome, beside))
+    return outcome
+
+
+def _chained(layers: Sequence[SpikingLayer], x: Tensor, sources: Sequence[Sources], observe: Observer | None) -> Tensor:
+    """The same where the run is longer than a window: window after window, each on all layers, states carried on."""
+    states: list[State] = [None] * len(layers)
+    total: Tensor | None = None
+    for first, steps in windows_of(layers[0].window):
+        handed: dict[int, Handed] = {INPUT: presented(layers[0].dynamics, x, first, steps)}
+        for i, layer in enumerate(layers):
+            incoming, beside = incoming_of(sources[i], handed)
+            handed[i], states[i] = _continued(layer, incoming, beside, states[i], first, steps)
+            if observe is not None:
+                observe(LayerRun(i, layer, incoming, handed[i], beside, first))
+            forget_unseen(handed, sources, i + 1)
+        last = handed[len(layers) - 1]
+        part = (last if isinstance(last, Tensor) else layers[-1].activation(last)).double()
+        total = part if total is None else total + part  # whole numbers of quanta, far fewer than 2^53
+    assert total is not None
+    return total.float()
+
+
+def windows_of(steps: int) -> Iterator[tuple[int, int]]:
+    """First step and length of each of the windows that a run of so many steps is a chain of."""
+    return ((first, min(LONGEST, steps - first)) for first in range(0, steps, LONGEST))
+
+
+def _continued(
+    layer: SpikingLayer, incoming: Handed, beside: Spikes | None, state: State, first: int, steps: int
+) -> tuple[Handed, State]:
+    """What a layer makes of one window of a run, and its state after it."""
+    if isinstance(incoming, Tensor):
+        currents = [current.to(layer.weight.dtype) for current in layer.encoding_currents(incoming, first, steps)]
+        return layer.neuron.run(currents, layer.neurons(currents[0]), state)
+    if layer.role == "readout":
+        return layer.potential(incoming, beside), None
+    return layer.advance(incoming, beside, state)

@@ -1,0 +1,1 @@
+"""Firing thresholds: rules that set them from what a layer does on calibration batches."""
