@@ -62,8 +62,9 @@ def begin_spiking(network: Network, card: ModelCard, settings: TrainingSettings,
             stack.put_through_time(signals, neurons.dynamics, how.derivative, *thresholds, batch_statistics=True)
     except ValueError as error:
         raise UserError(f"{error}; try another --seed, or networks with batch norm") from error
+    learned = {"learning": how.rule, "surrogate": how.surrogate, "surrogate_width": how.surrogate_width}
     of_neurons = {name: getattr(neurons, name) for name in OF_NEURONS}
-    return replace(card, conversion=of_neurons | {"readout": stack.readout, "learning": asdict(how)})
+    return replace(card, conversion=of_neurons | {"readout": stack.readout} | learned)
 
 
 @torch.no_grad()

@@ -373,7 +373,7 @@ def test_a_new_network_learns_as_a_spiking_one(settings, tmp_path, rule):
     path = train(spiking, tmp_path, progress=False)  # gone on with
     model = load_model(path)
     assert path.name == "snn.safetensors" and (model.card.kind, model.card.time_steps, model.card.name) == ("snn", 4, "snn")
-    assert model.network.stack.converted == 3 and model.card.conversion["learning"]["rule"] == rule
+    assert model.network.stack.converted == 3 and model.card.conversion["learning"] == rule
     state = torch.load(tmp_path / "best.ckpt", weights_only=True)["state_dict"]
     assert torch.equal(model.network.mask.weight, state["network.mask.weight"])
     with pytest.raises(UserError, match=r"learning\.rule was .* and is analog"):
