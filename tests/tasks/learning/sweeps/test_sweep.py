@@ -164,7 +164,7 @@ def test_sweeps_into_the_same_folder_come_into_one_table(settings, tmp_path):
 def test_what_cannot_be_varied_is_refused(settings):
     with pytest.raises(UserError, match="'lr' cannot be varied; take window"):
         replace(settings, vary="lr")
-    with pytest.raises(UserError, match="1 to 32 steps, not 33"):
+    with pytest.raises(UserError, match="at most 32 steps, not 33"):
         replace(settings, values=[33])
     with pytest.raises(UserError, match="window is a whole number"):
         replace(settings, values=[1.5])
