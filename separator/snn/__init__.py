@@ -1,6 +1,6 @@
 """Spiking networks: neurons, conversion, progressive tandem learning. Knows nothing of speech.
 
-What is listed in `__all__` can be imported from here; it is looked up when it is first asked for, so that nothing else is loaded.
+What is listed in `__all__` can be imported from here; it is looked up when it is first asked for, so nothing else is loaded.
 """
 
 from importlib import import_module

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,8 +24,10 @@ from separator.snn.conversion.settings import ConversionSettings
 from separator.snn.layers.analog import AnalogLayer, keep_statistics
 from separator.snn.layers.fan_in import kept_weights, limit_fan_in
 from separator.snn.layers.quantised import QuantisedReLU
+from separator.snn.layers.rounding import check_input
 from separator.snn.layers.signal import Signal, currents_of
 from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.layers.support import check_supported
 from separator.snn.learning.rules import RULES, LearningOptions
 from separator.snn.learning.tandem import TandemLayer
 from separator.snn.observe.distribution import Distribution, distributions
@@ -34,7 +36,7 @@ from separator.snn.spikes.trains import Spikes
 from separator.snn.stack.chains import activations_of, chain_from, is_joined
 from separator.snn.stack.graph import frontier
 from separator.snn.stack.simulation import fire, incoming_of
-from separator.snn.stack.stack import Stack, in_layer
+from separator.snn.stack.stack import Prefix, Stack, fingerprint, in_layer
 from separator.snn.thresholds.rules import THRESHOLDS, Observed
 
 STATE = "conversion.json"  # in the folder of a conversion: how far it is
@@ -78,28 +80,12 @@ class Patience:
 
 
 def check_convertible(stack: Stack) -> None:
-    """Say beforehand what cannot be converted.
+    """Refuse beforehand what cannot be converted.
 
     Raises:
         UserError: a layer is not supported; the message names it and what is.
     """
-    for i, layer in enumerate(stack.layers):
-        if isinstance(layer, SpikingLayer):
-            continue
-        problem = None
-        if not isinstance(layer, AnalogLayer):
-            problem = f"is a {type(layer).__name__}"
-        elif not isinstance(layer.affine, nn.Linear | nn.Conv1d | nn.Conv2d):
-            problem = f"has a {type(layer.affine).__name__}"
-        elif layer.norm is not None and getattr(layer.norm, "running_mean", None) is None:
-            problem = f"has a {type(layer.norm).__name__} without running statistics"
-        elif not isinstance(layer.affine, nn.Linear) and layer.affine.padding_mode != "zeros":
-            problem = f"pads with '{layer.affine.padding_mode}'"
-        if problem:
-            raise UserError(
-                f"layer {i} of the stack {problem} and cannot be converted; supported are Linear, Conv1d and Conv2d with zero "
-                "padding, each with or without batch norm that keeps running statistics, then ReLU"
-            )
+    check_supported([layer for layer in stack.layers if not isinstance(layer, SpikingLayer)])
 
 
 class ProgressiveTandemLearning:
@@ -157,11 +143,14 @@ class ProgressiveTandemLearning:
         self.reports: list[LayerReport] = []
         self.history: list[Noted] = []
         self.layer_batches: Batches = ()  # of the layer under conversion
-        self.prefixes: dict[tuple[str, int], dict[int, Spikes]] = {}
-        self.device = next(network.parameters()).device
+        self.prefixes: dict[tuple[str, int], Prefix] = {}
+        self.device = next(chain(network.parameters(), network.buffers())).device
         stack.set_readout(settings.readout)
+        self.upstream = list(upstream)
         for module in upstream:
             module.requires_grad_(False)
+        # Learned on copies: the modules that the layers were made of may be part of a network that one compares with.
+        stack.layers = nn.ModuleList(copy.deepcopy(layer) for layer in stack.layers)
 
     def run(self) -> list[LayerReport]:
         """Convert all layers; returns a report of each. Goes on from `folder` where it holds a state."""
@@ -174,7 +163,10 @@ class ProgressiveTandemLearning:
         if self._restore():
             yield self.reports
         layers = len(self.stack.layers)
-        for number in range(len(self.reports), layers * self.settings.passes):
+        done = len(self.reports) or self.stack.converted  # by this conversion, or before it
+        if done >= layers * self.settings.passes and not self.reports:
+            raise UserError("the stack is wholly spiking; tune it in tandem (`Stack.unfreeze`), or ask for a further pass")
+        for number in range(done, layers * self.settings.passes):
             self.reports.append(self._convert_layer(number % layers, number))
             self._save()
             yield self.reports
@@ -262,6 +254,8 @@ class ProgressiveTandemLearning:
     def make_optimiser(self, number: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
         """Optimiser of all that learns in a layer, counted on through the passes, and its learning rate over the steps."""
         parameters = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
+        if not parameters:
+            raise UserError("nothing of the network learns: no parameter requires a gradient; convert with max_epochs 0")
         optimiser = self.optimiser(parameters, self.settings.layer_lr(number))
         steps = max(1, self.settings.layer_epochs(number) * len(self.layer_batches))
         anneal = self.settings.anneal
@@ -271,6 +265,8 @@ class ProgressiveTandemLearning:
         """Train the layer in tandem and the analog ones after it, once on each of the layer's batches."""
         parameters = [p for group in optimiser.param_groups for p in group["params"]]
         self.network.train()
+        for module in self.upstream:
+            module.eval()  # what reaches the stack stays what it is
         if self.settings.statistics == "none":
             keep_statistics(self.stack)
         for batch, prefix in self._batches("train", self.stack.converted):
@@ -295,8 +291,9 @@ class ProgressiveTandemLearning:
         patience = Patience(self.settings.patience)
         patience.improved(loss)
         best = copy.deepcopy(self.network.state_dict())
-        optimiser, rate = self.make_optimiser(number)
         epoch = 0
+        if self.settings.layer_epochs(number) > 0:
+            optimiser, rate = self.make_optimiser(number)
         while epoch < self.settings.layer_epochs(number) and not patience.exhausted:
             epoch += 1
             self.train_epoch(optimiser, rate)
@@ -340,11 +337,11 @@ class ProgressiveTandemLearning:
         settings = self.settings
         if isinstance(layer.activation, QuantisedReLU):
             return layer.activation.bound / settings.window
-        chain = chain_from(list(self.stack.layers), self.stack.sources, index) if settings.share_thresholds else [layer]
+        layers = chain_from(list(self.stack.layers), self.stack.sources, index) if settings.share_thresholds else [layer]
 
         def activations() -> Iterator[Tensor]:
             for signal, beside in self._signals(index):
-                yield from activations_of(chain or [layer], signal.activation, None if beside is None else beside.activation)
+                yield from activations_of(layers or [layer], signal.activation, None if beside is None else beside.activation)
 
         def currents() -> Iterator[Tensor]:
             return (currents_of(layer, *signals, settings.window) for signals in self._signals(index))
@@ -358,28 +355,30 @@ class ProgressiveTandemLearning:
         self.network.eval()
         for _, (batch, prefix) in zip(range(self.settings.calibration_batches), self._batches("train", index), strict=False):
             if prefix is None:
+                if index == 0:
+                    check_input(self._stack_input(batch), self.settings.dynamics)
                 yield self.stack.input_signal(self._stack_input(batch)), None
                 continue
             spiking = self.stack.spiking_layers()
-            handed = {i: Signal(spiking[i].activation(s), s, spiking[i].scale) for i, s in prefix.items()}
+            handed = {i: Signal(spiking[i].activation(s), s, spiking[i].scale) for i, s in prefix.spikes.items()}
             yield self.stack.incoming(handed, index)
 
     def _scales(self, index: int) -> tuple[Tensor | None, Tensor | None]:
         """What spikes stand for that a layer behind spiking ones sees, and those that its shortcut sees if others."""
         return self.stack.scales(index, torch.empty(0, device=self.device))
 
-    def _batches(self, subset: str, converted: int) -> Iterator[tuple[Any, dict[int, Spikes] | None]]:
+    def _batches(self, subset: str, converted: int) -> Iterator[tuple[Any, Prefix | None]]:
         """Batches with what the spiking layers hand on to others; they are simulated when that is first needed."""
         for i, batch in enumerate(self.layer_batches if subset == "train" else self.held_out[subset]):
-            spikes = self.prefixes.get((subset, i))
-            if spikes is None and converted:
-                layers, sources = self.stack.spiking_layers(), self.stack.sources
-                fired = fire(layers, self._stack_input(batch), sources, frontier(sources, converted))
-                spikes = {layer: trains.to("cpu") for layer, trains in fired.items()}
-                kept = sum(map(_bytes, self.prefixes.values()))
-                if kept + _bytes(spikes) <= self.settings.keep_mb * 1_000_000:
-                    self.prefixes[subset, i] = spikes
-            yield batch, spikes and {layer: trains.to(self.device) for layer, trains in spikes.items()}
+            prefix = self.prefixes.get((subset, i))
+            if prefix is None and converted:
+                layers, sources, x = self.stack.spiking_layers(), self.stack.sources, self._stack_input(batch)
+                fired = fire(layers, x, sources, frontier(sources, converted))
+                prefix = Prefix(fingerprint(x), {layer: trains.to("cpu") for layer, trains in fired.items()})
+                kept = sum(_bytes(other.spikes) for other in self.prefixes.values())
+                if kept + _bytes(prefix.spikes) <= self.settings.keep_mb * 1_000_000:
+                    self.prefixes[subset, i] = prefix
+            yield batch, prefix and Prefix(prefix.of, {i: trains.to(self.device) for i, trains in prefix.spikes.items()})
 
     @torch.no_grad()
     def _stack_input(self, batch: Any) -> Tensor:
@@ -398,12 +397,13 @@ class ProgressiveTandemLearning:
     def _advance_prefixes(self, index: int, layer: SpikingLayer) -> None:
         """Run the kept trains through a layer that has just been frozen, and drop those that no further layer sees."""
         sources = self.stack.sources
-        for key, spikes in self.prefixes.items():
+        for key, prefix in self.prefixes.items():
+            spikes = dict(prefix.spikes)
             here = {i: trains.to(self.device) for i, trains in spikes.items()}
             fired = layer.run(*incoming_of(sources[index], dict(here)))
             assert isinstance(fired, Spikes)
             spikes[index] = fired.to("cpu")
-            self.prefixes[key] = {i: spikes[i] for i in frontier(sources, index + 1)}
+            self.prefixes[key] = Prefix(prefix.of, {i: spikes[i] for i in frontier(sources, index + 1)})
 
     def _save(self) -> None:
         """Write the state after a layer; the weights first, so that the index never names weights that are not there."""

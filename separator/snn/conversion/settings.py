@@ -1,7 +1,7 @@
 """How a stack is converted."""
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 from separator.errors import UserError
 from separator.snn.coding.readouts import READOUTS
@@ -54,6 +54,8 @@ class ConversionSettings:
         _ = self.dynamics  # refuses what neurons cannot do
         if self.window > LONGEST:
             raise UserError(f"layers are tuned in time windows of at most {LONGEST} steps, not {self.window}")
+        if self.statistics not in get_args(NormStatistics):
+            raise UserError(f"statistics are one of {', '.join(get_args(NormStatistics))}, not '{self.statistics}'")
         if self.lr == [] or self.max_epochs == []:
             raise UserError("a learning rate or a number of epochs is missing")
         _ = self.threshold_options, THRESHOLDS.pick(self.threshold), READOUTS.pick(self.readout), RULES.pick(self.learning)

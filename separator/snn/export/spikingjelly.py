@@ -97,10 +97,11 @@ class _Synapses(nn.Module):
     def __init__(self, layer: SpikingLayer) -> None:
         super().__init__()
         weight, bias = layer.analog_numbers()
+        self.apply_affine = layer.apply_affine
         self.affine = layer.apply_affine.module(weight, bias).requires_grad_(False)
         self.shortcut = layer.analog_shortcut()
 
     def forward(self, spikes: Tensor) -> Tensor:
         """Shape: (N_s B, C_in, ...) -> (N_s B, C_out, ...)."""
-        sums: Tensor = self.affine(spikes)
+        sums: Tensor = self.affine(self.apply_affine.flattened(spikes))
         return sums if self.shortcut is None else sums + self.shortcut.apply(spikes, self.shortcut.weight, None)

@@ -30,6 +30,7 @@ class AnalogLayer(nn.Module):
         before: layers without neurons that its input goes through first; see `separator.snn.synapses.absorb`.
         activation: elementwise function that spike counts stand for, such as ReLU; the last layer of a stack may have none.
         shortcut: the second map: the identity, or a layer without activation; None for none.
+        map_of_affine: the map that the affine layer stands for, with layers before it absorbed already, if it is not its own.
 
     Raises:
         ValueError: a layer before cannot be absorbed into the affine one, or the shortcut has an activation, or a shortcut.
@@ -44,12 +45,14 @@ class AnalogLayer(nn.Module):
         before: Sequence[nn.Module] = (),
         activation: nn.Module | None = RELU,
         shortcut: "nn.Identity | AnalogLayer | None" = None,
+        map_of_affine: AffineMap | None = None,
     ) -> None:
         super().__init__()
         self.before = nn.Sequential(*before)
         self.affine = affine
         self.norm = norm
         self.activation = activation
+        self.map_of_affine = map_of_affine
         self.shortcut = shortcut
         if isinstance(shortcut, AnalogLayer) and (shortcut.activation is not None or shortcut.shortcut is not None):
             raise ValueError("a shortcut is the identity, or a layer with neither activation nor shortcut")
@@ -95,7 +98,7 @@ class AnalogLayer(nn.Module):
     @property
     def synapses(self) -> AffineMap:
         """The map from its input to its neurons, without the numbers."""
-        return absorbed_map(list(self.before), affine_map(self.affine))
+        return self.map_of_affine or absorbed_map(list(self.before), affine_map(self.affine))
 
     def with_shortcut(self) -> "list[AnalogLayer]":
         """The layer, and its shortcut if that is a layer."""

@@ -1,7 +1,7 @@
 """How the neurons of a stack run."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from separator.errors import UserError
 from separator.snn.coding.inputs import CODINGS, InputCoding, SpikeCoding
@@ -36,6 +36,10 @@ class Dynamics:
     def __post_init__(self) -> None:
         if not 1 <= self.window <= MOST_STEPS:
             raise UserError(f"the time window is 1 to {MOST_STEPS} steps, not {self.window}")
+        if not isinstance(self.window, int):
+            raise UserError(f"a time window is a whole number of steps, not {self.window}")
+        if self.schedule not in get_args(Schedule):
+            raise UserError(f"there is no schedule '{self.schedule}'; take one of {', '.join(get_args(Schedule))}")
         if self.window > LONGEST and self.schedule != "pipelined":
             raise UserError(f"layers that wait for all of their input run for at most {LONGEST} steps, not {self.window}")
         if not 0 <= self.initial_potential < 1:

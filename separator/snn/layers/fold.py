@@ -30,7 +30,7 @@ def synaptic_weight(layer: AnalogLayer) -> Tensor:
     Raises:
         ValueError: layers before the affine one have seen no input yet, whose shape it takes.
     """
-    if not layer.before:
+    if not layer.before or layer.map_of_affine is not None:
         return layer.affine.weight
     if layer.seen is None:
         raise ValueError(f"{layer} has seen no input yet; run the network once before converting it")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from separator.errors import DivergedError
+from separator.errors import DivergedError, UserError
 from separator.snn.integers.quanta import in_quanta, potential_bound, potential_quantum, snap, weight_quantum
 from separator.snn.layers.dynamics import Dynamics, Role
 from separator.snn.synapses.incoming import IncomingMap
@@ -13,6 +13,7 @@ from separator.snn.synapses.incoming import IncomingMap
 # The encoding layer reads its input in these quanta, up to so many, and has weights of at most 16 bits. Its sums of up to 2^13
 # inputs are then exact in 64-bit floating point, and what rounding errors before it may differ in is rounded away.
 INPUT_QUANTUM, INPUT_LIMIT = 2.0**-14, 2.0**24
+COARSEST = 8  # quanta that the largest weight of a layer has at least, where its bits are not chosen
 LARGEST = 2.0**64  # weight, current and threshold in units of activation, far from where quanta overflow
 
 
@@ -24,6 +25,22 @@ class LayerNumbers(NamedTuple):
     neurons: dict[str, Tensor]
     quantum: Tensor
     shortcut: IncomingMap | None
+
+
+def check_input(x: Tensor, dynamics: Dynamics) -> None:
+    """Refuse input of a stack, to be converted on it, that its first layer cannot read as it is.
+
+    Raises:
+        UserError: it is larger than what is read, so small that it is lost between two quanta, or no finite number.
+    """
+    largest, most, least = float(x.detach().abs().max()), INPUT_QUANTUM * INPUT_LIMIT, INPUT_QUANTUM * 2**6
+    if not largest < float("inf"):
+        raise UserError("the input that thresholds are taken from holds numbers that are NaN or infinite")
+    if dynamics.first_role == "encode" and not least <= largest <= most:
+        raise UserError(
+            f"the input of the stack goes up to {largest:.3g}, and the first layer reads up to {most:g} in steps of 1/16384; "
+            f"divide it by {largest:.2g} before the stack, and multiply the first layer's weights by as much"
+        )
 
 
 def integer_type(bits: int | None) -> torch.dtype:
@@ -49,11 +66,14 @@ def rounded(
         quantum = potential_quantum((dynamics.window + 2) * threshold).expand(len(weight))
         weight, bias = _encoding(weight, bias, dynamics.encoder_bits)
     else:
+        if role == "readout":  # it never fires, and its threshold is of no weight
+            threshold = torch.zeros_like(threshold)
         joined = torch.cat([weight.flatten(1), beside.flatten(1)], 1)
         quantum = potential_quantum(potential_bound(joined, bias, threshold, dynamics.exact_steps))
         learned = weight if shortcut is None or shortcut.is_identity else joined
         if dynamics.weight_bits is not None:
             quantum = torch.maximum(quantum, weight_quantum(learned, dynamics.weight_bits))
+        _check_resolution(weight, quantum, dynamics)
         weight = in_quanta(weight, quantum).to(integer_type(dynamics.weight_bits))
         bias = in_quanta(bias, quantum).to(torch.int32)
         if shortcut is not None:
@@ -65,6 +85,16 @@ def rounded(
     threshold = torch.maximum(snap(threshold, shared), shared.to(threshold.dtype))
     neurons = dynamics.model.in_quanta(threshold, quantum, shared, dynamics.initial_potential)
     return LayerNumbers(weight, bias, neurons, quantum.to(threshold.dtype), shortcut)
+
+
+def _check_resolution(weight: Tensor, quantum: Tensor, dynamics: Dynamics) -> None:
+    """Refuse layers with so many inputs that sums over the window stay exact with next to no bits of weights only."""
+    largest = float((weight.flatten(1).abs().amax(1) / quantum).max())
+    if dynamics.weight_bits is None and 0 < largest < COARSEST:
+        raise UserError(
+            f"neurons have {weight[0].numel()} inputs over {dynamics.window} time steps, so that sums stay exact with weights "
+            f"of at most {round(largest)} quanta; take fewer time steps, or pool less before the layer"
+        )
 
 
 def _encoding(weight: Tensor, bias: Tensor, bits: int) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from separator.errors import UserError
 from separator.snn.coding.inputs import CurrentCoding
@@ -16,6 +17,7 @@ from separator.snn.integers.products import Product, Work, as_it_is, joint_sums,
 from separator.snn.integers.quanta import every_bit
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics, Role
+from separator.snn.layers.fan_in import Masked
 from separator.snn.layers.fold import Statistics, folded, folded_shortcut
 from separator.snn.layers.rounding import INPUT_LIMIT, INPUT_QUANTUM, rounded
 from separator.snn.layers.shapes import per_channel, per_input, per_output
@@ -220,8 +222,13 @@ class SpikingLayer(nn.Module):
             weights = second.weight / per_input(scale if beside is None else beside, second.weight)
             shortcut = nn.Identity()
             if not second.is_identity:
-                shortcut = AnalogLayer(second.apply.module(weights, torch.zeros_like(bias)), activation=None)
-        return AnalogLayer(self.apply_affine.module(weight, bias), before=before, shortcut=shortcut)
+                affine = second.apply.module(weights, torch.zeros_like(bias))
+                shortcut = AnalogLayer(affine, activation=None, map_of_affine=second.apply)
+        affine = self.apply_affine.module(weight, bias)
+        synapses = self.apply_affine.synapses(weight)
+        if not bool(synapses.all()):  # what lies in gaps between taps is no synapse, and none is to be learned there
+            parametrize.register_parametrization(affine, "weight", Masked(synapses))
+        return AnalogLayer(affine, before=before, shortcut=shortcut, map_of_affine=self.apply_affine)
 
     def with_window(self, window: int) -> "SpikingLayer":
         """The same layer for another time window: thresholds are the same upper bounds over another number of steps."""
@@ -262,8 +269,14 @@ class SpikingLayer(nn.Module):
         return self._weighted_sums(spikes.values, finish=in_units, beside=None if beside is None else beside.values)
 
     def encode(self, x: Tensor) -> Spikes:
-        """Spikes of a layer that encodes, over the whole window, on analog input (B, ...)."""
+        """Spikes of a layer that encodes, over the whole window, on analog input (B, ...).
+
+        Raises:
+            UserError: the input holds numbers that are NaN or infinite.
+        """
         coding = self.dynamics.input_coding
+        if not bool(x.isfinite().all()):
+            raise UserError("the input holds numbers that are NaN or infinite, which no neuron can be charged with")
         if isinstance(coding, CurrentCoding) and coding.at_once:
             return self._settled(
                 self._weighted_sums(x, _in_input_quanta, lambda sums: self._settle(self._rounded_charge(sums)))

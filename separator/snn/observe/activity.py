@@ -25,9 +25,11 @@ from torch import Tensor, nn
 
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Schedule
+from separator.snn.layers.signal import Signal
 from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.learning.tandem import TandemLayer
 from separator.snn.spikes.trains import Spikes
-from separator.snn.stack.simulation import LayerRun
+from separator.snn.stack.simulation import LayerRun, Observer
 from separator.snn.stack.stack import Stack
 from separator.snn.synapses.affine import Affine, AffineMap, affine_map
 
@@ -150,15 +152,39 @@ def record_activity(network: nn.Module) -> Iterator[Activity]:
             if isinstance(module, Affine) and not path.startswith(f"{name}."):
                 handle = module.register_forward_hook(partial(_count_float, activity, path))
                 hooks.callback(handle.remove)
+        count_run: Observer = partial(_count_spiking, activity, {})
         for i, layer in enumerate(stack.layers):
             if isinstance(layer, AnalogLayer):
                 for part in layer.with_shortcut():
                     count = _count_macs if part is layer.shortcut else _count_analog
-                    handle = part.affine.register_forward_hook(partial(count, activity.layers[i]))
+                    apply = part.map_of_affine or affine_map(part.affine)
+                    handle = part.affine.register_forward_hook(partial(count, activity.layers[i], apply))
                     hooks.callback(handle.remove)
-        stack.observer = partial(_count_spiking, activity, {})
-        hooks.callback(setattr, stack, "observer", None)
+            elif isinstance(layer, TandemLayer):
+                hooks.callback(layer.register_forward_hook(partial(_tell_run, count_run, i)).remove)
+        before = stack.observer
+        stack.observer = count_run if before is None else partial(_tell_both, before, count_run)
+        hooks.callback(setattr, stack, "observer", before)
         yield activity
+
+
+def _tell_both(first: Observer, second: Observer, run: LayerRun) -> None:
+    first(run)
+    second(run)
+
+
+def _tell_run(
+    observe: Observer, position: int, layer: TandemLayer, inputs: tuple[Signal, Signal | None], output: Signal
+) -> None:
+    """Tell what the spiking layer of one in tandem has done."""
+    if output.trains is not None or (layer.role != "readout" and output.spikes is None):
+        return  # it learns through time, in floating point
+    signal, beside = inputs
+    with torch.no_grad():
+        spiking = layer.spiking(signal.scale, beside=None if beside is None else beside.scale)
+    incoming = signal.activation if signal.spikes is None else signal.spikes
+    outcome = output.activation.detach() if output.spikes is None else output.spikes
+    observe(LayerRun(position, spiking, incoming, outcome, None if beside is None else beside.spikes))
 
 
 def _macs(apply: AffineMap, weight: Tensor, x: Tensor) -> int:
@@ -172,12 +198,12 @@ def _count_float(activity: Activity, path: str, module: Affine, inputs: tuple[Te
     activity.float_macs[path] = activity.float_macs.get(path, 0) + _macs(apply, module.weight, x)
 
 
-def _count_macs(layer: LayerActivity, module: Affine, inputs: tuple[Tensor], output: Tensor) -> None:
-    layer.macs += _macs(affine_map(module), module.weight, inputs[0])
+def _count_macs(layer: LayerActivity, apply: AffineMap, module: Affine, inputs: tuple[Tensor], output: Tensor) -> None:
+    layer.macs += _macs(apply, module.weight, inputs[0])
 
 
-def _count_analog(layer: LayerActivity, module: Affine, inputs: tuple[Tensor], output: Tensor) -> None:
-    _count_macs(layer, module, inputs, output)
+def _count_analog(layer: LayerActivity, apply: AffineMap, module: Affine, inputs: tuple[Tensor], output: Tensor) -> None:
+    _count_macs(layer, apply, module, inputs, output)
     layer.neurons += output.numel()
 
 

@@ -51,7 +51,13 @@ def incoming_of(maps: Sources, handed: dict[int, Handed]) -> tuple[Handed, Spike
 
 
 @torch.no_grad()
-def fire(layers: Sequence[SpikingLayer], x: Tensor, sources: Sequence[Sources], keep: Iterable[int]) -> dict[int, Spikes]:
+def fire(
+    layers: Sequence[SpikingLayer],
+    x: Tensor,
+    sources: Sequence[Sources],
+    keep: Iterable[int],
+    observe: Observer | None = None,
+) -> dict[int, Spikes]:
     """Spikes of some of the first layers of a stack over a window. Shape: (B, ...) -> (B, ...).
 
     Args:
@@ -59,12 +65,14 @@ def fire(layers: Sequence[SpikingLayer], x: Tensor, sources: Sequence[Sources], 
         x: input of the stack.
         sources: of all layers of the stack.
         keep: positions of the layers whose spikes are asked for.
+        observe: is told of each layer.
     """
     handed: dict[int, Handed] = {INPUT: presented(layers[0].dynamics, x, 0, layers[0].window)}
     kept: dict[int, Spikes] = {}
     asked = set(keep)
     for i, layer in enumerate(layers):
-        outcome = layer.run(*incoming_of(sources[i], handed))
+        incoming, beside = incoming_of(sources[i], handed)
+        outcome = run_layer(i, layer, incoming, observe, beside)
         assert isinstance(outcome, Spikes)
         handed[i] = outcome
         if i in asked:

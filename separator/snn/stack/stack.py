@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,12 @@ from separator.snn.coding.inputs import SpikeCoding
 from separator.snn.coding.readouts import READOUTS
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics, Role
+from separator.snn.layers.quantised import QuantisedReLU
 from separator.snn.layers.ranges import check_layer
+from separator.snn.layers.rounding import check_input
 from separator.snn.layers.signal import Signal, currents_of, joined_signals
 from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.layers.support import check_supported
 from separator.snn.learning.rules import RULES, LearningOptions
 from separator.snn.learning.surrogate import Surrogate
 from separator.snn.learning.tandem import TandemLayer
@@ -25,6 +29,18 @@ from separator.snn.stack.graph import INPUT, Sources, check_graph, forget_unseen
 from separator.snn.stack.simulation import LayerRun, Observer, fire, presented, simulate
 from separator.snn.synapses.incoming import IncomingMap
 from separator.snn.thresholds.rules import THRESHOLDS, Observed, ThresholdOptions
+
+
+class Prefix(NamedTuple):
+    """What the spiking layers at the front hand on to others, of one input of the stack."""
+
+    of: int  # fingerprint of the input
+    spikes: Mapping[int, Spikes]  # by position of the layer
+
+
+def fingerprint(x: Tensor) -> int:
+    """A number that tells inputs apart, within one process."""
+    return hash((tuple(x.shape), x.detach().cpu().contiguous().numpy().tobytes()))
 
 
 def role_of(index: int, layers: int, dynamics: Dynamics, readout: str) -> Role:
@@ -62,7 +78,7 @@ class Stack(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.set_readout(readout)
         self.observer: Observer | None = None
-        self._prefix: Mapping[int, Spikes] | None = None
+        self._prefix: Prefix | None = None
 
     @property
     def converted(self) -> int:
@@ -126,7 +142,11 @@ class Stack(nn.Module):
         if not spiking:
             return {INPUT: self.input_signal(x)}
         seen = frontier(self.sources, len(spiking))
-        spikes = fire(spiking, x, self.sources, seen) if self._prefix is None else self._prefix
+        prefix = self._prefix
+        if prefix is not None and prefix.of == fingerprint(x):
+            spikes: Mapping[int, Spikes] = prefix.spikes
+        else:
+            spikes = fire(spiking, x, self.sources, seen, self.observer)
         return {i: Signal(spiking[i].activation(spikes[i]), spikes[i], spiking[i].scale) for i in seen}
 
     def input_signal(self, x: Tensor) -> Signal:
@@ -231,11 +251,16 @@ class Stack(nn.Module):
             UserError: numbers of a layer cannot be made integers, or its activation is not what neurons stand for; the message
                 names it.
         """
+        check_supported(list(self.layers))
+        check_input(x, dynamics)
+        training = self.training
+        self.eval()  # dropout and statistics of batches are no part of what is converted
         rule = rule or ("percentile" if rate is None else "rate")
         options = ThresholdOptions(dynamics.window, dynamics.initial_potential, percentile, channelwise, rate)
         for i, layer, threshold in self._thresholds(x, dynamics, rule, options, share):
             with in_layer(i):
                 self.layers[i] = self._converted(i, layer, threshold, dynamics, share, x)
+        self.train(training)
 
     def _converted(
         self, index: int, layer: AnalogLayer, threshold: Tensor, dynamics: Dynamics, share: bool, x: Tensor
@@ -271,9 +296,10 @@ class Stack(nn.Module):
             handed[i] = Signal(activations[0])
             if self.role(i, dynamics) != "readout":
                 seen = Observed(partial(iter, activations), partial(self._currents, x, dynamics, i, layer))
-                bound = chosen.bound(seen, options)
+                learned = layer.activation.bound.detach() if isinstance(layer.activation, QuantisedReLU) else None
+                bound = chosen.bound(seen, options) if learned is None else learned
                 threshold = bound / options.window
-                if chosen.clips:  # as spikes hand it on, which matters where much is above
+                if chosen.clips and learned is None:  # as spikes hand it on, which matters where much is above
                     handed[i] = Signal(activations[0].clamp(max=float(bound)))
             yield i, layer, threshold.to(x.device)
             forget_unseen(handed, self.sources, i + 1)
@@ -354,6 +380,8 @@ class Stack(nn.Module):
         Thresholds are those of the activations on `x`, as in `convert`.
         """
         couple = RULES.pick(rule)
+        check_supported(list(self.layers))
+        check_input(x, dynamics)
         training = self.training
         self.eval()
         for analog in (layer for layer in self.layers if isinstance(layer, AnalogLayer)):
@@ -382,8 +410,13 @@ class Stack(nn.Module):
 
         Returns:
             how the neurons run from now on.
+
+        Raises:
+            UserError: the stack is not wholly spiking.
         """
         spiking = self.spiking_layers()
+        if len(spiking) < len(self.layers):
+            raise UserError(f"{len(self.layers) - len(spiking)} layers of the stack are not spiking; convert them first")
         dynamics = spiking[0].dynamics
         if weight_bits is not None:
             dynamics = replace(dynamics, weight_bits=weight_bits)
@@ -406,10 +439,11 @@ class Stack(nn.Module):
         """Make all layers in tandem, or through time, of a stack without analog ones spiking.
 
         Raises:
-            UserError: numbers of a layer cannot be made integers; the message names it.
+            UserError: there are analog ones, or numbers of a layer cannot be made integers; the message names it.
         """
+        if any(isinstance(layer, AnalogLayer) for layer in self.layers):
+            raise UserError("there are analog layers in the stack; convert them, or put all of it in tandem first")
         for i, layer in enumerate(self.layers):
-            assert isinstance(layer, TandemLayer | SpikingLayer)
             if isinstance(layer, TandemLayer):
                 scale, beside = self.scales(i, layer.base_threshold)
                 with in_layer(i):
@@ -421,9 +455,9 @@ class Stack(nn.Module):
             self.layers[i] = layer.with_window(window)
 
     @contextmanager
-    def given_prefix(self, spikes: Mapping[int, Spikes] | None) -> Iterator[None]:
-        """Take the spikes that spiking layers hand on, by position, from here instead of simulating these layers."""
-        self._prefix = spikes
+    def given_prefix(self, prefix: "Prefix | None") -> Iterator[None]:
+        """Take the spikes that spiking layers hand on from here, for the input that they are of, instead of simulating them."""
+        self._prefix = prefix
         try:
             yield
         finally:

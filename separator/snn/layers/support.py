@@ -1,0 +1,71 @@
+"""Which layers can be converted, told from their modules before anything is computed."""
+
+from collections.abc import Sequence
+
+from torch import nn
+from torch.nn.utils import parametrize
+
+from separator.errors import UserError
+from separator.snn.layers.analog import ACTIVATIONS, AnalogLayer, Norm
+from separator.snn.layers.fan_in import Masked
+from separator.snn.synapses.affine import CausalConv2d
+
+FORWARDS = {kind: kind.forward for kind in (nn.Linear, nn.Conv1d, nn.Conv2d, CausalConv2d, nn.BatchNorm1d, nn.BatchNorm2d)}
+SUPPORTED = (
+    "supported are Linear, Conv1d and Conv2d with zero padding, each with or without batch norm that keeps running statistics, "
+    "then an activation"
+)
+
+
+def check_supported(layers: Sequence[nn.Module]) -> None:
+    """Refuse layers of a stack that cannot be converted.
+
+    Raises:
+        UserError: a layer cannot be; the message names it, and says what can, or what to do.
+    """
+    for i, layer in enumerate(layers):
+        if (problem := problem_of(layer)) is not None:
+            raise UserError(f"layer {i} of the stack {problem}")
+
+
+def problem_of(layer: nn.Module) -> str | None:
+    """What keeps an analog layer from being converted; None if nothing does."""
+    if not isinstance(layer, AnalogLayer):
+        return f"is a {type(layer).__name__} and cannot be converted; {SUPPORTED}"
+    for part in layer.with_shortcut():
+        for module in (part.affine, part.norm, part.activation):
+            if module is not None and (problem := _problem(module)) is not None:
+                return problem
+    return None
+
+
+def _problem(module: nn.Module) -> str | None:
+    name = type(module).__name__
+    if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | Norm):
+        known = any(isinstance(module, kind) and type(module).forward is own for kind, own in FORWARDS.items())
+        if not known:
+            return f"has a {name} with a forward() of its own, which is not known; give the layers that it is made of"
+    elif type(module) not in ACTIVATIONS:
+        return f"has a {name} and cannot be converted; {SUPPORTED}"
+    if isinstance(module, Norm) and module.running_mean is None:
+        return f"has a {name} without running statistics and cannot be converted; {SUPPORTED}"
+    if isinstance(module, nn.Conv1d | nn.Conv2d) and module.padding_mode != "zeros":
+        return f"pads with '{module.padding_mode}' and cannot be converted; {SUPPORTED}"
+    return _changed(module)
+
+
+def _changed(module: nn.Module) -> str | None:
+    """How hooks or parametrisations change what a module computes."""
+    name = type(module).__name__
+    if module._forward_pre_hooks or module._forward_hooks:
+        return (
+            f"has a {name} with hooks, as torch.nn.utils.prune and weight_norm put them there; make what they do permanent "
+            "(prune.remove, remove_weight_norm), or take them away"
+        )
+    own: list[nn.Module] = []
+    if parametrize.is_parametrized(module):
+        lists = getattr(module, "parametrizations").values()  # noqa: B009
+        own = [parametrization for entries in lists for parametrization in entries]
+    if not all(isinstance(parametrization, Masked) for parametrization in own):
+        return f"has a {name} with parametrised weights; make them plain (torch.nn.utils.parametrize.remove_parametrizations)"
+    return None
