@@ -12,11 +12,11 @@ from separator.version import __version__
 __all__ = ["Separator", "__version__"]
 
 if TYPE_CHECKING:
-    from separator.tasks.separation import Separator
+    from separator.tasks.separation.files import Separator
 
 
 def __getattr__(name: str) -> Any:
     # torch is imported with the first use, so that `separate --help` answers at once.
     if name == "Separator":
-        return import_module("separator.tasks.separation").Separator
+        return import_module("separator.tasks.separation.files").Separator
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from separator.cli.main import report_errors
 from separator.corpora.mixtures import Mixture
-from separator.tasks.examples import in_order
-from separator.tasks.pictures import draw_spectrograms
-from separator.tasks.scoring import ScoringJob, SourceScore, read_alike, read_signal, score
-from separator.tasks.separation import Separator
-from separator.tasks.spike_picture import draw_spikes, layer_spikes
+from separator.tasks.evaluation.mixtures.scoring import ScoringJob, SourceScore, read_alike, read_signal, score
+from separator.tasks.presentation.examples import in_order
+from separator.tasks.presentation.spectrograms import draw_spectrograms
+from separator.tasks.presentation.spike_picture import draw_spikes, layer_spikes
+from separator.tasks.separation.files import Separator
 
 DEMO = Path(__file__).resolve().parent
 MIXTURE = Mixture("demo", DEMO / "mix.wav", (DEMO / "s1.wav", DEMO / "s2.wav"), None, None)

@@ -13,7 +13,7 @@
 #   --epochs N          of each training (100); the learning rate falls to a tenth at half of them. Conversions have as many for
 #                       all stages of all passes together, at least one for each
 #   --window N          time steps (8)
-#   --options "..."     more options for `separator train-images` and `convert-images`, such as "--device cuda"
+#   --options "..."     more options for `separator train` and `convert`, such as "--device cuda"
 #   --train-options "..." and --convert-options "..."   for one of them only
 #   --exp DIR           where results lie (exp/depth beside this script): a folder for each training, curves.png, curves.md
 #
@@ -57,7 +57,7 @@ for depth in $depths; do
 done
 activate
 
-# `layers DEPTH` writes a network as `separator train-images` takes it.
+# `layers DEPTH` writes a network as `separator train` takes it.
 layers() {
   local layer text=
   for layer in ${vgg[$1]}; do
@@ -78,13 +78,13 @@ for depth in $depths; do
     # shellcheck disable=SC2086 # options are several words
     if [ -n "${preset[$way]:-}" ]; then
       stages=$((depth * passes[$way]))
-      separator convert-images --model "$exp/analog-vgg$depth/ann.safetensors" --preset "${preset[$way]}" \
+      separator convert --problem images --init "$exp/analog-vgg$depth/ann.safetensors" --preset "${preset[$way]}" \
         --conversion.readout potential --conversion.window "$window" --conversion.percentile 99.9 --conversion.lr 0.0003 \
         --conversion.max_epochs $(((epochs + stages - 1) / stages)) --data.kind cifar10 --data.folder "$data" \
         $options $convert_options --out "$out" >&2 || status=$?
     else
-      separator train-images --learning "$way" --spiking.window "$window" --data.kind cifar10 --data.folder "$data" \
-        --model.channels 3 --model.height 32 --model.width 32 --model.layers "$(layers "$depth")" \
+      separator train --problem images --learning.rule "$way" --conversion.window "$window" --data.kind cifar10 --data.folder "$data" \
+        --network.channels 3 --network.height 32 --network.width 32 --network.layers "$(layers "$depth")" \
         --optimiser.max_epochs "$epochs" $options $train_options --out "$out" >&2 || status=$?
     fi
     [ "$status" -le 1 ] || exit "$status" # with 1 it may have diverged before it left a network

@@ -16,7 +16,7 @@
 #                              6 scores and operations of the first networks
 #   --seeds N                networks trained, each converted in each way (5)
 #   --jobs N                 trainings and conversions at a time (1)
-#   --options "..."          more options for `separator sweep-images`, such as "--device cuda"
+#   --options "..."          more options for `separator sweep`, such as "--device cuda"
 #   --exp DIR                where results lie (exp beside this script): a folder for each network and size
 #
 # Each stage goes on where it was stopped.

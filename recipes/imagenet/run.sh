@@ -4,13 +4,13 @@
 #   recipes/imagenet/run.sh --data DIR
 #
 #   --data DIR                folder with train/CLASS/*.JPEG and val/CLASS/*.JPEG
-#   --network NAME            imagenet-alexnet (the default) or imagenet-vgg16, or layers as `separator train-images` takes them
+#   --network NAME            imagenet-alexnet (the default) or imagenet-vgg16, or layers as `separator train` takes them
 #   --tag NAME                of this run (the network's name)
 #   --stage N --stop-stage N  first and last stage to run:
 #                               1 ANN, 2 conversion by progressive tandem learning
 #   --options "..."           more options for both stages, such as "--device cuda --data.batch 64"
-#   --train-options "..."     more options for `separator train-images`
-#   --convert-options "..."   more options for `separator convert-images`
+#   --train-options "..."     more options for `separator train`
+#   --convert-options "..."   more options for `separator convert`
 #   --exp DIR                 where results lie (exp beside this script), in a folder of the tag's name
 #
 # Each stage goes on where it was stopped.
@@ -37,13 +37,13 @@ out=$exp/${tag:-$network}
 
 # shellcheck disable=SC2086 # options are several words, here and below
 if runs 1 "training"; then
-  separator train-images --config "$recipe/conf/ann.yaml" --model.layers "$network" --data.folder "$data" \
+  separator train --config "$recipe/conf/ann.yaml" --network.layers "$network" --data.folder "$data" \
     --out "$out/ann" $options $train_options
 fi
 
 # shellcheck disable=SC2086
 if runs 2 "conversion"; then
-  separator convert-images --config "$recipe/conf/ptl-16.yaml" --model "$out/ann/ann.safetensors" --data.folder "$data" \
+  separator convert --config "$recipe/conf/ptl-16.yaml" --init "$out/ann/ann.safetensors" --data.folder "$data" \
     --out "$out/ptl-16" $options $convert_options
 fi
 log "done; results are in $out"

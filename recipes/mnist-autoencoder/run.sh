@@ -10,7 +10,7 @@
 #                              4 scores, operations and pictures of digits (Fig. 8) of the first networks
 #   --seeds N                networks trained, each converted for each window (5)
 #   --jobs N                 trainings and conversions at a time (1)
-#   --options "..."          more options for `separator sweep-images`, such as "--device cuda"
+#   --options "..."          more options for `separator sweep`, such as "--device cuda"
 #   --exp DIR                where results lie (exp beside this script)
 #
 # Each stage goes on where it was stopped.

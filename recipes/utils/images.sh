@@ -27,7 +27,7 @@ sweep() {
   done
   shift 2
   # shellcheck disable=SC2086 # options are several words
-  separator sweep-images "${configs[@]}" --data.folder "$data" --seeds "$seeds" --jobs "$jobs" "$@" $options --out "$folder"
+  separator sweep "${configs[@]}" --data.folder "$data" --seeds "$seeds" --jobs "$jobs" "$@" $options --out "$folder"
 }
 
 # `score FOLDER NAME...` scores, side by side, the first analog network of a sweep and those of its conversions that there are.
@@ -38,6 +38,6 @@ score() {
     file=$folder/seed-0/$name/snn.safetensors
     [ ! -e "$file" ] || models+=("$name=$file")
   done
-  separator evaluate-images --model "${models[@]}" --data.folder "$data" --data.kind "$set_name" \
+  separator evaluate --problem images --model "${models[@]}" --data.folder "$data" --data.kind "$set_name" \
     --out "$folder/results"
 }

@@ -28,7 +28,7 @@ learn() {
 
   # shellcheck disable=SC2086 # options are words, here and below
   if runs 2 "training"; then
-    separator train --config "$config" "${data[@]}" --model.sample_rate "$rate" --out "$out/ann" $train_options
+    separator train --config "$config" "${data[@]}" --network.sample_rate "$rate" --out "$out/ann" $train_options
   fi
 
   models=("ann=$out/ann/ann.safetensors")
@@ -37,7 +37,7 @@ learn() {
     models+=("$name=$out/$name/snn.safetensors")
     if runs 3 "conversion $name"; then
       # shellcheck disable=SC2086
-      separator convert --config "$conversion" --model "$out/ann/ann.safetensors" "${data[@]}" --out "$out/$name" $convert_options
+      separator convert --config "$conversion" --init "$out/ann/ann.safetensors" "${data[@]}" --out "$out/$name" $convert_options
     fi
     tuning=${conversion%.yaml}.tune.yaml
     [ -f "$tuning" ] || continue

@@ -28,18 +28,18 @@ def add_config_and_out(parser: jsonargparse.ArgumentParser, out: str) -> None:
     parser.add_argument("--out", type=Path, required=True, help=out)
 
 
-def add_device_and_threads(parser: jsonargparse.ArgumentParser, device: str) -> None:
-    """Where to compute, `device` by default."""
-    parser.add_argument("--device", default=device, help="cpu, cuda, ..., auto for a GPU if there is one")
+def add_device_and_threads(parser: jsonargparse.ArgumentParser) -> None:
+    """Where to compute."""
+    parser.add_argument("--device", default="auto", help="cpu, cuda, ..., auto for a GPU if there is one")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for all")
 
 
 def add_conversion(parser: jsonargparse.ArgumentParser) -> None:
     """How a stack is converted."""
-    from separator.snn.conversion.settings import ConversionSettings
+    from separator.tasks.learning.conversion import TuningSettings
 
     parser.add_argument("--preset", type=str | None, default=None, help=f"defaults of the conversion: {' or '.join(PRESETS)}")
-    parser.add_class_arguments(ConversionSettings, "conversion")
+    parser.add_class_arguments(TuningSettings, "conversion")
 
 
 def to_stderr(line: str) -> None:

@@ -1,61 +1,106 @@
-"""Score models, estimate files and the unprocessed mixture over sets of mixtures.
+r"""Score models side by side; what is scored depends on the problem.
 
   separator evaluate --mixtures open=data/test closed=data/dev --model ann=small-ann snn=small-snn --out results
   separator evaluate --mixtures open=data/test --estimates mine=DIR --metrics si-sdr --limit 100 --out quick
+  separator evaluate --model ann=exp/ann/ann.safetensors snn=exp/ptl-16/snn.safetensors snn8=exp/ptl-16/snn.safetensors@8 \
+      --data.folder CIFAR --data.kind cifar10 --out results
 
---model takes a shipped model or a model file; `snn4=small-snn@4` simulates a spiking model for 4 time steps.
---estimates takes a folder with ID_s1.wav, ID_s2.wav, ... or s1/ID.wav, s2/ID.wav, ... (below a folder named as the
-condition, if there is one). The folder of --out gets scores.csv (every source), operations.csv, pitch.csv (of every reference
-source), summary.json, RESULTS.md and its picture pitch.png; the same command goes on where it was stopped, and scores again
-what has changed since.
+--model takes shipped models or model files; NAME=MODEL@STEPS simulates a spiking model for another number of time steps than
+its own. The same command goes on where it was stopped, and scores again what has changed since.
 
-Beside the means, RESULTS.md tells where separation fails: by genders of the talkers, by the difference of their mean pitches,
-and how much better SI-SDRi were if an oracle chose every 125 ms who is who (what swaps of the talkers cost).
+Speech: models, estimate files and the unprocessed mixture over sets of mixtures. --estimates takes a folder with ID_s1.wav,
+ID_s2.wav, ... or s1/ID.wav, s2/ID.wav, ... (below a folder named as the condition, if there is one). The folder of --out gets
+scores.csv (every source), operations.csv, pitch.csv (of every reference source), summary.json, RESULTS.md and its picture
+pitch.png. Beside the means, RESULTS.md tells where separation fails: by genders of the talkers, by the difference of their mean
+pitches, and how much better SI-SDRi were if an oracle chose every 125 ms who is who (what swaps of the talkers cost).
+
+Images: networks on the test images. The folder gets RESULTS.md, results.csv (a row for each model) and results.json (its layers
+as well): accuracies, or mean square errors, with their 95 % intervals; differences from the first model on the same images; and
+of spiking networks spikes, synaptic operations and energy beside those of the analog network. Networks that reconstruct get a
+picture each, NAME.png: images and their reconstructions.
 """
 
-import argparse
-import sys
 from pathlib import Path
+from typing import Any
+
+import jsonargparse
 
 from separator.cli.arguments import load_named_model, named, positive
+from separator.cli.configured import add_config_and_out, add_device_and_threads, to_stderr
+from separator.cli.problems import ProblemParser, add_problem
+from separator.metrics.energy import MAC_COST
 from separator.metrics.table import METRICS
 from separator.parallel import cores
+from separator.tasks.problems.registry import Entry
+
+PARSER = ProblemParser
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `separator evaluate`."""
+def add_arguments(parser: ProblemParser) -> None:
+    """Options of `separator evaluate`, once the problem is known."""
+    parser.add_options = add_options
+
+
+def add_options(parser: ProblemParser, entry: Entry) -> None:
+    """Options for a problem, which is scored on mixtures or item by item."""
+    add_config_and_out(parser, "folder for the results")
+    parser.add_argument("--model", nargs="+", action="extend", default=[], metavar="NAME=MODEL", help="networks to score")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON instead of tables")
+    add_device_and_threads(parser)
+    if entry.scored_on == "mixtures":
+        _add_mixtures(parser)
+    else:
+        parser.add_argument("--mac_cost", type=float, default=MAC_COST, help="additions that a multiply-accumulate costs")
+        parser.add_argument("--pictures", type=int, default=24, help="items shown with what networks make of them")
+        problem = entry.load()
+        add_problem(parser, problem, skip=problem.for_training)
+
+
+def run(arguments: jsonargparse.Namespace) -> int:
+    """Score, and print the report."""
+    report = (_on_mixtures if "mixtures" in arguments else _on_items)(arguments)
+    print(report.to_json() if arguments.json else report.to_markdown(), end="")
+    to_stderr(f"results are in {arguments.out}")
+    return 0
+
+
+def _add_mixtures(parser: jsonargparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mixtures", nargs="+", required=True, metavar="NAME=DIR", help="sets of mixtures with their condition"
     )
-    parser.add_argument("--model", nargs="+", action="extend", default=[], metavar="NAME=MODEL", help="networks to score")
     parser.add_argument("--estimates", nargs="+", action="extend", default=[], metavar="NAME=DIR", help="sound files to score")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--metrics",
         nargs="+",
-        choices=METRICS,
+        choices=list(METRICS),
         default=list(METRICS),
         help="leave out what takes long (all; SI-SDR and the oracle are always in)",
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="only N mixtures of each set, evenly spread over it")
-    parser.add_argument("--jobs", type=positive, default=cores(), metavar="N", help="processes (%(default)s)")
-    parser.add_argument("--device", default="cpu", help="of the networks: cpu, cuda, or auto for a GPU if there is one")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON instead of tables")
+    parser.add_argument("--jobs", type=positive, default=cores(), metavar="N", help="processes")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Score, and print the report."""
+def _on_mixtures(arguments: jsonargparse.Namespace) -> Any:
+    import torch
+
     from separator.corpora.mixtures import read_mixtures
     from separator.tasks.devices import resolve_device
-    from separator.tasks.evaluation import Evaluation, evaluate
-    from separator.tasks.systems import EstimateFiles, ModelSystem
+    from separator.tasks.evaluation.mixtures.evaluation import Evaluation, evaluate
+    from separator.tasks.evaluation.mixtures.systems import EstimateFiles, ModelSystem
 
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     device = resolve_device(arguments.device)
     conditions = {name: read_mixtures(folder) for name, folder in map(named, arguments.mixtures)}
     models = [ModelSystem(*load_named_model(text, device), device) for text in arguments.model]
     files = [EstimateFiles(name, Path(folder)) for name, folder in map(named, arguments.estimates)]
     evaluation = Evaluation(conditions, [*models, *files], arguments.metrics, arguments.limit, arguments.jobs)
-    report = evaluate(evaluation, arguments.out, progress=True)
-    print(report.to_json() if arguments.json else report.to_markdown(), end="")
-    print(f"results are in {arguments.out}", file=sys.stderr)
-    return 0
+    return evaluate(evaluation, arguments.out, progress=True)
+
+
+def _on_items(arguments: jsonargparse.Namespace) -> Any:
+    from separator.tasks.evaluation.items.evaluation import ItemEvaluation, evaluate_items
+
+    models = [named(text) for text in arguments.model]
+    options = (arguments[name] for name in ("mac_cost", "pictures", "device", "threads"))
+    return evaluate_items(ItemEvaluation(arguments.problem, models, *options), arguments.out, log=to_stderr)

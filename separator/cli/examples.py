@@ -31,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the examples, and print where the page is."""
     from separator.corpora.mixtures import read_mixtures
-    from separator.tasks import examples
     from separator.tasks.devices import resolve_device
-    from separator.tasks.separation import Separator
+    from separator.tasks.presentation import examples
+    from separator.tasks.separation.files import Separator
 
     device = resolve_device(arguments.device)
     separators = {

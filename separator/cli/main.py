@@ -19,19 +19,19 @@ from separator.version import __version__
 COMMANDS = {
     "prepare": "read a corpus into Kaldi data folders",
     "mix": "make mixtures from lists, by the WSJ0-2mix protocol",
-    "train": "train the ANN",
+    "train": "train a network, analog or spiking",
     "convert": "convert a trained ANN to spikes by progressive tandem learning",
-    "evaluate": "score models or estimate files over a list of mixtures",
+    "sweep": "train and convert over several seeds, with one setting varied",
+    "evaluate": "score models side by side, on mixtures or test images",
     "examples": "write audio examples and pictures",
     "publish": "put a model where it is shipped from, with its scores",
     "fetch-images": "download MNIST or CIFAR-10",
-    "train-images": "train a network on images, analog or spiking",
-    "convert-images": "convert a trained ANN for images",
-    "evaluate-images": "score networks for images on the test images, side by side",
-    "sweep-images": "convert networks for images with one setting varied, over several seeds",
     "plot-curves": "draw learning curves of several trainings side by side",
     "bench": "measure speed and memory of models, side by side",
 }
+
+# Commands that there were, and what to call now.
+FORMER = {f"{name}-images": f"separator {name} --problem images" for name in ("train", "convert", "sweep", "evaluate")}
 
 
 def report_errors(program: str, main: Callable[[], int]) -> int:
@@ -101,6 +101,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"separator {__version__}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
+    if arguments and arguments[0] in FORMER:
+        parser.exit(2, f"separator: error: {arguments[0]} is `{FORMER[arguments[0]]}` now (CHANGELOG.md has all new names)\n")
     chosen = parser.parse_args(arguments[:1]).command
     module, command = command_parser(chosen)
     parsed = command.parse_args(arguments[1:])

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw, and print the table."""
-    from separator.tasks.images.curves import Run, plot_curves
+    from separator.tasks.presentation.curves import Run, plot_curves
 
     table = plot_curves([Run.parse(text) for text in arguments.runs], arguments.out)
     print(table.read_text(encoding="utf-8"), end="")

@@ -18,8 +18,8 @@ from separator.version import __version__
 
 # torch takes seconds to import: whatever needs it is imported where it is used, so that --help answers at once.
 if TYPE_CHECKING:
-    from separator.tasks.inputs import Job
-    from separator.tasks.separation import SeparationReport, Separator
+    from separator.tasks.separation.files import SeparationReport, Separator
+    from separator.tasks.separation.inputs import Job
 
 EPILOG = """\
 examples:
@@ -117,7 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.inputs:
         raise UserError("nothing to separate: name a sound file, or see --help")
     _require_one_for_stdout(arguments)
-    from separator.tasks.inputs import find_jobs
+    from separator.tasks.separation.inputs import find_jobs
 
     failures: list[str] = []
     jobs: list[Job] = []
@@ -138,7 +138,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def separate_all(arguments: argparse.Namespace, separator: "Separator", jobs: "list[Job]") -> list[str]:
     """Separate each input that is not done yet; return a line for each that failed, whatever was wrong with it."""
-    from separator.tasks.outputs import Claims, output_paths
+    from separator.tasks.separation.outputs import Claims, output_paths
 
     failures: list[str] = []
     claims = Claims(job.source for job in jobs)
@@ -192,7 +192,7 @@ def _to_stdout(arguments: argparse.Namespace) -> bool:
 
 
 def _load(arguments: argparse.Namespace) -> "Separator":
-    from separator.tasks.separation import SEGMENT, Separator
+    from separator.tasks.separation.files import SEGMENT, Separator
 
     return Separator.from_pretrained(
         arguments.model,
@@ -217,7 +217,7 @@ def _tell(arguments: argparse.Namespace, report: "SeparationReport") -> None:
 
 
 def _tell_done(arguments: argparse.Namespace, job: "Job", n_src: int) -> None:
-    from separator.tasks.outputs import output_paths
+    from separator.tasks.separation.outputs import output_paths
 
     outputs = [str(path) for path in output_paths(job.source, job.output_dir, n_src)]
     if arguments.json:

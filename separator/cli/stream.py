@@ -17,7 +17,7 @@ from separator.parallel import share_the_machine
 
 if TYPE_CHECKING:
     from separator.audio.pcm import ByteSource, Encoding, PcmStream
-    from separator.tasks.separation import Separator
+    from separator.tasks.separation.files import Separator
 
 
 def run_stream(arguments: argparse.Namespace) -> int:
@@ -26,8 +26,8 @@ def run_stream(arguments: argparse.Namespace) -> int:
     share_the_machine()
     from separator.audio.hearing import Hearing
     from separator.audio.pcm import ByteSource, PcmFormat, PcmWriter
-    from separator.tasks.live import report_live, separate_live
-    from separator.tasks.pacing import keeping_up
+    from separator.tasks.separation.live import report_live, separate_live
+    from separator.tasks.separation.pacing import keeping_up
 
     separator = _load(arguments)
     source = ByteSource(sys.stdin.fileno(), arguments.timeout)
@@ -82,7 +82,7 @@ def _require_sense(arguments: argparse.Namespace) -> None:
 
 def _load(arguments: argparse.Namespace) -> "Separator":
     from separator.models import DEFAULT_LIVE_MODEL
-    from separator.tasks.separation import Separator
+    from separator.tasks.separation.files import Separator
 
     name = arguments.model or DEFAULT_LIVE_MODEL
     return Separator.from_pretrained(name, device=arguments.device, time_steps=arguments.time_steps, level="model")
@@ -98,7 +98,7 @@ def _sound(arguments: argparse.Namespace, source: "ByteSource", model_rate: int)
 
 def _outputs(arguments: argparse.Namespace, n_src: int, stack: ExitStack) -> list[BinaryIO]:
     """Stdout, or a file for each source."""
-    from separator.tasks.outputs import output_paths, refuse_existing
+    from separator.tasks.separation.outputs import output_paths, refuse_existing
 
     if arguments.to:
         if len(arguments.to) != n_src:

@@ -1,41 +1,69 @@
-"""Train an analog network, or tune all layers of a spiking one together.
+r"""Train a network, or tune all layers of a spiking one together.
 
   separator train --config recipes/open-2mix/conf/small.yaml --data.train DIR --data.dev DIR --out exp/small
   separator train --config conf/paper.yaml --data.train mixtures/tr --data.dev mixtures/cv --out exp/paper --machine.devices 4
   separator train --config conf/ptl-4.tune.yaml --init exp/ptl-4/snn.safetensors --data.train DIR --data.dev DIR --out exp/tuned
+  separator train --config recipes/mnist-autoencoder/conf/ann.yaml --data.folder DIR --out exp/autoencoder
+  separator train --problem images --data.folder MNIST --network.layers c16s1-c32s2-c32s1-c64s2-800-10 --out exp/mnist
+  separator train --problem images --learning.rule surrogate --learning.surrogate arctan --conversion.window 8 \
+      --data.folder MNIST --network.layers c16s2-c32s2-10 --out exp/surrogate
+
+Analog networks are trained to be converted. With --learning.rule tandem or surrogate, new networks learn as spiking ones, all
+layers at once: with the gradients of analog twins, coupled by spike counts, or by backpropagation through time with a surrogate
+for the derivative of a spike; their neurons are told by --conversion. Dropout acts on analog networks only.
 
 Every value of the configuration can be given on the command line. A folder that already holds `last.ckpt` is gone on with.
 """
 
 import sys
+from dataclasses import fields
 
 import jsonargparse
 
-from separator.cli.configured import ConfiguredParser, add_config_and_out, quieten_lightning, settings_from, to_stderr
+from separator.cli.configured import add_config_and_out, add_device_and_threads, quieten_lightning, settings_from, to_stderr
+from separator.cli.problems import ProblemParser, add_problem, add_usual
+from separator.tasks.problems.registry import Entry
 
-PARSER = ConfiguredParser
+PARSER = ProblemParser
 
 
-def add_arguments(parser: jsonargparse.ArgumentParser) -> None:
-    """Options of `separator train`."""
-    from separator.models.tasnet import TasNetConfig
-    from separator.tasks.mixture_data import DataSettings
-    from separator.tasks.training_settings import CardSettings, MachineSettings, OptimiserSettings
+def add_arguments(parser: ProblemParser) -> None:
+    """Options of `separator train`, once the problem is known."""
+    parser.add_options = add_options
 
-    add_config_and_out(parser, "folder for checkpoints, logs and the configuration")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and mixtures")
+
+def add_options(parser: ProblemParser, entry: Entry) -> None:
+    """Options for a problem."""
+    from separator.snn.conversion.settings import ConversionSettings
+    from separator.tasks.learning.settings import (
+        OF_NEURONS,
+        CardSettings,
+        LearningSettings,
+        MachineSettings,
+        OptimiserSettings,
+        usual_neurons,
+    )
+
+    problem = entry.load()
+    add_config_and_out(parser, "folder for the model, checkpoints and logs")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and batches")
     parser.add_argument("--init", help="model to start from; a spiking one is tuned, all layers in tandem")
-    parser.add_class_arguments(DataSettings, "data")
-    parser.add_class_arguments(TasNetConfig, "model")
-    parser.add_class_arguments(OptimiserSettings, "optimiser")
-    parser.add_class_arguments(MachineSettings, "machine")
+    add_device_and_threads(parser)
+    add_problem(parser, problem)
+    add_usual(parser, problem, "optimiser", OptimiserSettings)
+    add_usual(parser, problem, "machine", MachineSettings)
+    parser.add_class_arguments(LearningSettings, "learning")
+    parser.add_class_arguments(
+        ConversionSettings, "conversion", skip={field.name for field in fields(ConversionSettings)} - set(OF_NEURONS)
+    )
+    parser.set_defaults({f"conversion.{name}": getattr(usual_neurons(), name) for name in OF_NEURONS})
     parser.add_class_arguments(CardSettings, "card")
 
 
 def run(arguments: jsonargparse.Namespace) -> int:
     """Train, resuming where the folder holds a checkpoint."""
-    from separator.tasks.training import train
-    from separator.tasks.training_settings import TrainingSettings
+    from separator.tasks.learning.settings import TrainingSettings
+    from separator.tasks.learning.training import train
 
     quieten_lightning()
     settings = settings_from(arguments, TrainingSettings)

@@ -1,15 +1,13 @@
-"""What tells whether files have changed since, or are others."""
+"""Digests that tell whether files have changed, or are others."""
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from separator.models.card import find_model, split_steps
-from separator.resume import facts_of
 
 
 def files_fingerprint(paths: Iterable[Path]) -> str:
@@ -30,12 +28,10 @@ def network_fingerprint(network: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def origin_of(run: Any, free: Collection[str]) -> dict[str, Any]:
-    """What a conversion depends on beside its settings: all else of a run, and the content of the model's file.
+def model_fingerprint(model: str) -> str:
+    """Start of the SHA-256 of a model's file, given by a shipped name or a path.
 
-    Args:
-        run: a dataclass with the field `model`, a shipped name or a file.
-        free: fields that may differ where the conversion is gone on with.
+    Raises:
+        UserError: there is no such model.
     """
-    content = hashlib.sha256(find_model(split_steps(run.model)[0]).read_bytes()).hexdigest()[:16]
-    return facts_of(run, [*free, "model"]) | {"model": content}
+    return hashlib.sha256(find_model(split_steps(model)[0]).read_bytes()).hexdigest()[:16]

@@ -3,27 +3,25 @@ from dataclasses import replace
 
 import pytest
 
-from separator.cli import convert_images
-from separator.cli.configured import ConfiguredParser
-from separator.cli.main import main
+from separator.cli.main import command_parser, main
 from separator.models.files import load_network
 from separator.snn.conversion.presets import PRESETS
-from separator.snn.conversion.settings import ConversionSettings
+from separator.tasks.learning.conversion import TuningSettings
 from tests.images.test_idx import mnist
 
 
 def test_images_are_trained_on_and_converted_from_the_command_line(tmp_path, capsys):
     data = ["--data.folder", str(mnist(tmp_path, 40)), "--data.batch", "10", "--device", "cpu"]
-    config = ["--config", "recipes/mnist-autoencoder/conf/ann.yaml", "--model.layers", "9-784", "--optimiser.max_epochs", "1"]
-    assert main(["train-images", *config, *data, "--out", str(tmp_path / "ann")]) == 0
+    config = ["--config", "recipes/mnist-autoencoder/conf/ann.yaml", "--network.layers", "9-784", "--optimiser.max_epochs", "1"]
+    assert main(["train", *config, *data, "--out", str(tmp_path / "ann")]) == 0
     model = capsys.readouterr().out.strip()
-    config = ["--config", "recipes/mnist-autoencoder/conf/ptl.yaml", "--conversion.max_epochs", "1", "--model", model]
-    assert main(["convert-images", *config, *data, "--out", str(tmp_path / "snn")]) == 0
+    config = ["--config", "recipes/mnist-autoencoder/conf/ptl.yaml", "--conversion.max_epochs", "1", "--init", model]
+    assert main(["convert", *config, *data, "--out", str(tmp_path / "snn")]) == 0
     spiking = capsys.readouterr().out.strip()
     _, card = load_network(spiking)
     assert card.time_steps == 32 and card.scores["goal"] == "reconstruct"
     folder, options = ["--data.folder", str(tmp_path)], ["--device", "cpu", "--out", str(tmp_path / "results")]
-    command = ["evaluate-images", "--model", model, spiking, f"snn4={spiking}@4", *folder, "--pictures", "2", *options]
+    command = ["evaluate", "--model", model, spiking, f"snn4={spiking}@4", *folder, "--pictures", "2", *options]
     assert main(command) == 0
     printed = capsys.readouterr()
     assert f"| ann | {load_network(model)[1].scores['test']:.5f} | " in printed.out
@@ -37,12 +35,21 @@ def test_images_are_trained_on_and_converted_from_the_command_line(tmp_path, cap
 
 
 def test_ways_of_learning_are_drawn_side_by_side_from_the_command_line(tmp_path, capsys):
-    data = ["--data.folder", str(mnist(tmp_path, 40)), "--data.batch", "10", "--device", "cpu", "--model.layers", "9-10"]
+    data = ["--data.folder", str(mnist(tmp_path, 40)), "--data.batch", "10", "--device", "cpu", "--network.layers", "9-10"]
     runs = []
     for learning in ("tandem", "surrogate"):
         out = str(tmp_path / learning)
-        options = ["--learning", learning, "--spiking.window", "3", "--optimiser.max_epochs", "1"]
-        assert main(["train-images", *data, *options, "--spiking.surrogate", "arctan", "--out", out]) == 0
+        options = [
+            "--problem",
+            "images",
+            "--learning.rule",
+            learning,
+            "--conversion.window",
+            "3",
+            "--optimiser.max_epochs",
+            "1",
+        ]
+        assert main(["train", *data, *options, "--learning.surrogate", "arctan", "--out", out]) == 0
         _, card = load_network(capsys.readouterr().out.strip())
         assert (card.time_steps, card.conversion["learning"], card.conversion["surrogate"]) == (3, learning, "arctan")
         runs.append(f"{learning}/tiny={out}")
@@ -53,16 +60,16 @@ def test_ways_of_learning_are_drawn_side_by_side_from_the_command_line(tmp_path,
 
 
 def test_mistakes_are_one_line(tmp_path, capsys):
-    arguments = ["train-images", "--model.layers", "9-784", "--out", str(tmp_path / "out"), "--data.folder"]
+    arguments = ["train", "--problem=images", "--network.layers", "9-784", "--out", str(tmp_path / "out"), "--data.folder"]
     assert main([*arguments, str(tmp_path / "nowhere")]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "give the folder with the four files of MNIST" in error
     assert not (tmp_path / "out").exists()
-    arguments[0:3] = ["evaluate-images", "--model", "nothing"]
+    arguments[0:4] = ["evaluate", "--problem=images", "--model", "nothing"]
     assert main([*arguments, str(mnist(tmp_path))]) == 1
     assert "no model 'nothing'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    arguments[0:3] = ["train-images", "--model.layers", "9-784"]
+    arguments[0:4] = ["train", "--problem=images", "--network.layers", "9-784"]
     assert main([*arguments, str(tmp_path)]) == 1
     assert "to classify, the network needs 10 outputs, not 784" in capsys.readouterr().err
 
@@ -70,24 +77,36 @@ def test_mistakes_are_one_line(tmp_path, capsys):
 def test_a_preset_changes_defaults_wherever_it_is_given(tmp_path):
     """Files and options go before it."""
     (tmp_path / "preset.yaml").write_text("preset: few-steps\nconversion: {window: 4, passes: 1}\n")
-    required = ["--model", "m", "--data.folder", "d", "--out", "o"]
+    required = ["--problem", "images", "--init", "m", "--data.folder", "d", "--out", "o"]
 
     def conversion(*options):
-        parser = ConfiguredParser()
-        convert_images.add_arguments(parser)
-        return parser.parse_args([*required, *options]).conversion
+        return command_parser("convert")[1].parse_args([*required, *options]).conversion
 
     assert {frozenset(fields) for fields in PRESETS.values()} == {frozenset(PRESETS["published"])}  # none leaves another's
-    assert ConversionSettings(**PRESETS["published"]) == replace(ConversionSettings(), statistics="all")
-    few = ConversionSettings(**PRESETS["few-steps"])
-    assert conversion("--preset", "few-steps") == few != ConversionSettings() == conversion()
+    assert TuningSettings(**PRESETS["published"]) == replace(TuningSettings(), statistics="all")
+    few = TuningSettings(**PRESETS["few-steps"])
+    assert conversion("--preset", "few-steps") == few != TuningSettings() == conversion()
     assert conversion("--conversion.initial_potential", "0.25", "--preset=few-steps") == replace(few, initial_potential=0.25)
     assert conversion("--config", str(tmp_path / "preset.yaml")) == replace(few, window=4, passes=1)
 
 
 def test_unknown_presets_are_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
-        main(["convert-images", "--model", "m", "--data.folder", "d", "--out", str(tmp_path / "o"), "--preset", "fast"])
+        main(
+            [
+                "convert",
+                "--problem",
+                "images",
+                "--init",
+                "m",
+                "--data.folder",
+                "d",
+                "--out",
+                str(tmp_path / "o"),
+                "--preset",
+                "fast",
+            ]
+        )
     assert "there is no preset 'fast'; take one of published, few-steps" in capsys.readouterr().err
 
 
@@ -96,16 +115,16 @@ def test_unknown_presets_are_refused(tmp_path, capsys):
     [
         (["--optimiser.lr", "high"], 'Parser key "optimiser.lr": Expected a float. Got value: high'),
         (["--optimiser.activity_penalty", "-1"], "the activity penalty is at least 0, not -1.0"),
-        (["--learning", "by heart"], "Expected a Literal['analog', 'tandem', 'surrogate']. Got value: by heart"),
+        (["--learning.rule", "by heart"], "Expected a Literal['analog', 'tandem', 'surrogate']. Got value: by heart"),
         (["--teacher", "1"], "unrecognized arguments: --teacher 1"),
         (["--config", "missing.yaml"], "File does not exist: '"),
         ([], "the following arguments are required"),
     ],
 )
 def test_wrong_options_get_one_line(options, said, tmp_path, capsys):
-    required = ["--model.layers", "4-2", "--data.folder", "d", "--out", str(tmp_path / "o")] if options else []
+    required = ["--network.layers", "4-2", "--data.folder", "d", "--out", str(tmp_path / "o")] if options else []
     with pytest.raises(SystemExit) as left:
-        main(["train-images", *required, *options])
+        main(["train", "--problem", "images", *required, *options])
     assert left.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("separator train-images: error: ") and said in line and line.endswith("(--help tells more)")
+    assert line.startswith("separator train: error: ") and said in line and line.endswith("(--help tells more)")

@@ -3,14 +3,18 @@ from pathlib import Path
 import pytest
 
 from separator.cli.main import main, report_errors
+from separator.cli.problems import problem_told
+from separator.models.card import ModelCard
+from separator.models.feedforward import FeedForward, FeedForwardConfig
+from separator.models.files import save_model
 from tests.interrupt import interrupted
 
-TINY = ["--model.filters", "32", "--model.filter_length", "16", "--model.channels", "8", "--model.dilations", "[1,2]"]
+TINY = ["--network.filters", "32", "--network.filter_length", "16", "--network.channels", "8", "--network.dilations", "[1,2]"]
 
 
 def arguments(corpus, out, *more):
     data = ["--data.train", str(corpus / "train"), "--data.dev", str(corpus / "dev"), "--data.segment", "0.5"]
-    machine = ["--machine.accelerator", "cpu", "--machine.devices", "1", "--machine.threads", "1"]
+    machine = ["--device", "cpu", "--threads", "1", "--machine.devices", "1"]
     return ["train", "--out", str(out), *data, *TINY, *machine, *more]
 
 
@@ -27,10 +31,10 @@ def test_config_file_and_command_line(synthetic_corpus, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--model.filter_length", "7"], "filter_length must be even"),
+        (["--network.filter_length", "7"], "filter_length must be even"),
         (["--optimiser.speed", "9"], "speed"),
         (["--optimiser.name", "sgd"], "sgd"),
-        (["--model.channels", "many"], "many"),
+        (["--network.channels", "many"], "many"),
         (["--data.augment.speed", "2"], "augment.speed is a share between 0 and 1, not 2"),
         (["--data.weights", "most"], "data.weights"),
     ],
@@ -92,3 +96,63 @@ def test_ctrl_c_that_another_error_stands_for_is_one_line_too(capsys):
 
     with pytest.raises(ImportError, match="no such module"):
         report_errors("separator train", broken_import)
+
+
+def test_the_problem_is_told_by_an_option_a_configuration_or_a_model(tmp_path):
+    (tmp_path / "images.yaml").write_text("problem: images\n")
+    (tmp_path / "none.yaml").write_text("seed: 3\n")
+    digits = FeedForwardConfig("9-10")
+    save_model(tmp_path / "digits", FeedForward(digits), ModelCard("digits", digits.to_dict(), architecture="feedforward"))
+    for arguments, told in (
+        (["--problem", "images"], "images"),
+        (["--problem=speech", "--config", str(tmp_path / "images.yaml")], "speech"),
+        ([f"--config={tmp_path / 'images.yaml'}", "--config", str(tmp_path / "none.yaml")], "images"),
+        (["--init", str(tmp_path / "digits")], "images"),
+        (["--model", f"x={tmp_path / 'digits'}@4", "other"], "images"),
+        (["--init=small-ann"], "speech"),
+        (["--config", str(tmp_path / "none.yaml"), "--init", "nothing"], None),
+        (["--config"], None),
+    ):
+        assert problem_told(arguments) == told, arguments
+
+
+@pytest.mark.parametrize("command", ["train", "convert", "sweep", "evaluate"])
+def test_former_commands_say_what_to_call(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([f"{command}-images", "--data.folder", "x"])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"separator: error: {command}-images is `separator {command} --problem images` now")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--data.folder", "x", "--out", "o"], "for images, give --problem"),
+        (["--problem", "tables", "--out", "o"], "there is no problem 'tables'; take speech or images"),
+        (
+            ["--problem=speech", "--config", "images.yaml", "--data.train=a", "--data.dev=b", "--out=o"],
+            "--problem is speech, but the",
+        ),
+        (["--problem=images", "--data.folder=a", "--data.batch=1", "--out=o"], "a batch has at least 2 images, not 1"),
+        (["--data.train=a", "--data.dev=b", "--out=o", "--init=m", "--learning.rule=tandem"], "leave out --init or --learning"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("images.yaml").write_text("problem: images\n")
+    try:
+        assert main(["train", *arguments]) == 1
+    except SystemExit as ended:
+        assert ended.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("separator train: error: ") and words in line
+
+
+@pytest.mark.parametrize(("problem", "option"), [("speech", "--data.segment"), ("images", "--data.shift")])
+def test_help_has_the_options_of_a_problem(problem, option, capsys):
+    for command in ("train", "convert", "sweep"):
+        with pytest.raises(SystemExit) as ended:
+            main([command, "--problem", problem, "--help"])
+        shown = capsys.readouterr().out
+        assert ended.value.code == 0 and option in shown and f"These are the options for {problem}" in shown

@@ -28,18 +28,15 @@ PIPELINES = list({command.words: command for _, command in SHELL if "separate" i
 SOUND = [page for page in PAGES if any("separate" in command.words for command in commands(page))]
 # What a recipe hands on to which commands.
 SPEECH = {"train-options": ["train"], "convert-options": ["convert"], "tune-options": ["train"]}
+IMAGES = {"options": ["train", "convert"], "train-options": ["train"], "convert-options": ["convert"]}
 HANDED_ON = {
-    "open-2mix/run.sh": SPEECH,
-    "wsj0-2mix/run.sh": SPEECH,
-    "mnist/run.sh": {"options": ["sweep-images"]},
-    "mnist-autoencoder/run.sh": {"options": ["sweep-images"]},
-    "cifar10/run.sh": {"options": ["sweep-images"]},
-    "cifar10/depth.sh": {"options": ["train-images", "convert-images"], "convert-options": ["convert-images"]},
-    "imagenet/run.sh": {
-        "options": ["train-images", "convert-images"],
-        "train-options": ["train-images"],
-        "convert-options": ["convert-images"],
-    },
+    "open-2mix/run.sh": ("speech", SPEECH),
+    "wsj0-2mix/run.sh": ("speech", SPEECH),
+    "mnist/run.sh": ("images", {"options": ["sweep"]}),
+    "mnist-autoencoder/run.sh": ("images", {"options": ["sweep"]}),
+    "cifar10/run.sh": ("images", {"options": ["sweep"]}),
+    "cifar10/depth.sh": ("images", {"options": ["train", "convert"], "convert-options": ["convert"]}),
+    "imagenet/run.sh": ("images", IMAGES),
 }
 STAND_INS = {"arecord": "cat mix.wav", "ffmpeg": "cat mix.wav", "aplay": "cat >heard.wav"}
 
@@ -142,10 +139,11 @@ def check_recipe(words):
     """Have the script itself read the options (it stops at --help behind them), and the commands those that it hands on."""
     run = subprocess.run(["bash", *words, "--help"], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    for option, names in HANDED_ON[words[0].removeprefix("recipes/")].items():
+    problem, handed_on = HANDED_ON[words[0].removeprefix("recipes/")]
+    for option, names in handed_on.items():
         for name in names:
             handed = options_of(words).get(option, "").split()
-            command_parser(name)[1].parse_args([*REQUIRED[name], "--out=o", *handed])
+            command_parser(name)[1].parse_args([f"--problem={problem}", *REQUIRED[name, problem], "--out=o", *handed])
 
 
 @pytest.mark.parametrize(

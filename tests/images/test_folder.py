@@ -8,7 +8,7 @@ from PIL import Image
 from separator.errors import UserError
 from separator.images.folder import Framing, read_image_folder
 from separator.images.labelled import LabelledImages
-from separator.tasks.images.batches import ImageBatches
+from separator.tasks.problems.image_data import ImageBatches
 
 SMALL = Framing(resize=20, crop=16)
 VARIED = Framing(resize=20, crop=16, random=True)
@@ -178,7 +178,10 @@ def test_many_missing_classes_are_counted(tmp_path):
 
 
 def test_they_score_as_the_same_pictures_in_memory(folder):
-    from separator.tasks.images.batches import score
+    from separator.tasks.problems.image_objectives import ImageObjective, mean_score
+
+    def score(network, goal, images, batch):
+        return mean_score(network, ImageObjective(goal), ImageBatches(images, batch))
 
     images = read_image_folder(folder, SMALL, 0).test
     pictures, labels = everything(images)

@@ -9,9 +9,9 @@ from pathlib import Path
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 # Options of separation recipes: a small network that learns a little.
-SMALL = "--model.filters 32 --model.filter_length 16 --model.channels 8 --model.dilations [1,2]"
+SMALL = "--network.filters 32 --network.filter_length 16 --network.channels 8 --network.dilations [1,2]"
 SHORT = "--data.segment 0.5 --data.batch 4 --data.workers 0 --data.epoch_mixtures 8 --data.dev_mixtures 4"
-MACHINE = "--optimiser.max_epochs 1 --machine.accelerator cpu --machine.devices 1 --machine.threads 1"
+MACHINE = "--optimiser.max_epochs 1 --device cpu --threads 1 --machine.devices 1"
 
 
 @cache

@@ -5,40 +5,41 @@ import yaml
 
 from separator.cli.configured import settings_from
 from separator.cli.main import command_parser, main
-from separator.tasks.images.sweep import ImageSweepSettings
+from separator.tasks.learning.sweeps.settings import SweepSettings
 from tests.recipes.running import RECIPES
 
 CONFIGURATIONS = sorted(RECIPES.rglob("*.yaml"))
 REQUIRED = {
-    "train": ["--data.train=a", "--data.dev=b"],
-    "convert": ["--data.train=a", "--data.dev=b", "--model=m"],
-    "train-images": ["--data.folder=a", "--model.layers=8-10"],
-    "convert-images": ["--data.folder=a", "--model=m"],
-    "sweep-images": ["--data.folder=a", "--model.layers=8-10"],
+    ("train", "speech"): ["--data.train=a", "--data.dev=b"],
+    ("convert", "speech"): ["--data.train=a", "--data.dev=b", "--init=m"],
+    ("sweep", "speech"): ["--data.train=a", "--data.dev=b"],
+    ("train", "images"): ["--data.folder=a"],
+    ("convert", "images"): ["--data.folder=a", "--init=m"],
+    ("sweep", "images"): ["--data.folder=a"],
 }
 
 
 def command_of(path):
-    """The command that takes a configuration: in most recipes for images a sweep, which trains and converts."""
+    """The command that takes a configuration, and its problem: in most recipes for images a sweep does both."""
     recipe, converts = path.parents[1].name, path.stem.startswith("ptl") and not path.stem.endswith(".tune")
     if recipe in ("open-2mix", "wsj0-2mix"):
-        return "convert" if converts else "train"
+        return ("convert" if converts else "train"), "speech"
     if recipe == "imagenet":
-        return "convert-images" if converts else "train-images"
-    return {"mnist": "sweep-images", "mnist-autoencoder": "sweep-images", "cifar10": "sweep-images"}[recipe]
+        return ("convert" if converts else "train"), "images"
+    return {"mnist": "sweep", "mnist-autoencoder": "sweep", "cifar10": "sweep"}[recipe], "images"
 
 
 def arguments(path):
     """The command's arguments: as the scripts do, sweeps read `ann.yaml` first; what comes later counts for more."""
-    command = command_of(path)
-    before = [f"--config={path.with_name('ann.yaml')}"] if command == "sweep-images" else []
-    return [*REQUIRED[command], *before, f"--config={path}", "--out=o"]
+    command, problem = command_of(path)
+    before = [f"--config={path.with_name('ann.yaml')}"] if command == "sweep" else []
+    return [*REQUIRED[command, problem], *before, f"--config={path}", "--out=o"]
 
 
 def printed(path, capsys):
     """The whole configuration that the file leads to, as the command prints it."""
     with pytest.raises(SystemExit) as ended:
-        main([command_of(path), *arguments(path), "--print_config"])
+        main([command_of(path)[0], *arguments(path), "--print_config"])
     shown = capsys.readouterr()
     assert ended.value.code == 0, shown.err
     return yaml.safe_load(shown.out)
@@ -62,10 +63,20 @@ def test_the_command_takes_every_value(path, capsys):
 
 @pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: str(path.relative_to(RECIPES)))
 def test_the_values_make_settings(path):
-    parsed = command_parser(command_of(path))[1].parse_args(arguments(path))
-    if command_of(path) == "sweep-images":
-        sweep = settings_from(parsed, ImageSweepSettings)
+    command, problem = command_of(path)
+    parsed = command_parser(command)[1].parse_args(arguments(path))
+    assert parsed.problem.name == problem
+    if command == "sweep":
+        sweep = settings_from(parsed, SweepSettings)
         assert len([sweep.settings_of(work) for work in sweep.conversions()]) >= len(sweep.variants)
+
+
+def test_configurations_for_speech_are_swept_over_as_well():
+    configurations = [f"--config={RECIPES / 'open-2mix' / 'conf' / name}.yaml" for name in ("small", "ptl")]
+    parsed = command_parser("sweep")[1].parse_args([*REQUIRED["sweep", "speech"], *configurations, "--out=o"])
+    sweep = settings_from(parsed, SweepSettings)
+    assert (sweep.optimiser.name, sweep.conversion.optimiser, sweep.problem.data.epoch_mixtures) == ("muon", "muon", 5000)
+    assert len(list(sweep.conversions())) == 30
 
 
 def test_a_value_that_there_is_none_of_is_refused(tmp_path, capsys):

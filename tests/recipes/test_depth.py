@@ -5,19 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from separator.cli import convert_images, train_images
 from separator.cli.configured import settings_from
-from separator.cli.main import main
+from separator.cli.main import command_parser, main
 from separator.models.feedforward import NETWORKS
-from separator.tasks.images.conversion import ImageConversionRun
-from separator.tasks.images.training import ImageTrainingSettings
+from separator.tasks.learning.conversion import ConversionRun
+from separator.tasks.learning.settings import TrainingSettings
 from tests.recipes.running import run_script
 
 SCRIPT = Path(__file__).parents[2] / "recipes" / "cifar10" / "depth.sh"
 STAND_IN = """#!/usr/bin/env bash
 printf '%s\\n' "$*" >>"$NOTES"
 case "$*" in
-  train-images* | convert-images*) out=${*: -1} ;;
+  train* | convert*) out=${*: -1} ;;
   *) exit 0 ;;
 esac
 case "$*" in
@@ -53,19 +52,19 @@ def test_every_network_is_trained_each_way_and_all_are_drawn(depth, tmp_path):
     status, error, calls = depth("--data", ".", "--options", "--device cpu")
     assert status == 0, error
     *made, drawing = calls
-    trainings, conversions = ([call for call in made if call[0] == name] for name in ("train-images", "convert-images"))
+    trainings, conversions = ([call for call in made if call[0] == name] for name in ("train", "convert"))
     assert (len(made), len(trainings), len(conversions)) == (15, 9, 6)
-    seen = {(value(call, "--learning"), value(call, "--model.layers")) for call in trainings}
+    seen = {(value(call, "--learning.rule"), value(call, "--network.layers")) for call in trainings}
     networks = {NETWORKS[f"cifar10-vgg{n}"].replace("-d50", "") for n in (11, 13, 16)}
     assert seen == {(way, layers) for way in ("analog", "tandem", "surrogate") for layers in networks}
     for call in trainings:
-        assert [value(call, f"--{name}") for name in ("spiking.window", "optimiser.max_epochs", "device")] == [
+        assert [value(call, f"--{name}") for name in ("conversion.window", "optimiser.max_epochs", "device")] == [
             "8",
             "100",
             "cpu",
         ]
-    analog = {value(call, "--out") for call in trainings if value(call, "--learning") == "analog"}
-    assert {value(call, "--model").removesuffix("/ann.safetensors") for call in conversions} == analog
+    analog = {value(call, "--out") for call in trainings if value(call, "--learning.rule") == "analog"}
+    assert {value(call, "--init").removesuffix("/ann.safetensors") for call in conversions} == analog
     assert [value(call, "--conversion.max_epochs") for call in conversions] == ["10", "5", "8", "4", "7", "4"]
     assert [value(call, "--preset") for call in conversions] == ["published", "few-steps"] * 3
     folders = {value(call, "--out") for call in made}
@@ -76,19 +75,19 @@ def test_every_network_is_trained_each_way_and_all_are_drawn(depth, tmp_path):
 
 def test_the_small_size_is_an_eighth(depth):
     _, _, calls = depth("--data", ".", "--width", 8, "--depths", "11", "--learning", "tandem")
-    assert value(calls[0], "--model.layers") == "c8-a2-c16-a2-c32-c32-a2-c64-c64-a2-c64-c64-a2-64-64-10"
+    assert value(calls[0], "--network.layers") == "c8-a2-c16-a2-c32-c32-a2-c64-c64-a2-c64-c64-a2-64-64-10"
     assert len(calls) == 2
 
 
 def test_its_calls_are_those_that_the_commands_take(depth, capsys, drawn):
     options = ("--width", 1, "--depths", "11", "--learning", "surrogate", "--epochs", 3, "--window", 2)
     _, _, (training, drawing) = depth("--data", ".", *options, "--options", "--data.train_limit 5 --seed 7")
-    parser = train_images.PARSER()
-    train_images.add_arguments(parser)
-    parsed = parser.parse_args(training[1:])
-    settings = settings_from(parsed, ImageTrainingSettings)
-    assert (settings.learning, settings.spiking.window, settings.optimiser.max_epochs, settings.seed) == ("surrogate", 2, 3, 7)
-    assert (settings.data.kind, settings.data.train_limit, settings.model.channels) == ("cifar10", 5, 3)
+    parsed = command_parser("train")[1].parse_args(training[1:])
+    settings = settings_from(parsed, TrainingSettings)
+    assert (settings.learning.rule, settings.conversion.window, settings.conversion.calibration_batches) == ("surrogate", 2, 4)
+    assert (settings.optimiser.max_epochs, settings.optimiser.schedule, settings.seed) == (3, "step", 7)
+    problem = settings.problem
+    assert (problem.data.kind, problem.data.train_limit, problem.network.channels) == ("cifar10", 5, 3)
     log = parsed.out / "csv" / "version_0" / "metrics.csv"
     log.write_text("dev_accuracy,dev_loss,epoch\n10,2.3,0\n")
     assert main(drawing) == 0
@@ -100,10 +99,9 @@ def test_its_calls_are_those_that_the_commands_take(depth, capsys, drawn):
 def test_its_conversions_are_those_that_the_command_takes(depth):
     options = ("--depths", "16", "--epochs", 12, "--convert-options", "--seed 3")
     _, _, (*_, conversion, few_steps, _) = depth("--data", ".", *options)
-    parser = convert_images.PARSER()
-    convert_images.add_arguments(parser)
-    settings, fewer = (settings_from(parser.parse_args(call[1:]), ImageConversionRun) for call in (conversion, few_steps))
-    assert (settings.seed, settings.data.kind, settings.conversion.window) == (3, "cifar10", 8)
+    parsed = (command_parser("convert")[1].parse_args(call[1:]) for call in (conversion, few_steps))
+    settings, fewer = (settings_from(found, ConversionRun) for found in parsed)
+    assert (settings.seed, settings.problem.data.kind, settings.conversion.window) == (3, "cifar10", 8)
     assert settings.conversion.max_epochs == 1 and settings.conversion.statistics == "all"
     assert settings.conversion.readout == "potential"
     assert (settings.conversion.passes, fewer.conversion.passes, fewer.conversion.max_epochs) == (1, 2, 1)

@@ -9,15 +9,15 @@ from separator.snn.layers.spiking import SpikingLayer
 from tests.images.test_folder import tree
 from tests.recipes.running import RECIPES, run
 
-CROP = "--data.resize 20 --data.crop 16"
+CROP = "--data.pictures.resize 20 --data.pictures.crop 16"
 
 
 def test_it_runs_from_the_pictures_to_the_spiking_network(tmp_path):
     status, error = run(
         "imagenet",
         *("--data", tree(tmp_path / "tree"), "--exp", tmp_path / "exp", "--network", "c4k5s2-a2-6-3", "--tag", "tiny"),
-        *("--options", f"{CROP} --data.batch 9 --data.workers 0 --device cpu --threads 1"),
-        *("--train-options", "--model.height 16 --model.width 16 --optimiser.max_epochs 1"),
+        *("--options", f"{CROP} --data.batch 9 --data.pictures.workers 0 --device cpu --threads 1"),
+        *("--train-options", "--network.height 16 --network.width 16 --optimiser.max_epochs 1"),
         *("--convert-options", "--conversion.max_epochs 1"),
     )
     assert status == 0, error
@@ -56,20 +56,29 @@ def test_help_tells_the_options():
 def test_bad_pictures_and_settings_are_one_line(tmp_path, capsys):
     tree(tmp_path, train=4, val=1)
     small = [
-        *["--config", "recipes/imagenet/conf/ann.yaml", "--model.layers", "5-3", "--model.height", "16", "--model.width", "16"],
+        *[
+            "--config",
+            "recipes/imagenet/conf/ann.yaml",
+            "--network.layers",
+            "5-3",
+            "--network.height",
+            "16",
+            "--network.width",
+            "16",
+        ],
         *CROP.split(),
     ]
-    small += ["--device", "cpu", "--data.workers", "0", "--out", str(tmp_path / "out"), "--data.folder"]
+    small += ["--device", "cpu", "--data.pictures.workers", "0", "--out", str(tmp_path / "out"), "--data.folder"]
     for options, message in (
         ([str(tmp_path / "val")], "has no folder train; give the folder with train/CLASS/*.JPEG"),
-        ([str(tmp_path), "--model.layers", "5-4"], "to classify, the network needs 3 outputs, not 4"),
-        ([str(tmp_path), "--model.height", "24"], "the network sees pictures of (3, 24, 16), but those of"),
+        ([str(tmp_path), "--network.layers", "5-4"], "to classify, the network needs 3 outputs, not 4"),
+        ([str(tmp_path), "--network.height", "24"], "the network sees pictures of (3, 24, 16), but those of"),
     ):
-        assert main(["train-images", *small, *options]) == 1
+        assert main(["train", *small, *options]) == 1
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and message in error
     assert not (tmp_path / "out").exists()
     damaged = tmp_path / "train" / "bee" / "2.JPEG"
     damaged.write_bytes(damaged.read_bytes()[:300])
-    assert main(["train-images", *small, str(tmp_path), "--optimiser.max_epochs", "1"]) == 1
+    assert main(["train", *small, str(tmp_path), "--optimiser.max_epochs", "1"]) == 1
     assert f"cannot read the picture {damaged}" in capsys.readouterr().err.splitlines()[-1]

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from matplotlib.image import imread
 
-from separator.cli import sweep_images
-from separator.cli.configured import ConfiguredParser, settings_from
+from separator.cli.configured import settings_from
+from separator.cli.main import command_parser
 from separator.models.files import load_network
-from separator.tasks.images.sweep import Conversion, ImageSweepSettings
+from separator.tasks.learning.sweeps.settings import Conversion, SweepSettings
 from tests.images.test_idx import mnist
 from tests.recipes.running import RECIPES, run
 
@@ -40,12 +40,10 @@ def calls(tmp_path, monkeypatch):
 
 
 def swept(call):
-    """A call of `separator sweep-images` as the command itself reads it, and where its results go."""
-    parser = ConfiguredParser()
-    sweep_images.add_arguments(parser)
-    assert call[0] == "sweep-images"
-    parsed = parser.parse_args(call[1:])
-    return settings_from(parsed, ImageSweepSettings), parsed.out
+    """A call of `separator sweep` as the command itself reads it, and where its results go."""
+    assert call[0] == "sweep"
+    parsed = command_parser("sweep")[1].parse_args(call[1:])
+    return settings_from(parsed, SweepSettings), parsed.out
 
 
 def percentiles_of(sweep):
@@ -54,7 +52,7 @@ def percentiles_of(sweep):
 
 
 def test_mnist_from_training_to_scores(tmp_path):
-    options = f"{TINY} --model.layers c2s2-6-10 --values [4]"
+    options = f"{TINY} --network.layers c2s2-6-10 --values [4]"
     places = ("--data", mnist(tmp_path, 40), "--exp", tmp_path / "exp")
     status, error = run("mnist", *places, "--seeds", 1, "--options", options)
     assert status == 0, error
@@ -86,12 +84,12 @@ def test_autoencoders_are_swept_in_one_folder_and_scored(calls, tmp_path):
 
 
 def test_cifar10_is_swept_network_by_network(calls, tmp_path):
-    sweeps = [call for call in calls("cifar10", "--size", "small", "--options", "--device cpu") if call[0] == "sweep-images"]
+    sweeps = [call for call in calls("cifar10", "--size", "small", "--options", "--device cpu") if call[0] == "sweep"]
     settings = [swept(call) for call in sweeps]
     assert [out.name for _, out in settings] == ["alexnet-small", "vgg11-small", *["alexnet-small"] * 5]
     varied = ["window", "window", "weight_bits", "window", "patience", "window", "window"]
     assert [sweep.vary for sweep, _ in settings] == varied
-    assert {(sweep.device, sweep.data.train_limit) for sweep, _ in settings} == {("cpu", 9000)}
+    assert {(sweep.device, sweep.problem.data.train_limit) for sweep, _ in settings} == {("cpu", 9000)}
     assert [sweep.conversion.max_epochs for sweep, _ in settings] == [3, 3, 3, 3, 8, 3, 3]
     windows = settings[3][0]
     assert percentiles_of(windows) == {"published": 99.9, "published-99": 99}
@@ -118,7 +116,7 @@ def test_cifar10_is_swept_network_by_network(calls, tmp_path):
 def test_configurations_say_what_can_be_done(recipe, configs):
     """What the recipes run at full size, read as the command reads it."""
     arguments = [word for name in configs for word in ("--config", str(RECIPES / recipe / "conf" / f"{name}.yaml"))]
-    settings, _ = swept(["sweep-images", *arguments, "--data.folder", "d", "--out", "o"])
+    settings, _ = swept(["sweep", *arguments, "--data.folder", "d", "--out", "o"])
     fewest = {"patience-small": 15, "pruned-full": 5, "pruned-small": 5}.get(configs[-1], 25)
     assert settings.seeds == 5 and len(list(settings.conversions())) >= fewest
     assert all(settings.settings_of(work).readout == "potential" for work in settings.conversions())

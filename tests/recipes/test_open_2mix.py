@@ -81,7 +81,7 @@ def test_runs_from_the_corpus_to_the_examples(synthetic_corpus, tmp_path):
 def test_medium_learns_from_several_corpora(synthetic_corpus, tmp_path):
     """Its own configuration, but for sizes; no speaker held out, as there are so few."""
     medium = RECIPES / "open-2mix" / "conf" / "medium.yaml"
-    held_out = "--data.held_out 0 --optimiser.dev_every 1 --model.look_back [4]"
+    held_out = "--data.held_out 0 --optimiser.dev_every 1 --network.look_back [4]"
     status, error = run(
         "open-2mix",
         *("--corpus", synthetic_corpus, "--more", f"{synthetic_corpus}/test", "--stage", 2, "--stop-stage", 2),

@@ -2,11 +2,10 @@
 
 import pytest
 
-from separator.cli import train
 from separator.cli.configured import settings_from
-from separator.cli.main import main
+from separator.cli.main import command_parser, main
 from separator.models import load_model
-from separator.tasks.training_settings import TrainingSettings
+from separator.tasks.learning.settings import TrainingSettings
 from tests.recipes.running import MACHINE, RECIPES, SHORT, SMALL, run_script
 
 SCRIPT = RECIPES / "open-2mix" / "variants.sh"
@@ -91,9 +90,8 @@ def test_options_of_all_lists_are_understood(path, tmp_path):
     for line in path.read_text().splitlines():
         name, *options = line.split("#")[0].split() or [None]
         if name:
-            parser = train.PARSER(exit_on_error=False)
-            train.add_arguments(parser)
-            seen.append(settings_from(parser.parse_args([*base, *options]), TrainingSettings))
+            parsed = command_parser("train")[1].parse_args([*base, *options])
+            seen.append(settings_from(parsed, TrainingSettings))
     assert len(seen) == len({str(settings) for settings in seen}) > 1  # no two are the same
 
 
@@ -102,7 +100,7 @@ def test_two_variants_for_real(synthetic_corpus, tmp_path):
         place = tmp_path / "mixtures" / name
         main(["mix", "--corpus", str(synthetic_corpus / name), "--list", f"{place}.txt", "--draw", "3", "--out", str(place)])
     (tmp_path / "list").write_text("plain --data.close_pairs 0\nclose\n")
-    options = f"{SMALL} {SHORT} {MACHINE} --data.held_out 0 --model.look_back [4] --optimiser.dev_every 1"
+    options = f"{SMALL} {SHORT} {MACHINE} --data.held_out 0 --network.look_back [4] --optimiser.dev_every 1"
     status, error = run_script(
         SCRIPT,
         *("--corpus", synthetic_corpus, "--mixtures", tmp_path / "mixtures", "--list", tmp_path / "list"),

@@ -71,7 +71,7 @@ def save_tiny_models(folder):
     save_model(folder / "ann.safetensors", network, ModelCard("tiny-ann", TINY.to_dict()))
     with torch.no_grad():
         example = network.stack_input(network.encode(torch.from_numpy(speechlike(0)).float()[None]))
-        converted(network.stack, example, window=4, initial_potential=0.5)
+        converted(network.stack, example, 4, 0.5)
     conversion = {"window": 4, "initial_potential": 0.5, "readout": network.stack.readout, "schedule": "pipelined"}
     save_model(folder / "snn.safetensors", network, ModelCard("tiny-snn", TINY.to_dict(), conversion))
     return folder / "ann.safetensors", folder / "snn.safetensors"

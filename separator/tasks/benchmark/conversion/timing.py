@@ -32,7 +32,8 @@ def measure_conversion(case: "BenchmarkCase") -> dict[str, Any]:
     from separator.snn.conversion.settings import ConversionSettings
     from separator.snn.execution.chosen import execution
     from separator.tasks.benchmark.measurement import fastest
-    from separator.tasks.conversion import conversion_engine
+    from separator.tasks.learning.conversion import conversion_engine
+    from separator.tasks.problems.separation_loss import SeparationObjective
 
     backend, name, steps = parse_system(case.system)
     network = find_model(name, width=case.width).network.requires_grad_(True)
@@ -44,8 +45,9 @@ def measure_conversion(case: "BenchmarkCase") -> dict[str, Any]:
     batch = 0.1 * torch.randn(BATCH, config.n_src, round(case.seconds * config.sample_rate))
     few = [batch[:1]]  # enough for thresholds
     settings = ConversionSettings(window=steps or 32, max_epochs=0, calibration_batches=1)
+    objective = SeparationObjective(config.n_src, config.sample_rate)
     engine = conversion_engine(
-        network, lambda index: [batch] if index == case.layer else few, few, settings, log=lambda line: None
+        network, objective, lambda index: [batch] if index == case.layer else few, few, settings, log=lambda line: None
     )
     for _ in islice(engine.layers(), case.layer):
         pass

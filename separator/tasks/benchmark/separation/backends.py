@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import torch
 
-    from separator.tasks.separation import Separator
+    from separator.tasks.separation.files import Separator
 
 
 def run_by(backend: str, separator: "Separator") -> Callable[[NDArray[np.float32]], object]:
@@ -42,7 +42,7 @@ def run_in_segments(network: "torch.nn.Module", rate: int) -> Callable[[NDArray[
     import torch
 
     from separator.audio.blocks import in_blocks_of
-    from separator.tasks.separation import SEGMENT
+    from separator.tasks.separation.files import SEGMENT
 
     def separate(mixture: NDArray[np.float32]) -> object:
         with torch.no_grad():

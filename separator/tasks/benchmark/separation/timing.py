@@ -33,7 +33,7 @@ def _noise(seconds: float, rate: int) -> NDArray[np.float32]:
 
 def _separator(case: BenchmarkCase) -> tuple[Callable[[NDArray[np.float32]], object], int, SpikeCheck | None]:
     """A function that separates a mixture (T,), its sample rate, and the check of its spikes."""
-    from separator.tasks.separation import Separator
+    from separator.tasks.separation.files import Separator
 
     if case.system == ASTEROID:
         return *_asteroid(), None

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from separator.corpora.on_the_fly import MixturesOnTheFly
 from separator.models.tasnet import TasNet
-from separator.tasks.averaging import AveragedWeights
 from separator.tasks.benchmark.measurement import LONG, ROUNDS, BenchmarkCase
 from separator.tasks.benchmark.systems import parse_system
 from separator.tasks.benchmark.training.mixtures import noise_mixtures
 from separator.tasks.benchmark.training.recipes import network_sizes, recipe_of
-from separator.tasks.training import SeparationTraining
-from separator.tasks.training_settings import OptimiserSettings
+from separator.tasks.learning.averaging import AveragedWeights
+from separator.tasks.learning.module import LearningModule
+from separator.tasks.learning.settings import OptimiserSettings
+from separator.tasks.problems.separation_loss import SeparationObjective
 
 # As medium.yaml has it; the other recipes take a part of this.
 OPTIMISER = OptimiserSettings("muon", lr=0.005, schedule="anytime", warmup=200, average=0.9995)
@@ -25,7 +26,7 @@ OPTIMISER = OptimiserSettings("muon", lr=0.005, schedule="anytime", warmup=200, 
 def measure_training(case: BenchmarkCase) -> dict[str, Any]:
     """Train a network by its name in `RECIPES` on noise, in this process.
 
-    It is the training of `separator train` itself, on the CPU: `SeparationTraining` in a trainer of Lightning's, with Muon and
+    It is the training of `separator train` itself, on the CPU: `LearningModule` in a trainer of Lightning's, with Muon and
     the average of the weights; `bf16:NAME` learns in bfloat16. Before each step its batch is made in this thread, as a data
     worker makes it, plainly and with all augmentations, of which the step gets the latter. The batch is the same every time, so
     that the fastest round counts.
@@ -54,7 +55,8 @@ def measure_training(case: BenchmarkCase) -> dict[str, Any]:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(SeparationTraining(TasNet(config), OPTIMISER), batches.until(clock))
+    objective = SeparationObjective(config.n_src, config.sample_rate)
+    trainer.fit(LearningModule(TasNet(config), objective, OPTIMISER), batches.until(clock))
     forward, backward, optimiser = min(clock.steps, key=sum)
     step = {"elapsed": forward + backward + optimiser, "forward": forward, "backward": backward, "optimiser": optimiser}
     return step | {"mixing": min(batches.plain_times), "varied": min(batches.varied_times)}

@@ -5,9 +5,9 @@ import torch
 from separator.models import ModelCard, SeparationModel
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.execution.chosen import chosen_execution
-from separator.tasks import separation
 from separator.tasks.benchmark.separation.backends import run_by
-from separator.tasks.separation import Separator
+from separator.tasks.separation import files as separation
+from separator.tasks.separation.files import Separator
 
 
 def test_other_backends_separate_the_same(network, noise):

@@ -15,7 +15,7 @@ CONF = Path(__file__).parents[4] / "recipes" / "open-2mix" / "conf"
 def test_sizes_are_those_of_the_recipes(name):
     conf = yaml.safe_load((CONF / f"{name}.yaml").read_text())
     assert (recipe_of(name).batch, recipe_of(f"bf16:{name}").segment) == (conf["data"]["batch"], conf["data"]["segment"])
-    sizes = {key: tuple(value) if isinstance(value, list) else value for key, value in conf.get("model", {}).items()}
+    sizes = {key: tuple(value) if isinstance(value, list) else value for key, value in conf.get("network", {}).items()}
     assert network_sizes(name) == TasNetConfig(**sizes)
     assert network_sizes(name, 12) == TasNetConfig(**sizes | {"filters": 12, "channels": 12})
 

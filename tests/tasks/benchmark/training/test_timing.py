@@ -8,14 +8,15 @@ from separator.corpora import on_the_fly
 from separator.corpora.pairs import AnyTalkers
 from separator.models import tasnet
 from separator.models.tasnet import TasNet
-from separator.tasks import optimisers
-from separator.tasks.averaging import AveragedWeights
 from separator.tasks.benchmark.measurement import BenchmarkCase
 from separator.tasks.benchmark.training import timing
 from separator.tasks.benchmark.training.mixtures import noise_mixtures
 from separator.tasks.benchmark.training.timing import measure_training
-from separator.tasks.optimisers import Muon
-from separator.tasks.training import SeparationTraining, pit_loss
+from separator.tasks.learning import optimisers
+from separator.tasks.learning.averaging import AveragedWeights
+from separator.tasks.learning.module import LearningModule
+from separator.tasks.learning.optimisers import Muon
+from separator.tasks.problems.separation_loss import pit_loss
 
 TINY = BenchmarkCase("small", 0.1, 1, width=8, batch=2)
 PARTS = ("forward", "backward", "optimiser", "mixing", "varied")
@@ -27,12 +28,12 @@ def trained(monkeypatch):
     """What was trained."""
     made = []
 
-    class Kept(SeparationTraining):
+    class Kept(LearningModule):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             made.append(self)
 
-    monkeypatch.setattr(timing, "SeparationTraining", Kept)
+    monkeypatch.setattr(timing, "LearningModule", Kept)
     return made
 
 

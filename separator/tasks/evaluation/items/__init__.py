@@ -1,0 +1,1 @@
+"""Networks scored on test items one by one, with their spikes, operations and energy."""

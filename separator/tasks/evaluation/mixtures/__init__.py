@@ -1,0 +1,1 @@
+"""Systems that separate, scored on sets of mixtures."""

@@ -1,1 +1,0 @@
-"""What a person asks for with networks for images: training, conversion, sweeps."""

@@ -1,0 +1,1 @@
+"""Learning of any problem: training, conversion to spikes, sweeps over conversions."""

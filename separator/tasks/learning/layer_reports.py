@@ -1,0 +1,55 @@
+"""Files that tell of a conversion while it goes on."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from separator.atomic import atomic_path, write_csv, write_text
+from separator.snn.conversion.progressive import ProgressiveTandemLearning
+from separator.snn.observe.distribution import Distribution
+from separator.snn.observe.report import LayerReport, Noted
+from separator.tasks.presentation.layer_pictures import activations_figure, layers_figure, progress_figure
+from separator.tasks.presentation.layer_tables import activation_rows, layer_table, progress_rows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def convert_with_reports(engine: ProgressiveTandemLearning, folder: Path, score: str = "score") -> list[LayerReport]:
+    """Convert layer by layer, with the reports in the folder written anew after each; `score` says what the engine's is.
+
+    The distributions of activations beforehand are written once.
+    """
+    if not (folder / "activations.png").exists():
+        write_activations(engine.activations(), folder)
+    layers: list[LayerReport] = []
+    for layers in engine.layers():
+        write_reports(layers, folder)
+        write_progress(engine.history, folder, score)
+    return layers
+
+
+def write_activations(distributions: Sequence[Distribution], folder: Path) -> None:
+    """Write the distributions of activations, as CSV and as a picture."""
+    write_csv(folder / "activations.csv", activation_rows(distributions))
+    _write_picture(folder / "activations.png", activations_figure(distributions))
+
+
+def write_reports(layers: Sequence[LayerReport], folder: Path) -> None:
+    """Write the report of a conversion, finished or not, as JSON, Markdown and a picture."""
+    write_text(folder / "report.json", json.dumps([asdict(layer) for layer in layers], indent=1))
+    write_text(folder / "report.md", layer_table(layers))
+    _write_picture(folder / "report.png", layers_figure(layers))
+
+
+def write_progress(history: Sequence[Noted], folder: Path, score: str) -> None:
+    """Write loss and scores of each epoch, as CSV and as a picture."""
+    write_csv(folder / "progress.csv", progress_rows(history, score))
+    _write_picture(folder / "progress.png", progress_figure(history, score))
+
+
+def _write_picture(path: Path, figure: "Figure") -> None:
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")

@@ -1,0 +1,165 @@
+"""How networks are trained: everything that a run depends on."""
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from separator.errors import UserError
+from separator.resume import facts_of
+from separator.snn.conversion.penalty import check_penalty
+from separator.snn.conversion.settings import ConversionSettings
+from separator.snn.learning.surrogate import Surrogate, SurrogateName
+from separator.tasks.learning.optimisers import OptimiserName
+from separator.tasks.problems.protocol import Problem
+
+# How a network learns: as an analog one; as a spiking one with the gradient of its analog twins, by spike counts (Wu et al.
+# 2019, "A tandem learning rule"); or as a spiking one through time, with surrogates for the derivatives of spikes.
+Rule = Literal["analog", "tandem", "surrogate"]
+# Of the settings of a conversion, those that a network that learns as a spiking one goes by.
+OF_NEURONS = (
+    *("window", "initial_potential", "schedule", "weight_bits", "encoder_bits"),
+    *("percentile", "channelwise", "calibration_batches", "neuron", "neuron_options", "coding"),
+)
+# What may differ where any run is gone on with: the machine, and what is said of the model.
+OF_THE_MACHINE = ("machine", "card", "device", "threads")
+# And where a training is: when it ends, and how often it is looked at.
+OF_THE_END = tuple(f"optimiser.{name}" for name in ("max_epochs", "stop_patience", "finish", "dev_every", "keep_best"))
+
+
+@dataclass(frozen=True)
+class OptimiserSettings:
+    """How to train."""
+
+    name: OptimiserName = "adam"
+    lr: float = 1e-3
+    # plateau: halve after `patience` bad epochs; trapezoid: constant, then linearly to zero over `decay` of all epochs;
+    # anytime: constant until `finish` is given, with no end (max_epochs -1) or one that is no matter; step: a tenth from half
+    # of the epochs on
+    schedule: Literal["plateau", "trapezoid", "anytime", "step"] = "plateau"
+    patience: int = 3  # epochs
+    stop_patience: int | None = 10  # epochs without improvement after which training stops; null for never
+    warmup: int = 0  # steps, not for plateau
+    decay: float = 0.3  # share of all steps, trapezoid only
+    finish: float | None = None  # hours of mixtures, anytime only: let the rate fall to zero over them from now on, then end
+    average: float = 0.0  # share that the exponential average of the weights keeps at a step; 0 for no average
+    max_epochs: int = 100  # -1 for no end
+    dev_every: int = 1  # epochs from one look at what is held out to the next
+    clip: float | None = 5.0  # norm of the gradient, null for any
+    learn_thresholds: bool = False  # of a spiking network
+    weight_bits: int | None = None  # of a spiking network's synaptic weights, if fewer than they have
+    activity_penalty: float = 0.0  # weight of the activity in the loss; see ActivityPenalty
+    # What batch norm of hidden layers of a new network starts with, in standard deviations. At 1, 84 % of activations are above
+    # zero at first, and fewer neurons of a narrow layer fall silent for good.
+    initial_bias: float = 0.0
+    keep_best: bool = False  # where training diverges, leave the best network before in place of an error
+
+    def __post_init__(self) -> None:
+        check_penalty(self.activity_penalty)
+        if not math.isfinite(self.initial_bias):
+            raise UserError(f"a bias is a finite number, not {self.initial_bias}")
+        if not 0 <= self.average < 1:
+            raise UserError(f"the average keeps a share of 0 to below 1 at a step, not {self.average}")
+        if self.finish is not None and (self.schedule != "anytime" or self.finish <= 0):
+            raise UserError(f"finish takes hours above 0 of a training with the schedule anytime, not {self.finish}")
+
+
+@dataclass(frozen=True)
+class MachineSettings:
+    """How many devices train, and in which numbers; passed to Lightning."""
+
+    devices: int | str = "auto"
+    nodes: int = 1
+    strategy: str = "auto"
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"  # auto: bf16-mixed where the processor multiplies bfloat16
+
+
+@dataclass(frozen=True)
+class CardSettings:
+    """What the model file says about where the model comes from."""
+
+    name: str | None = None  # null for what it is, ann or snn
+    description: str = ""
+    training_data: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class LearningSettings:
+    """How a new network learns; neurons of one that learns as a spiking one are those of the conversion settings."""
+
+    rule: Rule = "analog"
+    surrogate: SurrogateName = "rectangular"  # derivative of a spike: rectangular, triangular, sigmoid or arctan
+    surrogate_width: float = 1.0  # in thresholds
+
+    def __post_init__(self) -> None:
+        _ = self.derivative  # refuses what cannot be
+
+    @property
+    def derivative(self) -> Surrogate:
+        """What stands for the derivative of a spike."""
+        return Surrogate(self.surrogate, self.surrogate_width)
+
+
+def usual_neurons() -> ConversionSettings:
+    """How neurons of networks that learn as spiking ones run, those of the paper's Fig. 4."""
+    return ConversionSettings(window=8, calibration_batches=4)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Everything a training run depends on; `optimiser_of` and `machine_of` give what is usual for a problem."""
+
+    problem: Problem
+    optimiser: OptimiserSettings
+    machine: MachineSettings
+    card: CardSettings = field(default_factory=CardSettings)
+    init: str | None = None  # model to start from, by name or file; its sizes hold then, and a spiking one stays spiking
+    learning: LearningSettings = field(default_factory=LearningSettings)  # of new networks
+    conversion: ConversionSettings = field(default_factory=usual_neurons)  # `OF_NEURONS`, unless learning is analog
+    seed: int = 0
+    device: str = "auto"
+    threads: int = 0  # CPU threads, 0 for all
+
+    def __post_init__(self) -> None:
+        if self.conversion.calibration_batches < 1:
+            raise UserError("thresholds need at least 1 calibration batch")
+        if self.init is not None and self.learning != LearningSettings():
+            raise UserError("a model to start from learns as what it is, analog or spiking; leave out --init or --learning")
+        if self.optimiser.finish is not None and not self.problem.epoch_seconds:
+            raise UserError("finish takes hours of sound, of which there are none here; give max_epochs")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the training depends on, and when it ends, by dotted names."""
+        unused = [f"conversion.{f.name}" for f in fields(ConversionSettings) if f.name not in OF_NEURONS]
+        neurons = unused if self.learning.rule != "analog" else ["conversion"]
+        problem = self.problem
+        return run_facts(self, [*OF_THE_MACHINE, *neurons, *problem.of_the_machine, *problem.of_the_scores])
+
+
+def optimiser_of(problem: type[Problem] | Problem, **changes: Any) -> OptimiserSettings:
+    """How a problem is usually trained, with changes."""
+    return OptimiserSettings(**{**problem.defaults.get("optimiser", {}), **changes})
+
+
+def machine_of(problem: type[Problem] | Problem, **changes: Any) -> MachineSettings:
+    """On what machine, likewise."""
+    return MachineSettings(**{**problem.defaults.get("machine", {}), **changes})
+
+
+def run_facts(run: Any, free: Collection[str]) -> dict[str, Any]:
+    """What a run depends on, by dotted names.
+
+    Args:
+        run: a dataclass with the field `problem`, whose own settings are named as if they were the run's.
+        free: names that may differ where the run is gone on with.
+    """
+    found = facts_of(run, ["problem"]) | facts_of(run.problem)
+    kept = {name: value for name, value in found.items() if not any(f"{name}.".startswith(f"{one}.") for one in free)}
+    return {"problem": run.problem.name} | kept
+
+
+def without(facts: dict[str, Any], free: Collection[str]) -> dict[str, Any]:
+    """Facts but for those that are free."""
+    return {name: value for name, value in facts.items() if name not in free}

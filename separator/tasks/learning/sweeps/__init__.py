@@ -1,0 +1,1 @@
+"""Conversions while settings are varied, over several seeds."""

@@ -1,0 +1,260 @@
+"""Training of a network of any problem, by Lightning: new, from a model, or all layers of a spiking one in tandem."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EarlyStopping, LambdaCallback, LearningRateMonitor
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor
+
+from separator.atomic import make_folder
+from separator.errors import DivergedError, UserError
+from separator.models.card import ModelCard
+from separator.models.files import Network, save_model
+from separator.resume import refuse_differences
+from separator.tasks.devices import native_precision, resolve_device
+from separator.tasks.learning.averaging import AveragedWeights
+from separator.tasks.learning.checkpoints import checkpoints, fit, load_checkpoint, trainer_options
+from separator.tasks.learning.hours import Finish, Heard, write_hours
+from separator.tasks.learning.module import LearningData, LearningModule
+from separator.tasks.learning.settings import OF_THE_END, MachineSettings, TrainingSettings, without
+from separator.tasks.learning.start import begin_spiking, one_input, starting_point
+from separator.tasks.problems.protocol import Data, Problem
+
+CALIBRATION_BATCHES = 32  # training batches that batch norm's statistics of averaged weights are measured on
+FACTS = "run"  # in a checkpoint: what the training depends on
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training begins with."""
+
+    problem: Problem  # for the network at hand
+    network: Network
+    card: ModelCard
+    data: Data
+
+
+def train(settings: TrainingSettings, folder: Path, progress: bool = True, log: Log = lambda text: None) -> Path:
+    """Train, or go on with a training interrupted in `folder`; returns the model file of the lowest dev loss.
+
+    An analog network learns as such. A spiking one, given by `settings.init` or asked for by `settings.learning`, learns with
+    all of its layers at once; after layer by layer conversion, that is the last touch: every weight fits to every spike.
+
+    `folder` receives `ann.safetensors` or `snn.safetensors` (the model), `last.ckpt` and `best.ckpt` (Lightning
+    checkpoints), and CSV and TensorBoard logs. `log` is called with what is worth a line.
+
+    Raises:
+        UserError: the data cannot be used or do not fit the network, training diverged, or the folder holds a training with
+            other settings.
+    """
+    pl.seed_everything(settings.seed, workers=True, verbose=False)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    device = resolve_device(settings.device)
+    state = former_state(settings, folder)
+    start = begin(settings, device)
+    make_folder(folder)
+    finish = finish_of(settings, state)
+    sets, heard = tuple(start.data.dev()), Heard.of_card(start.card)
+    module = LearningModule(start.network, start.problem.objective, settings.optimiser, sets, heard, finish)
+    model = folder / f"{start.card.kind}.safetensors"
+    write = partial(_write, module, folder, model, settings, start.data)
+    callbacks = [
+        *averaging(settings, start),
+        LambdaCallback(on_train_start=lambda *_: log(start.problem.describe(start.network))),
+    ]
+    if settings.optimiser.schedule == "anytime":
+        writing = LambdaCallback(on_train_epoch_start=lambda trainer, _: trainer.is_global_zero and write(only_if_fresh=True))
+        callbacks.append(writing)
+    trainer = make_trainer(settings, folder, device, progress, callbacks, finish, log)
+    try:
+        fit(trainer, module, LearningData(start.data), folder)
+    except DivergedError as error:
+        if not settings.optimiser.keep_best:
+            raise
+        log(f"training ends here: {error}")
+    if trainer.is_global_zero:
+        write()
+    return model
+
+
+def begin(settings: TrainingSettings, device: str = "cpu") -> Start:
+    """Network and data as training begins.
+
+    Raises:
+        UserError: see `train`.
+    """
+    problem, network, card = starting_point(settings)
+    # A network that has learned goes on with other batches than those it began with.
+    data = problem.open(network, settings.seed, device, card.scores.get("epochs", 0))
+    return Start(problem, network, begin_spiking(network, card, settings, problem.objective, data), data)
+
+
+def former_state(settings: TrainingSettings, folder: Path) -> dict[str, Any]:
+    """The last checkpoint of a training that is gone on with, empty if there is none.
+
+    Raises:
+        UserError: it is of a training with other settings, or of an earlier version.
+    """
+    last = folder / "last.ckpt"
+    state = load_checkpoint(last) if last.exists() else {}
+    if state:
+        refuse_differences(known_facts(state, folder), without(settings.facts, OF_THE_END), folder)
+    return state
+
+
+def known_facts(state: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What the training in a folder depended on, from a checkpoint.
+
+    Raises:
+        UserError: the checkpoint is of an earlier version, and does not say.
+    """
+    facts: dict[str, Any] = state.get(FACTS, {})
+    if "problem" not in facts:
+        raise UserError(
+            f"{folder} holds a training begun by an earlier version of this program, which cannot be gone on with; take "
+            "another folder, and --init with its model to start from that"
+        )
+    return facts
+
+
+def make_trainer(
+    settings: TrainingSettings,
+    folder: Path,
+    device: str,
+    progress: bool,
+    callbacks: Sequence[pl.Callback],
+    finish: Finish | None,
+    log: Log,
+) -> pl.Trainer:
+    """Lightning's trainer for these settings."""
+    machine, optimiser = settings.machine, settings.optimiser
+    best, last = checkpoints(folder)
+    patience = None if optimiser.schedule == "anytime" else optimiser.stop_patience
+    stopping = [] if patience is None else [EarlyStopping("dev_loss", patience=patience)]
+    return pl.Trainer(
+        accelerator=device.partition(":")[0],
+        devices=devices_of(settings, device),
+        num_nodes=machine.nodes,
+        strategy=machine.strategy,
+        precision=precision_of(machine, device, log),
+        max_epochs=optimiser.max_epochs if finish is None else finish.end,
+        check_val_every_n_epoch=optimiser.dev_every,
+        gradient_clip_val=optimiser.clip,
+        callbacks=[*stopping, LearningRateMonitor(), SameRun(settings), *callbacks, best, last],
+        logger=[CSVLogger(folder, name="csv"), TensorBoardLogger(str(folder), name="tensorboard")],
+        **trainer_options(folder, progress),
+    )
+
+
+def devices_of(settings: TrainingSettings, device: str) -> int | str | list[int]:
+    """How many devices train, or which one, where the device has a number.
+
+    Raises:
+        UserError: a problem whose epochs cannot be shared shall be learned by several.
+    """
+    devices = settings.machine.devices
+    if not settings.problem.spread and devices not in ("auto", 1, "1"):
+        raise UserError(f"{settings.problem.name} are learned from on one device, not {devices}; leave out --machine.devices")
+    _, colon, number = device.partition(":")
+    if colon:
+        return [int(number)]
+    return devices if settings.problem.spread else 1
+
+
+def precision_of(machine: MachineSettings, device: str, log: Log) -> Literal["32-true", "bf16-mixed"]:
+    """The precision asked for, which is told if the hardware has to imitate it, or the one that is fastest there."""
+    native, wanted = native_precision(device.partition(":")[0]), machine.precision
+    if wanted == "bf16-mixed" != native:
+        log("this processor has no multiplication of bfloat16, which is slow without; --machine.precision auto takes 32 bits")
+    return native if wanted == "auto" else wanted
+
+
+def averaging(settings: TrainingSettings, start: Start) -> list[pl.Callback]:
+    """The average of the weights, if there shall be one; batch norm of spiking networks keeps its statistics."""
+    if not settings.optimiser.average:
+        return []
+
+    def inputs() -> Iterator[Tensor]:
+        for batch in start.data.calibration(CALIBRATION_BATCHES):
+            yield start.problem.objective.inputs(batch)
+
+    return [AveragedWeights(settings.optimiser.average, "network", inputs if start.card.kind == "ann" else None)]
+
+
+class SameRun(pl.Callback):
+    """Keeps in checkpoints what the training depends on, so that it is not gone on with as another one."""
+
+    def __init__(self, settings: TrainingSettings) -> None:
+        self.facts = settings.facts
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the facts."""
+        checkpoint[FACTS] = self.facts
+
+
+def finish_of(settings: TrainingSettings, state: Mapping[str, Any]) -> Finish | None:
+    """When the rate shall fall and training end: where a stopped training that was at it already had it, else from now on.
+
+    Args:
+        settings: of the training.
+        state: last checkpoint, empty if there is none.
+    """
+    hours = settings.optimiser.finish
+    if hours is None:
+        return None
+    begun = state.get("finish")
+    if begun is not None and begun["hours"] == hours:
+        return Finish(**begun)
+    first = state["epoch"] + 1 if state else 0
+    end = first + max(1, round(hours / (settings.problem.epoch_seconds / 3600)))
+    return Finish(hours, first, end + -end % settings.optimiser.dev_every)  # the last epoch is looked at
+
+
+def _write(
+    module: LearningModule,
+    folder: Path,
+    model: Path,
+    settings: TrainingSettings,
+    data: Data,
+    only_if_fresh: bool = False,
+) -> None:
+    """Write the model file: of the best epoch or, where training has no end, of the last one, with the log of its hours."""
+    if settings.optimiser.schedule != "anytime":
+        export(folder / "best.ckpt", model, settings, data)
+    elif module.heard.fresh() or not only_if_fresh:
+        if module.heard.hours:
+            write_hours(module.heard.rows, folder)
+        export(folder / "last.ckpt", model, settings, data)
+
+
+def export(checkpoint: Path, path: Path, settings: TrainingSettings, data: Data) -> None:
+    """Write the network of a Lightning checkpoint as a model file, with what is found of it.
+
+    Raises:
+        UserError: there is no such checkpoint, since the dev loss was never finite.
+    """
+    state = load_checkpoint(checkpoint)
+    problem, network, card = starting_point(settings)
+    card = begin_spiking(network, card, settings, problem.objective, data)
+    prefix = "network."
+    network.load_state_dict({k.removeprefix(prefix): v for k, v in state["state_dict"].items() if k.startswith(prefix)})
+    network.eval().requires_grad_(False)
+    if card.kind == "snn":
+        with torch.no_grad():
+            network(one_input(problem.objective, data).cpu())  # sizes of what comes in are known from then on
+        network.stack.freeze()
+    heard = state.get("heard") or {}
+    scores = {"steps": state["global_step"], "epochs": card.scores.get("epochs", 0) + state["epoch"] + 1}
+    scores |= heard if heard.get("hours") else {}
+    found = problem.findings(network, data)
+    origin = card.training_data or found.training_data
+    save_model(path, network, replace(card, scores=scores | dict(found.scores), gain=found.gain, training_data=origin))

@@ -1,0 +1,194 @@
+"""What separation networks learn from: mixtures made on the fly or read from disk, in batches."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset
+
+from separator.corpora.augmentation import AugmentationSettings
+from separator.corpora.bank import SpeechBank, load_bank
+from separator.corpora.from_disk import MixturesFromDisk
+from separator.corpora.held_out import hold_out
+from separator.corpora.mixtures import read_mixtures
+from separator.corpora.on_the_fly import MixturesOnTheFly, Variation
+from separator.corpora.pairs import AnyTalkers, PairedTalkers, Talkers
+from separator.corpora.surroundings import load_noise, load_rooms
+from separator.errors import UserError
+from separator.models.tasnet import TasNetConfig
+
+COUNTED = 32  # dev mixtures that operations are counted on
+DEV_SEED = 1_000_003  # mixtures made on the fly for the dev loss; the same in every epoch
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What to train on."""
+
+    train: list[Path] | Path  # Kaldi data folders (mixed on the fly), one or several, or one folder of mixtures
+    dev: Path  # Kaldi data folder or folder of mixtures
+    segment: float = 4.0  # s
+    epoch_mixtures: int = 20_000  # mixtures in an epoch when mixed on the fly
+    dev_mixtures: int = 3_000  # at most so many for the dev loss, and for that of speakers held out
+    batch: int = 8
+    workers: int = 0
+    cache: Path | None = None  # folder for decoded speech
+    weights: list[float] | None = None  # of the corpora in `train`; by hours of speech if not given
+    held_out: list[float] | float = 0.0  # share or number of speakers kept out of training, of each corpus or one for all
+    # Share of pairs of one gender or under 4 semitones apart, talkers drawn by gender; if not given, one corpus's speakers are
+    # drawn alike.
+    close_pairs: float | None = None
+    augment: AugmentationSettings = field(default_factory=AugmentationSettings)
+    rooms: Path | None = None  # npz file of impulse responses, for augment.rooms
+    noise: Path | None = None  # folder of noises, for augment.noise
+
+    @property
+    def train_folders(self) -> list[Path]:
+        """All of `train`."""
+        return self.train if isinstance(self.train, list) else [self.train]
+
+    @property
+    def on_the_fly_only(self) -> list[str]:
+        """Options given that mean nothing for mixtures on disk."""
+        held_out = self.held_out if isinstance(self.held_out, list) else [self.held_out]
+        given = {
+            "weights": self.weights is not None,
+            "held_out": any(held_out),
+            "close_pairs": self.close_pairs is not None,
+            "augment": self.augment != AugmentationSettings(),
+            "rooms": self.rooms is not None,
+            "noise": self.noise is not None,
+        }
+        return [name for name, is_given in given.items() if is_given]
+
+
+class MixtureData:
+    """Loaders over mixtures; on the fly, each epoch has its own, counted from `first_epoch` on."""
+
+    def __init__(self, settings: DataSettings, model: TasNetConfig, seed: int, first_epoch: int = 0) -> None:
+        self.settings, self.model, self.seed, self.first_epoch = settings, model, seed, first_epoch
+        self.samples = round(settings.segment * model.sample_rate)
+        self.banks: dict[Path, SpeechBank] = {}
+
+    def train(self, epoch: int) -> DataLoader[Tensor]:
+        """Mixtures of an epoch of training; those on disk are the same in each, in another order."""
+        epoch += self.first_epoch
+        dataset = self._train_mixtures(epoch)
+        order = ShuffledOnce(len(dataset), self.seed + epoch) if isinstance(dataset, MixturesFromDisk) else None
+        return self._loader(dataset, sampler=order, drop_last=True)
+
+    def layer(self, layer: int) -> DataLoader[Tensor]:
+        """Training mixtures of a layer of a conversion; the same for all layers would teach them by heart."""
+        return self._fixed_loader(self._train_mixtures(layer), self.settings.epoch_mixtures)
+
+    def calibration(self, batches: int) -> DataLoader[Tensor]:
+        """So many batches of training mixtures, the same in the same order every time."""
+        return self._fixed_loader(self._train_mixtures(0), batches * self.settings.batch)
+
+    def dev(self) -> dict[str, DataLoader[Tensor]]:
+        """The dev mixtures; behind them, if some speakers are held out of training, mixtures of these."""
+        held_out = self._held_out_loader()
+        return {"dev": self.dev_loader()} | ({} if held_out is None else {"held_out": held_out})
+
+    def watched(self) -> dict[str, DataLoader[Tensor]]:
+        """Nothing more."""
+        return {}
+
+    def counted(self) -> Iterator[Tensor]:
+        """Up to `COUNTED` dev mixtures, one by one."""
+        yield from islice((row[None] for batch in self.dev_loader() for row in batch), COUNTED)
+
+    def dev_loader(self) -> DataLoader[Tensor]:
+        """The same dev mixtures every time, neither varied nor with noise."""
+        folder, count = self.settings.dev, self.settings.dev_mixtures
+        if not _is_corpus(folder):
+            return self._fixed_loader(self._from_disk(folder), count)
+        return self._fixed_loader(MixturesOnTheFly(self._bank(folder), count, self.samples, self.model.n_src, DEV_SEED), count)
+
+    def _held_out_loader(self) -> DataLoader[Tensor] | None:
+        """The same mixtures of speakers held out of training every time, as pairs like the training's, but not varied."""
+        held_out = self._talkers[1]
+        if held_out is None:
+            return None
+        count = self.settings.dev_mixtures
+        return self._fixed_loader(MixturesOnTheFly(held_out, count, self.samples, self.model.n_src, DEV_SEED), count)
+
+    def _train_mixtures(self, epoch: int) -> Dataset[Tensor]:
+        talkers = self._talkers[0]
+        if talkers is None:
+            return self._from_disk(self.settings.train_folders[0])
+        count, n_src = self.settings.epoch_mixtures, self.model.n_src
+        return MixturesOnTheFly(talkers, count, self.samples, n_src, self.seed, epoch, self._variation)
+
+    @cached_property
+    def _talkers(self) -> tuple[Talkers | None, Talkers | None]:
+        """Who talks in training, None for mixtures on disk; and the speakers held out of it, if any."""
+        settings = self.settings
+        folders = settings.train_folders
+        if not folders:
+            raise UserError("data.train names no folder")
+        on_disk = [folder for folder in folders if not _is_corpus(folder)]
+        if len(folders) == 1 and on_disk:
+            if settings.on_the_fly_only and (on_disk[0] / "mix").is_dir():
+                wrong = ", ".join(settings.on_the_fly_only)
+                raise UserError(f"{on_disk[0]} holds mixtures, which are taken as they are; leave out data options: {wrong}")
+            return None, None
+        banks = [self._bank(folder) for folder in folders]
+        amounts = settings.held_out if isinstance(settings.held_out, list) else [settings.held_out]
+        kept, held_out = hold_out(banks, amounts, self.model.n_src)
+        return self._drawn_from(kept, settings.weights), self._drawn_from(held_out, None) if held_out else None
+
+    def _drawn_from(self, banks: list[SpeechBank], weights: list[float] | None) -> Talkers:
+        close = self.settings.close_pairs
+        if close is None and weights is None and len(banks) == 1:
+            return AnyTalkers(banks[0])
+        return PairedTalkers(banks, weights, close)
+
+    @cached_property
+    def _variation(self) -> Variation:
+        settings, rate = self.settings, self.model.sample_rate
+        rooms = load_rooms(settings.rooms) if settings.rooms else None
+        noise = load_noise(settings.noise, rate) if settings.noise else None
+        return Variation(settings.augment, rate, rooms, noise)
+
+    def _bank(self, folder: Path) -> SpeechBank:
+        if folder not in self.banks:
+            pitch = self.settings.close_pairs is not None and folder in self.settings.train_folders
+            self.banks[folder] = load_bank(folder, self.model.sample_rate, self.settings.cache, pitch)
+        return self.banks[folder]
+
+    def _from_disk(self, folder: Path) -> MixturesFromDisk:
+        sources = [mixture.sources for mixture in read_mixtures(folder)]
+        return MixturesFromDisk(sources, self.samples, self.model.sample_rate)
+
+    def _fixed_loader(self, dataset: Dataset[Tensor], count: int) -> DataLoader[Tensor]:
+        """At most `count` mixtures, the same in the same order every time."""
+        size = len(dataset)  # type: ignore[arg-type]
+        if size > count:
+            dataset = Subset(dataset, [i * size // count for i in range(count)])
+        return self._loader(dataset)
+
+    def _loader(self, dataset: Dataset[Tensor], **options: Any) -> DataLoader[Tensor]:
+        return DataLoader(dataset, batch_size=self.settings.batch, num_workers=self.settings.workers, **options)
+
+
+class ShuffledOnce(Sampler[int]):
+    """Numbers in an order of the seed, the same however often it is asked for, as it is where a training is resumed."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size, self.seed = size, seed
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[int]:
+        yield from torch.randperm(self.size, generator=torch.Generator().manual_seed(self.seed)).tolist()
+
+
+def _is_corpus(folder: Path) -> bool:
+    return (folder / "wav.scp").exists()

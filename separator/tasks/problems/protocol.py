@@ -1,0 +1,162 @@
+"""What training, conversion, sweeps and evaluation ask of a problem, and nothing else of it."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from separator.models.card import ModelCard
+from separator.models.files import Network
+
+
+class Batches(Protocol):
+    """Batches that can be gone through again; each time they have the same content in the same order."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Score:
+    """What results are given in."""
+
+    title: str  # with its scale, such as accuracy (%)
+    decimals: int
+
+    @property
+    def column(self) -> str:
+        """Its name in a table, without the scale."""
+        return "_".join(self.title.partition(" (")[0].split())
+
+
+class Objective(Protocol):
+    """What a network shall do with a batch."""
+
+    @property
+    def score(self) -> Score:
+        """What `measure` gives beside the loss."""
+
+    def inputs(self, batch: Any) -> Tensor:
+        """What of a batch the network gets, (B, ...)."""
+
+    def loss(self, network: nn.Module, batch: Any) -> Tensor:
+        """What is minimised, a scalar; the batch may be on another device than the network."""
+
+    def measure(self, network: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+        """Loss and score of one pass, scalars; gradients go through the loss only."""
+
+    def upstream(self, network: nn.Module) -> Sequence[nn.Module]:
+        """Modules whose output reaches the network's stack."""
+
+    def seconds(self, batch: Any) -> float:
+        """Seconds of sound in a batch; 0 where there is none."""
+
+
+class Data(Protocol):
+    """What a network learns from and is looked at on."""
+
+    def train(self, epoch: int) -> Batches:
+        """Batches of an epoch of training, other ones in each."""
+
+    def layer(self, layer: int) -> Batches:
+        """Batches of a layer of a conversion, counted on through the passes."""
+
+    def calibration(self, batches: int) -> Iterable[Any]:
+        """So many batches like those of training, the same ones each time."""
+
+    def dev(self) -> Mapping[str, Batches]:
+        """What is held out, by name; networks are chosen by the first, `dev`."""
+
+    def watched(self) -> Mapping[str, Batches]:
+        """What conversions are scored on after each epoch beside the dev batches; nothing is chosen by it."""
+
+    def counted(self) -> Iterable[Any]:
+        """A few batches that operations are counted on."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a card says of a network that has learned, beside its sizes."""
+
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    gain: float | None = None  # of the output; see `ModelCard`
+    training_data: str = ""  # where the settings do not say
+
+
+class Problem(Protocol):
+    """Something to be learned: a frozen dataclass of its settings, each of which is a group of options of the commands."""
+
+    name: ClassVar[str]  # as in the registry
+    # Values of other groups of settings that are usual here, where they are not the usual ones.
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]]
+    # Settings, by dotted name, of the machine alone: a run goes on under others. And those that only matter for scores:
+    # networks trained under others are the same.
+    of_the_machine: ClassVar[tuple[str, ...]]
+    of_the_scores: ClassVar[tuple[str, ...]]
+    spread: ClassVar[bool]  # whether several processes can share an epoch
+
+    @property
+    def data(self) -> Any:
+        """What to learn from, a dataclass."""
+
+    @property
+    def network(self) -> Any:
+        """Sizes of new networks, a dataclass."""
+
+    @property
+    def objective(self) -> Objective:
+        """What networks shall do."""
+
+    @property
+    def epoch_seconds(self) -> float:
+        """Seconds of sound in an epoch of training; 0 where there is none."""
+
+    @staticmethod
+    def usual_network() -> Any:
+        """Sizes where none are given."""
+
+    def new_network(self) -> Network:
+        """A network that has learned nothing."""
+
+    def of_model(self, network: Network, card: ModelCard) -> Self:
+        """The same problem for a model's network.
+
+        Raises:
+            UserError: it is a network of another problem.
+        """
+
+    def open(self, network: Network, seed: int, device: str | torch.device = "cpu", first_epoch: int = 0) -> Data:
+        """The data for a network.
+
+        Args:
+            network: that shall learn.
+            seed: of order and variation.
+            device: where batches come to lie, if it is for the data to say.
+            first_epoch: epochs that the network has learned already.
+
+        Raises:
+            UserError: the data cannot be read, or the network does not fit them.
+        """
+
+    def describe(self, network: Network) -> str:
+        """The size of a network in one line."""
+
+    def findings(self, network: Network, data: Any) -> Findings:
+        """What a card says of a network, which is in evaluation mode."""
+
+    def result(self, network: Network, card: ModelCard, data: Any) -> float:
+        """The score that sweeps compare models by."""
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network is."""
+    tensor = next(network.parameters(), None)
+    return next(network.buffers()).device if tensor is None else tensor.device
+
+
+def parameters_text(network: nn.Module) -> str:
+    """Number of parameters, for people."""
+    return f"{sum(p.numel() for p in network.parameters()):,} parameters"

@@ -1,0 +1,1 @@
+"""Separating: files and folders, sound that comes live, and where it goes."""

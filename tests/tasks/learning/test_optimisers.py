@@ -1,0 +1,54 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from separator.tasks.learning.optimisers import Muon, orthogonalised
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (6, 20), (20, 6)])
+def test_singular_values_are_driven_towards_one(shape):
+    torch.manual_seed(0)
+    values = torch.linalg.svdvals(orthogonalised(torch.randn(shape)))
+    assert values.min() > 0.4 and values.max() < 1.3
+
+
+def step(optimisers, network, x):
+    for _ in range(5):
+        network.zero_grad()
+        network(x).square().mean().backward()
+        for optimiser in optimisers:
+            optimiser.step()
+
+
+def test_updates_are_those_of_torch():
+    """On matrices, torch.optim.Muon with Moonlight's scale; on the rest, torch.optim.Adam."""
+    torch.manual_seed(0)
+    ours = nn.Sequential(nn.Linear(12, 9), nn.Tanh(), nn.Linear(9, 4))
+    theirs = copy.deepcopy(ours)
+    x = torch.randn(16, 12)
+
+    def split(network):
+        return [p for p in network.parameters() if p.ndim == 2], [p for p in network.parameters() if p.ndim == 1]
+
+    step([Muon(*split(ours), lr=0.01)], ours, x)
+    matrices, others = split(theirs)
+    muon = torch.optim.Muon(matrices, lr=0.01, weight_decay=0.0, momentum=0.95, nesterov=True, adjust_lr_fn="match_rms_adamw")
+    step([muon, torch.optim.Adam(others, lr=0.01)], theirs, x)
+    for a, b in zip(*map(split, (ours, theirs)), strict=True):
+        for p, q in zip(a, b, strict=True):
+            # torch's iterates in bfloat16
+            assert torch.allclose(p, q, atol=2e-3 if p.ndim == 2 else 1e-4)
+
+
+def test_convolutions_are_matrices_of_output_by_rest():
+    torch.manual_seed(0)
+    convolution, linear = nn.Conv1d(4, 6, 3, bias=False), nn.Linear(12, 6, bias=False)
+    with torch.no_grad():
+        linear.weight.copy_(convolution.weight.flatten(1))
+    gradient = torch.randn(6, 12)
+    for layer in (convolution, linear):
+        layer.weight.grad = gradient.view_as(layer.weight).clone()
+        Muon([layer.weight], [], lr=0.1).step()
+    assert torch.allclose(convolution.weight.flatten(1), linear.weight)

@@ -1,0 +1,412 @@
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from separator.cli.main import main
+from separator.errors import DivergedError, UserError
+from separator.models import ModelCard, load_model, save_model
+from separator.models.tasnet import TasNet, TasNetConfig
+from separator.snn.conversion.settings import ConversionSettings
+from separator.tasks.learning.conversion import ConversionRun, TuningSettings, convert
+from separator.tasks.learning.module import LearningModule
+from separator.tasks.learning.settings import (
+    CardSettings,
+    LearningSettings,
+    MachineSettings,
+    OptimiserSettings,
+    TrainingSettings,
+)
+from separator.tasks.learning.training import export, precision_of, train
+from separator.tasks.problems.mixture_data import DataSettings, MixtureData
+from separator.tasks.problems.separation_loss import SeparationObjective, pit_loss
+from separator.tasks.problems.speech import Speech
+
+TINY = TasNetConfig(filters=32, filter_length=16, channels=8, dilations=(1, 2))
+
+
+@pytest.fixture
+def settings(synthetic_corpus, tmp_path):
+    data = DataSettings(
+        synthetic_corpus / "train", synthetic_corpus / "dev", segment=0.5, epoch_mixtures=24, dev_mixtures=8, batch=4
+    )
+    optimiser, machine = OptimiserSettings(lr=3e-3, max_epochs=2), MachineSettings(devices=1)
+    return TrainingSettings(Speech(data, TINY), optimiser, machine, device="cpu", threads=1)
+
+
+def on(settings, **changes):
+    """The same settings with other data."""
+    return replace(settings, problem=replace(settings.problem, data=replace(settings.problem.data, **changes)))
+
+
+def sized(settings, config):
+    """The same settings with other sizes of the network."""
+    return replace(settings, problem=replace(settings.problem, network=config))
+
+
+@pytest.mark.parametrize("name", ["adam", "muon"])
+def test_interrupted_training_goes_on_exactly(settings, tmp_path, name):
+    optimiser = replace(settings.optimiser, name=name)
+    train(replace(settings, optimiser=optimiser), tmp_path / "whole", progress=False)
+    train(replace(settings, optimiser=replace(optimiser, max_epochs=1)), tmp_path / "parts", progress=False)
+    train(replace(settings, optimiser=optimiser), tmp_path / "parts", progress=False)
+    states = [torch.load(tmp_path / run / "last.ckpt", weights_only=True) for run in ("whole", "parts")]
+    assert states[0]["global_step"] == states[1]["global_step"] == 12
+    for key, value in states[0]["state_dict"].items():
+        assert torch.equal(value, states[1]["state_dict"][key]), key
+    model = load_model(tmp_path / "parts" / "ann.safetensors")
+    best = torch.load(tmp_path / "parts" / "best.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.equal(value, best[f"network.{key}"]) for key, value in model.network.state_dict().items())
+
+
+def test_interrupted_training_on_mixtures_on_disk_goes_on_in_the_same_order(settings, synthetic_corpus, tmp_path):
+    mixtures = tmp_path / "mixtures"
+    list_ = tmp_path / "list.txt"
+    main(["mix", "--corpus", str(synthetic_corpus / "train"), "--list", str(list_), "--draw", "6", "--out", str(mixtures)])
+    on_disk = on(settings, train=mixtures, dev=mixtures)
+    for epochs, folder in ((3, "whole"), (1, "parts"), (2, "parts"), (3, "parts")):
+        train(replace(on_disk, optimiser=replace(settings.optimiser, max_epochs=epochs)), tmp_path / folder, progress=False)
+    states = [torch.load(tmp_path / run / "last.ckpt", weights_only=True)["state_dict"] for run in ("whole", "parts")]
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+
+def test_the_plateau_is_remembered(settings, tmp_path, monkeypatch):
+    """Where the dev loss is worse from epoch to epoch, the rate is halved after two of them."""
+
+    def worse(self, batch):
+        loss, gain = measured(self, batch)
+        return loss if self.training else loss + 10 * self.trainer.current_epoch, gain
+
+    measured = LearningModule.measured
+    monkeypatch.setattr(LearningModule, "measured", worse)
+    optimiser = replace(settings.optimiser, patience=2, stop_patience=20)
+    for epochs, folder in ((6, "whole"), (1, "parts"), (3, "parts"), (4, "parts"), (6, "parts")):
+        train(replace(settings, optimiser=replace(optimiser, max_epochs=epochs)), tmp_path / folder, progress=False)
+    states = [torch.load(tmp_path / run / "last.ckpt", weights_only=True) for run in ("whole", "parts")]
+    rates = [state["optimizer_states"][0]["param_groups"][0]["lr"] for state in states]
+    assert rates == [settings.optimiser.lr / 4] * 2  # after epochs 3 and 5
+    assert states[0]["halving"] == states[1]["halving"]
+    assert all(torch.equal(value, states[1]["state_dict"][key]) for key, value in states[0]["state_dict"].items())
+
+
+def test_the_plateau_is_of_looks_at_the_dev_mixtures(settings, tmp_path, monkeypatch):
+    """Of which there may be one in two epochs."""
+
+    def worse(self, batch):
+        loss, gain = measured(self, batch)
+        return loss if self.training else loss + 10 * self.trainer.current_epoch, gain
+
+    measured = LearningModule.measured
+    monkeypatch.setattr(LearningModule, "measured", worse)
+    optimiser = replace(settings.optimiser, patience=1, dev_every=2, max_epochs=5)
+    train(replace(settings, optimiser=optimiser), tmp_path, progress=False)
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert state["optimizer_states"][0]["param_groups"][0]["lr"] == settings.optimiser.lr / 2  # the second of two was worse
+    assert state["halving"]["last_epoch"] == 2
+
+
+def test_the_best_epoch_is_remembered_in_a_renamed_folder(settings, tmp_path, monkeypatch):
+    train(replace(settings, optimiser=replace(settings.optimiser, max_epochs=1)), tmp_path / "old", progress=False)
+    best = load_model(tmp_path / "old" / "ann.safetensors").network.state_dict()
+    (tmp_path / "old").rename(tmp_path / "new")
+
+    def worse(self, batch):
+        loss, gain = measured(self, batch)
+        return loss if self.training else loss + 100, gain
+
+    measured = LearningModule.measured
+    monkeypatch.setattr(LearningModule, "measured", worse)
+    model = load_model(train(settings, tmp_path / "new", progress=False)).network.state_dict()
+    assert all(torch.equal(value, model[key]) for key, value in best.items())
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(settings, tmp_path, monkeypatch):
+    train(replace(settings, optimiser=replace(settings.optimiser, max_epochs=1)), tmp_path, progress=False)
+    before = (tmp_path / "last.ckpt").read_bytes()
+
+    def full(checkpoint, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        train(settings, tmp_path, progress=False)
+    assert (tmp_path / "last.ckpt").read_bytes() == before
+    assert not list(tmp_path.glob(".*.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: replace(s, seed=5), r"\(seed was 0 and is 5\)"),
+        (lambda s: sized(s, replace(TINY, channels=12)), "network.channels was 8 and is 12"),
+        (lambda s: on(s, segment=0.25), "data.segment was 0.5 and is 0.25"),
+        (lambda s: replace(s, optimiser=replace(s.optimiser, lr=1.0)), "optimiser.lr was 0.003 and is 1.0"),
+    ],
+)
+def test_another_training_is_not_gone_on_with(settings, tmp_path, change, message):
+    train(replace(settings, optimiser=replace(settings.optimiser, max_epochs=1)), tmp_path, progress=False)
+    before = (tmp_path / "last.ckpt").read_bytes()
+    with pytest.raises(UserError, match=message):
+        train(change(settings), tmp_path, progress=False)
+    assert (tmp_path / "last.ckpt").read_bytes() == before
+    machine = replace(settings.machine, precision="32-true")
+    train(on(replace(settings, machine=machine), workers=1), tmp_path, progress=False)  # the same one
+
+
+def test_what_a_kill_left_half_written_is_removed(settings, tmp_path):
+    (tmp_path / ".last.0123abcd.ckpt").write_bytes(b"half")
+    train(replace(settings, optimiser=replace(settings.optimiser, max_epochs=1)), tmp_path, progress=False)
+    assert [path.name for path in tmp_path.glob("*.ckpt")] and not list(tmp_path.glob(".*.ckpt"))
+
+
+def test_training_lowers_the_loss(settings, tmp_path):
+    train(replace(settings, optimiser=replace(settings.optimiser, name="muon", max_epochs=4)), tmp_path, progress=False)
+    rows = np.genfromtxt(tmp_path / "csv" / "version_0" / "metrics.csv", delimiter=",", names=True)
+    losses = rows["dev_loss"][~np.isnan(rows["dev_loss"])]
+    assert len(losses) == 4
+    assert losses[-1] < losses[0]
+
+
+def test_trapezoid_warms_up_and_decays(settings):
+    optimiser = OptimiserSettings(lr=1.0, schedule="trapezoid", warmup=4, decay=0.25)
+    training = LearningModule(TasNet(TINY), SeparationObjective(), optimiser)
+    training._trainer = type("Trainer", (), {"estimated_stepping_batches": 20})()
+    schedule = training.configure_optimizers()["lr_scheduler"]["scheduler"]
+    rates = []
+    for _ in range(20):
+        rates.append(schedule.get_last_lr()[0])
+        schedule.optimizer.step()
+        schedule.step()
+    expected = [0.25, 0.5, 0.75, 1.0] + [1.0] * 12 + [0.8, 0.6, 0.4, 0.2]
+    assert rates == pytest.approx(expected)
+
+
+@pytest.fixture
+def anytime(settings):
+    """A training without an end, of 24 mixtures of half a second in an epoch."""
+    optimiser = replace(settings.optimiser, schedule="anytime", warmup=4, average=0.9, max_epochs=4, dev_every=2)
+    return replace(settings, optimiser=optimiser)
+
+
+EPOCH = 24 * 0.5 / 3600  # hours
+
+
+def test_a_training_without_an_end_goes_on_exactly(anytime, tmp_path):
+    train(anytime, tmp_path / "whole", progress=False)
+    for epochs in (1, 3, 4):
+        part = replace(anytime, optimiser=replace(anytime.optimiser, max_epochs=epochs))
+        train(part, tmp_path / "parts", progress=False)
+    whole, parts = (torch.load(tmp_path / run / "last.ckpt", weights_only=True) for run in ("whole", "parts"))
+    for part in ("state_dict", "current_model_state"):
+        assert all(torch.equal(value, parts[part][key]) for key, value in whole[part].items())
+    assert whole["heard"]["hours"] == parts["heard"]["hours"] == pytest.approx(4 * EPOCH)
+    assert whole["heard"] == parts["heard"] and len(whole["heard"]["history"]) == 2
+    models = [load_model(tmp_path / run / "ann.safetensors") for run in ("whole", "parts")]
+    assert models[0].card.scores == models[1].card.scores
+    assert (tmp_path / "whole" / "hours.csv").read_text() == (tmp_path / "parts" / "hours.csv").read_text()
+
+
+def test_the_model_is_the_average_with_statistics_of_its_own(anytime, tmp_path):
+    model = load_model(train(anytime, tmp_path, progress=False))
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    for key, value in model.network.state_dict().items():
+        assert torch.equal(value, state["state_dict"][f"network.{key}"])
+    name = "network.stack.layers.1.affine.weight"
+    assert not torch.equal(state["state_dict"][name], state["current_model_state"][name])
+    # Statistics of training mixtures, as the average itself makes them.
+    data, layer = MixtureData(anytime.problem.data, TINY, anytime.seed), model.network.stack.layers[0]
+    sums = []
+    with torch.no_grad():
+        for sources in data.calibration(32):
+            mixture = sources.sum(1)
+            sums.append(layer.sums(model.network.stack_input(model.network.encode(mixture))).transpose(0, 1).flatten(1))
+    means = torch.stack([batch.mean(1) for batch in sums]).mean(0)
+    torch.testing.assert_close(layer.norm.running_mean, means, rtol=1e-3, atol=1e-4)
+
+
+def test_the_finish_lets_the_rate_fall_to_zero_and_ends(anytime, tmp_path):
+    train(replace(anytime, optimiser=replace(anytime.optimiser, max_epochs=2)), tmp_path, progress=False)
+    finishing = replace(anytime, optimiser=replace(anytime.optimiser, finish=4 * EPOCH, max_epochs=-1))
+    train(finishing, tmp_path, progress=False)
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert state["finish"] == {"hours": 4 * EPOCH, "first": 2, "end": 6}
+    assert state["epoch"] == 5 and state["heard"]["hours"] == pytest.approx(6 * EPOCH)
+    assert state["optimizer_states"][0]["param_groups"][0]["lr"] == 0
+    (tmp_path / "ann.safetensors").unlink()
+    train(finishing, tmp_path, progress=False)  # nothing is left to learn; the model is written all the same
+    assert load_model(tmp_path / "ann.safetensors").card.scores["hours"] == pytest.approx(6 * EPOCH)
+
+
+def test_from_the_exported_average_alone_it_goes_on_with_other_mixtures(anytime, tmp_path):
+    first = train(anytime, tmp_path / "first", progress=False)
+    card = load_model(first).card
+    assert card.scores["hours"] == pytest.approx(4 * EPOCH) and card.scores["epochs"] == 4
+    further = load_model(train(replace(anytime, init=str(first)), tmp_path / "further", progress=False)).card
+    assert further.scores["hours"] == pytest.approx(8 * EPOCH) and further.scores["epochs"] == 8
+    assert further.scores["history"][:2] == card.scores["history"] and len(further.scores["history"]) == 4
+    fresh, later = (MixtureData(anytime.problem.data, TINY, 0, epoch) for epoch in (0, 4))
+    assert not torch.equal(next(iter(fresh.train(0))), next(iter(later.train(0))))
+    assert torch.equal(next(iter(fresh.train(4))), next(iter(later.train(0))))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"finish": 1.0, "schedule": "plateau"}, "finish takes hours above 0 of a training with the schedule anytime"),
+        ({"finish": -1.0}, "finish takes hours above 0"),
+        ({"average": 1.0}, "the average keeps a share of 0 to below 1"),
+    ],
+)
+def test_impossible_ends_and_averages_are_refused(anytime, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        train(replace(anytime, optimiser=replace(anytime.optimiser, **changes)), tmp_path, progress=False)
+
+
+def test_a_start_from_another_architecture_is_refused(anytime, tmp_path):
+    save_model(tmp_path / "ann.safetensors", TasNet(TINY).eval(), ModelCard("ann", TINY.to_dict()))
+    wider = replace(sized(anytime, replace(TINY, channels=12)), init=str(tmp_path / "ann.safetensors"))
+    with pytest.raises(UserError, match=r"channels 8 where the configuration says 12\)"):
+        train(wider, tmp_path, progress=False)
+
+
+def test_bfloat16_that_is_imitated_is_told(anytime, monkeypatch):
+    lines = []
+    monkeypatch.setattr("separator.tasks.learning.training.native_precision", lambda accelerator: "32-true")
+    assert precision_of(MachineSettings(precision="bf16-mixed"), "cpu", lines.append) == "bf16-mixed"
+    assert len(lines) == 1 and "no multiplication of bfloat16" in lines[0]
+    assert precision_of(MachineSettings(), "cpu:0", lines.append) == "32-true"
+    monkeypatch.setattr("separator.tasks.learning.training.native_precision", lambda accelerator: "bf16-mixed")
+    assert precision_of(MachineSettings(), "cpu:0", lines.append) == "bf16-mixed" and len(lines) == 1
+
+
+def test_activity_penalty_makes_activations_sparser(settings, tmp_path):
+    densities = []
+    for weight in (1e-9, 30.0):
+        optimiser = replace(settings.optimiser, activity_penalty=weight, max_epochs=3)
+        train(replace(settings, optimiser=optimiser), tmp_path / str(weight), progress=False)
+        rows = np.genfromtxt(tmp_path / str(weight) / "csv" / "version_0" / "metrics.csv", delimiter=",", names=True)
+        densities.append(rows["activity"][~np.isnan(rows["activity"])][-1])
+    assert densities[1] < densities[0]
+
+
+def test_an_analog_model_is_trained_further_statistics_included(settings, tmp_path):
+    first = train(replace(settings, optimiser=replace(settings.optimiser, max_epochs=1)), tmp_path / "first", progress=False)
+    further = train(replace(settings, init=str(first), seed=5), tmp_path / "further", progress=False)
+    before, after = (load_model(path).network.stack.layers[1] for path in (first, further))
+    assert not torch.equal(before.norm.running_mean, after.norm.running_mean)
+    assert not torch.equal(before.affine.weight, after.affine.weight)
+
+
+def test_a_spiking_model_is_tuned_and_stays_spiking(settings, tmp_path):
+    conversion = TuningSettings(4, 0.5, schedule="layer-by-layer", channelwise=True, max_epochs=0, calibration_batches=2)
+    save_model(tmp_path / "ann.safetensors", TasNet(TINY).eval(), ModelCard("ann", TINY.to_dict()))
+    run = ConversionRun(settings.problem, str(tmp_path / "ann.safetensors"), conversion)
+    converted = convert(run, tmp_path / "converted", log=lambda line: None)
+    optimiser = replace(settings.optimiser, learn_thresholds=True, weight_bits=8, max_epochs=3)
+    tuning = replace(settings, optimiser=optimiser, init=str(converted), card=CardSettings("tuned"))
+    with pytest.raises(UserError, match="2 to 16 bits, not 99"):
+        train(replace(tuning, optimiser=replace(optimiser, weight_bits=99)), tmp_path / "refused", progress=False)
+    lines = []
+    path = train(tuning, tmp_path / "tuned", progress=False, log=lines.append)
+    before, after = load_model(converted), load_model(path)
+    assert path.name == "snn.safetensors" and after.card.name == "tuned" and "receptive field" in lines[0]
+    assert after.card.conversion == {name: value for name, value in before.card.conversion.items() if name != "hardware"} | {
+        "weight_bits": 8
+    }
+    assert not torch.equal(after.network.stack.layers[0].threshold, before.network.stack.layers[0].threshold)
+    rows = np.genfromtxt(tmp_path / "tuned" / "csv" / "version_0" / "metrics.csv", delimiter=",", names=True)
+    losses = rows["dev_loss"][~np.isnan(rows["dev_loss"])]
+    dev = MixtureData(settings.problem.data, TINY, settings.seed).dev_loader()
+
+    def dev_loss(model):
+        return float(torch.stack([pit_loss()(model.network(sources.sum(1)), sources) for sources in dev]).mean())
+
+    assert dev_loss(after) == pytest.approx(losses.min(), abs=1e-4)
+    assert dev_loss(after) < dev_loss(before)
+
+
+def test_a_training_that_diverges_ends_with_an_error_and_without_a_model(settings, tmp_path, monkeypatch):
+    def diverging(self, batch):
+        loss, gain = measured(self, batch)
+        return (loss * float("nan") if self.trainer.global_step == 7 else loss), gain
+
+    measured = LearningModule.measured
+    monkeypatch.setattr(LearningModule, "measured", diverging)
+    with pytest.raises(DivergedError, match="the loss is no number at step 7"):
+        train(settings, tmp_path, progress=False)
+    assert (tmp_path / "last.ckpt").exists()  # of the first epoch, with 6 steps
+    assert not (tmp_path / "ann.safetensors").exists()
+    monkeypatch.undo()
+    train(settings, tmp_path, progress=False)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 12
+
+
+def test_no_checkpoint_means_that_training_diverged(settings, tmp_path):
+    data = MixtureData(settings.problem.data, TINY, settings.seed)
+    with pytest.raises(UserError, match="dev loss"):
+        export(tmp_path / "best.ckpt", tmp_path / "ann.safetensors", settings, data)
+    with pytest.raises(UserError, match="dev loss"):
+        export(tmp_path, tmp_path / "ann.safetensors", settings, data)
+
+
+def test_a_training_of_an_earlier_version_is_refused_in_one_line(settings, tmp_path):
+    train(settings, tmp_path, progress=False)
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    del state["run"]["problem"]  # as its facts were
+    torch.save(state, tmp_path / "last.ckpt")
+    with pytest.raises(
+        UserError, match="a training begun by an earlier version of this program, which cannot be gone on with"
+    ) as raised:
+        train(settings, tmp_path, progress=False)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("rule", ["tandem", "surrogate"])
+def test_a_new_network_learns_as_a_spiking_one(settings, tmp_path, rule):
+    neurons = ConversionSettings(4, 0.5, percentile=99.9, calibration_batches=2)
+    spiking = replace(settings, learning=LearningSettings(rule), conversion=neurons)
+    path = train(replace(spiking, optimiser=replace(spiking.optimiser, max_epochs=1)), tmp_path, progress=False)
+    path = train(spiking, tmp_path, progress=False)  # gone on with
+    model = load_model(path)
+    assert path.name == "snn.safetensors" and (model.card.kind, model.card.time_steps, model.card.name) == ("snn", 4, "snn")
+    assert model.network.stack.converted == 3 and model.card.conversion["learning"] == rule
+    state = torch.load(tmp_path / "best.ckpt", weights_only=True)["state_dict"]
+    assert torch.equal(model.network.mask.weight, state["network.mask.weight"])
+    with pytest.raises(UserError, match=r"learning\.rule was .* and is analog"):
+        train(settings, tmp_path, progress=False)
+
+
+def test_a_model_learns_as_what_it_is(settings):
+    with pytest.raises(UserError, match="leave out --init or --learning"):
+        replace(settings, init="small-ann", learning=LearningSettings("tandem"))
+
+
+def test_two_processes_share_an_epoch(synthetic_corpus, tmp_path):
+    command = [sys.executable, "-m", "separator.cli.main", "train", "--out", str(tmp_path)]
+    options = {
+        "data.train": synthetic_corpus / "train",
+        "data.dev": synthetic_corpus / "dev",
+        "data.segment": 0.5,
+        "data.epoch_mixtures": 24,
+        "data.dev_mixtures": 8,
+        "data.batch": 4,
+        "network.filters": 32,
+        "network.filter_length": 16,
+        "network.channels": 8,
+        "network.dilations": "[1,2]",
+        "optimiser.max_epochs": 1,
+        "device": "cpu",
+        "machine.devices": 2,
+        "machine.strategy": "ddp",
+        "threads": 1,
+    }
+    arguments = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert state["global_step"] == 24 / 4 / 2
+    assert load_model(tmp_path / "ann.safetensors").card.kind == "ann"

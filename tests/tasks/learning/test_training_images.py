@@ -1,0 +1,255 @@
+import csv
+import math
+from dataclasses import replace
+from statistics import NormalDist
+
+import pytest
+import torch
+from matplotlib.image import imread
+
+from separator.errors import UserError
+from separator.models.feedforward import FeedForward, FeedForwardConfig
+from separator.models.files import load_model, load_network
+from separator.snn.conversion.penalty import ActivityPenalty
+from separator.snn.conversion.settings import ConversionSettings
+from separator.tasks.learning.conversion import ConversionRun, TuningSettings, convert
+from separator.tasks.learning.settings import LearningSettings, TrainingSettings, machine_of, optimiser_of
+from separator.tasks.learning.start import set_initial_bias
+from separator.tasks.learning.training import train
+from separator.tasks.problems.image_data import ImageBatches, ImageSettings
+from separator.tasks.problems.image_objectives import ImageObjective, mean_score
+from separator.tasks.problems.images import Images
+from tests.images.test_idx import mnist
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return mnist(tmp_path_factory.mktemp("mnist"), 60)
+
+
+def settings(folder, goal="classify", epochs=2, **model):
+    layers = "c3s2-a7-d10-10" if goal == "classify" else "9-784"
+    output = "none" if goal == "classify" else "sigmoid"
+    config = FeedForwardConfig(**({"layers": layers, "output": output} | model))
+    problem = Images(ImageSettings(folder, batch=16), config, goal)
+    return TrainingSettings(problem, optimiser_of(problem, max_epochs=epochs), machine_of(problem), device="cpu")
+
+
+def score(network, goal, images):
+    return mean_score(network, ImageObjective(goal), ImageBatches(images, 500))
+
+
+def test_a_penalty_makes_activations_sparse(folder, tmp_path):
+    densities = []
+    for penalty in (0.0, 20.0):
+        run = settings(folder, epochs=6)
+        run = replace(run, optimiser=replace(run.optimiser, activity_penalty=penalty, lr=0.02))
+        network, _ = load_network(train(run, tmp_path / str(penalty), progress=False))
+        with torch.no_grad(), ActivityPenalty(network.stack) as activity:
+            network(next(iter(ImageBatches(run.problem.data.read().train, 60)))[0])
+        densities.append(activity.pop().item())
+    assert densities[1] < 0.9 * densities[0]
+    with pytest.raises(UserError, match="at least 0, not -1"):
+        optimiser_of(Images, activity_penalty=-1)
+
+
+@pytest.mark.parametrize("bias", [0.0, 1.0])
+def test_neurons_are_active_as_the_initial_bias_has_it(folder, bias):
+    torch.manual_seed(0)
+    network = FeedForward(FeedForwardConfig("512-256-784"))
+    set_initial_bias(network.stack, bias)
+    first, second, last = network.stack.layers
+    with torch.no_grad():
+        x = torch.randn(2000, 784)
+        hidden = first(x)
+        active = [(hidden > 0).double().mean().item(), (second(hidden) > 0).double().mean().item()]
+    assert active == pytest.approx([NormalDist().cdf(bias)] * 2, abs=0.02)
+    assert not last.norm.bias.any()
+    with pytest.raises(UserError, match="do not have"):
+        set_initial_bias(FeedForward(FeedForwardConfig("9-784", norm=False)).stack, 1.0)
+    with pytest.raises(UserError, match="finite"):
+        optimiser_of(Images, initial_bias=math.inf)
+
+
+@pytest.mark.parametrize("goal", ["classify", "reconstruct"])
+def test_a_network_is_trained_converted_and_read_again(folder, tmp_path, goal):
+    run = settings(folder, goal)
+    ann, card = load_network(train(run, tmp_path / "ann", progress=False))
+    test = run.problem.data.read().test
+    assert card.scores["test"] == pytest.approx(score(ann, goal, test))
+    conversion = TuningSettings(window=8, initial_potential=0.5, max_epochs=1, calibration_batches=2)
+    path = convert(
+        ConversionRun(Images(run.problem.data), str(tmp_path / "ann" / "ann.safetensors"), conversion, device="cpu"),
+        tmp_path / "snn",
+        log=lambda line: None,
+    )
+    snn, card = load_network(path)
+    assert card.kind == "snn" and card.time_steps == 8
+    assert snn.stack.converted == len(snn.stack.layers) == 2
+    assert snn.stack.readout == "potential"
+    assert card.scores["test"] == pytest.approx(score(snn, goal, test))
+    assert imread(tmp_path / "snn" / "report.png").shape[:2] == (480, 1200)
+    _, card = load_network(path, time_steps=32)
+    assert card.time_steps == 32
+    with pytest.raises(UserError, match="for images"):
+        load_model(path)
+    watching = Images(replace(run.problem.data, watched=7))
+    untuned = ConversionRun(
+        watching, str(tmp_path / "ann" / "ann.safetensors"), replace(conversion, max_epochs=0), device="cpu"
+    )
+    snn, _ = load_network(convert(untuned, tmp_path / "untuned", log=lambda line: None))
+    last = list(csv.DictReader((tmp_path / "untuned" / "progress.csv").open()))[-1]
+    column = {"classify": "test_accuracy", "reconstruct": "test_mean_square_error"}[goal]
+    assert float(last[column]) == pytest.approx(score(snn, goal, test.take(slice(7))), rel=1e-6)
+
+
+def test_training_is_gone_on_with_and_the_same_seed_gives_the_same_network(folder, tmp_path):
+    whole, _ = load_network(train(settings(folder, epochs=4), tmp_path / "whole", progress=False))
+    again, _ = load_network(train(settings(folder, epochs=4), tmp_path / "again", progress=False))
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True))
+    train(settings(folder, epochs=2), tmp_path / "parts", progress=False)
+    epochs = {name: torch.load(tmp_path / "parts" / f"{name}.ckpt", weights_only=True)["epoch"] for name in ("best", "last")}
+    assert epochs == {"best": 0, "last": 1}  # the last epoch is kept, though it was not the best
+    train(settings(folder, epochs=4), tmp_path / "parts", progress=False)
+    rows = list(csv.DictReader((tmp_path / "parts" / "csv" / "version_1" / "metrics.csv").open()))
+    assert {row["epoch"] for row in rows} - {""} == {"2", "3"}
+
+
+def test_networks_that_do_not_fit_are_refused(folder, tmp_path):
+    with pytest.raises(UserError, match=r"pictures of \(3, 32, 32\), but those of"):
+        train(settings(folder, channels=3, height=32, width=32, layers="5-10"), tmp_path)
+    with pytest.raises(UserError, match="to classify, the network needs 10 outputs, not 7"):
+        train(settings(folder, layers="5-7"), tmp_path)
+    with pytest.raises(UserError, match="is no network for images"):
+        convert(ConversionRun(Images(ImageSettings(folder)), "small-ann", device="cpu"), tmp_path)
+
+
+def log_of(folder):
+    """Rows of the last CSV log, those of one epoch together."""
+    path = max((folder / "csv").glob("version_*/metrics.csv"))
+    epochs = {}
+    for row in (row for row in csv.DictReader(path.open()) if row["epoch"]):
+        epochs.setdefault(int(row["epoch"]), {}).update({name: float(value) for name, value in row.items() if value})
+    return epochs
+
+
+def spiking(folder, learning, goal="classify", epochs=2, **neurons):
+    conversion = ConversionSettings(**({"window": 4, "calibration_batches": 4} | neurons))
+    return replace(settings(folder, goal, epochs), learning=LearningSettings(learning), conversion=conversion)
+
+
+@pytest.mark.parametrize("learning", ["tandem", "surrogate"])
+@pytest.mark.parametrize("goal", ["classify", "reconstruct"])
+def test_a_network_that_learns_as_a_spiking_one_is_written_as_such(folder, tmp_path, learning, goal):
+    run = spiking(folder, learning, goal, initial_potential=0.5, channelwise=True)
+    path = train(run, tmp_path, progress=False)
+    assert path == tmp_path / "snn.safetensors"
+    network, card = load_network(path)
+    assert (card.name, card.kind, card.time_steps) == ("snn", "snn", 4)
+    assert network.stack.converted == len(network.stack.layers) == 2
+    assert network.stack.dynamics.initial_potential == 0.5 and network.stack.readout == "potential"
+    conversion = ConversionSettings(window=4, initial_potential=0.5, channelwise=True)
+    for name in ("window", "initial_potential", "schedule", "weight_bits", "percentile", "channelwise"):
+        assert card.conversion[name] == getattr(conversion, name)
+    images = run.problem.data.read()
+    assert card.scores["test"] == pytest.approx(score(network, goal, images.test))
+    best = min(log_of(tmp_path).values(), key=lambda row: row["dev_loss"])
+    if goal == "classify":
+        assert score(network, goal, images.dev) == pytest.approx(best["dev_accuracy"], abs=1e-3)
+    else:
+        assert score(network, goal, images.dev) == pytest.approx(best["dev_loss"], rel=1e-5)
+    _, card = load_network(path, time_steps=8)
+    assert card.time_steps == 8
+
+
+@pytest.mark.parametrize("learning", ["analog", "tandem", "surrogate"])
+def test_every_way_of_learning_is_gone_on_with_to_the_same_network(folder, tmp_path, learning):
+    def run(epochs):
+        changed = settings(folder, epochs=epochs, layers="c3s2-a7-10")  # without dropout, whose draws are not kept
+        return replace(changed, learning=LearningSettings(learning), conversion=ConversionSettings(window=4))
+
+    said = []
+    train(run(3), tmp_path / "whole", progress=False)
+    train(run(2), tmp_path / "parts", progress=False)
+    path = train(run(3), tmp_path / "parts", progress=False, log=said.append)
+    assert len(said) == 1 and said[0].endswith(" parameters")
+    assert set(log_of(tmp_path / "parts")) == {2}
+    whole, parts = (torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("whole", "parts"))
+    assert whole["epoch"] == parts["epoch"] == 2
+    assert all(torch.equal(value, parts["state_dict"][name]) for name, value in whole["state_dict"].items())
+    first = path.read_bytes()
+    assert train(run(3), tmp_path / "parts", progress=False).read_bytes() == first  # nothing is left to do
+
+
+def test_accuracies_are_logged_of_classifiers(folder, tmp_path):
+    run = settings(folder, epochs=1)
+    network, _ = load_network(train(run, tmp_path / "a", progress=False))
+    (row,) = log_of(tmp_path / "a").values()
+    assert row["dev_accuracy"] == pytest.approx(score(network, "classify", run.problem.data.read().dev), abs=1e-3)
+    assert 0 <= row["train_accuracy"] <= 100
+    train(settings(folder, "reconstruct", epochs=1), tmp_path / "b", progress=False)
+    (row,) = log_of(tmp_path / "b").values()
+    assert "dev_accuracy" not in row and math.isfinite(row["dev_loss"])
+
+
+@pytest.mark.parametrize("learning", ["tandem", "surrogate"])
+def test_what_diverges_keeps_the_best_network_before(folder, tmp_path, learning):
+    run = spiking(folder, learning, epochs=1)
+    before, _ = load_network(train(run, tmp_path, progress=False))
+    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    for name, value in checkpoint["state_dict"].items():
+        if name.endswith("affine.weight"):
+            value.fill_(torch.nan)
+    torch.save(checkpoint, tmp_path / "last.ckpt")
+    said = []
+    after, _ = load_network(
+        train(replace(run, optimiser=optimiser_of(Images, max_epochs=2)), tmp_path, progress=False, log=said.append)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(before.state_dict().values(), after.state_dict().values(), strict=True))
+    _, line = said
+    assert line.startswith("training ends here: ") and line.endswith("training has diverged")
+
+
+def test_neurons_that_cannot_be_are_refused(folder):
+    run = settings(folder)
+    for change, message in (
+        (lambda: ConversionSettings(window=33), "at most 32 steps, not 33"),
+        (lambda: LearningSettings(surrogate="step"), "no surrogate 'step'"),
+        (lambda: LearningSettings(surrogate_width=0.0), "above 0 thresholds"),
+        (lambda: ConversionSettings(percentile=0.0), "percentile is above 0"),
+        (lambda: replace(run, conversion=ConversionSettings(calibration_batches=0)), "at least 1 calibration batch"),
+    ):
+        with pytest.raises(UserError, match=message):
+            change()
+
+
+def test_pictures_are_learned_from_on_one_device_and_have_no_hours(folder, tmp_path):
+    run = settings(folder)
+    with pytest.raises(UserError, match="on one device, not 2"):
+        train(replace(run, machine=machine_of(Images, devices=2)), tmp_path, progress=False)
+    with pytest.raises(UserError, match="hours of sound, of which there are none here"):
+        replace(run, optimiser=optimiser_of(Images, schedule="anytime", finish=1.0))
+
+
+def test_another_training_is_not_gone_on_with(folder, tmp_path):
+    run = settings(folder, epochs=1)
+    train(run, tmp_path, progress=False)
+    batches = replace(run, problem=replace(run.problem, data=replace(run.problem.data, batch=8)))
+    with pytest.raises(UserError, match=r"\(data.batch was 16 and is 8\)"):
+        train(batches, tmp_path, progress=False)
+    faster = replace(run, problem=replace(run.problem, data=replace(run.problem.data, dev_batch=9)))
+    train(faster, tmp_path, progress=False)  # the same one
+
+
+def test_a_model_is_trained_further_and_a_spiking_one_tuned(folder, tmp_path):
+    run = settings(folder, epochs=2, layers="c3s2-a7-10")
+    first = train(run, tmp_path / "ann", progress=False)
+    further, card = load_network(train(replace(run, init=str(first)), tmp_path / "further", progress=False))
+    before, former = load_network(first)
+    assert not torch.equal(before.stack.layers[0].affine.weight, further.stack.layers[0].affine.weight)
+    assert card.scores["epochs"] > former.scores["epochs"] and card.scores["goal"] == "classify"
+    few = TuningSettings(window=4, max_epochs=0, calibration_batches=2)
+    converted = convert(ConversionRun(run.problem, str(first), few, device="cpu"), tmp_path / "snn", lambda line: None)
+    tuned, card = load_network(train(replace(run, init=str(converted)), tmp_path / "tuned", progress=False))
+    assert card.kind == "snn" and card.time_steps == 4 and card.name == "snn"
+    assert card.scores["test"] == pytest.approx(score(tuned, "classify", run.problem.data.read().test))

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+import torch
+
+from separator.errors import UserError
+from separator.models.card import ModelCard
+from separator.models.feedforward import FeedForward, FeedForwardConfig
+from separator.models.tasnet import TasNet, TasNetConfig
+from separator.tasks.problems.mixture_data import DataSettings
+from separator.tasks.problems.separation_loss import SeparationObjective, improvement, pit_loss
+from separator.tasks.problems.speech import Speech
+
+TINY = TasNetConfig(filters=32, filter_length=16, channels=8, dilations=(1, 2))
+
+
+def si_sdr(estimate, source):
+    """Eq. 14 in double precision."""
+    estimate, source = (x - x.mean() for x in (estimate, source))
+    target = (estimate @ source) / (source @ source) * source
+    return 10 * np.log10((target @ target) / ((target - estimate) @ (target - estimate)))
+
+
+def test_loss_is_the_best_permutations_si_sdr():
+    rng = np.random.default_rng(0)
+    sources = rng.normal(size=(3, 2, 500))
+    estimates = sources[:, ::-1] + 0.3 * rng.normal(size=sources.shape) + 0.1
+    best = np.mean(
+        [
+            max(np.mean([si_sdr(e[p[i]], s[i]) for i in (0, 1)]) for p in ((0, 1), (1, 0)))
+            for e, s in zip(estimates, sources, strict=True)
+        ]
+    )
+    loss = pit_loss()(torch.from_numpy(estimates.copy()), torch.from_numpy(sources))
+    assert float(loss) == pytest.approx(-best, abs=1e-4)
+    mixture = sources.sum(1)
+    unprocessed = np.mean([si_sdr(m, s[i]) for m, s in zip(mixture, sources, strict=True) for i in (0, 1)])
+    gain = improvement(loss, torch.from_numpy(mixture), torch.from_numpy(sources))
+    assert float(gain) == pytest.approx(best - unprocessed, abs=1e-4)
+
+
+@pytest.fixture
+def speech(synthetic_corpus):
+    folders = (synthetic_corpus / "train", synthetic_corpus / "dev")
+    return Speech(DataSettings(*folders, segment=0.5, epoch_mixtures=12, dev_mixtures=6, batch=4), TINY)
+
+
+def test_result_is_the_mean_improvement_over_all_dev_mixtures(speech):
+    torch.manual_seed(0)
+    network = TasNet(TINY).eval()
+    data = speech.open(network, seed=3)
+    improvements = []
+    with torch.no_grad():
+        for batch in data.dev_loader():
+            for sources in batch.double().numpy():
+                mixture = sources.sum(0)
+                estimates = network(torch.from_numpy(mixture).float()[None])[0].double().numpy()
+                pairs = [np.mean([si_sdr(estimates[p[i]], sources[i]) for i in (0, 1)]) for p in ((0, 1), (1, 0))]
+                improvements.append(max(pairs) - np.mean([si_sdr(mixture, source) for source in sources]))
+    assert len(improvements) == 6
+    assert speech.result(network, ModelCard("ann", {}), data) == pytest.approx(np.mean(improvements), abs=1e-3)
+
+
+def test_hours_are_those_of_mixtures(speech):
+    assert speech.epoch_seconds == 12 * 0.5
+    assert SeparationObjective(sample_rate=8000).seconds(torch.zeros(4, 3, 4000)) == 2.0
+
+
+def test_it_is_for_networks_that_separate(speech):
+    wide = TasNet(TasNetConfig(filters=16, filter_length=16, channels=4, dilations=(1,)))
+    assert speech.of_model(wide, ModelCard("x", {})).network == wide.config
+    with pytest.raises(UserError, match="digits is no network that separates talkers"):
+        speech.of_model(FeedForward(FeedForwardConfig("9-10")), ModelCard("digits", {}, architecture="feedforward"))
