@@ -23,7 +23,7 @@ from separator.snn.coding.readouts import READOUTS
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.fold import synaptic_weight
 from separator.snn.layers.ranges import layer_types
-from separator.snn.stack.stack import role_of
+from separator.snn.stack.connected import role_of
 
 Config = TasNetConfig | FeedForwardConfig
 CONFIGS: dict[str, type[Config]] = {"tasnet": TasNetConfig, "feedforward": FeedForwardConfig}

@@ -20,7 +20,7 @@ from separator.models import ModelCard, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.spiking import SpikingLayer
-from separator.snn.stack.stack import role_of
+from separator.snn.stack.connected import role_of
 from separator.tasks.separation.files import SEGMENT, Separator
 
 RATE = 8000

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -20,12 +19,10 @@ from separator.snn.layers.support import check_supported
 from separator.snn.learning.rules import LearningOptions, LearningRule
 from separator.snn.learning.tandem import TandemLayer
 from separator.snn.stack.chains import activations_of, chain_from, is_joined
+from separator.snn.stack.connected import ConnectedLayers
 from separator.snn.stack.graph import INPUT, forget_unseen
 from separator.snn.stack.simulation import fire
 from separator.snn.thresholds.rules import THRESHOLDS, Observed, ThresholdOptions, ThresholdRule
-
-if TYPE_CHECKING:
-    from separator.snn.stack.stack import Stack
 
 
 @contextmanager
@@ -38,7 +35,7 @@ def in_layer(position: int) -> Iterator[None]:
 
 
 @contextmanager
-def _changing(stack: "Stack") -> Iterator[None]:
+def _changing(stack: ConnectedLayers) -> Iterator[None]:
     """Evaluation mode within; what goes wrong leaves the stack as it was."""
     training, before = stack.training, list(stack.layers)
     stack.eval()  # dropout and statistics of batches are no part of what is converted
@@ -53,7 +50,9 @@ def _changing(stack: "Stack") -> Iterator[None]:
 
 
 @torch.no_grad()
-def convert(stack: "Stack", x: Tensor, dynamics: Dynamics, rule: ThresholdRule, options: ThresholdOptions, share: bool) -> None:
+def convert(
+    stack: ConnectedLayers, x: Tensor, dynamics: Dynamics, rule: ThresholdRule, options: ThresholdOptions, share: bool
+) -> None:
     """Make all layers of a wholly analog stack spiking at once."""
     check_supported(list(stack.layers))
     check_input(x, dynamics)
@@ -69,7 +68,7 @@ def convert(stack: "Stack", x: Tensor, dynamics: Dynamics, rule: ThresholdRule, 
 
 @torch.no_grad()
 def _thresholds(
-    stack: "Stack", x: Tensor, dynamics: Dynamics, rule: ThresholdRule, options: ThresholdOptions, share: bool = False
+    stack: ConnectedLayers, x: Tensor, dynamics: Dynamics, rule: ThresholdRule, options: ThresholdOptions, share: bool = False
 ) -> Iterator[tuple[int, AnalogLayer, Tensor]]:
     """The layers of a wholly analog stack with their thresholds.
 
@@ -96,7 +95,7 @@ def _thresholds(
         forget_unseen(handed, stack.sources, i + 1)
 
 
-def _currents(stack: "Stack", x: Tensor, dynamics: Dynamics, index: int, layer: AnalogLayer) -> Iterator[Tensor]:
+def _currents(stack: ConnectedLayers, x: Tensor, dynamics: Dynamics, index: int, layer: AnalogLayer) -> Iterator[Tensor]:
     """Currents of each step of a layer behind spiking ones. Shape: (N_s, B, ...), in units of activation."""
     spiking = [before for before in list(stack.layers)[:index] if isinstance(before, SpikingLayer)]
     if not spiking:
@@ -107,7 +106,7 @@ def _currents(stack: "Stack", x: Tensor, dynamics: Dynamics, index: int, layer: 
 
 
 def couple(
-    stack: "Stack",
+    stack: ConnectedLayers,
     x: Tensor,
     dynamics: Dynamics,
     rule: LearningRule,
@@ -127,7 +126,9 @@ def couple(
                 stack.layers[i] = rule(layer, stack.role(i, dynamics), threshold, dynamics, options)
 
 
-def unfreeze(stack: "Stack", learn_thresholds: bool, weight_bits: int | None, mask_gradient: bool, first: int) -> Dynamics:
+def unfreeze(
+    stack: ConnectedLayers, learn_thresholds: bool, weight_bits: int | None, mask_gradient: bool, first: int
+) -> Dynamics:
     """Put the layers of a wholly spiking stack in tandem with analog twins."""
     spiking = stack.spiking_layers()
     if len(spiking) < len(stack.layers):
@@ -149,7 +150,7 @@ def unfreeze(stack: "Stack", learn_thresholds: bool, weight_bits: int | None, ma
     return dynamics
 
 
-def freeze(stack: "Stack") -> None:
+def freeze(stack: ConnectedLayers) -> None:
     """Make all layers in tandem, or through time, of a stack without analog ones spiking."""
     if any(isinstance(layer, AnalogLayer) for layer in stack.layers):
         raise UserError("there are analog layers in the stack; convert them, or put all of it in tandem first")

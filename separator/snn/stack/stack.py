@@ -4,36 +4,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from separator.snn.coding.inputs import SpikeCoding
-from separator.snn.coding.readouts import READOUTS
 from separator.snn.layers.analog import AnalogLayer
-from separator.snn.layers.dynamics import Dynamics, Role
+from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.ranges import check_layer
-from separator.snn.layers.signal import Signal, joined_signals
+from separator.snn.layers.signal import Signal
 from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.learning.rules import RULES, LearningOptions
 from separator.snn.learning.surrogate import Surrogate
 from separator.snn.learning.tandem import TandemLayer
 from separator.snn.spikes.trains import Spikes
 from separator.snn.stack import converting
+from separator.snn.stack.connected import ConnectedLayers
 from separator.snn.stack.converting import in_layer
-from separator.snn.stack.graph import INPUT, Sources, check_graph, forget_unseen, frontier, in_a_row, is_apart, seen_by
+from separator.snn.stack.graph import INPUT, Sources, forget_unseen, frontier
 from separator.snn.stack.prefix import Prefix, fingerprint
-from separator.snn.stack.simulation import LayerRun, Observer, fire, presented, simulate
+from separator.snn.stack.simulation import LayerRun, Observer, fire, simulate
 from separator.snn.synapses.incoming import IncomingMap
 from separator.snn.thresholds.rules import THRESHOLDS, ThresholdOptions
 
 
-def role_of(index: int, layers: int, dynamics: Dynamics, readout: str) -> Role:
-    """Role of a layer of a stack of so many in the spiking network."""
-    if index == 0:
-        return dynamics.first_role
-    return "readout" if index == layers - 1 and not READOUTS.pick(readout).fires else "fire"
-
-
-class Stack(nn.Module):
+class Stack(ConnectedLayers):
     """Layers in an order in which they can run: spiking ones in front, then ones in tandem, then analog ones.
 
     Only the first layer sees the input of the stack. What the others see is a graph: the output of one layer, or of several,
@@ -53,49 +45,9 @@ class Stack(nn.Module):
     def __init__(
         self, layers: Sequence[AnalogLayer], readout: str = "rectified", sources: Sequence[Sources] | None = None
     ) -> None:
-        super().__init__()
-        if len(layers) < 2:
-            raise ValueError("a stack has at least two layers: one that encodes and one that is read out")
-        self.sources = in_a_row(layers) if sources is None else list(sources)
-        check_graph(layers, self.sources)
-        self.layers = nn.ModuleList(layers)
-        self.set_readout(readout)
+        super().__init__(layers, readout, sources)
         self.observer: Observer | None = None
         self._prefix: Prefix | None = None
-
-    @property
-    def converted(self) -> int:
-        """Number of layers that are spiking."""
-        return sum(isinstance(layer, SpikingLayer) for layer in self.layers)
-
-    @property
-    def dynamics(self) -> Dynamics | None:
-        """How the neurons run, None while all layers are analog."""
-        first = self.layers[0]
-        return first.dynamics if isinstance(first, SpikingLayer | TandemLayer) else None
-
-    @property
-    def latency(self) -> int | None:
-        """Time steps from the first charge to the result; None while there are analog layers."""
-        if self.dynamics is None or self.converted < len(self.layers):
-            return None
-        waits = 1 if self.dynamics.schedule == "pipelined" else self._longest_path()
-        return self.dynamics.window * waits
-
-    def _longest_path(self) -> int:
-        """Layers that fire one after the other on the longest way from the input to the readout."""
-        depths: list[int] = []
-        for maps in self.sources:
-            depths.append(1 + max((depths[i] for own in maps for i in own if i != INPUT), default=0))
-        return depths[-1] - (0 if READOUTS.pick(self.readout).fires else 1)
-
-    def role(self, index: int, dynamics: Dynamics) -> Role:
-        """Role of a layer in the spiking network."""
-        return role_of(index, len(self.layers), dynamics, self.readout)
-
-    def spiking_layers(self) -> list[SpikingLayer]:
-        """The spiking layers at the front."""
-        return [layer for layer in self.layers if isinstance(layer, SpikingLayer)]
 
     def forward(self, x: Tensor) -> Tensor:
         """Activation of the last layer, or its membrane potential once it is spiking or in tandem. Shape: (B, ...)."""
@@ -114,11 +66,6 @@ class Stack(nn.Module):
         last, activation = self.layers[-1], signals[len(self.layers) - 1].activation
         return self.read(activation) if isinstance(last, TandemLayer) else activation
 
-    def incoming(self, signals: Mapping[int, Signal], index: int) -> tuple[Signal, Signal | None]:
-        """What a layer sees, and what its shortcut sees if that is something else."""
-        first, second = seen_by(self.sources[index], signals)
-        return joined_signals(first), None if second is None else joined_signals(second)
-
     def _handed_on(self, x: Tensor) -> dict[int, Signal]:
         """The input, and what the spiking layers hand on to others."""
         spiking = self.spiking_layers()
@@ -131,56 +78,6 @@ class Stack(nn.Module):
         else:
             spikes = fire(spiking, x, self.sources, seen, self.observer)
         return {i: Signal(spiking[i].activation(spikes[i]), spikes[i], spiking[i].scale) for i in seen}
-
-    def input_signal(self, x: Tensor) -> Signal:
-        """What the first layer sees: the input, as spikes too where it is coded by them."""
-        dynamics = self.dynamics
-        if dynamics is None or not isinstance(dynamics.input_coding, SpikeCoding):
-            return Signal(x)
-        spikes, scale = presented(dynamics, x, 0, dynamics.window), self.input_scale(dynamics, x)
-        assert isinstance(spikes, Spikes) and scale is not None
-        return Signal(spikes.values * scale, spikes, scale)
-
-    @staticmethod
-    def input_scale(dynamics: Dynamics, like: Tensor) -> Tensor | None:
-        """What of the input a spike stands for where it is coded by spikes, (1,); else None."""
-        coding = dynamics.input_coding
-        return torch.full((1,), coding.scale(dynamics.window), device=like.device) if isinstance(coding, SpikeCoding) else None
-
-    def set_readout(self, readout: str) -> None:
-        """Choose how the last layer is read; where that has no activation, its potential is not rectified all the same.
-
-        Raises:
-            UserError: there is no such readout.
-        """
-        last = self.layers[-1]
-        READOUTS.pick(readout)
-        has_activation = not isinstance(last, AnalogLayer) or last.activation is not None
-        self.readout = "potential" if readout == "rectified" and not has_activation else readout
-
-    def read(self, activation: Tensor) -> Tensor:
-        """What comes behind the stack sees, from what the last layer's potential or counts stand for."""
-        return READOUTS.pick(self.readout).read(activation)
-
-    def scales(self, index: int, like: Tensor, dynamics: Dynamics | None = None) -> tuple[Tensor | None, Tensor | None]:
-        """What spikes stand for that a layer behind spiking ones sees, and those that its shortcut sees if these are others.
-
-        Shapes: (1,) or (C,), on the device of `like`; None where it sees analog input.
-
-        Args:
-            index: of the layer.
-            like: for the device.
-            dynamics: how the neurons run, where the first layer is analog still.
-        """
-        dynamics = self.dynamics if dynamics is None else dynamics
-        if index == 0:
-            return None if dynamics is None else self.input_scale(dynamics, like), None
-        maps = self.sources[index]
-        return self._scale_of(maps[0]), self._scale_of(maps[1]) if is_apart(maps) else None
-
-    def _scale_of(self, own: Sequence[int]) -> Tensor:
-        layers = [self.layers[i] for i in own]
-        return torch.cat([layer.scale for layer in layers if isinstance(layer, SpikingLayer)])
 
     def restore(self, converted: int, dynamics: Dynamics, tensors: Mapping[str, Tensor], prefix: str = "") -> None:
         """Make the first `converted` layers spiking, their numbers taken from the state dict `tensors`.
