@@ -129,4 +129,4 @@ def test_impossible_sizes_are_refused(wrong):
 )
 def test_recipe_trains_the_network_of_that_name(name, config):
     path = Path(__file__).parents[2] / "recipes" / "open-2mix" / "conf" / f"{name}.yaml"
-    assert TasNetConfig(**yaml.safe_load(path.read_text()).get("model", {})) == config
+    assert TasNetConfig(**yaml.safe_load(path.read_text()).get("network", {})) == config

@@ -280,7 +280,7 @@ def test_long_runs_come_near_the_analog_network():
     for window in (8, 32, 512, 2500):
         stack = linear_stack(0)
         stack.convert(x, Dynamics(window, 0.5, coding="constant"), 100.0)
-        errors.append(float((stack(x) - linear_stack(0)(x)).abs().max()))
+        errors.append((stack(x) - linear_stack(0)(x)).abs().max().item())
     assert errors[-1] < errors[0] / 20 and errors[2] < errors[1]
 
 

@@ -24,7 +24,9 @@ from tests.snn.nets import STACKS, converted
 def test_whatever_conversion_makes_is_taken(name, window, start, channelwise, schedule, bits, scale, later):
     build, shape = STACKS[name]
     analog, stack = build(), build()
-    x = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0)) * scale
+    x = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0))
+    for own in (analog, stack):
+        own.layers[0].affine.weight.data *= scale
     converted(stack, x, window, start, channelwise, schedule, bits)
     for layer, before in zip(stack.layers, analog.layers, strict=True):
         check_layer(layer, before)

@@ -121,7 +121,7 @@ def test_ctrl_c_is_one_line_and_the_conversion_goes_on(run, tmp_path, capsys):
     data = [f"--data.{name}={value}" for name, value in vars(run.problem.data).items() if value and name != "augment"]
     conversion = ["--conversion.window=8", "--conversion.calibration_batches=2", "--threads=1"]
     options = ["convert", f"--init={run.init}", "--device=cpu", f"--out={out}", *data, *conversion]
-    endless = ["--conversion.max_epochs=100", "--conversion.patience=100"]
+    endless = ["--conversion.max_epochs=25", "--conversion.patience=25"]
     status, error = interrupted([*options, *endless], out / "conversion.json")
     assert status == 130, error
     assert error.splitlines()[-1] == "separator convert: interrupted"
@@ -129,7 +129,7 @@ def test_ctrl_c_is_one_line_and_the_conversion_goes_on(run, tmp_path, capsys):
     assert not (out / "snn.safetensors").exists()
     assert not [path for path in out.iterdir() if path.name.startswith(".") or path.suffix == ".tmp"]
     again = convert(
-        replace(run, conversion=replace(run.conversion, initial_potential=0.0, max_epochs=100, patience=100)), out, log=print
+        replace(run, conversion=replace(run.conversion, initial_potential=0.0, max_epochs=25, patience=25)), out, log=print
     )
     assert "goes on after" in capsys.readouterr().out
     assert load_model(again).card.kind == "snn"
