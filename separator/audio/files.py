@@ -201,9 +201,9 @@ def write_wavs(
                         open_files.enter_context(soundfile.SoundFile(os.fsencode(path), "w", sample_rate, *layout))
                         for path in temporary
                     ]
-                    for sound in sounds if comment else ():
-                        sound.comment = comment
                 _write_parts(paths, sounds, parts)
+            for sound in sounds if comment else ():
+                sound.comment = comment  # behind the samples: not a few programs take what is behind 44 bytes for sound
 
 
 def _wav_layout(channels: int, frames: int, float32: bool) -> tuple[int, str, None, str]:

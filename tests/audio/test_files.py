@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from separator.audio.files import SUFFIX, Spool, open_audio, to_int16, write_wavs
+from separator.audio.files import SUFFIX, Spool, open_audio, read_comment, to_int16, write_wavs
 from separator.errors import UserError
 
 RATE = 8000
@@ -253,3 +253,11 @@ def test_spool_returns_what_it_was_given_and_leaves_no_file(tmp_path):
         for _ in range(2):
             np.testing.assert_array_equal(np.concatenate(list(spool.blocks(77)), axis=1), wave)
     assert list(Path(tmp_path / "new").iterdir()) == []
+
+
+def test_a_comment_lies_behind_the_samples(tmp_path):
+    wave = np.linspace(-0.5, 0.5, 300, dtype=np.float32)
+    write_wavs([tmp_path / "a.wav"], [wave[None]], 8000, 300, comment="made by hand")
+    content = (tmp_path / "a.wav").read_bytes()
+    assert content[36:40] == b"data" and np.frombuffer(content, "<i2", 300, 44).tolist() == np.rint(wave * 32768).tolist()
+    assert read_comment(tmp_path / "a.wav") == "made by hand"
