@@ -11,9 +11,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from separator.audio.links import find_links
-from separator.audio.pieces import Link, PiecedFile
-from separator.audio.riff import STREAMED_SIZE
+from separator.audio.containers.links import find_links
+from separator.audio.containers.pieces import Link, PiecedFile
+from separator.audio.containers.riff import STREAMED_SIZE
 from separator.errors import UserError
 
 READ_FRAMES = 1 << 12  # a few, since soundfile gives nothing of a block that ends in damage

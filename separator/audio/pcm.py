@@ -16,8 +16,8 @@ from typing import BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from separator.audio.containers.riff import STREAMED_SIZE, UNKNOWN_SIZE, is_chunk
 from separator.audio.files import to_int16
-from separator.audio.riff import STREAMED_SIZE, UNKNOWN_SIZE, is_chunk
 from separator.errors import UserError
 
 Encoding = Literal["u8", "s16le", "s24le", "s32le", "f32le", "f64le"]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from separator.atomic import write_text
-from separator.corpora.recordings import read_recording
+from separator.corpora.training.recordings import read_recording
 from separator.errors import UserError
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from separator.audio.files import write_wavs
 from separator.corpora.kaldi import Corpus
 from separator.corpora.lists import ListEntry, MixtureList
 from separator.corpora.mixing import Mode, mix, resample_source
-from separator.corpora.recordings import read_recording
+from separator.corpora.training.recordings import read_recording
 from separator.errors import UserError
 from separator.parallel import parallel_map
 

@@ -14,7 +14,7 @@ from separator.atomic import atomic_path
 from separator.audio.files import to_int16
 from separator.corpora.kaldi import Corpus, Utterance, read_corpus, write_corpus
 from separator.corpora.mixing import resample_source
-from separator.corpora.recordings import read_recording
+from separator.corpora.training.recordings import read_recording
 from separator.errors import UserError
 from separator.parallel import parallel_map
 

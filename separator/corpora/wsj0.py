@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from separator.audio.files import write_wavs
 from separator.corpora.lists import MixtureList
 from separator.corpora.mixtures import Source
-from separator.corpora.recordings import read_recording
+from separator.corpora.training.recordings import read_recording
 from separator.errors import UserError
 from separator.parallel import parallel_map
 

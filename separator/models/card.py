@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from separator.errors import UserError
-from separator.models.header import Header, read_header
-from separator.models.legacy import OLDEST, present_card
-from separator.models.text import all_printable, shown
-from separator.models.typed import check_type, made_of
+from separator.models.format.header import Header, read_header
+from separator.models.format.legacy import OLDEST, present_card
+from separator.models.format.text import all_printable, shown
+from separator.models.format.typed import check_type, made_of
 from separator.version import __version__
 
 FORMAT = 3  # of metadata and tensors; a file with a higher one was written by a later version
@@ -84,7 +84,7 @@ class ModelCard:
 
 
 def read_card(path: Path) -> ModelCard:
-    """Card of a model file, from its header alone; its texts are printable, see `separator.models.text`.
+    """Card of a model file, from its header alone; its texts are printable, see `separator.models.format.text`.
 
     Raises:
         UserError: the file is missing, damaged, not a model of this program, or of a later version of it.

@@ -12,14 +12,14 @@ from torch import Tensor
 from separator.atomic import atomic_path
 from separator.errors import UserError
 from separator.models.card import ModelCard, card_of, find_model, split_steps
-from separator.models.cost import TooCostlyError
 from separator.models.feedforward import FeedForward
-from separator.models.header import read_header
-from separator.models.legacy import present_names
-from separator.models.schema import CONFIGS, Schema, schema_of, specs_of
+from separator.models.format.cost import TooCostlyError
+from separator.models.format.header import read_header
+from separator.models.format.legacy import present_names
+from separator.models.format.schema import CONFIGS, Schema, schema_of, specs_of
+from separator.models.format.text import shown
 from separator.models.streaming import TasNetStream
 from separator.models.tasnet import TasNet, TasNetConfig
-from separator.models.text import shown
 
 Network = TasNet | FeedForward
 

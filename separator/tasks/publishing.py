@@ -8,7 +8,7 @@ import torch
 
 from separator.errors import UserError
 from separator.models import load_model, save_model
-from separator.models.text import shown
+from separator.models.format.text import shown
 
 
 def publish(

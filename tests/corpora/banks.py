@@ -4,7 +4,7 @@ from math import nan
 
 import numpy as np
 
-from separator.corpora.bank import SpeechBank, Voice
+from separator.corpora.training.bank import SpeechBank, Voice
 
 
 def make_bank(genders, pitches=None, name="bank", prefix="s", seed=0, utterances=2, longest=900):

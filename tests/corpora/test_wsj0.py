@@ -7,7 +7,7 @@ import soundfile
 
 from separator.corpora.lists import read_list
 from separator.corpora.mixtures import read_mixtures, write_mixtures
-from separator.corpora.recordings import read_recording
+from separator.corpora.training.recordings import read_recording
 from separator.corpora.wsj0 import convert_wsj0, find_recordings, read_genders, read_levels, wsj0_sources
 from separator.errors import UserError
 

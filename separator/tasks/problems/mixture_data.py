@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
-from separator.corpora.augmentation import AugmentationSettings
-from separator.corpora.bank import SpeechBank, load_bank
-from separator.corpora.from_disk import MixturesFromDisk
-from separator.corpora.held_out import hold_out
 from separator.corpora.mixtures import read_mixtures
-from separator.corpora.on_the_fly import MixturesOnTheFly, Variation
-from separator.corpora.pairs import AnyTalkers, PairedTalkers, Talkers
-from separator.corpora.surroundings import load_noise, load_rooms
+from separator.corpora.training.augmentation import AugmentationSettings
+from separator.corpora.training.bank import SpeechBank, load_bank
+from separator.corpora.training.from_disk import MixturesFromDisk
+from separator.corpora.training.held_out import hold_out
+from separator.corpora.training.on_the_fly import MixturesOnTheFly, Variation
+from separator.corpora.training.pairs import AnyTalkers, PairedTalkers, Talkers
+from separator.corpora.training.surroundings import load_noise, load_rooms
 from separator.errors import UserError
 from separator.models.tasnet import TasNetConfig
 

@@ -6,11 +6,11 @@ import pytest
 import soundfile
 import torch
 
-from separator.corpora.augmentation import AugmentationSettings
-from separator.corpora.bank import load_bank
-from separator.corpora.from_disk import MixturesFromDisk
-from separator.corpora.on_the_fly import MixturesOnTheFly
-from separator.corpora.pairs import AnyTalkers, PairedTalkers
+from separator.corpora.training.augmentation import AugmentationSettings
+from separator.corpora.training.bank import load_bank
+from separator.corpora.training.from_disk import MixturesFromDisk
+from separator.corpora.training.on_the_fly import MixturesOnTheFly
+from separator.corpora.training.pairs import AnyTalkers, PairedTalkers
 from separator.errors import UserError
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.conversion.settings import ConversionSettings

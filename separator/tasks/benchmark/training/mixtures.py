@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from separator.corpora.augmentation import AugmentationSettings
-from separator.corpora.bank import Recordings, SpeechBank, Voice
-from separator.corpora.on_the_fly import MixturesOnTheFly, Variation
-from separator.corpora.pairs import AnyTalkers, PairedTalkers
-from separator.corpora.surroundings import NoiseBank, Rooms
+from separator.corpora.training.augmentation import AugmentationSettings
+from separator.corpora.training.bank import Recordings, SpeechBank, Voice
+from separator.corpora.training.on_the_fly import MixturesOnTheFly, Variation
+from separator.corpora.training.pairs import AnyTalkers, PairedTalkers
+from separator.corpora.training.surroundings import NoiseBank, Rooms
 from separator.models.tasnet import TasNetConfig
 
 SPEAKERS, UTTERANCES, UTTERANCE = 40, 10, 4.0  # the last in s

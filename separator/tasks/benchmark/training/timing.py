@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from separator.corpora.on_the_fly import MixturesOnTheFly
+from separator.corpora.training.on_the_fly import MixturesOnTheFly
 from separator.models.tasnet import TasNet
 from separator.tasks.benchmark.measurement import LONG, ROUNDS, BenchmarkCase
 from separator.tasks.benchmark.systems import parse_system

@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from separator.corpora import on_the_fly
+from separator.corpora.training import on_the_fly
 from separator.models.tasnet import TasNetConfig
 from separator.tasks.benchmark.training.mixtures import noise_mixtures
 

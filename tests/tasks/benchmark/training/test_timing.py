@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from separator.corpora import on_the_fly
-from separator.corpora.pairs import AnyTalkers
+from separator.corpora.training import on_the_fly
+from separator.corpora.training.pairs import AnyTalkers
 from separator.models import tasnet
 from separator.models.tasnet import TasNet
 from separator.tasks.benchmark.measurement import BenchmarkCase

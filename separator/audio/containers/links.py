@@ -3,11 +3,11 @@
 import io
 from typing import IO
 
-from separator.audio.containers import container_links
-from separator.audio.mpeg import after_id3, mpeg_links
-from separator.audio.ogg import ogg_links
-from separator.audio.pieces import Link, find, read_at
-from separator.audio.riff import UNKNOWN_SIZE, riff_links
+from separator.audio.containers.kinds import container_links
+from separator.audio.containers.mpeg import after_id3, mpeg_links
+from separator.audio.containers.ogg import ogg_links
+from separator.audio.containers.pieces import Link, find, read_at
+from separator.audio.containers.riff import UNKNOWN_SIZE, riff_links
 
 # A FLAC stream and the header of its first block, which has 34 bytes.
 FLAC_START = b"fLaC\x00\x00\x00\x22"

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Collection, Sequence
 
-from separator.corpora.bank import SpeechBank
+from separator.corpora.training.bank import SpeechBank
 from separator.errors import UserError
 
 

@@ -5,8 +5,8 @@ from math import nan
 import numpy as np
 import pytest
 
-from separator.corpora.bank import Voice
-from separator.corpora.pairs import AnyTalkers, PairedTalkers, are_close, corpus_shares
+from separator.corpora.training.bank import Voice
+from separator.corpora.training.pairs import AnyTalkers, PairedTalkers, are_close, corpus_shares
 from separator.errors import UserError
 from tests.corpora.banks import make_bank
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from separator.models.text import all_printable, printable, shown
-from separator.models.typed import check_type, made_of
+from separator.models.format.text import all_printable, printable, shown
+from separator.models.format.typed import check_type, made_of
 
 
 @dataclass(frozen=True)

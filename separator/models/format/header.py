@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from separator.errors import UserError
-from separator.models.text import shown
-from separator.models.typed import check_type
+from separator.models.format.text import shown
+from separator.models.format.typed import check_type
 
 MAX_HEADER = 2**20  # bytes; a hundred layers take 100,000
 

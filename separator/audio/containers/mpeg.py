@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import IO
 
-from separator.audio.pieces import Link, Piece, find, read_at
+from separator.audio.containers.pieces import Link, Piece, find, read_at
 
 # kbit/s of Layer III by index, of MPEG 1 and of MPEG 2 and 2.5; 0 and 15 stand for none.
 BITRATES = {

@@ -7,10 +7,10 @@ from safetensors.torch import load_file, save_file
 from separator.errors import UserError
 from separator.models import ModelCard, load_model
 from separator.models.card import read_card
-from separator.models.cost import TooCostlyError
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_network
-from separator.models.schema import Schema, schema_of, specs_of
+from separator.models.format.cost import TooCostlyError
+from separator.models.format.schema import Schema, schema_of, specs_of
 from separator.models.tasnet import TasNet, TasNetConfig, medium, paper
 from separator.snn.layers.dynamics import Dynamics
 from tests.models.mutations import ModelFile

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator
 from typing import IO
 
-from separator.audio.pieces import Link, read_at
+from separator.audio.containers.pieces import Link, read_at
 
 VOC_START = b"Creative Voice File\x1a"
 VOC_SOUND = {1: 2, 9: 12}  # kinds of blocks that begin a sound, and the bytes in front of its samples

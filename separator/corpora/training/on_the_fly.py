@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from separator.corpora.augmentation import (
+from separator.corpora.training.augmentation import (
     AugmentationSettings,
     add_pause,
     at_snr,
@@ -20,9 +20,9 @@ from separator.corpora.augmentation import (
     reverberate,
     stretched_length,
 )
-from separator.corpora.bank import SpeechBank
-from separator.corpora.pairs import AnyTalkers, Talkers
-from separator.corpora.surroundings import NoiseBank, Rooms
+from separator.corpora.training.bank import SpeechBank
+from separator.corpora.training.pairs import AnyTalkers, Talkers
+from separator.corpora.training.surroundings import NoiseBank, Rooms
 
 FADE = 0.01  # s, at the ends of a pause: a click would tell where it is
 

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from separator.audio.files import SUFFIX
-from separator.corpora.arrays import read_arrays
-from separator.corpora.bank import Recordings
-from separator.corpora.recordings import read_recording
+from separator.corpora.training.arrays import read_arrays
+from separator.corpora.training.bank import Recordings
+from separator.corpora.training.recordings import read_recording
 from separator.errors import UserError
 
 INDEX = "noise.tsv"  # of a folder of noises: a path a line, and what else after a tab

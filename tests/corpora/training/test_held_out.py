@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from separator.corpora.held_out import choose_held_out, hold_out
+from separator.corpora.training.held_out import choose_held_out, hold_out
 from separator.errors import UserError
 from tests.corpora.banks import make_bank
 

@@ -6,7 +6,7 @@ from dataclasses import MISSING, fields
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from separator.models.text import shown
+from separator.models.format.text import shown
 
 Made = TypeVar("Made")
 LARGEST_WHOLE = 2**53  # as far as every reader of JSON keeps whole numbers

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from separator.models.card import ModelCard
-from separator.models.cost import MOST_LAYERS, Cost, TooCostlyError, check_tasnet, steps_of
 from separator.models.feedforward import FeedForward, FeedForwardConfig
-from separator.models.header import TensorSpec
+from separator.models.format.cost import MOST_LAYERS, Cost, TooCostlyError, check_tasnet, steps_of
+from separator.models.format.header import TensorSpec
+from separator.models.format.text import shown
+from separator.models.format.typed import check_type, made_of
 from separator.models.tasnet import TasNetConfig
-from separator.models.text import shown
-from separator.models.typed import check_type, made_of
 from separator.snn.coding.readouts import READOUTS
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.fold import synaptic_weight

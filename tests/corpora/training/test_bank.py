@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-import separator.corpora.bank as bank_module
+import separator.corpora.training.bank as bank_module
 from separator.audio.active_level import active_speech_level
 from separator.audio.pitch import mean_pitch
-from separator.corpora.bank import load_bank
 from separator.corpora.kaldi import read_corpus, read_utterance
+from separator.corpora.training.bank import load_bank
 from separator.errors import UserError
 
 

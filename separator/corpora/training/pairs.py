@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from separator.audio.pitch import semitones
-from separator.corpora.bank import SpeechBank, Voice
+from separator.corpora.training.bank import SpeechBank, Voice
 from separator.errors import UserError
 
 GENDER_SHARES = {"m": 0.425, "f": 0.425, "?": 0.15}  # of the talkers, where a corpus has all three

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from separator.corpora.augmentation import AugmentationSettings
-from separator.corpora.bank import load_bank
-from separator.corpora.on_the_fly import MixturesOnTheFly, Variation
-from separator.corpora.pairs import PairedTalkers
-from separator.corpora.surroundings import NoiseBank, Rooms
+from separator.corpora.training.augmentation import AugmentationSettings
+from separator.corpora.training.bank import load_bank
+from separator.corpora.training.on_the_fly import MixturesOnTheFly, Variation
+from separator.corpora.training.pairs import PairedTalkers
+from separator.corpora.training.surroundings import NoiseBank, Rooms
 from separator.errors import UserError
 from tests.corpora.banks import make_bank
 

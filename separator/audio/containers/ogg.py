@@ -2,7 +2,7 @@
 
 from typing import IO
 
-from separator.audio.pieces import Link, find, read_at
+from separator.audio.containers.pieces import Link, find, read_at
 
 PAGE = b"OggS"
 HEADER_BYTES = 27

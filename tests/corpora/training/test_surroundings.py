@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from separator.corpora.surroundings import Rooms, load_noise, load_rooms
+from separator.corpora.training.surroundings import Rooms, load_noise, load_rooms
 from separator.errors import UserError
 
 

@@ -6,7 +6,7 @@ import torch
 from scipy.signal import freqz
 from torchaudio.functional import bass_biquad, treble_biquad
 
-from separator.corpora.augmentation import (
+from separator.corpora.training.augmentation import (
     AugmentationSettings,
     add_pause,
     at_snr,

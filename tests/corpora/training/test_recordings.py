@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from separator.corpora.recordings import read_recording
+from separator.corpora.training.recordings import read_recording
 from separator.errors import UserError
 from tests.corpora.fake_wsj0 import encode_shorten, write_sphere
 

@@ -3,7 +3,7 @@ import pytest
 import soundfile
 import torch
 
-from separator.corpora.from_disk import MixturesFromDisk
+from separator.corpora.training.from_disk import MixturesFromDisk
 from separator.errors import UserError
 
 

@@ -4,7 +4,7 @@ import struct
 from dataclasses import dataclass
 from typing import IO
 
-from separator.audio.pieces import Link, read_at
+from separator.audio.containers.pieces import Link, read_at
 
 FORMS = (b"RIFF", b"RF64", b"BW64", b"RIFX")
 # Sizes from here on are placeholders that programs write when they stream a file out (0x7FFFFFFF less a header, 0xFFFFFFFF).
