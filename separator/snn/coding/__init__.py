@@ -1,1 +1,1 @@
-"""How analog input reaches the first layer, and how the last one is read."""
+"""Codings in which analog input reaches the first layer, and readouts of the last one."""

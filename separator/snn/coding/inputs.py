@@ -25,7 +25,7 @@ class SpikeCoding(ABC):
 
     @abstractmethod
     def scale(self, window: int) -> float:
-        """What of the input a spike stands for: the sum of the spikes of a train times it comes to the input."""
+        """Amount of the input that a spike stands for: the sum of the spikes of a train times it comes to the input."""
 
     @abstractmethod
     def present(self, x: Tensor, window: int, first: int, steps: int) -> Spikes:

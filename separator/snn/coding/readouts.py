@@ -9,13 +9,13 @@ from separator.snn.registry import Registry
 
 
 class Readout(ABC):
-    """How the last layer is read."""
+    """A way to read the last layer."""
 
     fires: ClassVar[bool] = False  # whether its neurons fire, and counts are read, not free potentials
 
     @abstractmethod
     def read(self, activation: Tensor) -> Tensor:
-        """What is given, from what potential or counts stand for, in units of activation. Shape: (B, ...)."""
+        """Output, from the activation that potential or counts stand for, in its units. Shape: (B, ...)."""
 
 
 class Potential(Readout):

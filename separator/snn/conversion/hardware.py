@@ -1,4 +1,4 @@
-"""What a neuromorphic chip can hold, given once, and whether a finished network fits it (Wu et al. 2021, section 4.3)."""
+"""Limits of a neuromorphic chip, given once, and the check of a finished network on them (Wu et al. 2021, section 4.3)."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -54,7 +54,7 @@ class HardwareProfile:
         return sizes
 
     def verify(self, network: nn.Module, stack: Stack, x: Tensor) -> list[dict[str, Any]]:
-        """What a wholly spiking network takes up, by layer, counted on its integers.
+        """Room that a wholly spiking network takes up, by layer, counted on its integers.
 
         Args:
             network: which.

@@ -27,7 +27,7 @@ def density(activation: Tensor) -> Tensor:
 
 
 class ActivityPenalty:
-    """How active the layers of a stack are that have an activation: a scalar between 0 and 1, the mean over them.
+    """Activity of the layers of a stack that have an activation: a scalar between 0 and 1, the mean over them.
 
     Of a layer in tandem that is its firing rate, which synaptic operations are proportional to. Of an analog one it is the
     density of its activation (after Hoyer 2004), which does not change when the layer is scaled, as the spike counts of a

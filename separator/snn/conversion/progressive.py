@@ -54,7 +54,7 @@ def adam(parameters: Mapping[str, nn.Parameter], lr: float) -> torch.optim.Optim
 
 
 class Batches(Protocol):
-    """What a loader is to conversion."""
+    """A loader as conversion needs it."""
 
     def __iter__(self) -> Iterator[Any]: ...
 
@@ -77,7 +77,7 @@ class Patience:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the layer has had its patience."""
+        """True if the layer has had its patience."""
         return self.bad_epochs >= self.limit
 
 
@@ -176,7 +176,7 @@ class ProgressiveTandemLearning:
 
     @torch.no_grad()
     def activations(self) -> list[Distribution]:
-        """How activations of the layers that shall fire are distributed, on the calibration batches of the first one.
+        """Distributions of the activations of layers that shall fire, on the calibration batches of the first one.
 
         The network is analog still. Nothing changes by it, generators of random numbers included.
         """
@@ -307,7 +307,7 @@ class ProgressiveTandemLearning:
         return patience.best, epoch
 
     def _look(self, number: int, epoch: int | None) -> float:
-        """How good the network is by now, which is noted; returns the loss on the dev batches, with the penalty."""
+        """Note losses and scores of the network as it is now; returns the loss on the dev batches, with the penalty."""
         means = {name: self._means(name) for name in (self.held_out if self.measure else ["dev"])}
         loss, _, activity = means["dev"]
         scores = {name: score for name, (_, score, _) in means.items()} if self.measure else {}
@@ -353,7 +353,7 @@ class ProgressiveTandemLearning:
 
     @torch.no_grad()
     def _signals(self, index: int) -> Iterator[tuple[Signal, Signal | None]]:
-        """What layer `index`, the first that is not spiking, and its shortcut see on the calibration batches."""
+        """Inputs of layer `index`, the first that is not spiking, and of its shortcut on the calibration batches."""
         self.network.eval()
         for _, (batch, prefix) in zip(range(self.settings.calibration_batches), self._batches("train", index), strict=False):
             if prefix is None:
@@ -366,7 +366,7 @@ class ProgressiveTandemLearning:
             yield self.stack.incoming(handed, index)
 
     def _scales(self, index: int) -> tuple[Tensor | None, Tensor | None]:
-        """What spikes stand for that a layer behind spiking ones sees, and those that its shortcut sees if others."""
+        """Activation per spike, of those that a layer behind spiking ones sees, and of those its shortcut sees if others."""
         return self.stack.scales(index, torch.empty(0, device=self.device))
 
     def _batches(self, subset: str, converted: int) -> Iterator[tuple[Any, Prefix | None]]:
@@ -426,7 +426,7 @@ class ProgressiveTandemLearning:
         write_text(self.folder / STATE, json.dumps(state, indent=1))
 
     def _facts(self) -> dict[str, Any]:
-        """What the conversion depends on, but for the memory, which may differ from machine to machine."""
+        """Facts that the conversion depends on, but for the memory, which may differ from machine to machine."""
         return facts_of(self.settings, free=["keep_mb"]) | self.origin
 
     def _restore(self) -> bool:

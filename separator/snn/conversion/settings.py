@@ -1,4 +1,4 @@
-"""How a stack is converted."""
+"""Settings of a conversion."""
 
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar, get_args
@@ -18,7 +18,7 @@ NormStatistics = Literal["none", "analog", "all"]
 
 @dataclass(frozen=True)
 class ConversionSettings:
-    """How a stack is converted; the defaults are the paper's for speech separation."""
+    """Settings of the conversion of a stack; the defaults are the paper's for speech separation."""
 
     window: int = 32  # time steps N_s
     initial_potential: float = 0.0  # initial potential in thresholds; 0.5 rounds where 0 floors
@@ -73,7 +73,7 @@ class ConversionSettings:
 
     @property
     def dynamics(self) -> Dynamics:
-        """How the neurons run."""
+        """Settings that the neurons run by."""
         bits = self.weight_bits, self.encoder_bits
         return Dynamics(
             self.window, self.initial_potential, self.schedule, *bits, self.neuron, self.neuron_options, self.coding
@@ -81,7 +81,7 @@ class ConversionSettings:
 
     @property
     def threshold_options(self) -> ThresholdOptions:
-        """What threshold rules heed."""
+        """Options that threshold rules heed."""
         return ThresholdOptions(self.window, self.initial_potential, self.percentile, self.channelwise, self.rate)
 
 

@@ -1,1 +1,1 @@
-"""How layers are simulated: kernels, dense tensors, and the definition that all of them equal."""
+"""Simulation of layers: kernels, dense tensors, and the definition that all of them equal."""

@@ -1,4 +1,4 @@
-"""Which execution simulates spiking layers; all of them fire the same spikes."""
+"""Choice of the execution that simulates spiking layers; all of them fire the same spikes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

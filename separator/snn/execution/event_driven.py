@@ -44,7 +44,7 @@ class EventDriven:
 
     @property
     def carries(self) -> bool:
-        """Whether it takes and gives states."""
+        """True if it takes and gives states."""
         return self.initial is not None
 
     def padded_as(self, apply: AffineMap) -> "EventDriven":
@@ -92,7 +92,7 @@ def event_driven(apply: AffineMap, weight: Tensor, bias: Tensor, neuron: Neuron,
 
 
 def geometry_of(apply: AffineMap, taps: tuple[int, ...]) -> Geometry:
-    """Of the two-dimensional convolution that the map is, with dimensions of one position added in front."""
+    """Geometry of the two-dimensional convolution that the map is, with dimensions of one position added in front."""
     missing = 2 - len(taps)
     ones = (1,) * missing
     before = (0,) * missing + tuple(zeros for zeros, _ in apply.padding)

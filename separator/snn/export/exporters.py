@@ -12,7 +12,7 @@ from separator.snn.stack.stack import Stack
 
 
 class Exporter(NamedTuple):
-    """How a stack is exported."""
+    """An exporter of stacks."""
 
     problem: Callable[[Stack], str | None]  # what of it cannot be; None if nothing
     export: Callable[[Stack], nn.Module]  # the network, of the same input and output

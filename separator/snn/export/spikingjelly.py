@@ -15,7 +15,7 @@ from separator.snn.stack.stack import Stack
 
 
 def problem(stack: Stack) -> str | None:
-    """What of a stack keeps it from being run there; None if nothing does."""
+    """Part of a stack that keeps it from being run there, in words; None if nothing does."""
     layers = stack.spiking_layers()
     if len(layers) < len(stack.layers):
         return "stacks that are not wholly spiking"
@@ -92,7 +92,7 @@ class SpikingJellyStack(nn.Module):
 
 
 class _Synapses(nn.Module):
-    """What a time step's spikes go through, constant current included."""
+    """Synapses that a time step's spikes go through, constant current included."""
 
     def __init__(self, layer: SpikingLayer) -> None:
         super().__init__()

@@ -30,7 +30,7 @@ class Product(Protocol):
         """The same weights under a map that pads otherwise."""
 
     def seen(self, x: Tensor) -> tuple[Tensor, list[int]]:
-        """What each output position sees, (positions, ...), and the sizes of the output. Shape: (B, C_in, ...)."""
+        """Inputs that each output position sees, (positions, ...), and the sizes of the output. Shape: (B, C_in, ...)."""
 
     def sums(self, seen: Tensor) -> Tensor:
         """Weighted sums. Shape: (positions, ...) -> (positions, C_out)."""
@@ -116,7 +116,7 @@ class MatrixProduct:
         return columns @ self.matrix.t()
 
     def seen(self, x: Tensor) -> tuple[Tensor, list[int]]:
-        """What each output position sees, (positions, *taps, C_in), and the sizes of the output.
+        """Inputs that each output position sees, (positions, *taps, C_in), and the sizes of the output.
 
         Of one row it is a view: copies are made a block at a time then, in the cache.
         """
@@ -157,7 +157,7 @@ def matrix_product(apply: AffineMap, weight: Tensor) -> MatrixProduct | None:
 
 @lru_cache
 def multiplies_integers(device: str) -> bool:
-    """Whether products of int8 are exact on this machine and have instructions of their own.
+    """True if products of int8 are exact on this machine and have instructions of their own.
 
     Without these torch computes them number by number, twenty to forty times slower than in floating point.
     """
@@ -169,7 +169,7 @@ def multiplies_integers(device: str) -> bool:
 
 @lru_cache
 def adds_exactly(device: str) -> bool:
-    """Whether products of int8 are exact on this machine: instructions before AVX-512 VNNI saturate at 16 bits on their way."""
+    """True if products of int8 are exact on this machine: instructions before AVX-512 VNNI saturate at 16 bits on their way."""
     extremes = torch.tensor([-128, 127, 32, 0], dtype=torch.int8)
     x, weight = extremes[:, None].repeat(8, 64), extremes[:, None].repeat(2, 64)
     try:

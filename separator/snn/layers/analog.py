@@ -76,16 +76,16 @@ class AnalogLayer(nn.Module):
         return z.relu() if self.activation is None or isinstance(self.activation, QuantisedReLU) else self.activated(z)
 
     def preactivation(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
-        """What the activation sees."""
+        """Input of the activation."""
         return self.joined(self.sums(x), x if beside is None else beside)
 
     def joined(self, sums: Tensor, beside: Tensor) -> Tensor:
-        """What the activation sees, from the affine layer's output and the shortcut's input."""
+        """Input of the activation, from the affine layer's output and the shortcut's input."""
         z = self.normalised(sums)
         return z if self.shortcut is None else z + self.shortcut(beside)
 
     def sums(self, x: Tensor) -> Tensor:
-        """What batch norm sees, the affine layer's output."""
+        """Input of batch norm, the affine layer's output."""
         if self.before:
             self.seen = x.shape[1:]
         seen = self.before(x)

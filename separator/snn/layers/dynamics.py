@@ -1,4 +1,4 @@
-"""How the neurons of a stack run."""
+"""Settings that the neurons of a stack run by."""
 
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -22,7 +22,7 @@ MOST_STEPS = 2**8 * LONGEST
 
 @dataclass(frozen=True)
 class Dynamics:
-    """How the neurons of a stack run."""
+    """Settings that the neurons of a stack run by."""
 
     window: int  # time steps N_s; beyond 32, windows are chained, states carried from one to the next
     initial_potential: float = 0.0  # in thresholds
@@ -57,7 +57,7 @@ class Dynamics:
 
     @property
     def input_coding(self) -> InputCoding:
-        """What the first layer gets of its input."""
+        """Coding in which the first layer gets its input."""
         return CODINGS.pick(self.coding)
 
     @property

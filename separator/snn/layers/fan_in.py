@@ -23,7 +23,7 @@ class Masked(nn.Module):
 
 
 def strongest(weight: Tensor, count: int) -> Tensor:
-    """Where the `count` weights of largest magnitude of each neuron are, the first of equal ones. Shape: (C_out, ...), bool."""
+    """Mask of the `count` weights of largest magnitude of each neuron, the first of equal ones. Shape: (C_out, ...), bool."""
     magnitudes = weight.detach().abs().flatten(1)
     places = magnitudes.argsort(dim=1, descending=True, stable=True)[:, :count]
     return torch.zeros_like(magnitudes, dtype=torch.bool).scatter_(1, places, True).view_as(weight)

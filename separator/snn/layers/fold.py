@@ -11,14 +11,14 @@ from separator.snn.synapses.affine import AffineMap, affine_map
 
 
 class Statistics(NamedTuple):
-    """What batch norm subtracts and divides by."""
+    """Statistics that batch norm subtracts and divides by."""
 
     mean: Tensor  # (C,)
     variance: Tensor  # (C,), biased
 
     @classmethod
     def of(cls, sums: Tensor) -> "Statistics":
-        """Of a batch, as batch norm takes them in training. Shape: (B, C, ...)."""
+        """Statistics of a batch, as batch norm takes them in training. Shape: (B, C, ...)."""
         dimensions = [d for d in range(sums.dim()) if d != 1]
         variance, mean = torch.var_mean(sums.detach(), dimensions, correction=0)
         return cls(mean, variance)

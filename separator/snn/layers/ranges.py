@@ -1,4 +1,4 @@
-"""What the numbers of a spiking layer can be: kernels rely on it, and look at none of it themselves.
+"""Range of the numbers of a spiking layer: kernels rely on it, and look at none of it themselves.
 
 Conversion makes no others; see `SpikingLayer.in_integers`. They are held against it where they come from a file.
 """

@@ -1,4 +1,4 @@
-"""What goes from layer to layer of a network that is analog, spiking or both."""
+"""Signals that go from layer to layer of a network that is analog, spiking or both."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from separator.snn.spikes.trains import Spikes, joined
 
 
 class Signal(NamedTuple):
-    """What a layer hands on: spikes, and beside them what they stand for."""
+    """Signal that a layer hands on: spikes, and beside them the activation that they stand for."""
 
     activation: Tensor  # (B, ...), differentiable; of spiking layers the sum of the spikes times threshold
     spikes: Spikes | None = None  # None where the sender is analog

@@ -192,7 +192,7 @@ class SpikingLayer(nn.Module):
 
     @property
     def passes_spikes(self) -> bool:
-        """Whether a spike adds the very threshold of the neuron at its place, so that by itself it is handed on."""
+        """True if a spike adds the very threshold of the neuron at its place, so that by itself it is handed on."""
         return self.role == "fire" and self.shortcut is not None and torch.equal(self.shortcut.view(-1), self.threshold)
 
     def analog_numbers(self) -> tuple[Tensor, Tensor]:
@@ -328,7 +328,7 @@ class SpikingLayer(nn.Module):
         return self.neuron.run(currents, self.neurons(currents[0]), state)
 
     def run(self, incoming: Spikes | Tensor, beside: Spikes | None = None) -> Spikes | Tensor:
-        """What it makes of its input over the window: spikes, of a readout its potential. Shapes: (B, ...) -> (B, ...)."""
+        """Output over the window: spikes, of a readout its potential. Shapes: (B, ...) -> (B, ...)."""
         if isinstance(incoming, Tensor):
             return self.encode(incoming)
         return self.potential(incoming, beside) if self.role == "readout" else self.fire(incoming, beside)

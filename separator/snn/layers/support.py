@@ -1,4 +1,4 @@
-"""Which layers can be converted, told from their modules before anything is computed."""
+"""Check that layers can be converted, made on their modules before anything is computed."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ def check_supported(layers: Sequence[nn.Module]) -> None:
 
 
 def problem_of(layer: nn.Module) -> str | None:
-    """What keeps an analog layer from being converted; None if nothing does."""
+    """Problem that keeps an analog layer from being converted; None if there is none."""
     if not isinstance(layer, AnalogLayer):
         return f"is a {type(layer).__name__} and cannot be converted; {SUPPORTED}"
     for part in layer.with_shortcut():
@@ -55,7 +55,7 @@ def _problem(module: nn.Module) -> str | None:
 
 
 def _changed(module: nn.Module) -> str | None:
-    """How hooks or parametrisations change what a module computes."""
+    """Problem with hooks or parametrisations that change what a module computes; None if there is none."""
     name = type(module).__name__
     if module._forward_pre_hooks or module._forward_hooks:
         return (

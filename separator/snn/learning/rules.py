@@ -14,7 +14,7 @@ from separator.snn.registry import Registry
 
 @dataclass(frozen=True)
 class LearningOptions:
-    """What learning rules may heed."""
+    """Options that learning rules may heed."""
 
     learn_thresholds: bool = False
     mask_gradient: bool = False  # none to neurons that fire at every step

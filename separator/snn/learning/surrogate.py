@@ -59,7 +59,7 @@ SURROGATES: dict[SurrogateName, Callable[[Tensor, float], Tensor]] = {
 
 @dataclass(frozen=True)
 class Surrogate:
-    """What stands for the derivative of a spike with respect to (potential - threshold) / threshold."""
+    """A function that stands for the derivative of a spike with respect to (potential - threshold) / threshold."""
 
     name: SurrogateName = "rectangular"
     width: float = 1.0  # a, in thresholds

@@ -1,4 +1,4 @@
-"""What a neuron model is to the engine."""
+"""Interface of neuron models to the engine."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping

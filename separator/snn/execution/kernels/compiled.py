@@ -1,4 +1,4 @@
-"""How kernels are compiled."""
+"""Compilation of kernels."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

@@ -145,7 +145,7 @@ def _on_cache_lines(shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 @compiled
 def _events_saved(words, window):  # noqa: ANN001, ANN202
-    """How many fewer events than spikes there are if runs are told: per input position and step, the mean of a sample."""
+    """Spikes less events, if runs are told: per input position and step, the mean of a sample."""
     rows = words.reshape(-1, words.shape[-1])
     trains = np.zeros((rows.shape[1] + WORDS - 1) // WORDS * WORDS, np.uint32)
     parts = np.empty((KINDS * 2, len(trains)), np.uint16)

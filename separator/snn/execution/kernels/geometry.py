@@ -1,10 +1,10 @@
-"""Where the outputs of a convolution look."""
+"""Geometry of convolutions: the places of the input that outputs see."""
 
 from typing import NamedTuple
 
 
 class Geometry(NamedTuple):
-    """Of a two-dimensional convolution: (rows, columns) each."""
+    """Sizes of a two-dimensional convolution: (rows, columns) each."""
 
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)

@@ -93,7 +93,7 @@ def fire_layer(layer: TensorCoreLayer, geometry: Geometry, words: Tensor, sizes:
 
 @lru_cache
 def exact_on(device: torch.device) -> bool:
-    """Whether the kernel is right on this GPU, tried on the spot; warns where it ought to be and is not.
+    """True if the kernel is right on this GPU, tried on the spot; warns where it ought to be and is not.
 
     It needs compute capability 8.0, since Triton makes no products of 8-bit integers for less, and Triton needs a C compiler.
     """
@@ -121,7 +121,7 @@ def exact_on(device: torch.device) -> bool:
 
 
 def _in_view(words: Tensor, geometry: Geometry, sizes: Sequence[int], window: int) -> Tensor:
-    """What outputs see, 8 steps to a byte, with zeros for padding. Shape: (B, H, W, C_in) -> (bytes, B, ..., C_in), int8."""
+    """Spikes outputs see, 8 steps to a byte, zeros for padding. Shape: (B, H, W, C_in) -> (bytes, B, ..., C_in), int8."""
     spans = zip(geometry.kernel, geometry.stride, geometry.dilation, sizes, strict=True)
     reach = [(n - 1) * s + (k - 1) * d + 1 for k, s, d, n in spans]
     count, inputs = -(-window // 8), words.shape[-1]

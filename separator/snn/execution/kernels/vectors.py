@@ -1,4 +1,4 @@
-"""What numba lacks: vector operations, written in LLVM's terms, which become whatever instructions the machine has.
+"""Vector operations, which numba lacks, written in LLVM's terms, which become whatever instructions the machine has.
 
 Arrays are given with an index to start from, as if flattened.
 """
@@ -52,7 +52,7 @@ def _repeated(builder: Any, value: Any, of: Any) -> Any:
 
 
 def _pointers(context: Any, builder: Any, signature: Any, arguments: Any) -> Callable[[int, int], Any]:
-    """How the addresses of elements are found, from the numbers of two arguments: an array and an index."""
+    """A function that gives addresses of elements from the numbers of two arguments: an array and an index."""
 
     def pointer(array: int, first: int) -> Any:
         data = context.make_array(signature.args[array])(context, builder, arguments[array]).data
@@ -68,7 +68,7 @@ def _vector(builder: Any, start: Any, of: Any, n: int = 0) -> Any:
 
 @intrinsic
 def bits_set(typing_context: Any, number: Any) -> Any:
-    """How many bits of an unsigned number are set."""
+    """Number of bits that are set in an unsigned number."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.zext(builder.ctpop(arguments[0]), ADDRESS)
