@@ -1,1 +1,1 @@
-"""What networks do: activity, distributions, agreement, what a chip has to hold."""
+"""Observations of networks: activity, distributions, agreement, the load that a chip has to hold."""

@@ -1,4 +1,4 @@
-"""How active a network is: density of analog activations, spikes, synaptic operations, MACs.
+"""Activity of a network: density of analog activations, spikes, synaptic operations, MACs.
 
 A synaptic operation is the addition of one weight to one membrane potential, caused by one spike that arrives there; a MAC
 (multiply-accumulate) is one input times one weight in the analog network. Of both, all synapses of the architecture count,
@@ -36,7 +36,7 @@ from separator.snn.synapses.affine import Affine, AffineMap, affine_map
 
 @dataclass
 class LayerActivity:
-    """What one layer of a stack did while it was observed, summed over the batch."""
+    """Activity of one layer of a stack while it was observed, summed over the batch."""
 
     name: str
     spikes: int = 0  # fired by its neurons
@@ -54,7 +54,7 @@ class LayerActivity:
 
 @dataclass
 class Activity:
-    """What a network did while it was observed."""
+    """Activity of a network while it was observed."""
 
     layers: list[LayerActivity] = field(default_factory=list)  # of the stack, front to back
     float_macs: dict[str, int] = field(default_factory=dict)  # multiply-accumulates on analog input, by module

@@ -45,7 +45,7 @@ class BinarySpikes(Spikes):
 
     @property
     def parts(self) -> tuple[Tensor]:
-        """What says it all: counts where the spikes of each train come first, else words. Shape: (B, ...)."""
+        """The tensor that says it all: counts where the spikes of each train come first, else words. Shape: (B, ...)."""
         return (self.counts if self._in_front else self.words,)
 
     def with_parts(self, parts: Sequence[Tensor]) -> Self:
@@ -91,7 +91,7 @@ class BinarySpikes(Spikes):
 
 
 def _set_bits(words: Tensor) -> Tensor:
-    """How many bits of each word are set, int8."""
+    """Number of bits of each word that are set, int8."""
     if words.device.type == "cpu":
         counts = np.bitwise_count(words.numpy().view(np.uint32))
         return torch.from_numpy(counts.view(np.int8))

@@ -1,4 +1,4 @@
-"""What any representation of spike trains can say."""
+"""Interface of spike trains, common to all of their representations."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ class Spikes(ABC):
     @classmethod
     @abstractmethod
     def in_front(cls, values: Tensor, window: int) -> Self:
-        """Of trains that come as early as they can, from the sum of each. Shape: (B, ...)."""
+        """Trains whose spikes come as early as they can, from the sum of each. Shape: (B, ...)."""
 
     @property
     @abstractmethod

@@ -13,7 +13,7 @@ from separator.snn.stack.graph import Sources
 
 
 def is_joined(layers: Sequence[nn.Module], sources: Sequence[Sources], index: int) -> bool:
-    """Whether an analog layer adds what the layer before hands on, and sees nothing else."""
+    """True if an analog layer adds what the layer before hands on, and sees nothing else."""
     layer, before = layers[index], (index - 1,)
     return isinstance(layer, AnalogLayer) and isinstance(layer.shortcut, nn.Identity) and sources[index] == (before, before)
 

@@ -45,7 +45,7 @@ class ConnectedLayers(nn.Module):
 
     @property
     def dynamics(self) -> Dynamics | None:
-        """How the neurons run, None while all layers are analog."""
+        """Dynamics of the neurons, None while all layers are analog."""
         first = self.layers[0]
         return first.dynamics if isinstance(first, SpikingLayer | TandemLayer) else None
 
@@ -73,12 +73,12 @@ class ConnectedLayers(nn.Module):
         return [layer for layer in self.layers if isinstance(layer, SpikingLayer)]
 
     def incoming(self, signals: Mapping[int, Signal], index: int) -> tuple[Signal, Signal | None]:
-        """What a layer sees, and what its shortcut sees if that is something else."""
+        """Signal that a layer sees, and the one that its shortcut sees if that is something else."""
         first, second = seen_by(self.sources[index], signals)
         return joined_signals(first), None if second is None else joined_signals(second)
 
     def input_signal(self, x: Tensor) -> Signal:
-        """What the first layer sees: the input, as spikes too where it is coded by them."""
+        """Signal that the first layer sees: the input, as spikes too where it is coded by them."""
         dynamics = self.dynamics
         if dynamics is None or not isinstance(dynamics.input_coding, SpikeCoding):
             return Signal(x)
@@ -88,7 +88,7 @@ class ConnectedLayers(nn.Module):
 
     @staticmethod
     def input_scale(dynamics: Dynamics, like: Tensor) -> Tensor | None:
-        """What of the input a spike stands for where it is coded by spikes, (1,); else None."""
+        """Amount of the input that a spike stands for where it is coded by spikes, (1,); else None."""
         coding = dynamics.input_coding
         return torch.full((1,), coding.scale(dynamics.window), device=like.device) if isinstance(coding, SpikeCoding) else None
 
@@ -104,11 +104,11 @@ class ConnectedLayers(nn.Module):
         self.readout = "potential" if readout == "rectified" and not has_activation else readout
 
     def read(self, activation: Tensor) -> Tensor:
-        """What comes behind the stack sees, from what the last layer's potential or counts stand for."""
+        """Output for what comes behind the stack, from what the last layer's potential or counts stand for."""
         return READOUTS.pick(self.readout).read(activation)
 
     def scales(self, index: int, like: Tensor, dynamics: Dynamics | None = None) -> tuple[Tensor | None, Tensor | None]:
-        """What spikes stand for that a layer behind spiking ones sees, and those that its shortcut sees if these are others.
+        """Values of the spikes that a layer behind spiking ones sees, and of those that its shortcut sees if these are others.
 
         Shapes: (1,) or (C,), on the device of `like`; None where it sees analog input.
 

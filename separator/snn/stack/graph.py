@@ -1,4 +1,4 @@
-"""Which layers see which: a stack is a directed graph whose layers stand in an order in which they can run."""
+"""Connections between layers: a stack is a directed graph whose layers stand in an order in which they can run."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
@@ -49,17 +49,17 @@ def check_graph(layers: Sequence[AnalogLayer], sources: Sequence[Sources]) -> No
 
 
 def is_row(sources: Sequence[Sources]) -> bool:
-    """Whether every layer sees the one before only."""
+    """True if every layer sees the one before only."""
     return all(source == i - 1 for i, maps in enumerate(sources) for own in maps for source in own)
 
 
 def is_apart(maps: Sources) -> bool:
-    """Whether a shortcut sees other layers than the map beside it."""
+    """True if a shortcut sees other layers than the map beside it."""
     return len(maps) > 1 and maps[1] != maps[0]
 
 
 def frontier(sources: Sequence[Sources], done: int) -> list[int]:
-    """Of the first `done` layers, those that later ones see."""
+    """Layers that later ones see, of the first `done`."""
     return sorted({source for maps in sources[done:] for own in maps for source in own if 0 <= source < done})
 
 
@@ -70,7 +70,7 @@ def forget_unseen(handed: dict[int, Handed], sources: Sequence[Sources], done: i
 
 
 def seen_by(maps: Sources, handed: Mapping[int, Handed]) -> tuple[list[Handed], list[Handed] | None]:
-    """What the maps of a layer see: the first one's, and the shortcut's where it sees others."""
+    """Inputs of a layer's maps: those of the first one, and those of the shortcut where it sees others."""
     first = [handed[i] for i in maps[0]]
     return first, [handed[i] for i in maps[1]] if is_apart(maps) else None
 

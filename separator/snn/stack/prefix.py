@@ -1,4 +1,4 @@
-"""What frozen layers hand on, kept for the inputs that it is of."""
+"""Spikes that frozen layers hand on, kept for the inputs that they are of."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from separator.snn.spikes.trains import Spikes
 
 
 class Prefix(NamedTuple):
-    """What the spiking layers at the front hand on to others, of one input of the stack."""
+    """Spikes that the spiking layers at the front hand on to others, of one input of the stack."""
 
     of: int  # fingerprint of the input
     spikes: Mapping[int, Spikes]  # by position of the layer

@@ -31,19 +31,19 @@ Observer = Callable[[LayerRun], None]
 
 
 def presented(dynamics: Dynamics, x: Tensor, first: int, steps: int) -> Handed:
-    """What the first layer sees of the input at `steps` steps from step `first` on. Shape: (B, ...)."""
+    """Input as the first layer sees it, at `steps` steps from step `first` on. Shape: (B, ...)."""
     coding = dynamics.input_coding
     return coding.present(x, dynamics.window, first, steps) if isinstance(coding, SpikeCoding) else x
 
 
 def joined_handed(pieces: Sequence[Handed]) -> Handed:
-    """What several layers hand on, channel behind channel."""
+    """Outputs of several layers, channel behind channel."""
     spikes = [piece for piece in pieces if isinstance(piece, Spikes)]
     return pieces[0] if len(pieces) == 1 else joined(spikes, 1)
 
 
 def incoming_of(maps: Sources, handed: dict[int, Handed]) -> tuple[Handed, Spikes | None]:
-    """What a layer sees, and what its shortcut sees if that is something else."""
+    """Input of a layer, and that of its shortcut if it is something else."""
     first, second = seen_by(maps, handed)
     beside = None if second is None else joined_handed(second)
     assert not isinstance(beside, Tensor)
@@ -88,7 +88,7 @@ def simulate(
     sources: Sequence[Sources] | None = None,
     observe: Observer | None = None,
 ) -> Tensor:
-    """What comes of the last layer: its free aggregate membrane potential, or what its counts stand for. Shape: (B, ...).
+    """Outcome of the last layer: its free aggregate membrane potential, or what its counts stand for. Shape: (B, ...).
 
     One layer after the other runs over a whole window, under either schedule: what a layer fires at a step depends on the
     layers before it only, so that time need not run on all of them at once. Runs of more than 32 steps are chains of windows.
@@ -108,7 +108,7 @@ def simulate(
 def run_layer(
     position: int, layer: SpikingLayer, incoming: Handed, observe: Observer | None, beside: Spikes | None = None
 ) -> Handed:
-    """What a layer makes of its input over the whole window. Shapes: (B, ...) -> (B, ...)."""
+    """Outcome of a layer, from its input over the whole window. Shapes: (B, ...) -> (B, ...)."""
     outcome = layer.run(incoming, beside)
     if observe is not None:
         observe(LayerRun(position, layer, incoming, outcome, beside))
@@ -142,7 +142,7 @@ def windows_of(steps: int) -> Iterator[tuple[int, int]]:
 def _continued(
     layer: SpikingLayer, incoming: Handed, beside: Spikes | None, state: State, first: int, steps: int
 ) -> tuple[Handed, State]:
-    """What a layer makes of one window of a run, and its state after it."""
+    """Outcome of a layer in one window of a run, and its state after it."""
     if isinstance(incoming, Tensor):
         currents = [current.to(layer.weight.dtype) for current in layer.encoding_currents(incoming, first, steps)]
         return layer.neuron.run(currents, layer.neurons(currents[0]), state)

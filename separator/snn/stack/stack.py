@@ -257,7 +257,7 @@ class Stack(ConnectedLayers):
 
 @torch.no_grad()
 def outcomes(stack: Stack, x: Tensor) -> list[Tensor]:
-    """What each layer of a wholly spiking stack comes to: spike trains (B, ...), and the readout's potential.
+    """Outcome of each layer of a wholly spiking stack: spike trains (B, ...), and the readout's potential.
 
     Trains are what they are made of, such as packed words; those that are made of more than one tensor, side by side in front.
     """

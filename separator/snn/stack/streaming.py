@@ -100,7 +100,7 @@ class _LayerStream:
         return layer.activated(layer.joined(sums, own))
 
     def take(self, signal: Handed | None, last: bool) -> tuple[Handed, tuple[int, int]] | None:
-        """What the next outputs see of the input so far, and zeros before and after it; None if there is no such output yet."""
+        """Input so far that the next outputs see, and zeros before and after it; None if there is no such output yet."""
         like = self.held if signal is None else signal
         if like is None:
             return None
@@ -114,7 +114,7 @@ class _LayerStream:
 
 
 def _reaches_along_time(layer: AnalogLayer | SpikingLayer) -> bool:
-    """Whether a shortcut sees more than one position, or another one than the output's."""
+    """True if a shortcut sees more than one position, or another one than the output's."""
     if isinstance(layer, SpikingLayer):
         others = [(other.apply, other.weight.shape[2:]) for other in layer.maps[1:]]
     else:
@@ -129,7 +129,7 @@ def _in_time(pieces: list[Handed]) -> Handed:
 
 
 def _cut(piece: Handed, first: int) -> Handed:
-    """What is from a position on, in memory of its own, so that what it was part of is not kept."""
+    """Part of a piece from a position on, in memory of its own, so that the whole is not kept."""
 
     def last(tensor: Tensor) -> Tensor:
         return _joined([tensor[..., first:]], -1)

@@ -33,7 +33,7 @@ def register_absorbed(kind: type[nn.Module], map_of: MapOf, weight_of: WeightOf)
 
 
 def is_absorbed(layer: nn.Module) -> bool:
-    """Whether the layer is of a registered kind."""
+    """True if the layer is of a registered kind."""
     return type(layer) in _ABSORBED
 
 

@@ -74,7 +74,7 @@ class AffineMap:
         return [(n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in spans]
 
     def synapses(self, weight: Tensor) -> Tensor:
-        """Which of the weights are synapses: all but those in gaps between taps. Shape: as the weight's, bool."""
+        """Mask of the weights that are synapses: all but those in gaps between taps. Shape: as the weight's, bool."""
         exist = torch.ones_like(weight, dtype=torch.bool)
         for dimension, (run, period) in enumerate(self.runs, 2):
             gaps = torch.arange(weight.shape[dimension], device=weight.device) // run % period != 0

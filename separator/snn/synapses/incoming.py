@@ -16,7 +16,7 @@ class IncomingMap(NamedTuple):
 
     @property
     def is_identity(self) -> bool:
-        """Whether each neuron sees the one input at its own place."""
+        """True if each neuron sees the one input at its own place."""
         return self.apply.kind is nn.Identity
 
     def times(self, factor: Tensor | float) -> "IncomingMap":

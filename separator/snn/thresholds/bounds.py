@@ -78,7 +78,7 @@ def least_squares_bound(activations: Sequence[Tensor], window: int, initial_pote
 
 
 def _nearest_bound(rows: Tensor, window: int, initial_potential: float) -> Tensor:
-    """Of each row of activations, one by one. Shape: (R, n) -> (R,)."""
+    """Nearest bound of each row of activations, one by one. Shape: (R, n) -> (R,)."""
     shares = torch.arange(1, CANDIDATES + 1, dtype=rows.dtype, device=rows.device) / CANDIDATES
     bounds = []
     for row in rows:

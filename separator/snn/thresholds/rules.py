@@ -11,7 +11,7 @@ from separator.snn.thresholds.bounds import activation_bound, check_percentile, 
 
 
 class Observed:
-    """What a layer does on calibration batches; made when a rule first looks.
+    """Activations and currents of a layer on calibration batches; made when a rule first looks.
 
     Args:
         activations: makes the analog activations of each batch, (B, C, ...), of the layer and of those that have thresholds in
@@ -31,7 +31,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class ThresholdOptions:
-    """What threshold rules may heed."""
+    """Options that threshold rules may heed."""
 
     window: int  # time steps N_s
     initial_potential: float = 0.0  # in thresholds
@@ -45,7 +45,7 @@ class ThresholdOptions:
 
 @dataclass(frozen=True)
 class ThresholdRule:
-    """How an upper bound a_u is set."""
+    """Rule by which an upper bound a_u is set."""
 
     bound: Callable[[Observed, ThresholdOptions], Tensor]  # (1,) or (C,)
     clips: bool = False  # whether much lies above it, so that what layers behind see is clipped to it

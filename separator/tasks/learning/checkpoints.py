@@ -1,4 +1,4 @@
-"""What all trainings by Lightning share: checkpoints in a folder, going on from them, ending on Ctrl-C."""
+"""Parts that all trainings by Lightning share: checkpoints in a folder, going on from them, ending on Ctrl-C."""
 
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ def fit(trainer: pl.Trainer, task: pl.LightningModule, data: pl.LightningDataMod
 
 
 def load_checkpoint(checkpoint: Path) -> dict[str, Any]:
-    """What a checkpoint holds.
+    """Contents of a checkpoint.
 
     Raises:
         UserError: there is no such checkpoint, since the dev loss was never finite.

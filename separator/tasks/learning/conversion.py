@@ -27,7 +27,7 @@ from separator.tasks.problems.protocol import Findings, Objective, Problem
 
 @dataclass(frozen=True)
 class TuningSettings(ConversionSettings):
-    """How a network is converted, and what tunes its layers."""
+    """Settings of a conversion, and of the optimiser that tunes the layers."""
 
     optimiser: OptimiserName = "adam"  # adam as published, or muon
 
@@ -47,7 +47,7 @@ class ConversionRun:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """What the conversion depends on beside its own settings, which the limits of the hardware are in."""
+        """Facts that the conversion depends on beside its own settings, which the limits of the hardware are in."""
         free = ["init", "conversion", "hardware", *OF_THE_MACHINE, *self.problem.of_the_machine]
         return run_facts(self, free) | {"init": model_fingerprint(self.init)}
 
@@ -138,7 +138,7 @@ def refuse_earlier(folder: Path) -> None:
 
 
 def conversion_state(folder: Path) -> dict[str, Any] | None:
-    """How far the conversion in a folder is, and what it depends on; None if there is none, or it is damaged."""
+    """State of the conversion in a folder: how far it is, and what it depends on; None if there is none, or it is damaged."""
     try:
         state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
     except (OSError, ValueError):

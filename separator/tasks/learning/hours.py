@@ -22,7 +22,7 @@ class Finish:
 
 @dataclass
 class Heard:
-    """What a network has learned from so far."""
+    """Hours that a network has learned from so far, and dev figures on the way."""
 
     hours: float = 0.0
     rows: list[dict[str, float]] = field(default_factory=list)  # hours and dev figures, each time these were measured
@@ -30,7 +30,7 @@ class Heard:
 
     @classmethod
     def of_card(cls, card: ModelCard) -> "Heard":
-        """Of the model that training starts from."""
+        """Hours and figures of the model that training starts from."""
         return cls.from_dict(card.scores)
 
     @classmethod
@@ -52,7 +52,7 @@ class Heard:
         self.rows.append({HOURS: round(self.hours, 3), **{name: round(value, 4) for name, value in figures.items()}})
 
     def fresh(self) -> bool:
-        """Whether figures were noted since this was last asked."""
+        """True if figures were noted since this was last asked."""
         written, self._written = self._written, len(self.rows)
         return written < len(self.rows)
 

@@ -31,7 +31,7 @@ class LearningData(pl.LightningDataModule):
         return self.data.train(self.trainer.current_epoch if self.trainer else 0)
 
     def val_dataloader(self) -> Batches | list[Batches]:
-        """What is held out, in the order of its names."""
+        """Held-out data, in the order of its names."""
         loaders = list(self.data.dev().values())
         return loaders if len(loaders) > 1 else loaders[0]
 

@@ -1,4 +1,4 @@
-"""How networks are trained: everything that a run depends on."""
+"""Settings of trainings: everything that a run depends on."""
 
 import math
 from collections.abc import Collection
@@ -29,7 +29,7 @@ OF_THE_END = tuple(f"optimiser.{name}" for name in ("max_epochs", "stop_patience
 
 @dataclass(frozen=True)
 class OptimiserSettings:
-    """How to train."""
+    """Settings of the training: optimiser, schedule, length and what else the steps depend on."""
 
     name: OptimiserName = "adam"
     lr: float = 1e-3
@@ -66,7 +66,7 @@ class OptimiserSettings:
 
 @dataclass(frozen=True)
 class MachineSettings:
-    """How many devices train, and in which numbers; passed to Lightning."""
+    """Devices that train, and the precision of their numbers; passed to Lightning."""
 
     devices: int | str = "auto"
     nodes: int = 1
@@ -76,7 +76,7 @@ class MachineSettings:
 
 @dataclass(frozen=True)
 class CardSettings:
-    """What the model file says about where the model comes from."""
+    """Facts that the model file states about where the model comes from."""
 
     name: str | None = None  # null for what it is, ann or snn
     description: str = ""
@@ -86,7 +86,7 @@ class CardSettings:
 
 @dataclass(frozen=True)
 class LearningSettings:
-    """How a new network learns; neurons of one that learns as a spiking one are those of the conversion settings."""
+    """Learning rule of a new network; neurons of one that learns as a spiking one are those of the conversion settings."""
 
     rule: Rule = "analog"
     surrogate: SurrogateName = "rectangular"  # derivative of a spike: rectangular, triangular, sigmoid or arctan
@@ -97,12 +97,12 @@ class LearningSettings:
 
     @property
     def derivative(self) -> Surrogate:
-        """What stands for the derivative of a spike."""
+        """Surrogate for the derivative of a spike."""
         return Surrogate(self.surrogate, self.surrogate_width)
 
 
 def usual_neurons() -> ConversionSettings:
-    """How neurons of networks that learn as spiking ones run, those of the paper's Fig. 4."""
+    """Neurons of networks that learn as spiking ones, usually: those of the paper's Fig. 4."""
     return ConversionSettings(window=8, calibration_batches=4)
 
 
@@ -131,7 +131,7 @@ class TrainingSettings:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the training depends on, and when it ends, by dotted names."""
+        """Facts that the training depends on, and when it ends, by dotted names."""
         unused = [f"conversion.{f.name}" for f in fields(ConversionSettings) if f.name not in OF_NEURONS]
         neurons = unused if self.learning.rule != "analog" else ["conversion"]
         problem = self.problem
@@ -139,7 +139,7 @@ class TrainingSettings:
 
 
 def optimiser_of(problem: type[Problem] | Problem, **changes: Any) -> OptimiserSettings:
-    """How a problem is usually trained, with changes."""
+    """Usual optimiser settings of a problem, with changes."""
     return OptimiserSettings(**{**problem.defaults.get("optimiser", {}), **changes})
 
 
@@ -149,7 +149,7 @@ def machine_of(problem: type[Problem] | Problem, **changes: Any) -> MachineSetti
 
 
 def run_facts(run: Any, free: Collection[str]) -> dict[str, Any]:
-    """What a run depends on, by dotted names.
+    """Facts that a run depends on, by dotted names.
 
     Args:
         run: a dataclass with the field `problem`, whose own settings are named as if they were the run's.

@@ -69,7 +69,7 @@ def begin_spiking(network: Network, card: ModelCard, settings: TrainingSettings,
 
 @torch.no_grad()
 def stack_input(network: Network, objective: Objective, data: Data, batches: int) -> Tensor:
-    """What comes to the stack of an analog network on calibration batches; nothing of the network changes."""
+    """Input of an analog network's stack on calibration batches; nothing of the network changes."""
     seen: list[Tensor] = []
     training = network.training
     handle = network.eval().stack.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))

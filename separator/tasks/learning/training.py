@@ -34,7 +34,7 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Start:
-    """What a training begins with."""
+    """Problem, network, card and data that a training begins with."""
 
     problem: Problem  # for the network at hand
     network: Network
@@ -112,7 +112,7 @@ def former_state(settings: TrainingSettings, folder: Path) -> dict[str, Any]:
 
 
 def known_facts(state: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """What the training in a folder depended on, from a checkpoint.
+    """Facts that the training in a folder depended on, from a checkpoint.
 
     Raises:
         UserError: the checkpoint is of an earlier version, and does not say.
@@ -156,7 +156,7 @@ def make_trainer(
 
 
 def devices_of(settings: TrainingSettings, device: str) -> int | str | list[int]:
-    """How many devices train, or which one, where the device has a number.
+    """Number of devices that train, or the one that does, where the device has a number.
 
     Raises:
         UserError: a problem whose epochs cannot be shared shall be learned by several.

@@ -30,7 +30,7 @@ class ItemObjective(Objective, Protocol):
     """An objective that is met, or not, item by item."""
 
     def judge(self, network: nn.Module, batch: Any) -> dict[str, Tensor]:
-        """Of each item of a batch, (B,), by metric: whether it was told right, or a number."""
+        """Scores of each item of a batch, (B,), by metric: whether it was told right, or a number."""
 
 
 class ItemData(Data, Protocol):
@@ -38,7 +38,7 @@ class ItemData(Data, Protocol):
 
     @property
     def origin(self) -> str:
-        """Where the test items come from."""
+        """Origin of the test items."""
 
     def test(self) -> Batches:
         """All test items."""
@@ -54,11 +54,11 @@ class ItemProblem(Problem, Protocol):
 
     @property
     def goal(self) -> str:
-        """What networks do with an item, in one word."""
+        """Task of networks with an item, in one word."""
 
     @property
     def objective(self) -> ItemObjective:
-        """What networks shall do."""
+        """Objective of the networks."""
 
     def open(self, network: Network, seed: int, device: str | torch.device = "cpu", first_epoch: int = 0) -> ItemData:
         """The data for a network."""
@@ -69,7 +69,7 @@ class ItemProblem(Problem, Protocol):
 
 @dataclass(frozen=True)
 class ItemEvaluation:
-    """What is to be scored.
+    """Models to be scored, and the items that they are scored on.
 
     Raises:
         UserError: there is no model, two have one name, or a number cannot be.
@@ -179,7 +179,7 @@ def _result(candidate: Candidate, scores: Scores, baseline: Scores, activity: Ac
 
 
 def figures_of(activity: Activity, items: int, mac_cost: float = MAC_COST) -> Figures:
-    """What a network does for one item, from what was counted for so many."""
+    """Figures of a network for one item, from what was counted for so many."""
     macs = sum(layer.macs for layer in activity.layers)
     spiking = activity.schedule is not None
     last = len(activity.layers) - 1

@@ -14,7 +14,7 @@ from separator.snn.layers.dynamics import Dynamics
 
 @dataclass(frozen=True)
 class Items:
-    """What is scored."""
+    """Kind of items that networks are scored on."""
 
     name: str  # of one
     charge: str  # what drives the first layer
@@ -24,7 +24,7 @@ class Items:
 
 @dataclass(frozen=True)
 class LayerFigures:
-    """What one layer does for one item, on average."""
+    """Figures of one layer for one item, on average."""
 
     name: str
     neurons: int
@@ -35,7 +35,7 @@ class LayerFigures:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a network does for one item, on average; the last seven are of spiking networks only."""
+    """Figures of a network for one item, on average; the last seven are of spiking networks only."""
 
     macs: float  # multiply-accumulates of the analog network
     remaining_macs: float  # those that this network does itself: all if it is analog, else the first charge
@@ -51,7 +51,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class ItemResult:
-    """What one model came to."""
+    """Results of one model."""
 
     name: str
     dynamics: Dynamics | None  # None for an analog network
@@ -62,7 +62,7 @@ class ItemResult:
 
     @property
     def kind(self) -> str:
-        """Whether the network is analog or spiking."""
+        """Kind of the network: ann if it is analog, snn if it is spiking."""
         return "ann" if self.dynamics is None else "snn"
 
     def row(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class ItemResult:
 
 @dataclass(frozen=True)
 class ItemReport:
-    """What an evaluation found."""
+    """Results of an evaluation."""
 
     of: Items
     items: int

@@ -40,7 +40,7 @@ NEWER = ("pair", "semitones", "oracle-si-sdri")  # columns that earlier versions
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is to be scored.
+    """Systems to be scored, and the mixtures and metrics that they are scored on.
 
     Raises:
         UserError: a metric is unknown or its library is missing, or two systems have one name.
@@ -115,7 +115,7 @@ class Utterance:
         return range(1, len(self.mixture.sources) + 1)
 
     def rows(self, scores: Journal) -> list[Row]:
-        """What is known of each source, in order; empty rows where there is nothing or it is outdated."""
+        """Known rows of each source, in order; empty rows where there is nothing or it is outdated."""
         rows = [scores.rows.get((*self.key, str(source)), {}) for source in self.sources]
         return [row if row.get("fingerprint") == self.fingerprint else {} for row in rows]
 
@@ -173,7 +173,7 @@ def _fingerprint(condition: str, system: System, mixture: Mixture) -> str:
 
 
 def _missing(evaluation: Evaluation, scores: Journal) -> Todo:
-    """What has no complete rows yet, with the metrics that are missing."""
+    """Utterances that have no complete rows yet, with the metrics that are missing."""
     return {
         utterance.key: (utterance, missing)
         for utterance in evaluation.utterances
@@ -265,7 +265,7 @@ def _report(evaluation: Evaluation, scores: Journal, counts: Journal, pitches: P
 
 
 def _set_notes(evaluation: Evaluation, pitches: PitchDifferences) -> Iterator[str]:
-    """What the reader should know of each set of mixtures."""
+    """Notes that the reader should know of each set of mixtures."""
     for name, chosen in evaluation.chosen.items():
         total, count = len(evaluation.conditions[name]), len(chosen)
         if count < total:

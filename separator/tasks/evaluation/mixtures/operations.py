@@ -55,7 +55,7 @@ class Operations:
 
 
 def activity_rows(activity: Activity) -> list[dict[str, object]]:
-    """What `record_activity` counted in a spiking network, as rows of a table with the columns KEY and COUNTS."""
+    """Counts that `record_activity` made in a spiking network, as rows of a table with the columns KEY and COUNTS."""
     last = len(activity.layers) - 1
     rows: list[dict[str, object]] = [
         {

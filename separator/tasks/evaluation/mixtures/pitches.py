@@ -1,4 +1,4 @@
-"""How far apart the talkers' pitches are in each mixture, measured once and kept in a table."""
+"""Differences between the talkers' pitches in each mixture, measured once and kept in a table."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence

@@ -35,7 +35,7 @@ Cost of swaps (dB) by genders and pitch:
 
 @dataclass(frozen=True)
 class Report:
-    """What an evaluation found; every mean is over its own mixtures alone."""
+    """Results of an evaluation; every mean is over its own mixtures alone."""
 
     summary: Summary
     differences: Summary  # each system minus the first one

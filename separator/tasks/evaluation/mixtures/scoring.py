@@ -30,7 +30,7 @@ class ScoringJob:
 
 @dataclass(frozen=True)
 class SourceScore:
-    """What was measured for one source; NaN where that failed."""
+    """Measurements of one source; NaN where they failed."""
 
     estimate: int  # index of the estimate that was assigned to the source
     seconds: float

@@ -1,4 +1,4 @@
-"""What can be scored: models, estimate files on disk, and the unprocessed mixture."""
+"""Systems that can be scored: models, estimate files on disk, and the unprocessed mixture."""
 
 import hashlib
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class System(Protocol):
 
     @property
     def name(self) -> str:
-        """How it is called in the table."""
+        """Name of the system in the table."""
 
     def fingerprint(self, condition: str, mixture: Mixture) -> str:
         """Changes when the estimates of a mixture may have changed, so that scores of former ones are not kept.

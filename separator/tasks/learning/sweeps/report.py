@@ -20,7 +20,7 @@ COLUMNS = ("score", "epochs", "operations")
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep, or several into the same folder, came to."""
+    """Results of a sweep, or of several into the same folder."""
 
     scored: Score  # what results are given in
     vary: str  # one of `LABELS`

@@ -1,4 +1,4 @@
-"""What a sweep trains, converts and varies."""
+"""Settings of a sweep: the networks that it trains and converts, and the field that it varies."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
@@ -42,7 +42,7 @@ class Analog:
 
 @dataclass(frozen=True)
 class SweepSettings:
-    """What is trained, converted and varied."""
+    """Settings of what is trained, converted and varied."""
 
     problem: Problem
     optimiser: OptimiserSettings
@@ -75,7 +75,7 @@ class SweepSettings:
                     yield Conversion(seed, variant, float(value))
 
     def settings_of(self, work: Conversion) -> TuningSettings:
-        """How a conversion is done.
+        """Settings of a conversion.
 
         Raises:
             UserError: a value cannot be.
@@ -119,7 +119,7 @@ class SweepSettings:
         return self.settings_of(work).window
 
     def training_of(self, network: Analog) -> TrainingSettings:
-        """How an analog network is trained."""
+        """Settings of an analog network's training."""
         return TrainingSettings(
             self.problem if network.levels == self.levels else with_levels(self.problem, network.levels),
             self.optimiser,
@@ -131,7 +131,7 @@ class SweepSettings:
         )
 
     def run_of(self, work: Conversion, analog: str) -> ConversionRun:
-        """How an analog model is converted."""
+        """Run that converts an analog model."""
         return ConversionRun(
             self.problem,
             analog,
