@@ -11,7 +11,7 @@ class UserError(Exception):
 
 
 def mendable(error: BaseException) -> UserError | None:
-    """What the user can put right of an error, such as a name that is too long or a full disk; None for other defects."""
+    """Error that the user can put right, such as a name that is too long or a full disk; None for other defects."""
     if isinstance(error, UserError):
         return error
     if isinstance(error, MemoryError):

@@ -51,12 +51,12 @@ class AudioReader:
 
     @property
     def complete(self) -> bool:
-        """Whether all was read that the header states."""
+        """True if all was read that the header states."""
         return self._decoder.complete
 
     @property
     def notes(self) -> list[str]:
-        """What the listener should know, one line each; whole once all was read."""
+        """Notes for the listener, one line each; whole once all was read."""
         survey = self._survey or Survey(self.channels, self.sample_rate)
         return survey.notes() + self._decoder.notes
 

@@ -75,7 +75,7 @@ class Hearing:
         return np.concatenate(parts)
 
     def finish(self) -> NDArray[np.float32]:
-        """What is held, at the end. Shape: (k,)."""
+        """Samples still held, at the end. Shape: (k,)."""
         if not len(self._held):
             return np.zeros(0, np.float32)
         return self._cell_is_full()
@@ -93,7 +93,7 @@ class Hearing:
         return np.concatenate(parts, 1)
 
     def notes(self) -> list[str]:
-        """What was found, one line each."""
+        """Notes on the sound, one line each."""
         return [*self._survey.notes(), *self.condition.notes()]
 
     def _cell_is_full(self) -> NDArray[np.float32]:
@@ -127,7 +127,7 @@ class Hearing:
         return mono
 
     def _give(self) -> NDArray[np.float32]:
-        """What was not given yet of the cell, in two parts where sound becomes too loud to be raised."""
+        """Samples of the cell not given yet, in two parts where sound becomes too loud to be raised."""
         one = self._one_channel(self._held[self._given :]) - self.condition.offset
         self._given = len(self._held)
         loud = np.abs(one) > FAINT

@@ -17,7 +17,7 @@ MAX_ENERGY = 4.0
 
 @dataclass(frozen=True)
 class NormalEquations:
-    """What least squares needs to know of a mixture m and its estimates s_i; pieces of a stream add up."""
+    """Inner products that least squares needs of a mixture m and its estimates s_i; pieces of a stream add up."""
 
     gram: NDArray[np.float64]  # <s_i, s_j>, (n_src, n_src)
     cross: NDArray[np.float64]  # <s_i, m>, (n_src,)

@@ -43,7 +43,7 @@ class StalledError(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class PcmFormat:
-    """How sound is put in bytes, channels interleaved."""
+    """Format of sound in bytes, channels interleaved."""
 
     rate: int  # Hz
     channels: int
@@ -100,7 +100,7 @@ class ByteSource:
 
     @property
     def interrupted(self) -> bool:
-        """Whether no more is to be read."""
+        """True if no more is to be read."""
         return self._interrupted
 
     def interrupt(self) -> None:

@@ -1,4 +1,4 @@
-"""What a first pass over a sound finds: how to make one channel of it, and what a network would take amiss."""
+"""A first pass over a sound: finds how to make one channel of it, and what a network would take amiss."""
 
 from dataclasses import dataclass
 
@@ -18,13 +18,13 @@ LEAST_CLIPPED = 1e-4  # part of all samples that lie flat at the peak, from whic
 
 @dataclass(frozen=True)
 class Condition:
-    """What is taken off a sound, and what it is multiplied with then, before a network hears it."""
+    """Offset taken off a sound, and factor it is multiplied with then, before a network hears it."""
 
     offset: float = 0.0
     scale: float = 1.0  # a power of two, which rounds nothing
 
     def notes(self) -> list[str]:
-        """What the listener should know, one line each."""
+        """Notes for the listener, one line each."""
         found = [f"a constant offset of {self.offset:.2g} of full scale taken out"] if self.offset else []
         if self.scale != 1:
             loudness = f"{20 * np.log10(self.scale):.0f} dB"
@@ -33,7 +33,7 @@ class Condition:
 
 
 def condition_of(mean: float, energy: float, extremes: tuple[float, float], seconds: float) -> Condition:
-    """How sound of one channel, of this mean, mean square, lowest and highest sample, is to be put before a network."""
+    """Condition for a network of sound of one channel, of this mean, mean square, lowest and highest sample."""
     level = np.sqrt(max(0.0, energy - mean**2))
     offset = mean if abs(mean) > OFFSET * level and seconds >= LEAST_SECONDS else 0.0
     if offset and level <= 1e-9 * abs(mean):  # nothing but the offset: silence, whose rounding is no sound
@@ -85,7 +85,7 @@ class Survey:
         return None if self._alone < 0 else self._alone
 
     def weights(self) -> NDArray[np.float64]:
-        """What channels are multiplied with and then added: their mean, or the loudest alone where they cancel. (channels,)."""
+        """Factors of the channels before they are added: their mean, or the loudest alone where they cancel. (channels,)."""
         channels, alone = len(self._sums), self.alone()
         if alone is None:
             return np.full(channels, 1 / channels)
@@ -98,14 +98,14 @@ class Survey:
         return float(weights @ self._low), float(weights @ self._high)
 
     def condition(self) -> Condition:
-        """How the one channel is to be put before a network."""
+        """Condition to put the one channel in before a network."""
         weights = self.weights()
         frames = max(1, self.frames)
         mean, energy = float(weights @ self._sums) / frames, float(weights @ self._gram @ weights) / frames
         return condition_of(mean, energy, self.extremes(), self.frames / self.sample_rate)
 
     def notes(self) -> list[str]:
-        """What was found, one line each."""
+        """Notes on the sound, one line each."""
         found, alone, channels = [], self.alone(), len(self._sums)
         if channels > 1:
             cancelling = f"{channels} channels of opposite polarity, which would cancel: channel {(alone or 0) + 1} taken"

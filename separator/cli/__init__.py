@@ -36,7 +36,7 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def is_starting() -> bool:
-    """Whether Ctrl-C ends the process at once, as it does until `report_errors` takes care of it."""
+    """True if Ctrl-C ends the process at once, as it does until `report_errors` takes care of it."""
     return _signal.getsignal(_signal.SIGINT) is leave_at_once
 
 

@@ -29,13 +29,13 @@ def add_config_and_out(parser: jsonargparse.ArgumentParser, out: str) -> None:
 
 
 def add_device_and_threads(parser: jsonargparse.ArgumentParser) -> None:
-    """Where to compute."""
+    """Add the options of the device and the threads to compute on."""
     parser.add_argument("--device", default="auto", help="cpu, cuda, ..., auto for a GPU if there is one")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for all")
 
 
 def add_conversion(parser: jsonargparse.ArgumentParser) -> None:
-    """How a stack is converted."""
+    """Add the options of a stack's conversion."""
     from separator.tasks.learning.conversion import TuningSettings
 
     parser.add_argument("--preset", type=str | None, default=None, help=f"defaults of the conversion: {' or '.join(PRESETS)}")

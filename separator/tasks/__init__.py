@@ -1,1 +1,1 @@
-"""What a person asks for: separate, train, convert, evaluate."""
+"""Tasks that a person asks for: separate, train, convert, evaluate."""

@@ -1,4 +1,4 @@
-"""Where networks run, and in which precision they learn there."""
+"""Devices that networks run on, and the precision in which they learn there."""
 
 import os
 from typing import Literal

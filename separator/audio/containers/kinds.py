@@ -1,4 +1,4 @@
-"""What headers of less common sound files state, where libsndfile refuses a cut-off one, or does not tell what it lacks."""
+"""Headers of less common sound files, read where libsndfile refuses a cut-off one, or does not tell what it lacks."""
 
 import re
 import struct

@@ -48,7 +48,7 @@ def mpeg_links(file: IO[bytes], end: int) -> list[Link]:
 
 
 def after_id3(file: IO[bytes]) -> int:
-    """Where a file goes on after the ID3 tags at its beginning."""
+    """Place at which a file goes on after the ID3 tags at its beginning."""
     place = 0
     while (tag := read_at(file, place, 10))[:3] == b"ID3" and len(tag) == 10:
         size = 0
@@ -109,7 +109,7 @@ def _frame(file: IO[bytes], place: int) -> _Frame | None:
 
 
 def _confirmed(file: IO[bytes], place: int, frame: _Frame, end: int) -> bool:
-    """Whether another frame of its kind follows a frame, which tells it from chance."""
+    """True if another frame of its kind follows a frame, which tells it from chance."""
     after = place + frame.size
     following = _frame(file, after)
     return after == end or (following is not None and following.kind == frame.kind)

@@ -77,7 +77,7 @@ def read_at(file: IO[bytes], place: int, size: int) -> bytes:
 
 
 def find(file: IO[bytes], wanted: bytes, place: int, end: int) -> int | None:
-    """Where `wanted` begins next, from `place` on; None where it does not before `end`."""
+    """Next place at which `wanted` begins, from `place` on; None where it does not before `end`."""
     while place < end:
         block = read_at(file, place, 1 << 16)
         if (found := block.find(wanted)) >= 0:

@@ -1,4 +1,4 @@
-"""What a wav file holds, whatever sizes its header states: programs that crash, stream or pass 4 GiB state wrong ones."""
+"""Contents of a wav file, whatever sizes its header states: programs that crash, stream or pass 4 GiB state wrong ones."""
 
 import struct
 from dataclasses import dataclass
@@ -75,7 +75,7 @@ def _is_placeholder(size: int) -> bool:
 
 
 def _end(file: IO[bytes], wav: _Wav, end: int) -> tuple[int, int | None]:
-    """Where the samples end, and where another wav file begins after them: a stated size is true if chunks follow it."""
+    """End of the samples, and start of another wav file after them, if any: a stated size is true if chunks follow it."""
     if wav.stated is None or wav.data + wav.stated >= end:
         return end, None
     stop = wav.data + wav.stated
@@ -87,7 +87,7 @@ def _end(file: IO[bytes], wav: _Wav, end: int) -> tuple[int, int | None]:
 
 
 def _after_chunks(file: IO[bytes], place: int, order: str, end: int) -> int | None:
-    """Where the chunks from `place` on end: at another wav file or at `end`; None if these are no chunks."""
+    """End of the chunks from `place` on: at another wav file or at `end`; None if these are no chunks."""
     while end - place >= 8:
         name, size = struct.unpack(order + "4sI", read_at(file, place, 8))
         if name in FORMS and read_at(file, place + 8, 4) == b"WAVE":
@@ -101,5 +101,5 @@ def _after_chunks(file: IO[bytes], place: int, order: str, end: int) -> int | No
 
 
 def is_chunk(name: bytes) -> bool:
-    """Whether four bytes can be the name of a chunk, which is of ASCII characters; samples hardly ever are."""
+    """True if four bytes can be the name of a chunk, which is of ASCII characters; samples hardly ever are."""
     return all(0x20 <= octet < 0x7F for octet in name)

@@ -1,1 +1,1 @@
-"""What a model file holds, checked before anything is allocated."""
+"""Contents of a model file, checked before anything is allocated."""

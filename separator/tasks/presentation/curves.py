@@ -39,7 +39,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Curve:
-    """What a training or a conversion logged, by epoch."""
+    """Values that a training or a conversion logged, by epoch."""
 
     epochs: tuple[int, ...]
     values: dict[str, tuple[float, ...]]  # by column, such as dev_loss; NaN where nothing was logged
@@ -58,7 +58,7 @@ class Curve:
 
 
 def read_curve(folder: Path) -> Curve:
-    """What a training wrote into `folder/csv`, or a conversion into `folder/progress.csv`.
+    """Curve that a training wrote into `folder/csv`, or a conversion into `folder/progress.csv`.
 
     Where a training was gone on with, it is epoch by epoch the last that was written. A conversion's epochs are counted on
     through the layers, and a layer's last one is what the layer ended with; epoch 0 is the analog network.

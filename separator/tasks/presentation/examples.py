@@ -35,7 +35,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Example:
-    """What was written for one mixture; all files are in `folder`."""
+    """Example written for one mixture; all files are in `folder`."""
 
     folder: Path
     title: str
@@ -56,7 +56,7 @@ def choose_by_id(mixtures: Sequence[Mixture], ids: Sequence[str]) -> list[Choice
 
 
 def choose_by_gender(mixtures: Sequence[Mixture], scores: Mapping[str, float] | None = None) -> list[Choice]:
-    """Of each pair of genders the best, median and worst mixture, or without scores the one in the middle of the list."""
+    """Best, median and worst mixture of each pair of genders, or without scores the one in the middle of the list."""
     pairs: dict[str, list[Mixture]] = defaultdict(list)
     for mixture in mixtures:
         if scores is None or mixture.id in scores:

@@ -1,1 +1,1 @@
-"""What there is to learn: networks, batches, losses and measures of speech and of pictures, behind one protocol."""
+"""Problems to learn: networks, batches, losses and measures of speech and of pictures, behind one protocol."""

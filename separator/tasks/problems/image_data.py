@@ -27,7 +27,7 @@ Batch = tuple[Tensor, Tensor]  # pictures between 0 and 1, (B, C, H, W), float32
 
 @dataclass(frozen=True)
 class PictureSettings:
-    """How picture files are seen; sets whose pictures are all of one size have none of it."""
+    """Settings for seeing picture files; sets whose pictures are all of one size have none of it."""
 
     resize: int = 256  # pixels that the shorter side of a picture is scaled to
     crop: int = 224  # pixels of a side of the square in the centre that is seen
@@ -41,13 +41,13 @@ class PictureSettings:
 
     @property
     def framing(self) -> Framing:
-        """What is seen of a picture."""
+        """Part of a picture that is seen."""
         return Framing(self.resize, self.crop, self.random_crop)
 
 
 @dataclass(frozen=True)
 class ImageSettings:
-    """Which images, and how they are gone through."""
+    """Settings for the images, and for going through them."""
 
     folder: Path  # as `separator.images` reads it
     kind: SetName = "mnist"
@@ -201,7 +201,7 @@ class PictureData:
 
     @property
     def origin(self) -> str:
-        """Where the test images come from."""
+        """Source of the test images."""
         return self.images.test.origin
 
     def watched(self) -> dict[str, ImageBatches]:

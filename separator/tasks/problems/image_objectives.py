@@ -1,4 +1,4 @@
-"""What a network for images shall do: tell classes apart, or give back what it sees."""
+"""Goals of a network for images: tell classes apart, or give back what it sees."""
 
 from dataclasses import dataclass
 
@@ -30,11 +30,11 @@ class ImageObjective:
         return batch[0]
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
-        """What is minimised."""
+        """Loss, which is minimised."""
         return self._loss(network(batch[0]), batch)
 
     def measure(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What is minimised, and accuracy in % or the mean square error."""
+        """Loss, which is minimised, and accuracy in % or the mean square error."""
         outputs = network(batch[0])
         loss = self._loss(outputs, batch)
         return loss, accuracy(outputs, batch[1]) if self.goal == "classify" else loss.detach()
@@ -48,7 +48,7 @@ class ImageObjective:
         return 0.0
 
     def judge(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Of each image, (B,): whether it was told right, and among the five best; or its mean square error."""
+        """Results of each image, (B,): told right or not, and among the five best or not; or its mean square error."""
         pictures, labels = batch
         outputs = network(pictures)
         if self.goal == "reconstruct":

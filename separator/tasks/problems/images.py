@@ -53,7 +53,7 @@ class Images:
 
     @property
     def objective(self) -> ImageObjective:
-        """Of the goal."""
+        """Objective for the goal."""
         return ImageObjective(self.goal)
 
     @property

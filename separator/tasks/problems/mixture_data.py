@@ -1,4 +1,4 @@
-"""What separation networks learn from: mixtures made on the fly or read from disk, in batches."""
+"""Data for separation networks to learn from: mixtures made on the fly or read from disk, in batches."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ DEV_SEED = 1_000_003  # mixtures made on the fly for the dev loss; the same in e
 
 @dataclass(frozen=True)
 class DataSettings:
-    """What to train on."""
+    """Data to train on."""
 
     train: list[Path] | Path  # Kaldi data folders (mixed on the fly), one or several, or one folder of mixtures
     dev: Path  # Kaldi data folder or folder of mixtures
@@ -127,7 +127,7 @@ class MixtureData:
 
     @cached_property
     def _talkers(self) -> tuple[Talkers | None, Talkers | None]:
-        """Who talks in training, None for mixtures on disk; and the speakers held out of it, if any."""
+        """Talkers in training, None for mixtures on disk; and the speakers held out of it, if any."""
         settings = self.settings
         folders = settings.train_folders
         if not folders:

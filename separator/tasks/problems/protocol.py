@@ -1,4 +1,4 @@
-"""What training, conversion, sweeps and evaluation ask of a problem, and nothing else of it."""
+"""Protocols of a problem: what training, conversion, sweeps and evaluation ask of it, and nothing else."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class Score:
-    """What results are given in."""
+    """Measure that results are given in."""
 
     title: str  # with its scale, such as accuracy (%)
     decimals: int
@@ -33,17 +33,17 @@ class Score:
 
 
 class Objective(Protocol):
-    """What a network shall do with a batch."""
+    """Task of a network with a batch."""
 
     @property
     def score(self) -> Score:
-        """What `measure` gives beside the loss."""
+        """Score that `measure` gives beside the loss."""
 
     def inputs(self, batch: Any) -> Tensor:
-        """What of a batch the network gets, (B, ...)."""
+        """Part of a batch that the network gets, (B, ...)."""
 
     def loss(self, network: nn.Module, batch: Any) -> Tensor:
-        """What is minimised, a scalar; the batch may be on another device than the network."""
+        """Loss, which is minimised, a scalar; the batch may be on another device than the network."""
 
     def measure(self, network: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
         """Loss and score of one pass, scalars; gradients go through the loss only."""
@@ -56,7 +56,7 @@ class Objective(Protocol):
 
 
 class Data(Protocol):
-    """What a network learns from and is looked at on."""
+    """Data that a network learns from and is looked at on."""
 
     def train(self, epoch: int) -> Batches:
         """Batches of an epoch of training, other ones in each."""
@@ -68,10 +68,10 @@ class Data(Protocol):
         """So many batches like those of training, the same ones each time."""
 
     def dev(self) -> Mapping[str, Batches]:
-        """What is held out, by name; networks are chosen by the first, `dev`."""
+        """Held-out batches, by name; networks are chosen by the first, `dev`."""
 
     def watched(self) -> Mapping[str, Batches]:
-        """What conversions are scored on after each epoch beside the dev batches; nothing is chosen by it."""
+        """Batches that conversions are scored on after each epoch beside the dev batches; nothing is chosen by it."""
 
     def counted(self) -> Iterable[Any]:
         """A few batches that operations are counted on."""
@@ -79,7 +79,7 @@ class Data(Protocol):
 
 @dataclass(frozen=True)
 class Findings:
-    """What a card says of a network that has learned, beside its sizes."""
+    """Facts that a card states of a network that has learned, beside its sizes."""
 
     scores: Mapping[str, Any] = field(default_factory=dict)
     gain: float | None = None  # of the output; see `ModelCard`
@@ -100,7 +100,7 @@ class Problem(Protocol):
 
     @property
     def data(self) -> Any:
-        """What to learn from, a dataclass."""
+        """Settings of the data to learn from, a dataclass."""
 
     @property
     def network(self) -> Any:
@@ -108,7 +108,7 @@ class Problem(Protocol):
 
     @property
     def objective(self) -> Objective:
-        """What networks shall do."""
+        """Task of the networks."""
 
     @property
     def epoch_seconds(self) -> float:
@@ -145,14 +145,14 @@ class Problem(Protocol):
         """The size of a network in one line."""
 
     def findings(self, network: Network, data: Any) -> Findings:
-        """What a card says of a network, which is in evaluation mode."""
+        """Facts that a card states of a network, which is in evaluation mode."""
 
     def result(self, network: Network, card: ModelCard, data: Any) -> float:
         """The score that sweeps compare models by."""
 
 
 def device_of(network: nn.Module) -> torch.device:
-    """Where a network is."""
+    """Device that a network is on."""
     tensor = next(network.parameters(), None)
     return next(network.buffers()).device if tensor is None else tensor.device
 

@@ -10,7 +10,7 @@ from separator.models.card import find_model, read_card, split_steps
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a problem is found; nothing is imported before it is wanted."""
+    """Place of a problem; nothing is imported before it is wanted."""
 
     place: str  # MODULE:CLASS
     architecture: str  # of its networks' cards
@@ -31,7 +31,7 @@ DEFAULT = "speech"
 
 
 def entry_named(name: str) -> Entry:
-    """Where a problem is found.
+    """Entry of a problem.
 
     Raises:
         UserError: there is none of this name.

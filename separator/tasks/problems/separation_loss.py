@@ -1,4 +1,4 @@
-"""What a network that separates shall do: negative SI-SDR of the best permutation, and how much it gains on the mixture."""
+"""Task of a network that separates: negative SI-SDR of the best permutation, and how much it gains on the mixture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

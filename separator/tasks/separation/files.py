@@ -47,7 +47,7 @@ Wave = TypeVar("Wave", NDArray[Any], torch.Tensor)
 
 @dataclass(frozen=True)
 class SeparationReport:
-    """What was done to one file."""
+    """Report of what was done to one file."""
 
     input: str
     outputs: tuple[str, ...]
@@ -249,7 +249,7 @@ class Separator:
     def has_separated(
         self, source: str | Path, output_dir: str | Path | None = None, *, clip: ClipPolicy = "rescale", float32: bool = False
     ) -> bool:
-        """Whether `separate_file` has been here: all its outputs exist, made of the same sound by the same network and options.
+        """True if `separate_file` has been here: all its outputs exist, made of the same sound by the same network and options.
 
         False where some of them are missing, as after a crash; those that are there may be replaced then. Of stdin it is not
         known.
@@ -290,7 +290,7 @@ class Separator:
             waiting = waiting[:, ready:]
 
     def _condition(self, wave: Array, sample_rate: int) -> Condition:
-        """How a wave (T,) is to be put before the network; as it is at the model's level, which is that of live sound."""
+        """Condition to put a wave (T,) in before the network; as it is at the model's level, which is that of live sound."""
         if self.level == "model":
             return Condition()
         survey = Survey(1, sample_rate)

@@ -1,4 +1,4 @@
-"""What is to be separated: files by name, and the sound files of folders without what was made of them."""
+"""Sound to be separated: files by name, and the sound files of folders without what was made of them."""
 
 import os
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ def sound_files(folder: Path, output: Path | None) -> list[Path]:
 
 
 def _leads_nowhere(path: Path) -> bool:
-    """Whether a path is a link to nothing or to itself, of which the user is to be told."""
+    """True if a path is a link to nothing or to itself, of which the user is to be told."""
     return path.is_symlink() and not path.exists()
 
 

@@ -205,7 +205,7 @@ def separate_live(stream: SeparationStream, blocks: Iterable[Array], write: Call
 
 @dataclass(frozen=True)
 class LiveReport:
-    """What was done to a stream of sound."""
+    """Report of what was done to a stream of sound."""
 
     model: str
     sample_rate: int  # Hz
@@ -221,6 +221,6 @@ class LiveReport:
 
 
 def report_live(stream: SeparationStream, model: str, cut: int, activity: "Activity | None") -> LiveReport:
-    """What has been done to a stream up to now."""
+    """Report of what has been done to a stream up to now."""
     seconds = stream.pushed / stream.sample_rate
     return LiveReport(model, stream.sample_rate, seconds, stream.latency_seconds, stream.elapsed, cut, activity)

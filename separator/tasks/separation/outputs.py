@@ -1,4 +1,4 @@
-"""Where sources go, and what tells of what they were made; nothing is replaced, or taken for done, by mistake."""
+"""Paths of sources, and records of what they were made of; nothing is replaced, or taken for done, by mistake."""
 
 import json
 import os
@@ -18,7 +18,7 @@ REMEDY = "--overwrite replaces it"
 
 @dataclass(frozen=True)
 class Origin:
-    """What the samples of a source depend on."""
+    """Facts that the samples of a source depend on."""
 
     input: str  # fingerprint of the mixture's file
     model: str  # its name
@@ -34,7 +34,7 @@ class Origin:
 
 
 def output_paths(source: str | Path, output_dir: str | Path | None, n_src: int) -> list[Path]:
-    """Where the sources of `source` go, `NAME_s1.wav` and so on; none for stdout."""
+    """Paths of the sources of `source`, `NAME_s1.wav` and so on; none for stdout."""
     standard = source == STANDARD_STREAM
     if output_dir == STANDARD_STREAM or (standard and output_dir is None):
         return []
@@ -66,7 +66,7 @@ def refuse_others(paths: Iterable[Path], origin: Origin) -> None:
 
 
 def _origin_in(path: Path) -> dict[str, Any] | None:
-    """What a wav file says of its origin."""
+    """Origin that a wav file states; None if it states none."""
     comment = read_comment(path)
     with suppress(ValueError):
         found = json.loads(comment.removeprefix(MARK)) if comment.startswith(MARK) else None
