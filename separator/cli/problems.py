@@ -1,4 +1,7 @@
-"""Commands for any problem: which one is told by the arguments, and its settings become options."""
+"""Commands for any problem: which one is told by the arguments, and its settings become options.
+
+jsonargparse's subclasses would do as much with `--problem.init_args.data.train`; here it is `--data.train`, as in every recipe.
+"""
 
 import argparse
 import dataclasses
