@@ -1,7 +1,7 @@
 """Commands whose every value may come from a YAML file or the command line.
 
-jsonargparse does that. What is written here beside it: groups of options come back as the objects that check them, and a mistake
-is one line, where jsonargparse prints all options first.
+jsonargparse does that. What is written here beside it: groups of options come back as the objects that check them, and mistakes
+are one line, where jsonargparse prints all options first.
 """
 
 import logging
