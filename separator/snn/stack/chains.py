@@ -9,13 +9,14 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor, nn
 
 from separator.snn.layers.analog import AnalogLayer
-from separator.snn.stack.graph import Sources
+from separator.snn.stack.graph import Sources, adds_the_one_before
 
 
 def is_joined(layers: Sequence[nn.Module], sources: Sequence[Sources], index: int) -> bool:
     """True if an analog layer adds what the layer before hands on, and sees nothing else."""
-    layer, before = layers[index], (index - 1,)
-    return isinstance(layer, AnalogLayer) and isinstance(layer.shortcut, nn.Identity) and sources[index] == (before, before)
+    layer = layers[index]
+    identity = isinstance(layer, AnalogLayer) and isinstance(layer.shortcut, nn.Identity)
+    return identity and adds_the_one_before(sources, index)
 
 
 def chain_from(layers: Sequence[nn.Module], sources: Sequence[Sources], head: int) -> list[AnalogLayer]:

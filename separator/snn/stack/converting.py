@@ -20,7 +20,7 @@ from separator.snn.learning.rules import LearningOptions, LearningRule
 from separator.snn.learning.tandem import TandemLayer
 from separator.snn.stack.chains import activations_of, chain_from, is_joined
 from separator.snn.stack.connected import ConnectedLayers
-from separator.snn.stack.graph import INPUT, forget_unseen
+from separator.snn.stack.graph import INPUT, adds_the_one_before, forget_unseen
 from separator.snn.stack.simulation import fire
 from separator.snn.thresholds.rules import THRESHOLDS, Observed, ThresholdOptions, ThresholdRule
 
@@ -139,7 +139,7 @@ def unfreeze(
     scales = [stack.scales(i, spiking[0].weight, dynamics) for i in range(len(spiking))]
     for i, layer in list(enumerate(spiking))[first:]:
         # A chain with one threshold a channel goes on having one, which learns if all of the chain does.
-        inherits = i > 0 and layer.passes_spikes and stack.sources[i] == ((i - 1,),) * 2
+        inherits = layer.passes_spikes and adds_the_one_before(stack.sources, i)
         before = stack.layers[i - 1] if inherits else None
         learns = learn_thresholds and layer.role != "readout" and not isinstance(before, SpikingLayer)
         twin = layer.analog(*scales[i])

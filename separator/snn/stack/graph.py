@@ -1,6 +1,6 @@
 """Connections between layers: a stack is a directed graph whose layers stand in an order in which they can run."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from torch import nn
@@ -75,6 +75,6 @@ def seen_by(maps: Sources, handed: Mapping[int, Handed]) -> tuple[list[Handed], 
     return first, [handed[i] for i in maps[1]] if is_apart(maps) else None
 
 
-def users_of(sources: Sequence[Sources], layer: int) -> Iterable[int]:
-    """Layers that see a layer."""
-    return [i for i, maps in enumerate(sources) if any(layer in own for own in maps)]
+def adds_the_one_before(sources: Sequence[Sources], index: int) -> bool:
+    """True if both maps of a layer see the layer before it, and nothing else."""
+    return sources[index] == ((index - 1,),) * 2
