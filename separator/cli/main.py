@@ -13,9 +13,8 @@ from separator.cli.streams import abandon, ensure_standard_streams, flush_stdout
 from separator.errors import UserError, mendable
 from separator.version import __version__
 
-# Each command is a module of this package with `add_arguments(parser)` and `run(arguments) -> exit status`, and a
-# `PARSER` class where argparse's is not enough; only the one asked for is imported, so that `--help` does not pay for the
-# training stack.
+# Each is a module of `separator.cli.commands`, with a `PARSER` class where argparse's is not enough; only the one asked for is
+# imported, so that `--help` does not pay for the training stack.
 COMMANDS = {
     "prepare": "read a corpus into Kaldi data folders",
     "mix": "make mixtures from lists, by the WSJ0-2mix protocol",
@@ -78,7 +77,7 @@ def comes_of_ctrl_c(error: BaseException | None) -> bool:
 
 def command_parser(name: str) -> tuple[ModuleType, argparse.ArgumentParser]:
     """Import the module of a command and make the parser of its arguments."""
-    module = import_module(f"separator.cli.{name.replace('-', '_')}")
+    module = import_module(f"separator.cli.commands.{name.replace('-', '_')}")
     parser_class = getattr(module, "PARSER", argparse.ArgumentParser)
     parser: argparse.ArgumentParser = parser_class(
         prog=f"separator {name}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

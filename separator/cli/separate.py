@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from separator.cli import TERMINATED
-from separator.cli.arguments import positive
 from separator.cli.main import comes_of_ctrl_c, report_errors
+from separator.cli.options.arguments import positive
 from separator.cli.streams import put, tell
 from separator.errors import UserError, mendable
 from separator.version import __version__
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     model.add_argument("--list-models", action="store_true", help="describe the shipped models and leave")
     model.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... or auto (default: %(default)s)")
-    model.add_argument("--time-steps", type=positive, metavar="N", help="time steps of the spiking model")
+    model.add_argument("--window", type=positive, metavar="N", help="time steps of the spiking model")
     model.add_argument("--segment", type=_seconds, metavar="S", help="seconds computed at a time, for memory (default: 12)")
     sound = parser.add_argument_group("output")
     sound.add_argument(
@@ -197,7 +197,7 @@ def _load(arguments: argparse.Namespace) -> "Separator":
     return Separator.from_pretrained(
         arguments.model,
         device=arguments.device,
-        time_steps=arguments.time_steps,
+        window=arguments.window,
         segment=SEGMENT if arguments.segment is None else arguments.segment,
         level=arguments.level,
     )

@@ -10,12 +10,12 @@ def list_models(as_json: bool) -> int:
 
     cards = models.list_models()
     if as_json:
-        fields = ("name", "kind", "sample_rate", "n_src", "time_steps", "description", "scores")
+        fields = ("name", "kind", "sample_rate", "n_src", "window", "description", "scores")
         print(json.dumps([{field: getattr(card, field) for field in fields} for card in cards]))
         return 0
     for card in cards:
         default = " (default)" if card.name == models.DEFAULT_MODEL else ""
-        steps = "" if card.time_steps is None else f", {card.time_steps} time steps"
+        steps = "" if card.window is None else f", {card.window} time steps"
         print(f"{card.name}{default}: {card.description}")
         print(f"    {card.kind}, {card.n_src} talkers, {card.sample_rate} Hz{steps}")
         if card.scores:

@@ -85,7 +85,7 @@ def _load(arguments: argparse.Namespace) -> "Separator":
     from separator.tasks.separation.files import Separator
 
     name = arguments.model or DEFAULT_LIVE_MODEL
-    return Separator.from_pretrained(name, device=arguments.device, time_steps=arguments.time_steps, level="model")
+    return Separator.from_pretrained(name, device=arguments.device, window=arguments.window, level="model")
 
 
 def _sound(arguments: argparse.Namespace, source: "ByteSource", model_rate: int) -> "PcmStream":

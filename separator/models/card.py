@@ -62,7 +62,7 @@ class ModelCard:
         return int(self.config["n_src"])
 
     @property
-    def time_steps(self) -> int | None:
+    def window(self) -> int | None:
         """Time window N_s of a spiking network."""
         return None if self.conversion is None else int(self.conversion["window"])
 
@@ -128,7 +128,7 @@ def _check(card: ModelCard) -> None:
 
 
 def split_steps(text: str) -> tuple[str, int | None]:
-    """Model and time steps of `MODEL@STEPS`, of which the second part may be missing."""
+    """Model and time steps of `MODEL@WINDOW`, of which the second part may be missing."""
     steps = re.fullmatch(r"(.+)@(\d+)", text)
     return (steps[1], int(steps[2])) if steps else (text, None)
 

@@ -36,26 +36,26 @@ class SeparationModel:
         return TasNetStream(self.network)
 
 
-def load_model(name_or_path: str | Path, device: str | torch.device = "cpu", time_steps: int | None = None) -> SeparationModel:
+def load_model(name_or_path: str | Path, device: str | torch.device = "cpu", window: int | None = None) -> SeparationModel:
     """Load a shipped model by name, or a model file, that separates.
 
     Args:
         name_or_path: such as "small-snn", or a path; "small-snn@8" for 8 time steps.
         device: where the network shall run.
-        time_steps: simulate a spiking model with another time window than its own, or than its name says.
+        window: simulate a spiking model with another time window than its own, or than its name says.
 
     Raises:
         UserError: no such model, or one that does something else; a damaged, foreign or newer file; a time window that the
             model cannot have.
     """
-    network, card = load_network(name_or_path, device, time_steps)
+    network, card = load_network(name_or_path, device, window)
     if not isinstance(network, TasNet):
         raise UserError(f"{name_or_path} holds a network for images ({card.architecture}), not one that separates talkers")
     return SeparationModel(network, card)
 
 
 def load_network(
-    name_or_path: str | Path, device: str | torch.device = "cpu", time_steps: int | None = None
+    name_or_path: str | Path, device: str | torch.device = "cpu", window: int | None = None
 ) -> tuple[Network, ModelCard]:
     """A network of any architecture, in evaluation mode, and its card; see `load_model`."""
     whole = Path(name_or_path).is_file()
@@ -80,9 +80,9 @@ def load_network(
     except (SafetensorError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, UserError) as error:
         reason = shown((str(error).splitlines() or [type(error).__name__])[0])
         raise UserError(f"{path} does not hold the network that it describes ({reason}); get it again") from error
-    time_steps = named_steps if time_steps is None else time_steps
-    if time_steps is not None:
-        card = _with_time_steps(network, card, time_steps)
+    window = named_steps if window is None else window
+    if window is not None:
+        card = _with_window(network, card, window)
     return network.to(device).eval().requires_grad_(False), card
 
 
@@ -123,8 +123,8 @@ def save_model(path: str | Path, network: Network, card: ModelCard, kept_as: tor
         save_file(tensors, temporary, card.to_metadata())
 
 
-def _with_time_steps(network: Network, card: ModelCard, time_steps: int) -> ModelCard:
+def _with_window(network: Network, card: ModelCard, window: int) -> ModelCard:
     if card.conversion is None:
         raise UserError(f"{card.name} is an analog network and has no time steps; give none")
-    network.stack.set_window(time_steps)
-    return replace(card, conversion=card.conversion | {"window": time_steps})
+    network.stack.set_window(window)
+    return replace(card, conversion=card.conversion | {"window": window})

@@ -15,7 +15,7 @@ def publish(
     model: Path,
     folder: Path,
     scored: tuple[Path, str] | None = None,
-    time_steps: int | None = None,
+    window: int | None = None,
     description: str | None = None,
     bf16: bool = False,
 ) -> Path:
@@ -25,7 +25,7 @@ def publish(
         model: the model file.
         folder: where to put it.
         scored: folder of an evaluation, with `summary.json`, and what the model was called there; None for no new scores.
-        time_steps: of a spiking model, if others than its own; the ones that it was scored with.
+        window: of a spiking model, if others than its own; the ones that it was scored with.
         description: one line, if another than its own.
         bf16: round the weights of an analog network to bfloat16, so that the file has half of the size.
 
@@ -33,7 +33,7 @@ def publish(
         UserError: the model, its name or the results cannot be used, the system was not scored, or a spiking network, whose
             numbers are integers, shall be rounded.
     """
-    loaded = load_model(model, time_steps=time_steps)
+    loaded = load_model(model, window=window)
     if bf16 and loaded.card.kind == "snn":
         raise UserError(f"{model} is a spiking network, of integers; leave out --bf16")
     if not loaded.card.name or Path(loaded.card.name).name != loaded.card.name:

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from separator.cli.arguments import named
 from separator.cli.main import main
+from separator.cli.options.arguments import named
 from separator.errors import UserError
 from tests.tasks.mixture_sets import make_set, save_tiny_models, write_estimates
 
@@ -32,7 +32,7 @@ def test_models_and_files_are_scored(tmp_path, capsys):
     assert list(report["summary"]["open"]) == ["mixture", "ann", "snn2", "mine"]
     assert report["summary"]["open"]["mine"]["overall"]["si-sdri"]["mean"] > 5
     assert report["summary"]["open"]["mixture"]["overall"]["pesq"]["count"] == 4
-    assert report["operations"]["open"]["snn2"]["time_steps"] == 2
+    assert report["operations"]["open"]["snn2"]["window"] == 2
 
 
 @pytest.mark.parametrize(

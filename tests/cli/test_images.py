@@ -19,7 +19,7 @@ def test_images_are_trained_on_and_converted_from_the_command_line(tmp_path, cap
     assert main(["convert", *config, *data, "--out", str(tmp_path / "snn")]) == 0
     spiking = capsys.readouterr().out.strip()
     _, card = load_network(spiking)
-    assert card.time_steps == 32 and card.scores["goal"] == "reconstruct"
+    assert card.window == 32 and card.scores["goal"] == "reconstruct"
     folder, options = ["--data.folder", str(tmp_path)], ["--device", "cpu", "--out", str(tmp_path / "results")]
     command = ["evaluate", "--model", model, spiking, f"snn4={spiking}@4", *folder, "--pictures", "2", *options]
     assert main(command) == 0
@@ -31,7 +31,7 @@ def test_images_are_trained_on_and_converted_from_the_command_line(tmp_path, cap
     written = sorted(path.name for path in (tmp_path / "results").iterdir())
     assert written == ["RESULTS.md", "ann.png", "results.csv", "results.json", "snn.png", "snn4.png"]
     assert main([*command, "--json"]) == 0
-    assert [model["time_steps"] for model in json.loads(capsys.readouterr().out)["models"]] == [None, 32, 4]
+    assert [model["window"] for model in json.loads(capsys.readouterr().out)["models"]] == [None, 32, 4]
 
 
 def test_ways_of_learning_are_drawn_side_by_side_from_the_command_line(tmp_path, capsys):
@@ -51,7 +51,7 @@ def test_ways_of_learning_are_drawn_side_by_side_from_the_command_line(tmp_path,
         ]
         assert main(["train", *data, *options, "--learning.surrogate", "arctan", "--out", out]) == 0
         _, card = load_network(capsys.readouterr().out.strip())
-        assert (card.time_steps, card.conversion["learning"], card.conversion["surrogate"]) == (3, learning, "arctan")
+        assert (card.window, card.conversion["learning"], card.conversion["surrogate"]) == (3, learning, "arctan")
         runs.append(f"{learning}/tiny={out}")
     assert main(["plot-curves", *runs, "--out", str(tmp_path / "curves.png")]) == 0
     assert capsys.readouterr().out == (tmp_path / "curves.md").read_text()

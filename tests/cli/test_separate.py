@@ -62,9 +62,9 @@ def loaded(monkeypatch, shipped):
     asked = []
     load_model = models.load_model
 
-    def spy(name, device, time_steps):
-        asked.append((name, device, time_steps))
-        return load_model(name, device, time_steps)
+    def spy(name, device, window):
+        asked.append((name, device, window))
+        return load_model(name, device, window)
 
     monkeypatch.setattr("separator.models.card.SHIPPED", shipped)
     monkeypatch.setattr(models, "load_model", spy)
@@ -132,7 +132,7 @@ def test_options_are_handed_on(loaded, capsys):
         "small-snn",
         "--device",
         "cpu",
-        "--time-steps",
+        "--window",
         "4",
         "--segment",
         "1",
@@ -150,8 +150,8 @@ def test_options_are_handed_on(loaded, capsys):
     "options",
     [
         ["--clip", "loud"],
-        ["--time-steps", "0"],
-        ["--time-steps", "x"],
+        ["--window", "0"],
+        ["--window", "x"],
         ["--segment", "-1"],
         ["--segment", "nan"],
         ["--level", "loud"],
@@ -171,7 +171,7 @@ def test_wrong_options_are_refused(loaded, options):
         ([], "nothing to separate"),
         (["mix.wav", "--model", "unknown"], "no model 'unknown'"),
         (["mix.wav", "--model", "mix.wav"], "mix.wav is not a model file"),
-        (["mix.wav", "--model", "small-ann", "--time-steps", "4"], "no time steps"),
+        (["mix.wav", "--model", "small-ann", "--window", "4"], "no time steps"),
         (["mix.wav", "--device", "toaster"], "no device 'toaster'"),
         (["mix.wav", "--segment", "0"], "segment must be longer"),
         (["mix.wav", "--raw", "s16le"], "--raw is of live sound"),
@@ -228,8 +228,8 @@ def test_a_folder_is_gone_on_with(loaded, capsys):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--model", "small-ann"], "(model was small-snn and is small-ann, time steps was 4 and is None)"),
-        (["--time-steps", "8"], "(time steps was 4 and is 8)"),
+        (["--model", "small-ann"], "(model was small-snn and is small-ann, window was 4 and is None)"),
+        (["--window", "8"], "(window was 4 and is 8)"),
         (["--float32"], "(samples was 16-bit integers and is 32-bit floats)"),
         (["--clip", "clamp"], "(clip was rescale and is clamp)"),
         (["--segment", "0.1", "--device", "auto"], None),  # which change no sample
@@ -483,9 +483,9 @@ def test_progress_is_drawn_on_terminals_after_two_seconds(loaded, monkeypatch):
 
 def test_spiking_model_reports_its_activity(loaded, capsys):
     write("mix.wav", 16_000)
-    assert entry(["mix.wav", "--json", "-q", "--time-steps", "8"]) == 0
+    assert entry(["mix.wav", "--json", "-q", "--window", "8"]) == 0
     activity = json.loads(capsys.readouterr().out)["activity"]
-    assert activity["time_steps"] == 8 and activity["spikes"] > 0
+    assert activity["window"] == 8 and activity["spikes"] > 0
     assert activity["synaptic_operations_per_mac"] == activity["synaptic_operations"] / activity["macs"] > 0
     assert [layer["name"] for layer in activity["layers"]] == ["layers.0", "layers.1", "layers.2"]
     assert all(0 <= layer["firing_rate"] <= 1 for layer in activity["layers"])
@@ -503,7 +503,7 @@ def test_models_are_listed(loaded, capsys):
     ]
     assert entry(["--list-models", "--json"]) == 0
     first, second = json.loads(capsys.readouterr().out)
-    assert (first["name"], first["time_steps"], second["name"]) == ("small-snn", 4, "small-ann")
+    assert (first["name"], first["window"], second["name"]) == ("small-snn", 4, "small-ann")
     assert loaded == []
 
 

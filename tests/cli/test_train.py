@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from separator.cli.main import main, report_errors
-from separator.cli.problems import problem_told
+from separator.cli.options.problems import problem_told
 from separator.models.card import ModelCard
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import save_model

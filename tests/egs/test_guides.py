@@ -14,8 +14,8 @@ import pytest
 import soundfile
 
 from separator.cli import separate
-from separator.cli.arguments import named as name_and_value
 from separator.cli.main import command_parser
+from separator.cli.options.arguments import named as name_and_value
 from separator.models import list_models
 from separator.models.card import SHIPPED
 from separator.tasks.benchmark.sweeps.plan import Sweep

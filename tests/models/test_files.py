@@ -39,22 +39,22 @@ def test_a_model_file_is_as_readable_as_any_other(saved):
     assert path.stat().st_mode == (path.parent / "plain").stat().st_mode
 
 
-def test_time_steps_can_be_changed_in_a_spiking_model_only(saved):
+def test_window_can_be_changed_in_a_spiking_model_only(saved):
     path, _, card = saved
     if card.kind == "ann":
         with pytest.raises(UserError, match="analog"):
-            load_model(path, time_steps=8)
+            load_model(path, window=8)
         return
-    model = load_model(path, time_steps=8)
-    assert model.card.time_steps == model.network.stack.dynamics.window == 8
+    model = load_model(path, window=8)
+    assert model.card.window == model.network.stack.dynamics.window == 8
     assert load_model(f"{path}@8").card == model.card
-    assert load_model(f"{path}@4", time_steps=8).card == model.card
+    assert load_model(f"{path}@4", window=8).card == model.card
     for options in ((path, "cpu", 8193), (f"{path}@8193",)):
         with pytest.raises(UserError, match="1 to 8192"):
             load_model(*options)
 
 
-def test_a_file_that_is_named_like_time_steps(saved):
+def test_a_file_that_is_named_like_window(saved):
     path, _, card = saved
     other = path.rename(path.with_name("tiny@8"))
     assert load_model(other).card == card

@@ -38,7 +38,7 @@ sys.exit(status[0] if status else "separator: its process was killed")
 def load() -> None:
     """Import all commands, and what they import when they run; benchmarks have processes of their own."""
     for name in COMMANDS:
-        import_module(f"separator.cli.{name.replace('-', '_')}")
+        import_module(f"separator.cli.commands.{name.replace('-', '_')}")
     for module in pkgutil.walk_packages(separator.tasks.__path__, "separator.tasks."):
         if "benchmark" not in module.name:
             import_module(module.name)

@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from separator.cli.configured import settings_from
 from separator.cli.main import command_parser, main
+from separator.cli.options.configured import settings_from
 from separator.tasks.learning.sweeps.settings import SweepSettings
 from tests.recipes.running import RECIPES
 

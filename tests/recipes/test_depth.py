@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from separator.cli.configured import settings_from
 from separator.cli.main import command_parser, main
+from separator.cli.options.configured import settings_from
 from separator.models.feedforward import NETWORKS
 from separator.tasks.learning.conversion import ConversionRun
 from separator.tasks.learning.settings import TrainingSettings

@@ -23,7 +23,7 @@ def test_it_runs_from_the_pictures_to_the_spiking_network(tmp_path):
     assert status == 0, error
     out = tmp_path / "exp" / "tiny"
     network, card = load_network(out / "ptl-16" / "snn.safetensors")
-    assert all(isinstance(layer, SpikingLayer) for layer in network.stack.layers) and card.time_steps == 16
+    assert all(isinstance(layer, SpikingLayer) for layer in network.stack.layers) and card.window == 16
     assert card.training_data == f"{tmp_path / 'tree'} (train)"
     assert imread(out / "ptl-16" / "report.png").shape[:2] == (480, 1200)
     assert load_network(out / "ann" / "ann.safetensors")[1].scores["test"] == card.scores["ann test"]

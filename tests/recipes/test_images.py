@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from matplotlib.image import imread
 
-from separator.cli.configured import settings_from
 from separator.cli.main import command_parser
+from separator.cli.options.configured import settings_from
 from separator.models.files import load_network
 from separator.tasks.learning.sweeps.settings import Conversion, SweepSettings
 from tests.images.test_idx import mnist
@@ -59,7 +59,7 @@ def test_mnist_from_training_to_scores(tmp_path):
     results = (tmp_path / "exp" / "results" / "RESULTS.md").read_text()
     assert "published-weight_bits-4" in results and "preset-window-4" in results
     _, card = load_network(tmp_path / "exp" / "seed-0" / "published-weight_bits-4" / "snn.safetensors")
-    assert card.time_steps == 16 and max(row["weight_bits"] for row in card.conversion["hardware"]) <= 4
+    assert card.window == 16 and max(row["weight_bits"] for row in card.conversion["hardware"]) <= 4
     assert imread(tmp_path / "exp" / "seed-0" / "preset-window-4" / "progress.png").shape[:2] == (480, 960)
 
 

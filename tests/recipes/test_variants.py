@@ -2,8 +2,8 @@
 
 import pytest
 
-from separator.cli.configured import settings_from
 from separator.cli.main import command_parser, main
+from separator.cli.options.configured import settings_from
 from separator.models import load_model
 from separator.tasks.learning.settings import TrainingSettings
 from tests.recipes.running import MACHINE, RECIPES, SHORT, SMALL, run_script

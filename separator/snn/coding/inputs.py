@@ -14,6 +14,7 @@ class CurrentCoding(ABC):
     """The first layer's neurons get the analog pre-activation in shares, rounded to their quanta once a share."""
 
     at_once: ClassVar[bool] = False  # whether all of it comes at the first step
+    steady: ClassVar[bool] = False  # whether it is the same at every step
 
     @abstractmethod
     def share(self, t: int, window: int) -> Fraction:
@@ -47,6 +48,8 @@ class Charge(CurrentCoding):
 
 class Constant(CurrentCoding):
     """The same current at every step."""
+
+    steady = True
 
     def share(self, t: int, window: int) -> Fraction:
         """1 / N_s."""

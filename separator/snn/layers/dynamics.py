@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from separator.errors import UserError
-from separator.snn.coding.inputs import CODINGS, InputCoding, SpikeCoding
+from separator.snn.coding.inputs import CODINGS, CurrentCoding, InputCoding, SpikeCoding
 from separator.snn.neurons.neuron import Neuron
 from separator.snn.neurons.registry import neuron_of
 from separator.snn.spikes.trains import LONGEST
@@ -18,6 +18,7 @@ Schedule = Literal["pipelined", "layer-by-layer"]
 
 # Time steps of a run, at most: the potentials of 32 steps are below 2^23 quanta, so that those of so many are below 2^31.
 MOST_STEPS = 2**8 * LONGEST
+COMMON = 16  # coefficients of augmented spikes, at most, that most neurons' spikes have
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,21 @@ class Dynamics:
         return "fire" if isinstance(self.input_coding, SpikeCoding) else "encode"
 
     @property
-    def exact_steps(self) -> int:
-        """Time steps whose potentials together float32 holds exactly."""
-        return min(self.window, LONGEST)
+    def exact_spikes(self) -> int:
+        """Spikes of every neuron together whose currents float32 holds exactly.
+
+        Those of a window; where potentials saturate, in place of that bound, those of one step up to a coefficient of 16: what
+        is more is rare, and added up in 64 bits.
+        """
+        return min(self.model.largest, COMMON) if self.model.saturates else min(self.window, LONGEST)
+
+    @property
+    def in_integers(self) -> bool:
+        """True if potentials are kept as 32-bit integers: those of many windows, or that saturate, are not exact otherwise."""
+        return self.window > LONGEST or self.model.saturates
+
+    @property
+    def charged_steps(self) -> int:
+        """Steps that a neuron may fire on what it is charged with at one of them, as its input is coded."""
+        coding = self.input_coding
+        return 1 if isinstance(coding, CurrentCoding) and coding.steady else self.window

@@ -10,7 +10,7 @@ from separator.errors import UserError
 from separator.snn.integers.quanta import EXACT, TINIEST, weight_quantum
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics, Role
-from separator.snn.layers.rounding import INPUT_QUANTUM, LARGEST, integer_type
+from separator.snn.layers.rounding import INPUT_QUANTUM, LARGEST, REGISTER, integer_type
 from separator.snn.layers.spiking import SpikingLayer
 
 BLOCK = 2**22  # weights that are looked at at a time
@@ -48,12 +48,29 @@ def check_layer(layer: SpikingLayer, analog: AnalogLayer | None = None) -> None:
         sums = sum((_magnitudes(part) for part in parts), sums)
         if bits is not None and _largest(layer.weight) >= 2 ** (bits - 1):
             raise UserError(f"a weight does not fit in {bits} bits")
-    # The charge of the first layer is clipped to a little over as many thresholds as there are steps; a readout never fires.
-    thresholds = {"encode": layer.window + 2, "fire": 2, "readout": 0}[layer.role]
-    if float((layer.dynamics.exact_steps * sums + thresholds * layer.threshold.double()).max()) > EXACT:
-        raise UserError("potentials can exceed 2^24 quanta, up to which they are exact")
     if layer.role != "readout":
         layer.neuron.check(layer.numbers, layer.quantum, layer.dynamics.initial_potential)
+    _check_potentials(layer, sums)
+
+
+def _check_potentials(layer: SpikingLayer, sums: Tensor) -> None:
+    """Refuse potentials that can leave the range in which they are exact.
+
+    Args:
+        layer: the layer.
+        sums: magnitudes of what comes to a neuron at a step at which every other one fires, (C_out,), float64.
+    """
+    dynamics, threshold = layer.dynamics, layer.threshold.double()
+    limit = EXACT
+    if layer.role == "encode":  # its charge is clipped
+        reach = layer.neuron.reach(layer.numbers, dynamics.charged_steps).double()
+        repeated = dynamics.charged_steps < layer.window and not layer.neuron.saturates
+        bound = layer.window * reach if repeated else reach + threshold
+        limit = 2 * REGISTER if layer.neuron.saturates or (repeated and dynamics.in_integers) else EXACT
+    else:
+        bound = dynamics.exact_spikes * sums + (2 * threshold if layer.role == "fire" else 0)
+    if float(bound.max()) > limit:
+        raise UserError(f"potentials can exceed {limit:.0f} quanta, up to which they are exact")
 
 
 def _check_shapes(layer: SpikingLayer, analog: AnalogLayer | None) -> None:

@@ -3,17 +3,27 @@
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from separator.errors import DivergedError, UserError
-from separator.snn.integers.quanta import in_quanta, potential_bound, potential_quantum, snap, weight_quantum
+from separator.snn.integers.quanta import (
+    EXACT,
+    in_quanta,
+    potential_bound,
+    potential_quantum,
+    power_above,
+    snap,
+    weight_quantum,
+)
 from separator.snn.layers.dynamics import Dynamics, Role
+from separator.snn.neurons.neuron import Neuron, Numbers
 from separator.snn.synapses.incoming import IncomingMap
 
 # The encoding layer reads its input in these quanta, up to so many, and has weights of at most 16 bits. Its sums of up to 2^13
 # inputs are then exact in 64-bit floating point, and what rounding errors before it may differ in is rounded away.
 INPUT_QUANTUM, INPUT_LIMIT = 2.0**-14, 2.0**24
 COARSEST = 8  # quanta that the largest weight of a layer has at least, where its bits are not chosen
+REGISTER = 2.0**30  # quanta that a potential kept as a 32-bit integer comes to, at most
 LARGEST = 2.0**64  # weight, current and threshold in units of activation, far from where quanta overflow
 
 
@@ -49,9 +59,17 @@ def integer_type(bits: int | None) -> torch.dtype:
 
 
 def rounded(
-    role: Role, weight: Tensor, bias: Tensor, threshold: Tensor, dynamics: Dynamics, shortcut: IncomingMap | None
+    role: Role,
+    weight: Tensor,
+    bias: Tensor,
+    threshold: Tensor,
+    dynamics: Dynamics,
+    shortcut: IncomingMap | None,
+    activation: nn.Module | None,
 ) -> LayerNumbers:
     """Numbers in units of activation as a layer has them, rounded to each neuron's quantum.
+
+    Args: as of `SpikingLayer.in_integers`.
 
     Raises:
         DivergedError: a number is NaN, infinite, or too large for the quantum to be a float.
@@ -62,14 +80,15 @@ def rounded(
         if not largest < LARGEST:
             raise DivergedError(f"a {name} of {largest:g} cannot be made an integer; the training has diverged")
     if role == "encode":
-        # Potentials never leave the range of the clipped charge.
-        quantum = potential_quantum((dynamics.window + 2) * threshold).expand(len(weight))
+        quantum = _charge_quantum(threshold, dynamics, activation).expand(len(weight))
         weight, bias = _encoding(weight, bias, dynamics.encoder_bits)
     else:
         joined = torch.cat([weight.flatten(1), beside.flatten(1)], 1)
         fires = threshold if role == "fire" else torch.zeros_like(threshold)  # a readout never does
-        quantum = potential_quantum(potential_bound(joined, bias, fires, dynamics.exact_steps))
+        quantum = potential_quantum(potential_bound(joined, bias, fires, dynamics.exact_spikes))
         learned = weight if shortcut is None or shortcut.is_identity else joined
+        if dynamics.model.saturates:
+            quantum = torch.maximum(quantum, _register_quantum(threshold, dynamics, activation, 1))
         if dynamics.weight_bits is not None:
             quantum = torch.maximum(quantum, weight_quantum(learned, dynamics.weight_bits))
         _check_resolution(weight, quantum, dynamics)
@@ -84,8 +103,31 @@ def rounded(
     shared = quantum.amax(0, keepdim=True) if len(threshold) == 1 else quantum
     # At least one quantum, since a neuron with threshold 0 would fire for ever on nothing.
     threshold = torch.maximum(snap(threshold, shared), shared.to(threshold.dtype))
-    neurons = dynamics.model.in_quanta(threshold, quantum, shared, dynamics.initial_potential)
+    neurons = dynamics.model.in_quanta(threshold, quantum, shared, dynamics.initial_potential, activation)
     return LayerNumbers(weight, bias, neurons, quantum.to(threshold.dtype), shortcut)
+
+
+def _charge_quantum(threshold: Tensor, dynamics: Dynamics, activation: nn.Module | None) -> Tensor:
+    """Quanta in which potentials of a layer that encodes never leave the range that is exact: its charge is clipped."""
+    steps, model = dynamics.charged_steps, dynamics.model
+    if model.saturates:
+        return _register_quantum(threshold, dynamics, activation, steps)
+    reach = model.reach(model.in_units(threshold.double(), dynamics.initial_potential, activation), steps)
+    if steps < dynamics.window:  # the same charge again and again
+        return power_above(dynamics.window * reach / (REGISTER if dynamics.in_integers else EXACT / 2))
+    return potential_quantum(reach + threshold.double())
+
+
+def _register_quantum(threshold: Tensor, dynamics: Dynamics, activation: nn.Module | None, steps: int) -> Tensor:
+    """Quanta in which a register that saturates holds twice what spikes of so many steps can tell from more."""
+    model = dynamics.model
+    numbers = model.in_units(threshold.double(), dynamics.initial_potential, activation)
+    return power_above(2 * model.reach(numbers, steps) / REGISTER)
+
+
+def charge_ceiling(neuron: Neuron, numbers: Numbers, dynamics: Dynamics) -> Tensor:
+    """Magnitude that charges of a layer that encodes are clipped to: more would change no spike. Shape: (C_out,)."""
+    return neuron.reach(numbers, dynamics.charged_steps)
 
 
 def _check_resolution(weight: Tensor, quantum: Tensor, dynamics: Dynamics) -> None:

@@ -1,6 +1,6 @@
 """Spiking layers: what a layer is after conversion, in whole numbers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -14,17 +14,19 @@ from separator.snn.coding.inputs import CurrentCoding
 from separator.snn.execution.chosen import chosen_execution
 from separator.snn.execution.executions import Compiled, Population, compiled
 from separator.snn.integers.products import Product, Work, as_it_is, joint_sums, matrix_product, product_of
-from separator.snn.integers.quanta import every_bit
-from separator.snn.layers.analog import AnalogLayer
+from separator.snn.integers.quanta import EXACT, every_bit
+from separator.snn.layers.analog import RELU, AnalogLayer
 from separator.snn.layers.dynamics import Dynamics, Role
 from separator.snn.layers.fan_in import Masked
 from separator.snn.layers.fold import Statistics, folded, folded_shortcut
-from separator.snn.layers.rounding import INPUT_LIMIT, INPUT_QUANTUM, rounded
+from separator.snn.layers.rounding import INPUT_LIMIT, INPUT_QUANTUM, charge_ceiling, rounded
 from separator.snn.layers.shapes import per_channel, per_input, per_output
 from separator.snn.neurons.neuron import Neuron, Numbers, State
-from separator.snn.spikes.trains import LONGEST, Spikes, joined
+from separator.snn.spikes.trains import Spikes, joined
 from separator.snn.synapses.affine import AffineMap
 from separator.snn.synapses.incoming import IncomingMap, merged_weight, stacked_weight
+
+INT8 = 127  # largest input of products of 8-bit integers
 
 
 def _plus(sums: Tensor, values: Tensor) -> Tensor:
@@ -126,7 +128,7 @@ class SpikingLayer(nn.Module):
             bias = bias + constant.detach()
         if role != "encode":
             weight, bias = weight * per_input(scale, weight), bias / dynamics.window
-        return cls.in_integers(layer.synapses, role, weight, bias, threshold.detach(), dynamics, shortcut)
+        return cls.in_integers(layer.synapses, role, weight, bias, threshold.detach(), dynamics, shortcut, layer.activation)
 
     @classmethod
     def in_integers(
@@ -138,13 +140,16 @@ class SpikingLayer(nn.Module):
         threshold: Tensor,
         dynamics: Dynamics,
         shortcut: IncomingMap | None = None,
+        activation: nn.Module | None = RELU,
     ) -> "SpikingLayer":
         """A layer from numbers in units of activation, rounded to whole numbers of each neuron's quantum; else as the class.
+
+        Args: as of the class, but for `threshold`, (1,) or (C_out,), and the `activation` that its spikes stand for.
 
         Raises:
             DivergedError: a number is NaN, infinite, or too large for the quantum to be a float.
         """
-        numbers = rounded(role, weight, bias, threshold, dynamics, shortcut)
+        numbers = rounded(role, weight, bias, threshold, dynamics, shortcut, activation)
         return cls(apply, role, *numbers[:4], dynamics, numbers.shortcut)
 
     @property
@@ -195,6 +200,11 @@ class SpikingLayer(nn.Module):
         """True if a spike adds the very threshold of the neuron at its place, so that by itself it is handed on."""
         return self.role == "fire" and self.shortcut is not None and torch.equal(self.shortcut.view(-1), self.threshold)
 
+    @property
+    def stands_for(self) -> nn.Module | None:
+        """Activation that the spikes stand for."""
+        return self.neuron.activation_of(self.numbers)
+
     def analog_numbers(self) -> tuple[Tensor, Tensor]:
         """Weight and bias in units of activation."""
         if self.role == "encode":
@@ -228,7 +238,8 @@ class SpikingLayer(nn.Module):
         synapses = self.apply_affine.synapses(weight)
         if not bool(synapses.all()):  # what lies in gaps between taps is no synapse, and none is to be learned there
             parametrize.register_parametrization(affine, "weight", Masked(synapses))
-        return AnalogLayer(affine, before=before, shortcut=shortcut, map_of_affine=self.apply_affine)
+        activation = None if self.role == "readout" else self.stands_for
+        return AnalogLayer(affine, before=before, activation=activation, shortcut=shortcut, map_of_affine=self.apply_affine)
 
     def with_window(self, window: int) -> "SpikingLayer":
         """The same layer for another time window: thresholds are the same upper bounds over another number of steps."""
@@ -238,16 +249,19 @@ class SpikingLayer(nn.Module):
             weight, bias = weight * ratio, bias * ratio
         dynamics, second = replace(self.dynamics, window=window), self.analog_shortcut()
         shortcut = None if second is None else second.times(ratio)
-        return SpikingLayer.in_integers(self.apply_affine, self.role, weight, bias, self.scale * ratio, dynamics, shortcut)
+        return SpikingLayer.in_integers(
+            self.apply_affine, self.role, weight, bias, self.scale * ratio, dynamics, shortcut, self.stands_for
+        )
 
     def neurons(self, like: Tensor) -> Numbers:
         """Whole numbers of the neurons, of the type of `like` and shaped to broadcast against it."""
         return {name: per_channel(x.to(like.dtype), like) for name, x in self.numbers.items()}
 
     def charge(self, x: Tensor, share: float = 1.0) -> Tensor:
-        """Charge of the neurons of a layer that encodes, or a share of it, in quanta. Shape: (B, ...) -> (B, ...), float32.
+        """Charge of the neurons of a layer that encodes, or a share of it, in quanta. Shape: (B, ...) -> (B, ...).
 
-        It is rounded to quanta once, here, and clipped to where more would change no spike.
+        It is rounded to quanta once, here, and clipped to where more would change no spike. float32, or int32 where potentials
+        are integers.
         """
         return self._weighted_sums(x, _in_input_quanta, lambda sums: self._rounded_charge(sums, share))
 
@@ -263,8 +277,8 @@ class SpikingLayer(nn.Module):
         """
 
         def in_units(sums: Tensor) -> Tensor:
-            free = _plus(sums, self.bias * spikes.window)
-            return free * per_channel(self.quantum, sums)
+            free = _plus(self._summed(sums), self.bias * spikes.window)
+            return (free * per_channel(self.quantum, sums)).float()
 
         return self._weighted_sums(spikes.values, finish=in_units, beside=None if beside is None else beside.values)
 
@@ -282,10 +296,10 @@ class SpikingLayer(nn.Module):
                 self._weighted_sums(x, _in_input_quanta, lambda sums: self._settle(self._rounded_charge(sums)))
             )
         currents = list(self.encoding_currents(x, 0, self.window))
-        return self.neuron.run(currents, self.neurons(currents[0]))[0]
+        return self._advanced(currents, None)[0]
 
     def encoding_currents(self, x: Tensor, first: int, steps: int) -> Iterator[Tensor]:
-        """Currents of a layer that encodes, in quanta, at `steps` steps from step `first` on. Shape: (B, ...), float32 each."""
+        """Currents of a layer that encodes, in quanta, at `steps` steps from step `first` on. Shape: (B, ...) each."""
         coding = self.dynamics.input_coding
         assert isinstance(coding, CurrentCoding)
         known: dict[float, Tensor] = {}
@@ -295,13 +309,18 @@ class SpikingLayer(nn.Module):
                 known[share] = self.charge(x, share)
             yield known[share]
 
+    def advance_encoding(self, x: Tensor, first: int, steps: int, state: State = None) -> tuple[Spikes, State]:
+        """Spikes of a layer that encodes, at `steps` steps from step `first` on, and the state after them; see `advance`."""
+        return self._advanced(self.encoding_currents(x, first, steps), state)
+
     def fire(self, spikes: Spikes, beside: Spikes | None = None) -> Spikes:
         """Spikes fired on the incoming ones, by the chosen execution (see `separator.snn.execution.chosen`)."""
         if self.dynamics.schedule == "layer-by-layer":
             held = None if beside is None else beside.values
 
             def at_once(sums: Tensor) -> Tensor:
-                return self._settle(sums.add_(per_channel((self.bias * self.window).to(sums.dtype), sums)))
+                wide = self._summed(sums)
+                return self._settle(wide.add_(per_channel((self.bias * self.window).to(wide.dtype), wide)))
 
             return self._settled(self._weighted_sums(spikes.values, finish=at_once, beside=held))
         return self.advance(spikes, beside, carry=False)[0]
@@ -323,9 +342,7 @@ class SpikingLayer(nn.Module):
         held = None if beside is None else beside.trains().flatten(0, 1)
         flat = self.current(spikes.trains().flatten(0, 1), held)  # time folded into the batch
         currents = flat.view(spikes.window, -1, *flat.shape[1:])
-        if self.window > LONGEST:  # potentials of many windows are exact as integers only
-            currents = currents.to(torch.int32)
-        return self.neuron.run(currents, self.neurons(currents[0]), state)
+        return self._advanced(currents.to(torch.int32) if self.dynamics.in_integers else currents, state)
 
     def run(self, incoming: Spikes | Tensor, beside: Spikes | None = None) -> Spikes | Tensor:
         """Output over the window: spikes, of a readout its potential. Shapes: (B, ...) -> (B, ...)."""
@@ -344,34 +361,53 @@ class SpikingLayer(nn.Module):
 
         They are finished, and inputs prepared, as `joint_sums` says. What the shortcut sees is `beside`, or the same.
         """
-        products = self._products
+        products, kind = self._products, torch.float32
+        if self.neuron.saturates and self.role != "encode":  # sums of spikes of any size
+            largest = max(float(seen.abs().max()) for seen in (x, *([] if beside is None else [beside])))
+            products = products if largest <= INT8 else None
+            kind = torch.float32 if largest * self._most_weight < EXACT else torch.float64
         if products is not None and (self.role == "encode" or chosen_execution() != "dense"):
-            kind = torch.float64 if self.role == "encode" else torch.int8
-            return joint_sums(products, [x] if beside is None else [x, beside], lambda seen: prepare(seen).to(kind), finish)
-        inputs = prepare(x).to(self._dense_weight.dtype)
-        other_inputs = inputs if beside is None else beside.to(self._dense_weight.dtype)
+            taken = torch.float64 if self.role == "encode" else torch.int8
+            return joint_sums(products, [x] if beside is None else [x, beside], lambda seen: prepare(seen).to(taken), finish)
+        weight = self._dense_weight if kind == torch.float32 else self._dense_weight.to(kind)
+        inputs = prepare(x).to(weight.dtype)
+        other_inputs = inputs if beside is None else beside.to(weight.dtype)
         with every_bit(x.device):
-            sums = self.apply_affine(inputs, self._dense_weight, None)
+            sums = self.apply_affine(inputs, weight, None)
             for other in self.maps[1:]:
                 sums = sums + other.apply(other_inputs, other.weight.to(inputs.dtype), None)
             return finish(sums)
 
     def _rounded_charge(self, sums: Tensor, share: float = 1.0) -> Tensor:
-        ceiling = per_channel(self.threshold * (self.window + 1), sums)
+        ceiling = per_channel(charge_ceiling(self.neuron, self.numbers, self.dynamics).to(sums.dtype), sums)
         charge = sums.add_(per_channel(self.bias.double() / self.quantum, sums))
-        return (charge if share == 1 else charge.mul_(share)).round_().float().clamp_(-ceiling, ceiling)
+        rounded_charge = (charge if share == 1 else charge.mul_(share)).round_().clamp_(-ceiling, ceiling)
+        return rounded_charge.to(torch.int32 if self.dynamics.in_integers else torch.float32)
+
+    def _summed(self, sums: Tensor) -> Tensor:
+        """Weighted sums in a type that holds those of a window exactly."""
+        return sums.double() if self.neuron.saturates else sums
 
     def _settle(self, charge: Tensor) -> Tensor:
         """Sums of spikes, where the model says them at once, else the charge itself. Shape: (B, ...) -> (B, ...)."""
-        values = self.neuron.settle(charge, self.neurons(charge), self.window)
-        return charge if values is None else values
+        return self.neuron.settle(charge, self.neurons(charge), self.window) if self.neuron.settles else charge
 
     def _settled(self, sums: Tensor) -> Spikes:
         """Spikes of neurons that got all of their charge at the first step, from what `_settle` made of it."""
-        if sums.dtype == torch.int8:
-            return self.neuron.spikes.in_front(sums, self.window)
+        if self.neuron.settles:
+            return self.neuron.in_front(sums, self.window)
         later = torch.zeros_like(sums)
-        return self.neuron.run([sums, *[later] * (self.window - 1)], self.neurons(sums))[0]
+        return self._advanced([sums, *[later] * (self.window - 1)], None)[0]
+
+    def _advanced(self, currents: Iterable[Tensor], state: State) -> tuple[Spikes, State]:
+        """Spikes fired on the currents of some steps, and the state after them."""
+        currents = list(currents)
+        return self.neuron.run(currents, self.neurons(currents[0]), state)
+
+    @cached_property
+    def _most_weight(self) -> float:
+        """Most that spikes of 1, one of every neuron, add to a potential."""
+        return sum(float(own.weight.flatten(1).abs().sum(1, dtype=torch.float64).max()) for own in self.maps)
 
     @cached_property
     def _dense_weight(self) -> Tensor:
@@ -415,7 +451,7 @@ class SpikingLayer(nn.Module):
         return {}
 
     def _forget_layout(self) -> None:
-        for name in ("_dense_weight", "_products", "_layouts", "_with_time_padding"):
+        for name in ("_dense_weight", "_most_weight", "_products", "_layouts", "_with_time_padding"):
             self.__dict__.pop(name, None)
 
     def _apply(self, *args: Any, **kwargs: Any) -> "SpikingLayer":

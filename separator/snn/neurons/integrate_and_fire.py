@@ -21,6 +21,8 @@ class IntegrateAndFire(Neuron):
     initial potential is 0 as published; half a threshold makes a first charge round, as Eq. 10 says, where 0 floors.
     """
 
+    settles = True
+
     def initial_state(self, numbers: Numbers, like: Tensor) -> Membrane:
         """Every neuron at its initial potential."""
         return Membrane(numbers["initial_potential"].expand_as(like))

@@ -33,6 +33,9 @@ class Neuron(ABC):
     names: ClassVar[tuple[str, ...]] = ("threshold", "initial_potential")  # of its whole numbers, int32
     spikes: ClassVar[type[Spikes]] = BinarySpikes  # representation of what it fires
     activations: ClassVar[tuple[type[nn.Module], ...]] = (nn.ReLU,)  # that its spike counts can stand for
+    settles: ClassVar[bool] = False  # whether `settle` says at once what neurons fire that are charged once
+    # Whether potentials are registers of 32 bits that saturate at 2^30 quanta, in place of a bound that they never exceed.
+    saturates: ClassVar[bool] = False
 
     @abstractmethod
     def initial_state(self, numbers: Numbers, like: Tensor) -> State:
@@ -49,14 +52,30 @@ class Neuron(ABC):
             fires: whether a potential reaches a threshold, with a derivative where it learns.
         """
 
-    def settle(self, charge: Tensor, numbers: Numbers, window: int) -> Tensor | None:
+    @property
+    def largest(self) -> int:
+        """Largest magnitude of a spike."""
+        return 1
+
+    def settle(self, charge: Tensor, numbers: Numbers, window: int) -> Tensor:
         """Sum of the spikes of neurons that get all of their charge at the first step, which come as early as they can.
 
-        None of models that have no closed form; these are simulated step by step. Shape: (B, ...) -> (B, ...), int8.
+        Asked of models that say `settles`; others are simulated step by step. Shape: (B, ...) -> (B, ...), whole numbers.
         """
-        return None
+        raise NotImplementedError
 
-    def in_quanta(self, threshold: Tensor, quantum: Tensor, shared: Tensor, initial_potential: float) -> dict[str, Tensor]:
+    def in_front(self, values: Tensor, window: int) -> Spikes:
+        """Trains whose spikes come as early as they can, from the sum of each. Shape: (B, ...)."""
+        return self.spikes.in_front(values, window)
+
+    def in_quanta(
+        self,
+        threshold: Tensor,
+        quantum: Tensor,
+        shared: Tensor,
+        initial_potential: float,
+        activation: nn.Module | None = None,
+    ) -> dict[str, Tensor]:
         """The model's numbers. Shapes: (C_out,), int32.
 
         Args:
@@ -64,14 +83,23 @@ class Neuron(ABC):
             quantum: of each neuron, (C_out,).
             shared: of which thresholds are whole numbers: of each neuron, or the largest one for all.
             initial_potential: in thresholds.
+            activation: that the spikes stand for.
         """
         initial = snap(threshold * initial_potential, shared)
         whole = (in_quanta(x.expand(len(quantum)), quantum).to(torch.int32) for x in (threshold, initial))
         return dict(zip(("threshold", "initial_potential"), whole, strict=True))
 
-    def in_units(self, threshold: Tensor, initial_potential: float) -> dict[str, Tensor]:
+    def in_units(self, threshold: Tensor, initial_potential: float, activation: nn.Module | None = None) -> dict[str, Tensor]:
         """The model's numbers in units of activation, differentiable in thresholds that broadcast against (B, ...)."""
         return {"threshold": threshold, "initial_potential": threshold * initial_potential}
+
+    def activation_of(self, numbers: Numbers) -> nn.Module | None:
+        """Activation that the spikes of neurons with these numbers stand for."""
+        return nn.ReLU()
+
+    def reach(self, numbers: Numbers, steps: int) -> Tensor:
+        """Largest magnitude of a charge that spikes of so many steps can tell from a larger one. Shape: (C_out,)."""
+        return numbers["threshold"] * (steps + 1)
 
     def check(self, numbers: Numbers, quantum: Tensor, initial_potential: float) -> None:
         """Refuse numbers (C_out,) that `in_quanta` does not make, but thresholds below 1 quantum, which no model may have.

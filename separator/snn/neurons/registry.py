@@ -3,12 +3,21 @@
 from collections.abc import Callable, Mapping
 
 from separator.errors import UserError
+from separator.snn.neurons.double_threshold import Augmented, DoubleThreshold, PathIndependent
 from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
 from separator.snn.neurons.neuron import Neuron
 from separator.snn.registry import Registry
 
 # What makes a model from its options, plain numbers by name.
-NEURONS: Registry[Callable[..., Neuron]] = Registry("neuron model", {"integrate-and-fire": IntegrateAndFire})
+NEURONS: Registry[Callable[..., Neuron]] = Registry(
+    "neuron model",
+    {
+        "integrate-and-fire": IntegrateAndFire,
+        "double-threshold": DoubleThreshold,
+        "augmented": Augmented,
+        "path-independent": PathIndependent,
+    },
+)
 
 
 def neuron_of(name: str, options: Mapping[str, float]) -> Neuron:

@@ -88,7 +88,7 @@ class Activity:
         """
         fields = ("name", "spikes", "synaptic_operations", "effective_operations", "macs")
         return {
-            "time_steps": self.layers[0].window,
+            "window": self.layers[0].window,
             "schedule": self.schedule,
             "latency_steps": self.latency,
             "spikes": self.spikes,

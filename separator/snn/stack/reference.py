@@ -4,7 +4,7 @@ Slow on purpose: 64-bit integers for what is bounded by 2^24 steps, fractions fo
 Spikes have time in front, (N_s, B, ...).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from separator.snn.coding.inputs import CurrentCoding, SpikeCoding
-from separator.snn.layers.rounding import INPUT_LIMIT, INPUT_QUANTUM
+from separator.snn.layers.rounding import INPUT_LIMIT, INPUT_QUANTUM, charge_ceiling
 from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.neurons.double_threshold import MOST, Augmented, DoubleThreshold, PathIndependent
 from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
+from separator.snn.neurons.neuron import Neuron
 from separator.snn.stack.graph import Sources
 from separator.snn.synapses.affine import AffineMap
 from separator.snn.synapses.incoming import IncomingMap
@@ -57,7 +59,7 @@ def first_currents(layer: SpikingLayer, x: Tensor) -> Integers:
     read = steps * Fraction(INPUT_QUANTUM)
     weight, bias, quantum = map(_fractions, (layer.weight, layer.bias, layer.quantum))
     exact: Any = (affine(layer.apply_affine, read, weight) + _per_channel(bias, read)) / _per_channel(quantum, read)
-    ceiling = _per_channel(_integers(layer.threshold) * (layer.window + 1), read)
+    ceiling = _per_channel(_integers(charge_ceiling(layer.neuron, layer.numbers, layer.dynamics)), read)
     coding = layer.dynamics.input_coding
     assert isinstance(coding, CurrentCoding)
     shares = [coding.share(t, layer.window) for t in range(layer.window)]
@@ -73,8 +75,9 @@ def first_charge(layer: SpikingLayer, x: Tensor) -> Integers:
 
 def fire(layer: SpikingLayer, currents: Integers) -> Integers:
     """Spikes of the layer's neurons, step by step, in 64-bit integers. Shape: (N_s, B, ...) -> (N_s, B, ...)."""
-    if isinstance(layer.neuron, IntegrateAndFire):
-        return _integrate_and_fire(layer, currents)
+    own = DEFINITIONS.get(type(layer.neuron))
+    if own is not None:
+        return own(layer, currents)
     state, spikes = None, []
     numbers = {name: torch.from_numpy(_per_channel(_integers(x), currents[0])) for name, x in layer.numbers.items()}
     for current in torch.from_numpy(currents):
@@ -94,6 +97,34 @@ def _integrate_and_fire(layer: SpikingLayer, currents: Integers) -> Integers:
         spikes[t] = v >= threshold
         v = v - spikes[t] * threshold
     return spikes
+
+
+def _double_threshold(layer: SpikingLayer, currents: Integers) -> Integers:
+    """At each time step charge, fire so many thresholds as there are, of either sign, and subtract them; see Yu et al. 2020."""
+    neuron, numbers = layer.neuron, {name: _per_channel(_integers(x), currents[0]) for name, x in layer.numbers.items()}
+    v, spikes = np.zeros_like(currents[0]), np.empty_like(currents)
+    for t, current in enumerate(currents):
+        v = np.clip(v + current, -MOST, MOST) if neuron.saturates else v + current
+        spikes[t] = np.clip(_thresholds_in(v, numbers), -neuron.largest, neuron.largest)
+        v = v - spikes[t] * np.where(spikes[t] > 0, numbers["threshold"], numbers["negative_threshold"])
+    return spikes
+
+
+def _path_independent(layer: SpikingLayer, currents: Integers) -> Integers:
+    """At each time step as many spikes as are missing to the thresholds in all that has come."""
+    numbers = {name: _per_channel(_integers(x), currents[0]) for name, x in layer.numbers.items()}
+    due, spikes, most = _thresholds_in(np.cumsum(currents, 0), numbers), np.empty_like(currents), layer.neuron.largest
+    for t in range(len(currents)):
+        spikes[t] = np.clip(due[t] - spikes[:t].sum(0), -most, most)
+    return spikes
+
+
+def _thresholds_in(v: Integers, numbers: Mapping[str, Integers]) -> Integers:
+    """Whole thresholds in potentials, of either sign."""
+    up = (v + numbers["initial_potential"]) // numbers["threshold"]
+    down = (numbers["negative_initial_potential"] - v) // numbers["negative_threshold"]
+    whole: Integers = np.maximum(up, 0) - np.maximum(down, 0)
+    return whole
 
 
 def at_once(charge: Integers, window: int) -> Integers:
@@ -174,3 +205,12 @@ def _integers(x: Tensor) -> Integers:
 
 def _per_channel(values: Integers, like: Integers) -> Integers:
     return values.reshape(-1, *[1] * (like.ndim - 2))
+
+
+# What is said here of neuron models; others are what their `step` says.
+DEFINITIONS: dict[type[Neuron], Callable[[SpikingLayer, Integers], Integers]] = {
+    IntegrateAndFire: _integrate_and_fire,
+    DoubleThreshold: _double_threshold,
+    Augmented: _double_threshold,
+    PathIndependent: _path_independent,
+}

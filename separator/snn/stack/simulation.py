@@ -144,8 +144,7 @@ def _continued(
 ) -> tuple[Handed, State]:
     """Outcome of a layer in one window of a run, and its state after it."""
     if isinstance(incoming, Tensor):
-        currents = [current.to(layer.weight.dtype) for current in layer.encoding_currents(incoming, first, steps)]
-        return layer.neuron.run(currents, layer.neurons(currents[0]), state)
+        return layer.advance_encoding(incoming, first, steps, state)
     if layer.role == "readout":
         return layer.potential(incoming, beside), None
     return layer.advance(incoming, beside, state)

@@ -1,6 +1,6 @@
 """Time and memory of separation, conversion and training, as `separator bench` measures them.
 
-A *system* is a network and the *backend* that runs it, named `BACKEND:NAME@STEPS`. A *case* is one system on one length of
+A *system* is a network and the *backend* that runs it, named `BACKEND:NAME@WINDOW`. A *case* is one system on one length of
 sound and number of threads; it is measured in a process of its own over several *rounds*, of which the fastest counts, and
 gives a *measurement*. A *sweep* varies one of the *settings* (time window, width, length of sound, firing rate), or the layer
 of a conversion, or the network that is trained; a *comparison* is a sweep over lengths of sound by fixed systems. The

@@ -26,11 +26,11 @@ def find_model(name: str, steps: int | None = None, width: int | None = None, ra
         raise UserError(
             f"widths and firing rates are of networks with random weights ({', '.join(RANDOM_NETWORKS)}), not of {name}"
         )
-    return load_model(name, time_steps=steps)
+    return load_model(name, window=steps)
 
 
 def random_model(
-    name: str, time_steps: int | None = None, width: int | None = None, rate: float | None = None
+    name: str, window: int | None = None, width: int | None = None, rate: float | None = None
 ) -> "SeparationModel":
     """A network of the published depth by its name in `RANDOM_NETWORKS`, of random weights; its thresholds are from noise.
 
@@ -38,7 +38,7 @@ def random_model(
 
     Args:
         name: which.
-        time_steps: of a spiking network; 32 if None.
+        window: of a spiking network; 32 if None.
         width: filters and channels; 512 as published if None.
         rate: the firing rate that the thresholds of each layer are chosen for, from its analog activations on the noise (see
             `rate_bound`). A layer-by-layer network comes near it; a pipelined one fires more where it is low, since spikes come
@@ -61,7 +61,7 @@ def random_model(
         seen = network.stack_input(network.encode(0.1 * torch.randn(1, 2 * config.sample_rate)))
         set_batch_norm(network.stack, seen)
         if schedule is not None:
-            network.stack.convert(seen, Dynamics(time_steps or 32, 0.5, schedule, weight_bits=8), rate=rate)
+            network.stack.convert(seen, Dynamics(window or 32, 0.5, schedule, weight_bits=8), rate=rate)
     except ValueError as error:
         raise UserError(f"{name} cannot be made: {error}") from error
     return SeparationModel(network, ModelCard(name, network.config.to_dict()))

@@ -1,4 +1,4 @@
-"""Names of the systems that are measured: `BACKEND:NAME@STEPS`."""
+"""Names of the systems that are measured: `BACKEND:NAME@WINDOW`."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +19,7 @@ BACKENDS = ("bf16", "dense", "spikingjelly")  # beside our own fastest execution
 
 
 class SystemName(NamedTuple):
-    """Parts of `BACKEND:NAME@STEPS`, of which the first and the last may be missing."""
+    """Parts of `BACKEND:NAME@WINDOW`, of which the first and the last may be missing."""
 
     backend: str  # one of BACKENDS, or "" for our fastest execution
     name: str  # of a shipped model, a model file or a network with random weights

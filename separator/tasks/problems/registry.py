@@ -42,7 +42,7 @@ def entry_named(name: str) -> Entry:
 
 
 def problem_of_model(model: str) -> str | None:
-    """Name of the problem that a model, MODEL or MODEL@STEPS, was trained for; None where it cannot be told."""
+    """Name of the problem that a model, MODEL or MODEL@WINDOW, was trained for; None where it cannot be told."""
     try:
         architecture = read_card(find_model(split_steps(model)[0])).architecture
     except UserError:

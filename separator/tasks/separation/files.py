@@ -105,7 +105,7 @@ class Separator:
         cls,
         name_or_path: str | Path | None = None,
         device: str = "cpu",
-        time_steps: int | None = None,
+        window: int | None = None,
         segment: float = SEGMENT,
         level: Level | None = None,
     ) -> "Separator":
@@ -114,7 +114,7 @@ class Separator:
         Args:
             name_or_path: None for the shipped spiking model.
             device: `cpu`, `cuda`, `cuda:1`, ..., or `auto` for a GPU if there is one.
-            time_steps: of a spiking model that can run with another number than its own; None keeps its own.
+            window: of a spiking model that can run with another number than its own; None keeps its own.
             segment: seconds computed at a time.
             level: what sources are scaled to, see `Separator`.
 
@@ -122,7 +122,7 @@ class Separator:
             UserError: the model is unknown, damaged, foreign or newer, or an option does not fit it.
         """
         device = resolve_device(device)
-        model = models.load_model(name_or_path or models.DEFAULT_MODEL, device=device, time_steps=time_steps)
+        model = models.load_model(name_or_path or models.DEFAULT_MODEL, device=device, window=window)
         return cls(model, device, segment, level)
 
     @property
@@ -271,7 +271,7 @@ class Separator:
             input=reader.fingerprint(),
             model=str(card.name),
             weights=network_fingerprint(self.model.network),
-            time_steps=getattr(card, "time_steps", None),
+            window=getattr(card, "window", None),
             level=self.level,
             clip=clip,
             samples="32-bit floats" if float32 else "16-bit integers",

@@ -23,7 +23,7 @@ class Origin:
     input: str  # fingerprint of the mixture's file
     model: str  # its name
     weights: str  # fingerprint of the network
-    time_steps: int | None  # of a spiking network
+    window: int | None  # of a spiking network
     level: str
     clip: str
     samples: str  # such as 16-bit integers
@@ -75,7 +75,7 @@ def _origin_in(path: Path) -> dict[str, Any] | None:
 
 
 def _is_told(name: str, differing: list[str]) -> bool:
-    return name != "weights" or not {"model", "time_steps"} & set(differing)
+    return name != "weights" or not {"model", "window"} & set(differing)
 
 
 def _difference(name: str, before: Any, now: Any) -> str:

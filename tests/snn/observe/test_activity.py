@@ -139,7 +139,7 @@ def test_plain_values():
     first = LayerActivity("layers.0", spikes=60, neurons=10, window=8, macs=1000)
     last = LayerActivity("layers.1", spikes=30, neurons=15, window=8, synaptic_operations=300, macs=500)
     values = Activity([first, last], {"encoder": 70, "mask": 30}).to_dict()
-    assert (values["time_steps"], values["spikes"], values["synaptic_operations"]) == (8, 90, 300)
+    assert (values["window"], values["spikes"], values["synaptic_operations"]) == (8, 90, 300)
     # Spikes drive the last layer only; the first is charged with analog values.
     assert (values["macs"], values["synaptic_operations_per_mac"], values["float_macs"]) == (500, 0.6, 100)
     assert [layer["firing_rate"] for layer in values["layers"]] == [60 / 80, 30 / 120]

@@ -38,7 +38,7 @@ def run(synthetic_corpus, tmp_path):
 def test_spiking_model_reports_and_resume(run, tmp_path):
     path = convert(run, tmp_path / "whole", log=lambda line: None)
     model = load_model(path)
-    assert model.card.kind == "snn" and model.card.time_steps == 8 and model.card.training_data == "synthetic"
+    assert model.card.kind == "snn" and model.card.window == 8 and model.card.training_data == "synthetic"
     layers = json.loads((tmp_path / "whole" / "report.json").read_text())
     assert [layer["role"] for layer in layers] == ["encode", "fire", "readout"]
     assert all(math.isfinite(layer["loss_tuned"]) for layer in layers)

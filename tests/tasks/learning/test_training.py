@@ -372,7 +372,7 @@ def test_a_new_network_learns_as_a_spiking_one(settings, tmp_path, rule):
     path = train(replace(spiking, optimiser=replace(spiking.optimiser, max_epochs=1)), tmp_path, progress=False)
     path = train(spiking, tmp_path, progress=False)  # gone on with
     model = load_model(path)
-    assert path.name == "snn.safetensors" and (model.card.kind, model.card.time_steps, model.card.name) == ("snn", 4, "snn")
+    assert path.name == "snn.safetensors" and (model.card.kind, model.card.window, model.card.name) == ("snn", 4, "snn")
     assert model.network.stack.converted == 3 and model.card.conversion["learning"] == rule
     state = torch.load(tmp_path / "best.ckpt", weights_only=True)["state_dict"]
     assert torch.equal(model.network.mask.weight, state["network.mask.weight"])

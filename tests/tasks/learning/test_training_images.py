@@ -84,13 +84,13 @@ def test_a_network_is_trained_converted_and_read_again(folder, tmp_path, goal):
         log=lambda line: None,
     )
     snn, card = load_network(path)
-    assert card.kind == "snn" and card.time_steps == 8
+    assert card.kind == "snn" and card.window == 8
     assert snn.stack.converted == len(snn.stack.layers) == 2
     assert snn.stack.readout == "potential"
     assert card.scores["test"] == pytest.approx(score(snn, goal, test))
     assert imread(tmp_path / "snn" / "report.png").shape[:2] == (480, 1200)
-    _, card = load_network(path, time_steps=32)
-    assert card.time_steps == 32
+    _, card = load_network(path, window=32)
+    assert card.window == 32
     with pytest.raises(UserError, match="for images"):
         load_model(path)
     watching = Images(replace(run.problem.data, watched=7))
@@ -145,7 +145,7 @@ def test_a_network_that_learns_as_a_spiking_one_is_written_as_such(folder, tmp_p
     path = train(run, tmp_path, progress=False)
     assert path == tmp_path / "snn.safetensors"
     network, card = load_network(path)
-    assert (card.name, card.kind, card.time_steps) == ("snn", "snn", 4)
+    assert (card.name, card.kind, card.window) == ("snn", "snn", 4)
     assert network.stack.converted == len(network.stack.layers) == 2
     assert network.stack.dynamics.initial_potential == 0.5 and network.stack.readout == "potential"
     conversion = ConversionSettings(window=4, initial_potential=0.5, channelwise=True)
@@ -158,8 +158,8 @@ def test_a_network_that_learns_as_a_spiking_one_is_written_as_such(folder, tmp_p
         assert score(network, goal, images.dev) == pytest.approx(best["dev_accuracy"], abs=1e-3)
     else:
         assert score(network, goal, images.dev) == pytest.approx(best["dev_loss"], rel=1e-5)
-    _, card = load_network(path, time_steps=8)
-    assert card.time_steps == 8
+    _, card = load_network(path, window=8)
+    assert card.window == 8
 
 
 @pytest.mark.parametrize("learning", ["analog", "tandem", "surrogate"])
@@ -251,5 +251,5 @@ def test_a_model_is_trained_further_and_a_spiking_one_tuned(folder, tmp_path):
     few = TuningSettings(window=4, max_epochs=0, calibration_batches=2)
     converted = convert(ConversionRun(run.problem, str(first), few, device="cpu"), tmp_path / "snn", lambda line: None)
     tuned, card = load_network(train(replace(run, init=str(converted)), tmp_path / "tuned", progress=False))
-    assert card.kind == "snn" and card.time_steps == 4 and card.name == "snn"
+    assert card.kind == "snn" and card.window == 4 and card.name == "snn"
     assert card.scores["test"] == pytest.approx(score(tuned, "classify", run.problem.data.read().test))

@@ -447,13 +447,13 @@ def test_activity_is_recorded_of_spiking_networks_if_asked_for(tmp_path, monkeyp
 def test_from_pretrained_hands_its_options_on(monkeypatch):
     asked = []
 
-    def load_model(name, device, time_steps):
-        asked.append((name, device, time_steps))
+    def load_model(name, device, window):
+        asked.append((name, device, window))
         return model()
 
     monkeypatch.setattr(models, "load_model", load_model)
     Separator.from_pretrained()
-    chosen = Separator.from_pretrained("other", device="cpu", time_steps=4, segment=2, level="mixture")
+    chosen = Separator.from_pretrained("other", device="cpu", window=4, segment=2, level="mixture")
     assert asked == [(models.DEFAULT_MODEL, "cpu", None), ("other", "cpu", 4)]
     assert (chosen.segment, chosen.level, chosen.sample_rate, chosen.n_src) == (16_000, "mixture", 8000, 2)
 

@@ -22,7 +22,7 @@ def write(path, comment):
         ({"input": "x"}, r"\(another input\)"),
         ({"model": "large", "weights": "x"}, r"\(model was large and is small\)"),
         ({"weights": "x"}, r"\(other weights of the model\)"),
-        ({"time_steps": 8}, r"\(time steps was 8 and is 4\)"),
+        ({"window": 8}, r"\(window was 8 and is 4\)"),
         ({"level": "model", "clip": "none"}, r"\(level was model and is mixture, clip was none and is rescale\)"),
         ({"samples": "32-bit floats"}, r"\(samples was 32-bit floats and is 16-bit integers\)"),
     ],

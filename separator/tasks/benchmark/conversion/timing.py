@@ -17,7 +17,7 @@ def measure_conversion(case: "BenchmarkCase") -> dict[str, Any]:
     """Train on one batch of noise in the conversion of layer `case.layer`, in this process.
 
     It is the conversion of `separator convert` itself, pipelined and with the published settings, without tuning of the
-    layers before and with the time window of `NAME@STEPS`, by default 32. A step charges and simulates the frozen layers,
+    layers before and with the time window of `NAME@WINDOW`, by default 32. A step charges and simulates the frozen layers,
     runs the layer in tandem and the analog ones, goes backward, clips the gradient and moves the parameters. `dense:NAME` has
     all that spikes simulated in dense floating-point layers.
 

@@ -76,7 +76,7 @@ class ItemEvaluation:
     """
 
     problem: ItemProblem  # whose test items are used
-    models: Sequence[tuple[str, str]]  # names, and models with their time steps if others than their own: MODEL@STEPS
+    models: Sequence[tuple[str, str]]  # names, and models with their time steps if others than their own: MODEL@WINDOW
     mac_cost: float = MAC_COST  # additions that a multiply-accumulate costs as much as
     pictures: int = 24  # items shown beside what networks make of them, the first ones; 0 for no picture
     device: str = "auto"

@@ -71,7 +71,7 @@ class ItemResult:
         for metric, score in self.scores.items():
             row |= _columns(metric, score) | _columns(f"{metric}_difference", self.differences.get(metric))
         for name in ("window", "schedule", "initial_potential", "weight_bits"):
-            row["time_steps" if name == "window" else name] = None if self.dynamics is None else getattr(self.dynamics, name)
+            row[name] = None if self.dynamics is None else getattr(self.dynamics, name)
         row["latency"] = self.latency
         return row | {name: value for name, value in vars(self.figures).items() if name != "layers"}
 

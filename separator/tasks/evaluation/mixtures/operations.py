@@ -30,7 +30,7 @@ class Operations:
     """Operations of a spiking network, per second of sound."""
 
     seconds: float  # of sound they were counted on
-    time_steps: int
+    window: int
     layers: tuple[LayerOperations, ...]
 
     @property
@@ -75,10 +75,10 @@ def activity_rows(activity: Activity) -> list[dict[str, object]]:
 def total_operations(rows: Iterable[Mapping[str, str]], seconds: float) -> Operations:
     """Add up rows of `activity_rows` over mixtures of `seconds` seconds in all."""
     totals: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: dict.fromkeys(COUNTS, 0))
-    time_steps = 0
+    window = 0
     for row in sorted(rows, key=lambda row: int(row["position"])):
         counts = {name: int(row[name] or 0) for name in COUNTS}
-        time_steps = max(time_steps, counts["window"])
+        window = max(window, counts["window"])
         total = totals[row["part"], row["layer"]]
         for name, count in counts.items():
             total[name] += count
@@ -86,20 +86,20 @@ def total_operations(rows: Iterable[Mapping[str, str]], seconds: float) -> Opera
         LayerOperations(
             part,
             name,
-            total["spikes"] / (total["neurons"] * time_steps) if part in (CHARGE, SPIKES) else None,
+            total["spikes"] / (total["neurons"] * window) if part in (CHARGE, SPIKES) else None,
             total["synaptic_operations"] / seconds,
             total["macs"] / seconds,
         )
         for (part, name), total in totals.items()
     )
-    return Operations(seconds, time_steps, tuple(layers))
+    return Operations(seconds, window, tuple(layers))
 
 
 def operations_report(operations: Operations) -> dict[str, Any]:
     """Plain values for JSON: totals, energy at each set of costs, and the layers."""
     return {
         "seconds": operations.seconds,
-        "time_steps": operations.time_steps,
+        "window": operations.window,
         "synaptic_operations_per_second": operations.synaptic_operations,
         "replaced_macs_per_second": operations.replaced_macs,
         "synaptic_operations_per_mac": operations.ratio,
@@ -123,7 +123,7 @@ def operations_markdown(title: str, report: Mapping[str, Any]) -> str:
     """An `operations_report` as Markdown: the ratio, the energy, the layers."""
     mega = 1e-6
     lines = [
-        f"{title}, {report['time_steps']} time steps, per second of sound (counted on {report['seconds']:.0f} s): "
+        f"{title}, {report['window']} time steps, per second of sound (counted on {report['seconds']:.0f} s): "
         f"{report['synaptic_operations_per_second'] * mega:.1f} M synaptic operations where the ANN has "
         f"{report['replaced_macs_per_second'] * mega:.1f} M multiply-accumulates (MACs), a ratio of "
         f"**{report['synaptic_operations_per_mac']:.3f}**; {report['float_macs_per_second'] * mega:.1f} M MACs remain in "

@@ -146,10 +146,10 @@ def test_what_is_written_says_the_same_thrice(models, data, tmp_path):
         assert {name: "" if value is None else str(value) for name, value in model.items()} == row
         assert float(row["accuracy"]) == result.scores["accuracy"].value
         assert f"| {row['model']} | {float(row['accuracy']):.2f} | {float(row['accuracy_low']):.2f} to " in text
-    assert rows[0] | {"time_steps": "", "energy_ratio": "", "accuracy_difference": ""} == rows[0]
+    assert rows[0] | {"window": "", "energy_ratio": "", "accuracy_difference": ""} == rows[0]
     snn = {
         "kind": "snn",
-        "time_steps": "8",
+        "window": "8",
         "latency": "16",
         "schedule": "layer-by-layer",
         "initial_potential": "0.5",
@@ -161,7 +161,7 @@ def test_what_is_written_says_the_same_thrice(models, data, tmp_path):
     assert "Layers of snn" in text and "Layers of ann" not in text
 
 
-def test_other_time_steps_than_a_models_own(models, data, tmp_path):
+def test_other_window_than_a_models_own(models, data, tmp_path):
     path = models / "classify" / "snn.safetensors"
     report = evaluate_items(
         ItemEvaluation(Images(data), [("two", f"{path}@2"), ("own", str(path))], device="cpu"), tmp_path, str

@@ -32,7 +32,7 @@ def operations():
 
 
 def test_operations_per_second(operations):
-    assert operations.time_steps == 4
+    assert operations.window == 4
     assert operations.synaptic_operations == pytest.approx(800 / 2)
     assert operations.replaced_macs == pytest.approx(ACTIVITY.macs / 2)
     assert operations.float_macs == pytest.approx((300 + 1000 + 700) / 2)

@@ -45,7 +45,7 @@ def test_a_model_of_another_rate_is_refused(tmp_path, paths):
 
 def test_fingerprints_tell_models_apart(mixtures, paths):
     prints = {ModelSystem("x", load_model(path)).fingerprint("open", mixtures[0]) for path in paths}
-    prints.add(ModelSystem("x", load_model(paths[1], time_steps=8)).fingerprint("open", mixtures[0]))
+    prints.add(ModelSystem("x", load_model(paths[1], window=8)).fingerprint("open", mixtures[0]))
     assert len(prints) == 3
     assert ModelSystem("other name", load_model(paths[0])).fingerprint("closed", mixtures[1]) in prints
 

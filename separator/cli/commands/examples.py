@@ -10,7 +10,7 @@ median and the worst of each pair by the SI-SDRi of the last model.
 import argparse
 from pathlib import Path
 
-from separator.cli.arguments import load_named_model, named
+from separator.cli.options.arguments import load_named_model, named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

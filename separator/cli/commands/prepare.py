@@ -10,7 +10,7 @@ wsj0 converts the recordings that the mixture lists name, first microphone only,
 import argparse
 from pathlib import Path
 
-from separator.cli.arguments import positive
+from separator.cli.options.arguments import positive
 from separator.corpora.lists import read_list
 from separator.corpora.preparation import prepare_corpus, read_librispeech, read_speechocean762
 from separator.corpora.wsj0 import convert_wsj0

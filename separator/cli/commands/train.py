@@ -20,8 +20,14 @@ from dataclasses import fields
 
 import jsonargparse
 
-from separator.cli.configured import add_config_and_out, add_device_and_threads, quieten_lightning, settings_from, to_stderr
-from separator.cli.problems import ProblemParser, add_problem, add_usual
+from separator.cli.options.configured import (
+    add_config_and_out,
+    add_device_and_threads,
+    quieten_lightning,
+    settings_from,
+    to_stderr,
+)
+from separator.cli.options.problems import ProblemParser, add_problem, add_usual
 from separator.tasks.problems.registry import Entry
 
 PARSER = ProblemParser

@@ -12,8 +12,8 @@ from typing import Any, NoReturn, get_type_hints
 import jsonargparse
 import yaml
 
-from separator.cli.arguments import named
-from separator.cli.configured import ConfiguredParser
+from separator.cli.options.arguments import named
+from separator.cli.options.configured import ConfiguredParser
 from separator.errors import UserError
 from separator.tasks.problems.registry import DEFAULT, PROBLEMS, Entry, entry_named, problem_of_model
 

@@ -5,7 +5,7 @@ r"""Score models side by side; what is scored depends on the problem.
   separator evaluate --model ann=exp/ann/ann.safetensors snn=exp/ptl-16/snn.safetensors snn8=exp/ptl-16/snn.safetensors@8 \
       --data.folder CIFAR --data.kind cifar10 --out results
 
---model takes shipped models or model files; NAME=MODEL@STEPS simulates a spiking model for another number of time steps than
+--model takes shipped models or model files; NAME=MODEL@WINDOW simulates a spiking model for another number of time steps than
 its own. The same command goes on where it was stopped, and scores again what has changed since.
 
 Speech: models, estimate files and the unprocessed mixture over sets of mixtures. --estimates takes a folder with ID_s1.wav,
@@ -25,9 +25,9 @@ from typing import Any
 
 import jsonargparse
 
-from separator.cli.arguments import load_named_model, named, positive
-from separator.cli.configured import add_config_and_out, add_device_and_threads, to_stderr
-from separator.cli.problems import ProblemParser, add_problem
+from separator.cli.options.arguments import load_named_model, named, positive
+from separator.cli.options.configured import add_config_and_out, add_device_and_threads, to_stderr
+from separator.cli.options.problems import ProblemParser, add_problem
 from separator.metrics.energy import MAC_COST
 from separator.metrics.table import METRICS
 from separator.parallel import cores

@@ -11,7 +11,7 @@ The folder gets mix/, s1/, s2/ with 16-bit wav files and the index mixtures.tsv.
 import argparse
 from pathlib import Path
 
-from separator.cli.arguments import positive
+from separator.cli.options.arguments import positive
 from separator.corpora.kaldi import read_corpus
 from separator.corpora.lists import MixtureList, make_list, read_list, write_list
 from separator.corpora.mixing import MODES

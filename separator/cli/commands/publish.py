@@ -1,14 +1,14 @@
 """Put a trained model where it is shipped from or kept, with its measured scores in its card.
 
 separator publish exp/small/ann/ann.safetensors --results exp/small/results --system ann
-separator publish exp/small/ptl-4/snn.safetensors --results exp/small/results --system ptl-4at8 --time-steps 8
+separator publish exp/small/ptl-4/snn.safetensors --results exp/small/results --system ptl-4at8 --window 8
 separator publish exp/medium/ann/ann.safetensors --bf16 --out recipes/open-2mix/averages    # half the size, to go on from
 """
 
 import argparse
 from pathlib import Path
 
-from separator.cli.arguments import positive
+from separator.cli.options.arguments import positive
 from separator.models.card import SHIPPED
 
 
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, metavar="MODEL", help="model file; its card says what it will be called")
     parser.add_argument("--results", type=Path, metavar="DIR", help="folder of `separator evaluate` with new scores")
     parser.add_argument("--system", metavar="NAME", help="what the model was called there")
-    parser.add_argument("--time-steps", type=positive, metavar="N", help="of a spiking model, if others than its own")
+    parser.add_argument("--window", type=positive, metavar="N", help="of a spiking model, if others than its own")
     parser.add_argument("--description", metavar="TEXT", help="one line, if another than its own")
     parser.add_argument("--bf16", action="store_true", help="round the weights of an analog model to bfloat16")
     parser.add_argument("--out", type=Path, default=SHIPPED, metavar="DIR", help="folder for the file (%(default)s)")
@@ -31,5 +31,5 @@ def run(arguments: argparse.Namespace) -> int:
     if (arguments.results is None) != (arguments.system is None):
         raise UserError("--results and --system go together: the folder of an evaluation, and the model's name there")
     scored = None if arguments.results is None else (arguments.results, arguments.system)
-    print(publish(arguments.model, arguments.out, scored, arguments.time_steps, arguments.description, arguments.bf16))
+    print(publish(arguments.model, arguments.out, scored, arguments.window, arguments.description, arguments.bf16))
     return 0

@@ -13,8 +13,14 @@ Every value of the configuration can be given on the command line. A folder that
 
 import jsonargparse
 
-from separator.cli.configured import add_config_and_out, add_conversion, add_device_and_threads, settings_from, to_stderr
-from separator.cli.problems import ProblemParser, add_problem
+from separator.cli.options.configured import (
+    add_config_and_out,
+    add_conversion,
+    add_device_and_threads,
+    settings_from,
+    to_stderr,
+)
+from separator.cli.options.problems import ProblemParser, add_problem
 from separator.tasks.problems.registry import Entry
 
 PARSER = ProblemParser

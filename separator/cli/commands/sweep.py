@@ -20,7 +20,7 @@ from typing import Any
 
 import jsonargparse
 
-from separator.cli.configured import (
+from separator.cli.options.configured import (
     add_config_and_out,
     add_conversion,
     add_device_and_threads,
@@ -28,7 +28,7 @@ from separator.cli.configured import (
     settings_from,
     to_stderr,
 )
-from separator.cli.problems import ProblemParser, add_problem, add_usual
+from separator.cli.options.problems import ProblemParser, add_problem, add_usual
 from separator.tasks.problems.registry import Entry
 
 PARSER = ProblemParser

@@ -34,7 +34,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from separator.cli.arguments import positive
+from separator.cli.options.arguments import positive
 from separator.parallel import cores
 
 
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--systems",
         nargs="+",
         metavar="MODEL",
-        help="shipped models, model files, NAME@STEPS, paper-ann, paper-snn, paper-snn-pipelined (random weights), bf16:NAME, "
+        help="shipped models, model files, NAME@WINDOW, paper-ann, paper-snn, paper-snn-pipelined (random weights), bf16:NAME, "
         "dense:NAME, spikingjelly:NAME, or asteroid-convtasnet (small-ann small-snn; of sweeps all that have random weights); "
         "times are multiples of the first one's",
     )

@@ -11,7 +11,7 @@ means does as well.
 import argparse
 from pathlib import Path
 
-from separator.cli.configured import to_stderr
+from separator.cli.options.configured import to_stderr
 from separator.images.downloads import SETS, fetch
 
 

@@ -25,7 +25,7 @@ def named(text: str) -> tuple[str, str]:
 
 
 def load_named_model(text: str, device: str) -> "tuple[str, SeparationModel]":
-    """Name and model of `NAME=MODEL`, or of `NAME=MODEL@STEPS` for another number of time steps than the model's own.
+    """Name and model of `NAME=MODEL`, or of `NAME=MODEL@WINDOW` for another number of time steps than the model's own.
 
     Raises:
         UserError: there is no such model, or it cannot have these time steps.

@@ -1,0 +1,1 @@
+"""Options that several commands have, and parsers that read them from YAML files as well."""

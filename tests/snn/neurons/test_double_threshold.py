@@ -1,0 +1,265 @@
+"""Double-threshold neurons against the paper's equations in exact fractions, and stacks of them against the definition."""
+
+from fractions import Fraction
+from math import floor
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from separator.errors import UserError
+from separator.snn.execution.chosen import execution
+from separator.snn.layers.analog import AnalogLayer, layers_of
+from separator.snn.layers.dynamics import Dynamics
+from separator.snn.neurons.double_threshold import Augmented, DoubleThreshold, PathIndependent
+from separator.snn.spikes.augmented import AugmentedSpikes
+from separator.snn.spikes.signed import SignedSpikes
+from separator.snn.stack import reference
+from separator.snn.stack.simulation import simulate
+from separator.snn.stack.stack import Stack
+
+SLOPES = (Fraction(1), Fraction(1, 5), Fraction(1, 10))
+courses = st.lists(st.integers(-(2**16), 2**16), min_size=1, max_size=40)
+
+
+def numbers_of(threshold, slope, initial=0, neuron=None):
+    """Whole numbers of one neuron, as tensors."""
+    activation = nn.LeakyReLU(float(slope)) if slope < 1 else None
+    one, size = torch.ones(1).double(), torch.tensor([threshold]).double()
+    return (neuron or Augmented()).in_quanta(size, one, one, initial / threshold, activation)
+
+
+def published(currents, positive, negative, boundary=None):
+    """Eq. 1 to 5 and 15, number by number: spikes of one neuron; without a boundary those of Eq. 2."""
+    v, spikes = Fraction(0), []
+    for current in currents:
+        v += current
+        if boundary is None:
+            spike = 1 if v >= positive else -1 if v <= negative else 0
+            v -= positive if spike == 1 else negative if spike == -1 else 0
+        else:
+            spike = floor(v / positive) if v >= positive else -floor(v / negative) if v <= negative else 0
+            spike = max(-boundary, min(boundary, spike))
+            v -= spike * positive if spike >= 1 else -spike * negative if spike <= -1 else 0
+        spikes.append(spike)
+    return spikes
+
+
+def fired(neuron, currents, numbers):
+    steps = torch.tensor(currents, dtype=torch.int32).view(-1, 1, 1)
+    trains, state = [], None
+    for first in range(0, len(steps), 32):
+        spikes, state = neuron.run(steps[first : first + 32], numbers, state)
+        trains += [int(step) for step in spikes.trains().flatten()]
+    return trains
+
+
+@settings(max_examples=60)
+@given(courses, st.integers(1, 5000), st.sampled_from(SLOPES))
+def test_spikes_are_those_of_the_paper(currents, threshold, slope):
+    numbers = numbers_of(threshold, slope)
+    negative = -threshold / slope
+    assert fired(DoubleThreshold(), currents, numbers) == published(currents, threshold, negative)
+    for boundary in (1, 3, 127):
+        assert fired(Augmented(boundary), currents, numbers) == published(currents, threshold, negative, boundary)
+
+
+@settings(max_examples=60)
+@given(courses, st.integers(1, 5000), st.sampled_from(SLOPES), st.booleans())
+def test_a_boundary_of_one_makes_the_same_spikes(currents, threshold, slope, rounds):
+    numbers = numbers_of(threshold, slope, threshold // 2 if rounds else 0)
+    assert fired(Augmented(1), currents, numbers) == fired(DoubleThreshold(), currents, numbers)
+
+
+@settings(max_examples=60)
+@given(courses, st.integers(1, 5000), st.sampled_from(SLOPES))
+def test_path_independent_spikes_sum_up_to_what_all_of_the_charge_is_worth(currents, threshold, slope):
+    trains = fired(PathIndependent(), currents, numbers_of(threshold, slope))
+    total, clipped = 0, False
+    for charge, spike in zip(np.cumsum(currents), trains, strict=True):
+        worth = int(charge) // threshold if charge > 0 else -floor(-int(charge) * slope / threshold)
+        spike_due = worth - total
+        clipped |= abs(spike_due) > 127
+        assert spike == max(-127, min(127, spike_due))
+        total += spike
+        assert clipped or total == worth
+
+
+@given(st.integers(-(2**20), 2**20), st.integers(20, 5000), st.integers(1, 400))
+def test_a_constant_current_fires_what_division_says(current, threshold, steps):
+    """N_t = floor(t x / theta_P), or -floor(t |x| / |theta_N|); with one spike a step at most t of them."""
+    numbers = numbers_of(threshold, Fraction(1, 5))
+    size = threshold if current > 0 else 5 * threshold
+    if abs(current) < 127 * size:
+        expected = [abs(current) * t // size * (1 if current > 0 else -1) for t in range(1, steps + 1)]
+        assert np.cumsum(fired(Augmented(), [current] * steps, numbers)).tolist() == expected
+    if abs(current) < size:
+        expected = [min(t, abs(current) * t // size) * (1 if current > 0 else -1) for t in range(1, steps + 1)]
+        assert np.cumsum(fired(DoubleThreshold(), [current] * steps, numbers)).tolist() == expected
+
+
+@given(courses, st.integers(1, 5000))
+def test_without_a_negative_threshold_counts_are_the_highest_that_the_charge_has_been(currents, threshold):
+    """N_t = max(0, floor(max over tau <= t of C_tau / theta)), for ReLU and coefficients without a boundary in their way."""
+    whole = Augmented().in_quanta(*(torch.tensor([x]).double() for x in (threshold, 1, 1)), 0.0, nn.ReLU())
+    highest = np.maximum.accumulate(np.cumsum(currents)) // threshold
+    trains = fired(Augmented(), currents, whole)
+    if max(trains) < 127:
+        assert np.cumsum(trains).tolist() == np.maximum(highest, 0).tolist()
+
+
+@pytest.mark.parametrize("kind", [DoubleThreshold, Augmented, PathIndependent])
+@pytest.mark.parametrize("initial", [0, 10, 50, 90])
+@pytest.mark.parametrize("slope", SLOPES)
+def test_a_charge_at_once_is_settled_as_if_step_by_step(kind, initial, slope):
+    neuron, numbers = kind(), numbers_of(100, slope, initial, kind())
+    charge = torch.arange(-150_000, 150_000, 37, dtype=torch.int32).view(1, -1)
+    window = 7
+    run, _ = neuron.run([charge, *[torch.zeros_like(charge)] * (window - 1)], numbers)
+    settled = neuron.in_front(neuron.settle(charge, numbers, window), window)
+    assert torch.equal(run.trains(), settled.trains()) and torch.equal(run.values, settled.values)
+    assert torch.equal(run.events, settled.events)
+
+
+@pytest.mark.parametrize("boundary", [0, -1, 128, 1.5])
+def test_boundaries_that_cannot_be_are_refused(boundary):
+    with pytest.raises(UserError, match="coefficients of at most 1 to 127"):
+        Augmented(boundary)
+
+
+@pytest.mark.parametrize("slope", [1e-4, 1.5, -0.2, float("inf")])
+def test_slopes_that_no_thresholds_have_are_refused(slope):
+    stack = network(slope=0.2)
+    stack.layers[1].activation.negative_slope = slope
+    with pytest.raises(UserError, match="layer 0: neurons stand for slopes of 0 or"):
+        stack.convert(torch.rand(9, 6), Dynamics(8, neuron="augmented"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("threshold", 0), ("threshold", -3), ("negative_threshold", 0), ("negative_threshold", -7)]
+)
+def test_thresholds_that_are_none_are_refused(name, value):
+    from separator.snn.layers.ranges import check_layer
+
+    stack = network()
+    stack.convert(torch.rand(9, 6), Dynamics(8, neuron="double-threshold"))
+    getattr(stack.layers[0], name)[0] = value
+    with pytest.raises(UserError, match="threshold is"):
+        check_layer(stack.layers[0])
+
+
+def network(slope=0.2, kind="linear"):
+    torch.manual_seed(1)
+    leaky = nn.LeakyReLU(slope)
+    if kind == "linear":
+        modules = [nn.Linear(6, 16, bias=False), leaky, nn.Linear(16, 12), leaky, nn.Linear(12, 3)]
+    else:
+        modules = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), leaky, nn.AvgPool2d(2), nn.Conv2d(4, 6, 3, bias=False), leaky]
+        modules += [nn.AvgPool2d(2), nn.Dropout(0.2), nn.Flatten(), nn.Linear(24, 8), nn.ReLU(), nn.Linear(8, 3)]
+    stack = Stack(layers_of(modules), "potential").eval()
+    stack(torch.rand(1, 1, 14, 14) if kind == "conv" else torch.rand(1, 6))
+    return stack
+
+
+def inputs(kind):
+    generator = torch.Generator().manual_seed(2)
+    return torch.rand(4, 1, 14, 14, generator=generator) if kind == "conv" else torch.randn(30, 6, generator=generator)
+
+
+@pytest.mark.parametrize("kind", ["linear", "conv"])
+@pytest.mark.parametrize("neuron", ["double-threshold", "augmented", "path-independent"])
+@pytest.mark.parametrize(
+    ("window", "schedule", "coding", "initial"),
+    [
+        (8, "pipelined", "charge", 0.0),
+        (32, "pipelined", "constant", 0.5),
+        (8, "layer-by-layer", "charge", 0.5),
+        (75, "pipelined", "constant", 0.0),
+    ],
+)
+@pytest.mark.parametrize("bits", [None, 8])
+def test_all_executions_fire_what_the_definition_says(kind, neuron, window, schedule, coding, initial, bits):
+    stack, x = network(kind=kind), inputs(kind)
+    for readout in ("counts", "potential"):
+        stack = network(kind=kind)
+        stack.set_readout(readout)
+        stack.convert(x, Dynamics(window, initial, schedule, bits, neuron=neuron, coding=coding), 100.0)
+        layers = stack.spiking_layers()
+        expected = reference.trains(layers, x, stack.sources)
+        for name in ("fastest", "dense"):
+            trains = [[] for _ in layers]
+            with execution(name):
+                outcome = simulate(
+                    layers, x, stack.sources, lambda run, trains=trains: trains[run.position].append(run.outcome)
+                )
+            for train, own, layer in zip(expected, trains, layers, strict=True):
+                if layer.role != "readout":
+                    assert np.array_equal(torch.cat([spikes.trains() for spikes in own]).numpy(), train)
+            total = torch.from_numpy(expected[-1].sum(0)).double()
+            unit = layers[-1].scale if readout == "counts" else layers[-1].quantum
+            assert torch.equal(outcome, (total * unit.double()).float())
+        assert any((train < 0).any() for train in expected[:-1]) and all(train.any() for train in expected)
+
+
+@pytest.mark.parametrize("neuron", ["double-threshold", "augmented", "path-independent"])
+def test_rates_come_near_the_analog_network(neuron):
+    x = inputs("linear")
+    analog = network()(x)
+    errors = []
+    for window in (16, 256, 2048):
+        stack = network()
+        stack.set_readout("counts")
+        stack.convert(x, Dynamics(window, coding="constant", neuron=neuron), 100.0)
+        assert [layer.stands_for.negative_slope if layer.stands_for else None for layer in stack.layers] == [0.2, 0.2, None]
+        errors.append(float((stack(x) - analog).norm() / analog.norm()))
+    assert errors[1] < errors[0] / 4 and errors[2] < 0.02
+
+
+def test_a_path_independent_run_ends_where_its_closed_form_is():
+    """Pipelined over any course of input, neurons fire in all what layers that wait for all of their input fire."""
+    x = inputs("conv")
+    counts = []
+    for schedule in ("pipelined", "layer-by-layer"):
+        stack = network(kind="conv")
+        stack.set_readout("counts")
+        stack.convert(x, Dynamics(32, 0.0, schedule, neuron="path-independent", coding="constant"), 100.0)
+        counts.append(reference.trains(stack.spiking_layers(), x)[-1].sum(0))
+    assert np.array_equal(*counts)
+
+
+def test_analog_twins_have_the_slopes_that_thresholds_have():
+    stack = network(kind="conv")
+    stack.convert(inputs("conv"), Dynamics(8, neuron="augmented"))
+    twin = stack.layers[1].analog(stack.layers[0].scale)
+    assert isinstance(twin, AnalogLayer) and twin.activation.negative_slope == pytest.approx(0.2, rel=1e-5)
+    assert type(stack.layers[2].analog(stack.layers[1].scale).activation) is nn.ReLU
+    assert stack.layers[3].analog(stack.layers[2].scale).activation is None
+    other = stack.layers[1].with_window(4)
+    assert torch.equal(other.negative_threshold, 5 * other.threshold)
+
+
+@given(st.lists(st.integers(-127 * 9, 127 * 9), min_size=1, max_size=30), st.integers(9, 32), st.sampled_from([40, 127]))
+def test_trains_that_come_first_are_what_their_sum_says(values, window, boundary):
+    sums = torch.tensor([v * boundary // 127 for v in values], dtype=torch.int16)
+    spikes = AugmentedSpikes.in_front(sums, window, boundary)
+    trains = spikes.trains().to(torch.int64)
+    assert torch.equal(trains.sum(0), sums.long()) and int(trains.abs().max()) <= boundary
+    assert torch.equal(spikes.events.long(), -(-sums.long().abs() // boundary))
+    rest = trains.abs()
+    assert bool((rest[1:] <= rest[:-1]).all())
+    assert torch.equal(AugmentedSpikes.pack(trains).values, sums)
+
+
+@given(st.lists(st.integers(-1, 1), min_size=1, max_size=32))
+def test_signed_trains_are_kept(train):
+    spikes = SignedSpikes.pack(torch.tensor(train).view(-1, 1, 1).float())
+    assert spikes.trains().flatten().tolist() == train
+    assert (int(spikes.values), int(spikes.events)) == (sum(train), sum(map(abs, train)))
+    front = SignedSpikes.in_front(spikes.values, len(train))
+    assert front.trains().flatten().tolist() == sorted(front.trains().flatten().tolist(), key=lambda s: -abs(s))
+    assert torch.equal(front.values, spikes.values)
+    both = spikes.alike([front])
+    assert [int(piece.values) for piece in both] == [sum(train)] * 2
