@@ -22,6 +22,7 @@ COMMANDS = {
     "convert": "convert a trained ANN to spikes by progressive tandem learning",
     "sweep": "train and convert over several seeds, with one setting varied",
     "evaluate": "score models side by side, on mixtures or test images",
+    "course": "follow spiking networks over their time steps",
     "examples": "write audio examples and pictures",
     "publish": "put a model where it is shipped from, with its scores",
     "fetch-images": "download MNIST or CIFAR-10",

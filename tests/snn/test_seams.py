@@ -84,7 +84,7 @@ class Leaky(Neuron):
         return spikes, Potential(v - spikes * numbers["threshold"])
 
 
-class DoubleThreshold(Neuron):
+class TwoThresholds(Neuron):
     """Spikes of 1 at theta, of -1 at -theta / slope, for a LeakyReLU of that slope; the threshold crossed is subtracted."""
 
     names = ("threshold", "initial_potential", "lower_threshold")
@@ -94,8 +94,8 @@ class DoubleThreshold(Neuron):
     def __init__(self, slope=0.25):
         self.ratio = round(1 / slope)
 
-    def in_quanta(self, threshold, quantum, shared, initial_potential):
-        numbers = super().in_quanta(threshold, quantum, shared, initial_potential)
+    def in_quanta(self, threshold, quantum, shared, initial_potential, activation=None):
+        numbers = super().in_quanta(threshold, quantum, shared, initial_potential, activation)
         return numbers | {"lower_threshold": -self.ratio * numbers["threshold"]}
 
     def initial_state(self, numbers, like):
@@ -143,7 +143,7 @@ def from_outside(monkeypatch):
     for registry in (NEURONS, CODINGS, READOUTS, EXECUTIONS, EXPORTERS, RULES, THRESHOLDS):
         monkeypatch.setattr(registry, "_choices", dict(registry.items()))
     NEURONS.register("leaky", Leaky)
-    NEURONS.register("double-threshold", DoubleThreshold)
+    NEURONS.register("two-thresholds", TwoThresholds)
     CODINGS.register("halves", Halves())
     CODINGS.register("signs", Signs())
     READOUTS.register("doubled", Doubled())
@@ -196,7 +196,7 @@ def leaky_network(slope=0.25):
 def test_signed_spikes_stand_for_leaky_rectifiers(schedule):
     x = torch.randn(60, 5, generator=torch.Generator().manual_seed(2))
     stack, analog = leaky_network(), leaky_network()(x).detach()
-    stack.convert(x, Dynamics(32, 0.0, schedule, neuron="double-threshold", neuron_options={"slope": 0.25}), 100.0)
+    stack.convert(x, Dynamics(32, 0.0, schedule, neuron="two-thresholds", neuron_options={"slope": 0.25}), 100.0)
     assert min(reference_equals(stack, x)) < max(reference_equals(stack, x))
     assert any((train < 0).any() for train in reference.trains(stack.spiking_layers(), x)[:-1])
     error = (stack(x) - analog).square().mean() / analog.square().mean()
@@ -213,7 +213,7 @@ def modules_of(stack):
 def test_events_are_counted_and_not_values():
     x = torch.randn(60, 5, generator=torch.Generator().manual_seed(2))
     stack = leaky_network()
-    stack.convert(x, Dynamics(16, neuron="double-threshold", neuron_options={"slope": 0.25}))
+    stack.convert(x, Dynamics(16, neuron="two-thresholds", neuron_options={"slope": 0.25}))
     with record_activity(stack) as activity:
         stack(x)
     trains = reference.trains(stack.spiking_layers(), x)[:-1]
@@ -270,7 +270,7 @@ def test_input_is_coded_by_signed_spikes_of_any_length():
     x = torch.rand(4, 6) * 2 - 1
     stack, analog = linear_stack(0), linear_stack(0)(x)
     stack.set_readout("potential")
-    dynamics = Dynamics(4000, 0.5, coding="signs", neuron="double-threshold")
+    dynamics = Dynamics(4000, 0.5, coding="signs", neuron="two-thresholds")
     stack.convert(x, dynamics, 100.0)
     assert [layer.role for layer in stack.layers] == ["fire", "fire", "readout"]
     direct = linear_stack(0)
@@ -356,7 +356,7 @@ def test_thresholds_may_be_set_from_currents():
     )
     x = torch.rand(8, 6, generator=torch.Generator().manual_seed(7))
     stack = linear_stack(0)
-    stack.convert(x, Dynamics(32, coding="signs", neuron="double-threshold"), rule="percentile")
+    stack.convert(x, Dynamics(32, coding="signs", neuron="two-thresholds"), rule="percentile")
     stack = linear_stack(0)
     with pytest.raises(UserError, match="need spikes before them"):
         stack.convert(x, Dynamics(32), rule="largest current")

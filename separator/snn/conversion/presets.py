@@ -4,6 +4,29 @@ from typing import Any
 
 from separator.errors import UserError
 
+# How layers are tuned one after the other, and how all of them are converted at once: fields that presets have in common.
+TUNED: dict[str, Any] = {
+    "neuron": "integrate-and-fire",
+    "coding": "charge",
+    "readout": "rectified",
+    "at_once": False,
+    "calibration_batches": 8,
+}
+DIRECT: dict[str, Any] = {
+    "initial_potential": 0.0,
+    "schedule": "pipelined",
+    "channelwise": False,
+    "learn_thresholds": False,
+    "mask_gradient": False,
+    "statistics": "none",
+    "anneal": False,
+    "passes": 1,
+    "coding": "constant",
+    "readout": "counts",
+    "at_once": True,
+    "calibration_batches": 0,
+}
+
 # Fields of `ConversionSettings`, the same ones in each. Rates, epochs and patience are the task's.
 PRESETS: dict[str, dict[str, Any]] = {
     # Wu et al. 2021: neurons start empty and pass spikes on at once, a threshold for each layer from a percentile.
@@ -17,6 +40,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "statistics": "all",
         "anneal": False,
         "passes": 1,
+        **TUNED,
     },
     # All that helps at few time steps: neurons round instead of flooring and wait until all of their input is in, each channel
     # has the threshold that fits its activations best, and learns it; all layers are tuned together in the end.
@@ -30,7 +54,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "statistics": "analog",
         "anneal": True,
         "passes": 2,
+        **TUNED,
     },
+    # Diehl et al. 2015, "Fast-classifying, high-accuracy spiking deep networks through weight and threshold balancing", as the
+    # paper below compares with it: ReLU, one threshold, its scale from the largest activation or weight.
+    "datanorm": DIRECT | {"neuron": "integrate-and-fire", "threshold": "scaling-factor"},
+    # Yu et al. 2020, of double thresholds and augmented spikes: two thresholds, and their scales likewise (Algorithm 1).
+    "termapping": DIRECT | {"neuron": "double-threshold", "threshold": "scaling-factor"},
+    # The same paper: spikes with coefficients, thresholds of 1 and -1 / slope, for which no data are needed.
+    "augmapping": DIRECT | {"neuron": "augmented", "threshold": "unit", "calibration_batches": 1},
 }
 
 

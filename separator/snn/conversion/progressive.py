@@ -19,10 +19,12 @@ from torch import Tensor, nn
 from separator.atomic import atomic_path, write_text
 from separator.errors import UserError
 from separator.resume import facts_of, refuse_differences
+from separator.snn.conversion.at_once import convert_at_once
 from separator.snn.conversion.penalty import ActivityPenalty
 from separator.snn.conversion.settings import ConversionSettings
 from separator.snn.layers.analog import AnalogLayer, keep_statistics
 from separator.snn.layers.fan_in import kept_weights, limit_fan_in
+from separator.snn.layers.fold import folded
 from separator.snn.layers.quantised import QuantisedReLU
 from separator.snn.layers.rounding import check_input
 from separator.snn.layers.signal import Signal, currents_of
@@ -164,6 +166,12 @@ class ProgressiveTandemLearning:
         """Convert layer by layer; yields the reports so far after each, and once at the start of a resumed conversion."""
         if self._restore():
             yield self.reports
+        if self.settings.at_once and not self.reports:
+            self.reports = self._convert_at_once()
+            self._save()
+            yield self.reports
+        if self.settings.at_once:
+            return
         layers = len(self.stack.layers)
         done = len(self.reports) or self.stack.converted  # by this conversion, or before it
         if done >= layers * self.settings.passes and not self.reports:
@@ -189,6 +197,14 @@ class ProgressiveTandemLearning:
         with torch.random.fork_rng():
             batches = self.train_batches(0)
             return distributions(list(self.stack.layers)[:-1], run)
+
+    def _convert_at_once(self) -> list[LayerReport]:
+        self._take_batches(0)
+        self.network.eval()
+        limit = self.settings.calibration_batches or len(self.layer_batches)
+        inputs = [self._stack_input(batch) for batch in islice(self.layer_batches, limit)]
+        epochs = iter((None, 0))
+        return convert_at_once(self.stack, inputs, self.settings, lambda: self._look(0, next(epochs)))
 
     def _convert_layer(self, index: int, number: int) -> LayerReport:
         started = time.monotonic()
@@ -319,7 +335,8 @@ class ProgressiveTandemLearning:
         """Means of loss, score and activity over the batches of a subset, in evaluation mode."""
         self.network.eval()
         measured = []
-        for batch, prefix in self._batches(subset, self.stack.converted):
+        converted = 0 if self.settings.at_once else self.stack.converted  # no trains are kept where nothing is tuned
+        for batch, prefix in self._batches(subset, converted):
             with self.stack.given_prefix(prefix), self._activity() as activity:
                 loss, score = self.measure(self.network, batch) if self.measure else (self.loss(self.network, batch),) * 2
             active = torch.zeros_like(loss) if activity is None else activity.pop().to(loss)
@@ -338,7 +355,7 @@ class ProgressiveTandemLearning:
         assert isinstance(layer, AnalogLayer)
         settings = self.settings
         if isinstance(layer.activation, QuantisedReLU):
-            return layer.activation.bound / settings.window
+            return layer.activation.bound / settings.threshold_options.levels
         layers = chain_from(list(self.stack.layers), self.stack.sources, index) if settings.share_thresholds else [layer]
 
         def activations() -> Iterator[Tensor]:
@@ -348,8 +365,8 @@ class ProgressiveTandemLearning:
         def currents() -> Iterator[Tensor]:
             return (currents_of(layer, *signals, settings.window) for signals in self._signals(index))
 
-        seen = Observed(activations, currents)
-        return THRESHOLDS.pick(settings.threshold).bound(seen, settings.threshold_options) / settings.window
+        seen = Observed(activations, currents, lambda: folded(layer)[0])
+        return THRESHOLDS.pick(settings.threshold).bound(seen, settings.threshold_options) / settings.threshold_options.levels
 
     @torch.no_grad()
     def _signals(self, index: int) -> Iterator[tuple[Signal, Signal | None]]:

@@ -22,7 +22,9 @@ class ConversionSettings:
 
     window: int = 32  # time steps N_s
     initial_potential: float = 0.0  # initial potential in thresholds; 0.5 rounds where 0 floors
-    threshold: str = "percentile"  # rule that sets the upper bound a_u of activations, N_s thresholds; also least-squares, rate
+    threshold: str = (
+        "percentile"  # rule that sets upper bounds a_u of activations: also least-squares, rate, scaling-factor, unit
+    )
     percentile: float = 99.0  # of the activations, if that is the rule
     rate: float | None = None  # mean spikes per neuron and step, if that is the rule
     channelwise: bool = False  # a threshold per channel instead of one per layer
@@ -43,7 +45,8 @@ class ConversionSettings:
     lr: float | list[float] = 1e-4
     anneal: bool = False  # lower the learning rate linearly to zero over the epochs of a layer
     clip: float = 5.0  # norm of the gradient
-    calibration_batches: int = 8  # for thresholds and the report
+    calibration_batches: int = 8  # for thresholds and the report; at once, 0 for all there are
+    at_once: bool = False  # all layers at once, thresholds from the analog network, no tuning; else one layer after the other
     neuron: str = "integrate-and-fire"  # model of the neurons
     neuron_options: dict[str, float] = field(default_factory=dict)  # of the model
     coding: str = "charge"  # of the input: charge (all of it at the first step) or constant (a share of it at each)
@@ -52,8 +55,11 @@ class ConversionSettings:
 
     def __post_init__(self) -> None:
         _ = self.dynamics  # refuses what neurons cannot do
-        if self.window > LONGEST:
-            raise UserError(f"layers are tuned in time windows of at most {LONGEST} steps, not {self.window}")
+        if self.window > LONGEST and not self.at_once:
+            raise UserError(
+                f"layers are tuned in time windows of at most {LONGEST} steps, not {self.window}; to convert without tuning, "
+                "set at_once"
+            )
         if self.statistics not in get_args(NormStatistics):
             raise UserError(f"statistics are one of {', '.join(get_args(NormStatistics))}, not '{self.statistics}'")
         if self.lr == [] or self.max_epochs == []:
@@ -82,7 +88,8 @@ class ConversionSettings:
     @property
     def threshold_options(self) -> ThresholdOptions:
         """Options that threshold rules heed."""
-        return ThresholdOptions(self.window, self.initial_potential, self.percentile, self.channelwise, self.rate)
+        limits = self.dynamics.limits
+        return ThresholdOptions(self.window, self.initial_potential, self.percentile, self.channelwise, self.rate, limits)
 
 
 def _of_layer(values: Value | list[Value], number: int) -> Value:

@@ -62,6 +62,11 @@ class Dynamics:
         return CODINGS.pick(self.coding)
 
     @property
+    def limits(self) -> tuple[int, int]:
+        """Least and largest sum of the spikes of a train."""
+        return self.model.limits(self.window)
+
+    @property
     def first_role(self) -> Role:
         """Role of the first layer."""
         return "fire" if isinstance(self.input_coding, SpikeCoding) else "encode"

@@ -1,6 +1,6 @@
 """Spiking layers: what a layer is after conversion, in whole numbers."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ from separator.errors import UserError
 from separator.snn.coding.inputs import CurrentCoding
 from separator.snn.execution.chosen import chosen_execution
 from separator.snn.execution.executions import Compiled, Population, compiled
+from separator.snn.execution.scans import run_neurons
 from separator.snn.integers.products import Product, Work, as_it_is, joint_sums, matrix_product, product_of
 from separator.snn.integers.quanta import EXACT, every_bit
 from separator.snn.layers.analog import RELU, AnalogLayer
@@ -311,7 +312,7 @@ class SpikingLayer(nn.Module):
 
     def advance_encoding(self, x: Tensor, first: int, steps: int, state: State = None) -> tuple[Spikes, State]:
         """Spikes of a layer that encodes, at `steps` steps from step `first` on, and the state after them; see `advance`."""
-        return self._advanced(self.encoding_currents(x, first, steps), state)
+        return self._advanced(list(self.encoding_currents(x, first, steps)), state)
 
     def fire(self, spikes: Spikes, beside: Spikes | None = None) -> Spikes:
         """Spikes fired on the incoming ones, by the chosen execution (see `separator.snn.execution.chosen`)."""
@@ -399,10 +400,9 @@ class SpikingLayer(nn.Module):
         later = torch.zeros_like(sums)
         return self._advanced([sums, *[later] * (self.window - 1)], None)[0]
 
-    def _advanced(self, currents: Iterable[Tensor], state: State) -> tuple[Spikes, State]:
+    def _advanced(self, currents: Sequence[Tensor] | Tensor, state: State) -> tuple[Spikes, State]:
         """Spikes fired on the currents of some steps, and the state after them."""
-        currents = list(currents)
-        return self.neuron.run(currents, self.neurons(currents[0]), state)
+        return run_neurons(self.neuron, currents, self.numbers, state)
 
     @cached_property
     def _most_weight(self) -> float:

@@ -48,13 +48,15 @@ def agreement(twin: AnalogLayer, spiking: SpikingLayer, signals: Iterable[tuple[
 
     Returns:
         rate: mean spikes per neuron and time step;
-        silent, saturated: shares of neurons that never fire, or fire at every step, on an input;
+        negative: share of spikes that are, of the sums of trains;
+        largest: largest magnitude of the sum of a train over the steps, the mean coefficient of such a neuron;
+        silent, saturated: shares of neurons that never fire, or as much as they can, on an input;
         correlation: Pearson's, over all neurons;
         error: root mean square difference over the root mean square activation.
     """
     if spiking.role == "readout":
         return {}
-    n = fired_sum = silent = saturated = 0.0
+    n = fired_sum = silent = saturated = negative = largest = 0.0
     moments = torch.zeros(5, dtype=torch.float64)  # sums of a, b, aa, bb, ab for activation a and spiking b
     low, high = spiking.neuron.limits(spiking.window)
     for signal, beside in signals:
@@ -66,6 +68,8 @@ def agreement(twin: AnalogLayer, spiking: SpikingLayer, signals: Iterable[tuple[
         b = spiking.activation(spikes).double()
         n += counts.numel()
         fired_sum += float(counts.sum(dtype=torch.float64))
+        negative += float(counts[spikes.values < 0].sum(dtype=torch.float64))
+        largest = max(largest, float(spikes.values.abs().max()) / spiking.window)
         silent += float((counts == 0).sum())
         saturated += float(((spikes.values == high) | ((spikes.values == low) & (low != 0))).sum())
         moments += torch.stack([a.sum(), b.sum(), (a * a).sum(), (b * b).sum(), (a * b).sum()]).cpu()
@@ -73,6 +77,8 @@ def agreement(twin: AnalogLayer, spiking: SpikingLayer, signals: Iterable[tuple[
     spread = ((aa - a_mean**2) * (bb - b_mean**2)) ** 0.5
     return {
         "rate": fired_sum / n / spiking.window,
+        "negative": negative / fired_sum if fired_sum else 0.0,
+        "largest": largest,
         "silent": silent / n,
         "saturated": saturated / n,
         "correlation": (ab - a_mean * b_mean) / spread if spread > 0 else 0.0,

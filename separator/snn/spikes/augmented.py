@@ -80,6 +80,10 @@ class AugmentedSpikes(Spikes):
         """Steps at which a neuron fires, whatever its coefficient. Shape: (B, ...), int16."""
         return torch.stack([step != 0 for step in self.coefficients]).sum(0, dtype=torch.int16)
 
+    def events_by_step(self) -> Tensor:
+        """Number of spikes of all trains at each step, whatever their coefficients. Shape: (N_s,), int64."""
+        return torch.stack([torch.count_nonzero(step) for step in self.coefficients])
+
     def at(self, t: int) -> Tensor:
         """Coefficients of one step. Shape: (B, ...), float32."""
         return self.coefficients[t].float()

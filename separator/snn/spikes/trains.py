@@ -42,6 +42,10 @@ class Spikes(ABC):
     def at(self, t: int) -> Tensor:
         """Spikes of one step. Shape: (B, ...), float32."""
 
+    def events_by_step(self) -> Tensor:
+        """Number of spikes of all trains at each step, whatever they are worth. Shape: (N_s,), int64."""
+        return torch.stack([torch.count_nonzero(step) for step in self.steps()])
+
     @property
     @abstractmethod
     def parts(self) -> tuple[Tensor, ...]:

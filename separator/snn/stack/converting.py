@@ -1,16 +1,17 @@
 """A whole stack from analog to spiking, or in tandem, and back; see the methods of `Stack`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from separator.errors import UserError
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics
+from separator.snn.layers.fold import folded
 from separator.snn.layers.quantised import QuantisedReLU
 from separator.snn.layers.rounding import check_input
 from separator.snn.layers.signal import Signal, currents_of
@@ -51,14 +52,21 @@ def _changing(stack: ConnectedLayers) -> Iterator[None]:
 
 @torch.no_grad()
 def convert(
-    stack: ConnectedLayers, x: Tensor, dynamics: Dynamics, rule: ThresholdRule, options: ThresholdOptions, share: bool
+    stack: ConnectedLayers,
+    batches: Sequence[Tensor],
+    dynamics: Dynamics,
+    rule: ThresholdRule,
+    options: ThresholdOptions,
+    share: bool,
 ) -> None:
     """Make all layers of a wholly analog stack spiking at once."""
     check_supported(list(stack.layers))
-    check_input(x, dynamics)
+    x = batches[0]
+    for batch in batches:
+        check_input(batch, dynamics)
     joined = [is_joined(list(stack.layers), stack.sources, i) for i in range(len(stack.layers))]
     with _changing(stack):
-        for i, layer, threshold in _thresholds(stack, x, dynamics, rule, options, share):
+        for i, layer, threshold in _thresholds(stack, batches, dynamics, rule, options, share):
             with in_layer(i):
                 role, (scale, beside) = stack.role(i, dynamics), stack.scales(i, x, dynamics)
                 scale = torch.ones(1, device=x.device) if scale is None else scale
@@ -68,13 +76,18 @@ def convert(
 
 @torch.no_grad()
 def _thresholds(
-    stack: ConnectedLayers, x: Tensor, dynamics: Dynamics, rule: ThresholdRule, options: ThresholdOptions, share: bool = False
+    stack: ConnectedLayers,
+    batches: Sequence[Tensor],
+    dynamics: Dynamics,
+    rule: ThresholdRule,
+    options: ThresholdOptions,
+    share: bool = False,
 ) -> Iterator[tuple[int, AnalogLayer, Tensor]]:
     """The layers of a wholly analog stack with their thresholds.
 
     Of a chain that shares one, the first layer's is that of all. Each layer may be replaced in the stack as it comes.
     """
-    analog = list(stack.layers)
+    analog, x = list(stack.layers), batches[0]
     handed = {INPUT: Signal(x)}
     for i, layer in enumerate(analog):
         assert isinstance(layer, AnalogLayer)
@@ -85,14 +98,42 @@ def _thresholds(
         activations = list(activations_of(chain or [layer], incoming.activation, other))
         handed[i] = Signal(activations[0])
         if stack.role(i, dynamics) != "readout":
-            seen = Observed(partial(iter, activations), partial(_currents, stack, x, dynamics, i, layer))
+            seen = Observed(
+                partial(_each, activations, stack, analog, batches[1:], i, len(chain)),
+                partial(_currents, stack, x, dynamics, i, layer),
+                lambda layer=layer: folded(layer)[0],  # type: ignore[misc]
+            )
             learned = layer.activation.bound.detach() if isinstance(layer.activation, QuantisedReLU) else None
             bound = rule.bound(seen, options) if learned is None else learned
-            threshold = bound / options.window
+            threshold = bound / options.levels
             if rule.clips and learned is None:  # as spikes hand it on, which matters where much is above
                 handed[i] = Signal(activations[0].clamp(max=float(bound)))
         yield i, layer, threshold.to(x.device)
         forget_unseen(handed, stack.sources, i + 1)
+
+
+def _each(
+    first: Sequence[Tensor],
+    stack: ConnectedLayers,
+    analog: Sequence[nn.Module],
+    batches: Sequence[Tensor],
+    index: int,
+    chained: int,
+) -> Iterator[Tensor]:
+    """Activations of layer `index`, and of those chained to it, on the first batch, and then on further ones.
+
+    These run through the analog layers anew for each layer, so that nothing of them has to be kept.
+    """
+    yield from first
+    for batch in batches:
+        handed = {INPUT: Signal(batch)}
+        for i, layer in enumerate(analog[: index + max(1, chained)]):
+            incoming, beside = stack.incoming(handed, i)
+            assert isinstance(layer, AnalogLayer)
+            handed[i] = Signal(layer(incoming.activation, None if beside is None else beside.activation))
+            if i >= index:
+                yield handed[i].activation
+            forget_unseen(handed, stack.sources, i + 1)
 
 
 def _currents(stack: ConnectedLayers, x: Tensor, dynamics: Dynamics, index: int, layer: AnalogLayer) -> Iterator[Tensor]:
@@ -121,7 +162,7 @@ def couple(
             for part in analog.with_shortcut():
                 if part.norm is not None:
                     part.norm.train(options.batch_statistics)
-        for i, layer, threshold in _thresholds(stack, x, dynamics, THRESHOLDS.pick("percentile"), thresholds):
+        for i, layer, threshold in _thresholds(stack, [x], dynamics, THRESHOLDS.pick("percentile"), thresholds):
             with in_layer(i):
                 stack.layers[i] = rule(layer, stack.role(i, dynamics), threshold, dynamics, options)
 

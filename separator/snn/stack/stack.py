@@ -112,7 +112,7 @@ class Stack(ConnectedLayers):
 
     def convert(
         self,
-        x: Tensor,
+        x: Tensor | Sequence[Tensor],
         dynamics: Dynamics,
         percentile: float = 99.0,
         channelwise: bool = False,
@@ -123,7 +123,7 @@ class Stack(ConnectedLayers):
         """Make all layers of a wholly analog stack spiking at once, without tuning.
 
         Args:
-            x: input of the stack, whose activations thresholds are taken from.
+            x: input of the stack, whose activations thresholds are taken from; batches of it one by one, if it is much.
             dynamics: how the neurons run.
             percentile: of the activations, their upper bound.
             channelwise: a threshold per channel instead of one per layer.
@@ -136,9 +136,10 @@ class Stack(ConnectedLayers):
             UserError: numbers of a layer cannot be made integers, or its activation is not what neurons stand for; the message
                 names it.
         """
-        options = ThresholdOptions(dynamics.window, dynamics.initial_potential, percentile, channelwise, rate)
+        options = ThresholdOptions(dynamics.window, dynamics.initial_potential, percentile, channelwise, rate, dynamics.limits)
         chosen = THRESHOLDS.pick(rule or ("percentile" if rate is None else "rate"))
-        converting.convert(self, x, dynamics, chosen, options, share)
+        batches = [x] if isinstance(x, Tensor) else x
+        converting.convert(self, batches, dynamics, chosen, options, share)
 
     def put_in_tandem(
         self,
@@ -206,7 +207,9 @@ class Stack(ConnectedLayers):
 
         Thresholds are those of the activations on `x`, as in `convert`.
         """
-        thresholds = ThresholdOptions(dynamics.window, dynamics.initial_potential, percentile, channelwise)
+        thresholds = ThresholdOptions(
+            dynamics.window, dynamics.initial_potential, percentile, channelwise, limits=dynamics.limits
+        )
         converting.couple(self, x, dynamics, RULES.pick(rule), options, thresholds)
 
     def unfreeze(

@@ -51,15 +51,18 @@ def activation_bound(activations: Sequence[Tensor], percentile: float, channelwi
     return torch.where(bounds > 0, bounds, bound)
 
 
-def least_squares_bound(activations: Sequence[Tensor], window: int, initial_potential: float, channelwise: bool) -> Tensor:
+def least_squares_bound(
+    activations: Sequence[Tensor], limits: tuple[int, int], initial_potential: float, channelwise: bool
+) -> Tensor:
     """Upper bound a_u under which count times threshold comes nearest to the activations, over all batches given.
 
     It is the one of `CANDIDATES` shares of the largest activation that has the least sum of squared differences, where a
-    neuron fires clip(floor(a / threshold + initial_potential), 0, N_s) times for activation a, with threshold a_u / N_s.
+    neuron fires clip(floor(a / threshold + initial_potential), 0, N_s) times for activation a, with threshold a_u / N_s. Where
+    it fires negative spikes as well, activations below zero are cut to whole numbers of thresholds alike.
 
     Args:
         activations: (B, C, ...) each.
-        window: time steps N_s.
+        limits: least and largest sum of a neuron's spikes, 0 and N_s of those with one threshold.
         initial_potential: initial potential in thresholds.
         channelwise: one bound per channel instead of one for the layer.
 
@@ -73,19 +76,26 @@ def least_squares_bound(activations: Sequence[Tensor], window: int, initial_pote
     if channels.max() <= 0:
         raise ValueError(SILENT)
     sampled = channels[:, :: max(1, channels.numel() // SAMPLES)]
-    layer = _nearest_bound(sampled.flatten()[None], window, initial_potential)
-    return torch.where(sampled.amax(1) > 0, _nearest_bound(sampled, window, initial_potential), layer) if channelwise else layer
+    layer = _nearest_bound(sampled.flatten()[None], limits, initial_potential)
+    return torch.where(sampled.amax(1) > 0, _nearest_bound(sampled, limits, initial_potential), layer) if channelwise else layer
 
 
-def _nearest_bound(rows: Tensor, window: int, initial_potential: float) -> Tensor:
+def _nearest_bound(rows: Tensor, limits: tuple[int, int], initial_potential: float) -> Tensor:
     """Nearest bound of each row of activations, one by one. Shape: (R, n) -> (R,)."""
     shares = torch.arange(1, CANDIDATES + 1, dtype=rows.dtype, device=rows.device) / CANDIDATES
     bounds = []
     for row in rows:
-        thresholds = (row.max() * shares / window).clamp_min(torch.finfo(row.dtype).tiny)
-        errors = [(row - (row / x + initial_potential).floor().clamp(0, window) * x).square().sum() for x in thresholds]
-        bounds.append(thresholds[int(torch.stack(errors).argmin())] * window)
+        thresholds = (row.max() * shares / limits[1]).clamp_min(torch.finfo(row.dtype).tiny)
+        sums = (_sum_of_spikes(row / x, limits, initial_potential) * x for x in thresholds)
+        errors = [(row - stands_for).square().sum() for stands_for in sums]
+        bounds.append(thresholds[int(torch.stack(errors).argmin())] * limits[1])
     return torch.stack(bounds)
+
+
+def _sum_of_spikes(thresholds: Tensor, limits: tuple[int, int], initial_potential: float) -> Tensor:
+    """Sum of the spikes of neurons, from activations in thresholds."""
+    up = (thresholds + initial_potential).floor().clamp(0, limits[1])
+    return up if limits[0] == 0 else up - (initial_potential - thresholds).floor().clamp(0, -limits[0])
 
 
 def rate_bound(activation: Tensor, rate: float) -> Tensor:

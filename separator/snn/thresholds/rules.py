@@ -1,9 +1,10 @@
-"""Threshold rules by name: upper bounds a_u of activations, which are N_s thresholds."""
+"""Threshold rules by name: upper bounds a_u of activations, as many thresholds as the spikes of a train come to at most."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from separator.snn.registry import Registry
@@ -18,15 +19,21 @@ class Observed:
             common with it.
         currents: makes the currents of each batch that reach the layer's neurons at each step, from the spikes of the layers
             before and with the constant current, in units of activation, (N_s, B, C, ...).
+        weight: of the layer's synapses, batch norm folded in.
     """
 
-    def __init__(self, activations: Callable[[], Iterable[Tensor]], currents: Callable[[], Iterable[Tensor]]) -> None:
-        self._activations, self.currents = activations, currents
+    def __init__(
+        self,
+        activations: Callable[[], Iterable[Tensor]],
+        currents: Callable[[], Iterable[Tensor]],
+        weight: Callable[[], Tensor],
+    ) -> None:
+        self.each, self.currents, self.weight = activations, currents, weight
 
     @cached_property
     def activations(self) -> Sequence[Tensor]:
         """Activations of each batch, on the CPU."""
-        return [a.detach().cpu() for a in self._activations()]
+        return [a.detach().cpu() for a in self.each()]
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,17 @@ class ThresholdOptions:
     percentile: float = 99.0
     channelwise: bool = False  # a bound per channel instead of one per layer
     rate: float | None = None  # mean spikes per neuron and step
+    limits: tuple[int, int] | None = None  # least and largest sum of the spikes of a train; None for 0 and N_s
+
+    @property
+    def levels(self) -> int:
+        """Thresholds that an upper bound comes to."""
+        return self.window if self.limits is None else self.limits[1]
+
+    @property
+    def least(self) -> int:
+        """The same of a lower bound, 0 or less."""
+        return 0 if self.limits is None else self.limits[0]
 
     def __post_init__(self) -> None:
         check_percentile(self.percentile)
@@ -52,15 +70,31 @@ class ThresholdRule:
 
 
 def _percentile(seen: Observed, options: ThresholdOptions) -> Tensor:
-    return activation_bound(seen.activations, options.percentile, options.channelwise)
+    sizes = seen.activations if options.least == 0 else [a.abs() for a in seen.activations]
+    return activation_bound(sizes, options.percentile, options.channelwise)
 
 
 def _least_squares(seen: Observed, options: ThresholdOptions) -> Tensor:
-    return least_squares_bound(seen.activations, options.window, options.initial_potential, options.channelwise)
+    limits = options.least, options.levels
+    return least_squares_bound(seen.activations, limits, options.initial_potential, options.channelwise)
 
 
 def _rate(seen: Observed, options: ThresholdOptions) -> Tensor:
     return rate_bound(seen.activations[0], options.rate or 0.0)
+
+
+def _scaling_factor(seen: Observed, options: ThresholdOptions) -> Tensor:
+    """Largest magnitude of activations and weights (Yu et al. 2020, Algorithm 1), for spikes of 1 at each step.
+
+    Its lambda is a ratio of two such factors, as weights there keep their scale and here take that of the spikes before.
+    """
+    largest = max(float(values.detach().abs().max()) for values in (seen.weight(), *seen.each()))
+    return torch.full((1,), largest * options.levels / options.window)
+
+
+def _unit(seen: Observed, options: ThresholdOptions) -> Tensor:
+    """A spike of 1 at each step for an activation of 1, whatever activations there are: AugMapping, theta_P = 1."""
+    return torch.full((1,), options.levels / options.window)
 
 
 THRESHOLDS: Registry[ThresholdRule] = Registry(
@@ -69,5 +103,7 @@ THRESHOLDS: Registry[ThresholdRule] = Registry(
         "percentile": ThresholdRule(_percentile),
         "least-squares": ThresholdRule(_least_squares),
         "rate": ThresholdRule(_rate, clips=True),
+        "scaling-factor": ThresholdRule(_scaling_factor),
+        "unit": ThresholdRule(_unit),
     },
 )

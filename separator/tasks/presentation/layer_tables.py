@@ -6,7 +6,7 @@ from typing import Any
 from separator.snn.observe.distribution import Distribution
 from separator.snn.observe.report import LayerReport, Noted
 
-AGREEMENT = ("rate", "silent", "saturated", "correlation", "error")  # measures of `agreement`
+AGREEMENT = ("rate", "negative", "largest", "silent", "saturated", "correlation", "error")  # measures of `agreement`
 PERCENTILES = (99.0, 99.9)  # the bounds of Wu et al. 2021
 
 

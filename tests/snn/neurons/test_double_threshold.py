@@ -130,7 +130,7 @@ def test_boundaries_that_cannot_be_are_refused(boundary):
         Augmented(boundary)
 
 
-@pytest.mark.parametrize("slope", [1e-4, 1.5, -0.2, float("inf")])
+@pytest.mark.parametrize("slope", [1e-4, 1.5, -0.2])
 def test_slopes_that_no_thresholds_have_are_refused(slope):
     stack = network(slope=0.2)
     stack.layers[1].activation.negative_slope = slope
@@ -172,49 +172,44 @@ def inputs(kind):
 @pytest.mark.parametrize("kind", ["linear", "conv"])
 @pytest.mark.parametrize("neuron", ["double-threshold", "augmented", "path-independent"])
 @pytest.mark.parametrize(
-    ("window", "schedule", "coding", "initial"),
+    ("window", "schedule", "coding", "initial", "bits", "readout"),
     [
-        (8, "pipelined", "charge", 0.0),
-        (32, "pipelined", "constant", 0.5),
-        (8, "layer-by-layer", "charge", 0.5),
-        (75, "pipelined", "constant", 0.0),
+        (8, "pipelined", "charge", 0.0, 8, "potential"),
+        (32, "pipelined", "constant", 0.5, None, "counts"),
+        (8, "layer-by-layer", "charge", 0.5, None, "potential"),
+        (40, "pipelined", "constant", 0.0, 8, "counts"),
     ],
 )
-@pytest.mark.parametrize("bits", [None, 8])
-def test_all_executions_fire_what_the_definition_says(kind, neuron, window, schedule, coding, initial, bits):
+def test_all_executions_fire_what_the_definition_says(kind, neuron, window, schedule, coding, initial, bits, readout):
     stack, x = network(kind=kind), inputs(kind)
-    for readout in ("counts", "potential"):
-        stack = network(kind=kind)
-        stack.set_readout(readout)
-        stack.convert(x, Dynamics(window, initial, schedule, bits, neuron=neuron, coding=coding), 100.0)
-        layers = stack.spiking_layers()
-        expected = reference.trains(layers, x, stack.sources)
-        for name in ("fastest", "dense"):
-            trains = [[] for _ in layers]
-            with execution(name):
-                outcome = simulate(
-                    layers, x, stack.sources, lambda run, trains=trains: trains[run.position].append(run.outcome)
-                )
-            for train, own, layer in zip(expected, trains, layers, strict=True):
-                if layer.role != "readout":
-                    assert np.array_equal(torch.cat([spikes.trains() for spikes in own]).numpy(), train)
-            total = torch.from_numpy(expected[-1].sum(0)).double()
-            unit = layers[-1].scale if readout == "counts" else layers[-1].quantum
-            assert torch.equal(outcome, (total * unit.double()).float())
-        assert any((train < 0).any() for train in expected[:-1]) and all(train.any() for train in expected)
+    stack.set_readout(readout)
+    stack.convert(x, Dynamics(window, initial, schedule, bits, neuron=neuron, coding=coding), 100.0)
+    layers = stack.spiking_layers()
+    expected = reference.trains(layers, x, stack.sources)
+    for name in ("fastest", "dense"):
+        trains = [[] for _ in layers]
+        with execution(name):
+            outcome = simulate(layers, x, stack.sources, lambda run, trains=trains: trains[run.position].append(run.outcome))
+        for train, own, layer in zip(expected, trains, layers, strict=True):
+            if layer.role != "readout":
+                assert np.array_equal(torch.cat([spikes.trains() for spikes in own]).numpy(), train)
+        total = torch.from_numpy(expected[-1].sum(0)).double()
+        unit = layers[-1].scale if readout == "counts" else layers[-1].quantum
+        assert torch.equal(outcome, (total * unit.double()).float())
+    assert any((train < 0).any() for train in expected[:-1]) and all(train.any() for train in expected)
 
 
 @pytest.mark.parametrize("neuron", ["double-threshold", "augmented", "path-independent"])
 def test_rates_come_near_the_analog_network(neuron):
     x = inputs("linear")
-    analog = network()(x)
+    analog = network()(x).detach()
     errors = []
     for window in (16, 256, 2048):
         stack = network()
         stack.set_readout("counts")
         stack.convert(x, Dynamics(window, coding="constant", neuron=neuron), 100.0)
         assert [layer.stands_for.negative_slope if layer.stands_for else None for layer in stack.layers] == [0.2, 0.2, None]
-        errors.append(float((stack(x) - analog).norm() / analog.norm()))
+        errors.append(((stack(x) - analog).norm() / analog.norm()).item())
     assert errors[1] < errors[0] / 4 and errors[2] < 0.02
 
 

@@ -60,7 +60,7 @@ def test_least_squares_are_the_least_of_the_candidates(values, window, start):
         threshold = bound / window
         return sum((a - threshold * min(max(math.floor(a / threshold + start), 0), window)) ** 2 for a in values)
 
-    found = float(least_squares_bound([activation.view(1, 1, -1)], window, start, False))
+    found = float(least_squares_bound([activation.view(1, 1, -1)], (0, window), start, False))
     least = min(error(max(values) * share / CANDIDATES) for share in range(1, CANDIDATES + 1))
     # A candidate at which an activation is a whole number of thresholds may be floored either way.
     assert min(error(found * (1 + tilt)) for tilt in (-1e-12, 0, 1e-12)) <= least * (1 + 1e-6) + 1e-9
@@ -68,9 +68,9 @@ def test_least_squares_are_the_least_of_the_candidates(values, window, start):
 
 def test_least_squares_by_channel():
     batch = torch.rand(8, 3, 100) * torch.tensor([1.0, 5.0, 0.0])[:, None]
-    bounds = least_squares_bound([batch], 8, 0.5, True)
-    alone = [least_squares_bound([batch[:, [channel]]], 8, 0.5, False) for channel in (0, 1)]
+    bounds = least_squares_bound([batch], (0, 8), 0.5, True)
+    alone = [least_squares_bound([batch[:, [channel]]], (0, 8), 0.5, False) for channel in (0, 1)]
     assert bounds[:2].tolist() == [float(bound) for bound in alone]
-    assert bounds[2] == least_squares_bound([batch], 8, 0.5, False)
+    assert bounds[2] == least_squares_bound([batch], (0, 8), 0.5, False)
     with pytest.raises(ValueError, match="ever active"):
-        least_squares_bound([torch.zeros(2, 2)], 8, 0.5, True)
+        least_squares_bound([torch.zeros(2, 2)], (0, 8), 0.5, True)

@@ -1,0 +1,106 @@
+"""Neurons on currents that are known: a kernel for those that there is one for, else the model's own steps."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from separator.snn.execution.chosen import DENSE, chosen_execution
+from separator.snn.neurons.double_threshold import MOST, Augmented, Course, DoubleThreshold, Membrane, PathIndependent
+from separator.snn.neurons.neuron import Neuron, Numbers, State
+from separator.snn.spikes.augmented import AugmentedSpikes
+from separator.snn.spikes.binary import BinarySpikes
+from separator.snn.spikes.signed import SignedSpikes
+from separator.snn.spikes.trains import Spikes
+
+# From the model, currents (steps, B, N) or one for all steps, its numbers (N,), the number of steps and a state (B, N), to its
+# spikes and the state after them.
+Scan = Callable[[Neuron, Tensor, Numbers, int, State], tuple[Spikes, State]]
+
+
+def run_neurons(neuron: Neuron, currents: Sequence[Tensor] | Tensor, numbers: Numbers, state: State) -> tuple[Spikes, State]:
+    """Spikes fired on the currents of each step, and the state after them; see `Neuron.run`.
+
+    Args:
+        neuron: the model.
+        currents: of at most a window, (B, C, ...) each.
+        numbers: of the neurons, (C,), int32.
+        state: before the first one; the initial one if None.
+    """
+    first = currents[0]
+    kernel = SCANS.get(type(neuron)) if first.device.type == "cpu" and chosen_execution() != DENSE else None
+    if kernel is None or not _compiles():
+        shape = (-1, *[1] * (first.dim() - 2))
+        return neuron.run(currents, {name: x.to(first.dtype).view(shape) for name, x in numbers.items()}, state)
+    steady = all(current is first for current in currents)
+    known = first[None] if steady else currents if isinstance(currents, Tensor) else torch.stack(list(currents))
+    neurons = first[0].numel()
+    each = {name: x.view(-1, 1).expand(-1, neurons // len(x)).reshape(-1) for name, x in numbers.items()}
+    before = None if state is None else type(state)(*(part.reshape(len(first), neurons) for part in state))
+    spikes, after = kernel(neuron, known.reshape(len(known), len(first), neurons), each, len(currents), before)
+    return spikes.each(lambda part: part.view_as(first)), type(after)(*(part.view_as(first) for part in after))
+
+
+def _compiles() -> bool:
+    try:
+        from separator.snn.execution.kernels import scan
+    except ImportError:  # a machine without numba
+        return False
+    return scan is not None
+
+
+def _signed(neuron: Neuron, currents: Tensor, numbers: Numbers, steps: int, state: Membrane | None) -> tuple[Spikes, State]:
+    from separator.snn.execution.kernels.scan import fire_signed
+
+    shape = currents.shape[1:]
+    v = _taken(None if state is None else state.v, shape, torch.int32)
+    up, down = torch.zeros(shape, dtype=torch.int32), torch.zeros(shape, dtype=torch.int32)
+    _in_rows(fire_signed, currents, (v,), numbers, (steps,), (up, down))
+    return SignedSpikes(BinarySpikes(steps, up), BinarySpikes(steps, down)), Membrane(v)
+
+
+def _augmented(neuron: Neuron, currents: Tensor, numbers: Numbers, steps: int, state: Membrane | None) -> tuple[Spikes, State]:
+    from separator.snn.execution.kernels.scan import fire_augmented
+
+    v = _taken(None if state is None else state.v, currents.shape[1:], torch.int32)
+    coefficients = torch.empty(steps, *v.shape, dtype=torch.int8)
+    _in_rows(fire_augmented, currents, (v,), numbers, (float(neuron.largest), float(MOST), steps), (coefficients,))
+    return AugmentedSpikes(steps, coefficients.unbind()), Membrane(v)
+
+
+def _path_independent(
+    neuron: Neuron, currents: Tensor, numbers: Numbers, steps: int, state: Course | None
+) -> tuple[Spikes, State]:
+    from separator.snn.execution.kernels.scan import fire_path_independent
+
+    shape = currents.shape[1:]
+    charges = _taken(None if state is None else state.charge, shape, torch.int64)
+    fired = _taken(None if state is None else state.fired, shape, torch.int32)
+    coefficients = torch.empty(steps, *shape, dtype=torch.int8)
+    _in_rows(fire_path_independent, currents, (charges, fired), numbers, (float(neuron.largest), steps), (coefficients,))
+    return AugmentedSpikes(steps, coefficients.unbind()), Course(charges, fired)
+
+
+def _taken(part: Tensor | None, shape: torch.Size, kind: torch.dtype) -> Tensor:
+    """A part of a state, in memory of its own."""
+    return torch.zeros(shape, dtype=kind) if part is None else part.to(kind).clone().contiguous()
+
+
+def _in_rows(
+    kernel: Callable[..., None],
+    currents: Tensor,
+    state: Sequence[Tensor],
+    numbers: Numbers,
+    others: Sequence[float],
+    outcome: Sequence[Tensor],
+) -> None:
+    from separator.snn.execution.kernels.threads import in_threads
+
+    names = ("threshold", "negative_threshold", "initial_potential", "negative_initial_potential")
+    arrays = [x.contiguous().numpy() for x in (currents, *state, *(numbers[name] for name in names))]
+    given = (*arrays, *others, *(x.numpy() for x in outcome))
+    in_threads(partial(kernel, *given), currents.shape[1], torch.get_num_threads())
+
+
+SCANS: dict[type[Neuron], Scan] = {DoubleThreshold: _signed, Augmented: _augmented, PathIndependent: _path_independent}

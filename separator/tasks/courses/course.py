@@ -1,0 +1,109 @@
+"""Courses of spiking networks over the test items, beside the analog network that they were converted from."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from separator.atomic import atomic_path, make_folder, write_text
+from separator.errors import UserError
+from separator.models.feedforward import FeedForward
+from separator.models.files import load_network
+from separator.resume import refuse_differences
+from separator.tasks.courses.measures import Steps, check_course, course_of
+from separator.tasks.courses.report import CourseReport, write_reports
+from separator.tasks.devices import resolve_device
+from separator.tasks.fingerprints import model_fingerprint
+from separator.tasks.problems.images import Images
+
+
+@dataclass(frozen=True)
+class CourseSettings:
+    """Networks that are followed over the time steps of a run.
+
+    Raises:
+        UserError: there is none, or two have one name.
+    """
+
+    problem: Images
+    init: str  # the analog network
+    models: Sequence[tuple[str, str]]  # names and models
+    batch: int = 50  # items at a time
+    device: str = "auto"
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        names = [name for name, _ in self.models]
+        if not names or len(set(names)) < len(names):
+            raise UserError("give spiking models, each with a name of its own (NAME=MODEL)")
+        if self.batch < 1:
+            raise UserError(f"a batch has at least 1 item, not {self.batch}")
+
+
+def follow(settings: CourseSettings, folder: Path, log: Callable[[str], None] = print) -> list[CourseReport]:
+    """Follow all models over their time steps; what is there of an earlier call is not computed anew.
+
+    `folder` receives for each model `NAME.csv`, a row for each time step, and of all of them `course.md`, `course.csv` (when
+    the analog accuracy is reached, by which definition, and at what cost) and `course.png`.
+
+    Raises:
+        UserError: a model or the data cannot be used, or `folder` holds courses of others.
+    """
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    device = resolve_device(settings.device)
+    analog, card = load_network(settings.init, device)
+    problem = settings.problem.of_model(analog, card)
+    if card.kind == "snn" or not isinstance(analog, FeedForward):
+        raise UserError(f"{settings.init} is spiking; --init takes the analog network that the others were converted from")
+    images = problem.data.read()
+    make_folder(folder)
+    reports = []
+    for name, model in settings.models:
+        network, own = load_network(model, device)
+        if not isinstance(network, FeedForward) or network.config != analog.config:
+            raise UserError(f"{name} was not converted from {settings.init}: it has other layers")
+        check_course(network.stack)
+        facts = {"model": model_fingerprint(model), "window": own.window, "init": model_fingerprint(settings.init)}
+        facts |= {"origin": images.test.origin, "items": len(images.test.labels), "batch": settings.batch}
+        parts = folder / "parts" / name
+        make_folder(parts)
+        _same(parts / "facts.json", facts, folder)
+        batches = list(problem.open(analog, 0, device).test())
+        total = None
+        log(f"following {name} over {own.window} time steps")
+        for number, (x, labels) in enumerate(tqdm(_split(batches, settings.batch), disable=None)):
+            steps = _part(parts / f"{number:05d}.npz", network, analog, x, labels)
+            total = steps if total is None else total + steps
+        assert total is not None
+        reports.append(CourseReport(name, total))
+    write_reports(reports, folder)
+    return reports
+
+
+def _split(batches: Sequence[Any], size: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    x, labels = (torch.cat([batch[part] for batch in batches]) for part in (0, 1))
+    return list(zip(torch.split(x, size), torch.split(labels, size), strict=True))
+
+
+def _same(path: Path, facts: dict[str, Any], folder: Path) -> None:
+    if path.exists():
+        refuse_differences(json.loads(path.read_text(encoding="utf-8")), facts, folder)
+    write_text(path, json.dumps(facts, indent=1))
+
+
+@torch.no_grad()
+def _part(path: Path, network: FeedForward, analog: FeedForward, x: torch.Tensor, labels: torch.Tensor) -> Steps:
+    """The course on one batch, from its file if there is one."""
+    if path.exists():
+        with np.load(path) as kept:
+            return Steps(**{name: kept[name] for name in Steps.__dataclass_fields__})
+    steps = course_of(network.eval().stack, x, labels, analog.eval()(x))
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **vars(steps))
+    return steps

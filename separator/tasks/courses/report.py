@@ -1,0 +1,176 @@
+"""Tables and pictures of courses: when the analog accuracy is reached, and what that costs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from separator.atomic import atomic_path, write_csv, write_text
+from separator.tasks.courses.measures import Steps
+
+NEARLY = 0.02  # % of accuracy below the analog network, one image or two of 10,000
+TOLERANCES = (1.5, 1.0, 0.5, 0.1, 0.0)  # %, of Table IV
+
+
+@dataclass(frozen=True)
+class CourseReport:
+    """Course of one network over the test items."""
+
+    name: str
+    steps: Steps
+
+    @property
+    def accuracy(self) -> NDArray[np.float64]:
+        """Accuracy at each time step by the sums of spikes, in %. Shape: (T,)."""
+        return 100 * self.steps.right / self.steps.items
+
+    @property
+    def accuracy_by_potential(self) -> NDArray[np.float64]:
+        """The same by the free potential."""
+        return 100 * self.steps.right_by_potential / self.steps.items
+
+    @property
+    def analog(self) -> float:
+        """Accuracy of the analog network, in %."""
+        return 100 * self.steps.analog_right / self.steps.items
+
+    @property
+    def events(self) -> NDArray[np.float64]:
+        """Mean events of an item up to each time step. Shape: (T,)."""
+        return self.steps.events / self.steps.items
+
+    def first(self, below: float = 0.0, by_potential: bool = False) -> int | None:
+        """The first time step, from 1, with an accuracy at most `below` % under the analog one; None if there is none."""
+        reached = self._reached(below, by_potential)
+        return int(reached.argmax()) + 1 if reached.any() else None
+
+    def settled(self, below: float = 0.0, by_potential: bool = False) -> int | None:
+        """The time step from which on the accuracy stays there, to the end of the run; None if it does not."""
+        reached = self._reached(below, by_potential)
+        missed = np.flatnonzero(~reached)
+        after = int(missed[-1]) + 2 if len(missed) else 1
+        return after if after <= len(reached) else None
+
+    def _reached(self, below: float, by_potential: bool) -> NDArray[np.bool_]:
+        right = self.steps.right_by_potential if by_potential else self.steps.right
+        reached: NDArray[np.bool_] = right >= self.steps.analog_right - below / 100 * self.steps.items - 1e-9
+        return reached
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each time step."""
+        names = ("accuracy", "accuracy_by_potential", "events", "likeness")
+        likeness = self.steps.likeness / self.steps.items
+        columns = zip(self.accuracy, self.accuracy_by_potential, self.events, likeness, strict=True)
+        texts = ([f"{value:.6g}" for value in row] for row in columns)
+        return [{"step": t} | dict(zip(names, row, strict=True)) for t, row in enumerate(texts, 1)]
+
+    def summary(self) -> dict[str, Any]:
+        """What the paper's Table III has of it, by each definition of latency, and Table IV's tolerances."""
+        found: dict[str, Any] = {"network": self.name, "items": self.steps.items, "steps": len(self.accuracy)}
+        found |= {"analog": self.analog, "accuracy": self.accuracy[-1], "by_potential": self.accuracy_by_potential[-1]}
+        for kind, by_potential in (("", False), ("_by_potential", True)):
+            found |= {
+                f"first{kind}": self.first(0, by_potential),
+                f"settled{kind}": self.settled(0, by_potential),
+                f"nearly{kind}": self.first(NEARLY, by_potential),
+            }
+        for tolerance in TOLERANCES:
+            step = self.first(tolerance)
+            found[f"steps_{tolerance:g}"] = step
+            found[f"events_{tolerance:g}"] = None if step is None else self.events[step - 1]
+        return found
+
+
+HEAD = (
+    "| network | steps | ANN (%) | SNN (%) | by potential (%) | first | settled | within 0.02 % | events at first | "
+    "events at the end | likeness |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
+)
+
+
+def table(reports: Sequence[CourseReport]) -> str:
+    """Table III in Markdown, and how much earlier and at fewer events each network is there than the last one (Table IV)."""
+    lines = [HEAD]
+    for report in reports:
+        found, likeness = report.summary(), report.steps.likeness[-1] / report.steps.items
+        at, shown = found["first"], [f"{value:.2f}" for value in (report.analog, found["accuracy"], found["by_potential"])]
+        cells = [report.name, found["steps"], *shown]
+        cells += [_shown(found[name]) for name in ("first", "settled", "nearly")]
+        cells += ["-" if at is None else f"{report.events[at - 1]:,.0f}", f"{report.events[-1]:,.0f}", f"{likeness:.4f}"]
+        lines.append("| " + " | ".join(map(str, cells)) + " |\n")
+    lines.append(
+        f"\nOf {reports[0].steps.items} test items. First: the first time step at which the accuracy, by the sums of the last "
+        "layer's spikes, is that of the ANN or more; settled: the one from which on it stays there; within 0.02 %: the first "
+        "at which no more is missing. Events: mean number of non-zero spikes of an item, of all layers, whatever their "
+        "coefficient; the input has none. Likeness: mean cosine between the rates of the last layer and the ANN's outputs at "
+        "the end.\n"
+    )
+    if len(reports) > 1:
+        lines.append(_reductions(reports[:-1], reports[-1]))
+    return "".join(lines)
+
+
+def _reductions(others: Sequence[CourseReport], base: CourseReport) -> str:
+    """Table IV: latency and events of the others over those of one network, at the first step within each tolerance."""
+    lines = ["\n| reduction by " + base.name + " | " + " | ".join(f"loss at most {t:g} %" for t in TOLERANCES) + " |\n"]
+    lines.append("|---|" + "---:|" * len(TOLERANCES) + "\n")
+    for report in others:
+        for what in ("steps", "events"):
+            cells = []
+            for tolerance in TOLERANCES:
+                own, least = (found.summary()[f"{what}_{tolerance:g}"] for found in (report, base))
+                cells.append("-" if own is None or least is None or not least else f"{own / least:.1f}x")
+            lines.append(f"| {what} of {report.name} | " + " | ".join(cells) + " |\n")
+    return "".join(lines)
+
+
+def _shown(value: int | None) -> str:
+    return "-" if value is None else str(value)
+
+
+def write_reports(reports: Sequence[CourseReport], folder: Path) -> None:
+    """Write tables and the picture; see `separator.tasks.courses.course.follow`."""
+    for report in reports:
+        write_csv(folder / f"{report.name}.csv", report.rows)
+    write_csv(folder / "course.csv", [report.summary() for report in reports])
+    write_text(folder / "course.md", table(reports))
+    draw(reports, folder / "course.png")
+
+
+def draw(reports: Sequence[CourseReport], path: Path) -> None:
+    """Errors against time steps and events, likeness to the ANN, and what tolerances save (the paper's Fig. 2 to 6)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((12, 7), layout="constrained")
+    axes = figure.subplots(2, 2)
+    for report in reports:
+        steps, error = np.arange(1, len(report.accuracy) + 1), 100 - report.accuracy
+        (line,) = axes[0, 0].plot(steps, error, label=report.name)
+        axes[0, 0].plot(steps, 100 - report.accuracy_by_potential, ":", color=line.get_color())
+        axes[0, 1].plot(np.maximum(report.events, 1), error, color=line.get_color())
+        axes[1, 0].plot(steps, report.steps.likeness / report.steps.items, color=line.get_color())
+        reached = [(t, report.first(t)) for t in TOLERANCES]
+        known = [(f"{t:g}", step) for t, step in reached if step is not None]
+        axes[1, 1].plot([t for t, _ in known], [step for _, step in known], "o-", color=line.get_color())
+        axes[0, 0].axhline(100 - report.analog, color=line.get_color(), lw=0.5, ls="--")
+        axes[0, 1].axhline(100 - report.analog, color=line.get_color(), lw=0.5, ls="--")
+    labels = (
+        ("time steps", "error (%), by potential dotted"),
+        ("events of an item", "error (%)"),
+        ("time steps", "cosine with the ANN's outputs"),
+        ("accepted loss of accuracy (%)", "time steps needed"),
+    )
+    for own, (across, up) in zip(axes.flat, labels, strict=True):
+        own.set_xlabel(across)
+        own.set_ylabel(up)
+        own.grid(alpha=0.3)
+    for own in (axes[0, 0], axes[0, 1], axes[1, 0]):
+        own.set_xscale("log")
+    for own in (axes[0, 0], axes[0, 1], axes[1, 1]):
+        own.set_yscale("log")
+    axes[0, 0].legend()
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
