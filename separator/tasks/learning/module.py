@@ -8,13 +8,14 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR, ReduceLROnPlateau
 
 from separator.errors import DivergedError
 from separator.models.files import Network
 from separator.snn.conversion.penalty import ActivityPenalty
 from separator.tasks.learning.hours import Finish, Heard
 from separator.tasks.learning.optimisers import make_optimiser
-from separator.tasks.learning.schedules import anytime, trapezoid
+from separator.tasks.learning.schedules import Cycle, anytime, trapezoid
 from separator.tasks.learning.settings import OptimiserSettings
 from separator.tasks.problems.protocol import Batches, Data, Objective
 
@@ -62,7 +63,7 @@ class LearningModule(pl.LightningModule):
         self.network, self.objective, self.settings, self.sets = network, objective, optimiser, sets
         self.activity = ActivityPenalty(network.stack) if optimiser.activity_penalty else None
         self.heard, self.finish = heard or Heard(), finish
-        self.halving: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
+        self.halving: ReduceLROnPlateau | None = None
         self.former_halving: dict[str, Any] | None = None
 
     def training_step(self, batch: Any, index: int) -> Tensor:
@@ -100,14 +101,17 @@ class LearningModule(pl.LightningModule):
         optimiser = make_optimiser(settings.name, dict(self.network.named_parameters()), settings.lr)
         if settings.schedule == "plateau":
             # Stepped here: Lightning does it behind the checkpoint, and a resumed training would forget an epoch.
-            self.halving = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=settings.patience - 1)
+            self.halving = ReduceLROnPlateau(optimiser, factor=0.5, patience=settings.patience - 1)
             if self.former_halving is not None:
                 self.halving.load_state_dict(self.former_halving)
             return optimiser
         if settings.schedule == "step":
             half = max(1, settings.max_epochs // 2)
-            return [optimiser], [torch.optim.lr_scheduler.MultiStepLR(optimiser, [half])]
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self._rate())
+            return [optimiser], [MultiStepLR(optimiser, [half])]
+        if settings.schedule == "cycle":
+            schedule: LRScheduler = Cycle(optimiser, settings.lr, int(self.trainer.estimated_stepping_batches))
+        else:
+            schedule = LambdaLR(optimiser, self._rate())
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_validation_end(self) -> None:

@@ -26,6 +26,7 @@ PICTURES = [
     FeedForwardConfig("c3k5-a2-c4-d50-a2-6-5", 2, 16, 16, norm=False),
     FeedForwardConfig("c8-c8s3-20-5", 1, 9, 9, levels=4),
     FeedForwardConfig("9-7-9", 3, 4, 5, "sigmoid"),
+    FeedForwardConfig("c3k5p0-a2-5-9", 1, 8, 6, norm=False, bias=False),
 ]
 DYNAMICS = [None, Dynamics(4, 0.5), Dynamics(6, 0.0, "layer-by-layer", 4), Dynamics(3, weight_bits=12)]
 
@@ -101,6 +102,7 @@ def test_networks_that_cost_too_much(change, message):
         ("60000-60000-10", 8, "parameters"),
         ("c9000k31-a512-10", 512, "operations"),
         ("c2000k1-a512-10", 512, "numbers"),
+        ("c2p9999999-10", 8, "numbers|parameters|operations"),
     ],
 )
 def test_networks_for_images_that_cost_too_much(layers, size, message):
