@@ -65,6 +65,15 @@ class LearningModule(pl.LightningModule):
         self.heard, self.finish = heard or Heard(), finish
         self.halving: ReduceLROnPlateau | None = None
         self.former_halving: dict[str, Any] | None = None
+        self.former_random: dict[str, Tensor] = {}
+
+    def on_train_start(self) -> None:
+        """Go on with the random numbers, of dropout, where those before the checkpoint ended."""
+        for kind, state in self.former_random.items():
+            if kind == "cpu":
+                torch.set_rng_state(state)
+            elif kind == self.device.type:
+                torch.cuda.set_rng_state(state, self.device)
 
     def training_step(self, batch: Any, index: int) -> Tensor:
         """Loss of one batch."""
@@ -127,12 +136,19 @@ class LearningModule(pl.LightningModule):
         """Keep what is no weight."""
         checkpoint["heard"] = self.heard.to_dict()
         checkpoint["halving"] = None if self.halving is None else self.halving.state_dict()
+        checkpoint["random"] = self._random()
         checkpoint["finish"] = None if self.finish is None else asdict(self.finish)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on counting."""
         self.heard = Heard.from_dict(checkpoint.get("heard") or {})
         self.former_halving = checkpoint.get("halving")
+        self.former_random = checkpoint.get("random", {})
+
+    def _random(self) -> dict[str, Tensor]:
+        """States of the generators of random numbers, by kind of device."""
+        states = {"cpu": torch.get_rng_state()}
+        return states | ({"cuda": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {})
 
     def _options(self, batch: Any) -> dict[str, Any]:
         return {"sync_dist": True, "batch_size": len(self.objective.inputs(batch))}
