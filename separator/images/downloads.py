@@ -20,7 +20,7 @@ from tqdm import tqdm
 from separator.atomic import atomic_path, make_folder
 from separator.errors import UserError
 from separator.images.cifar import BATCHES, read_cifar10
-from separator.images.idx import read_mnist
+from separator.images.idx import read_fashion_mnist, read_mnist
 from separator.images.labelled import ImageSet
 from separator.version import __version__
 
@@ -48,6 +48,19 @@ SETS = {
             "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
         },
         read=read_mnist,
+    ),
+    "fashion-mnist": PublishedSet(
+        mirrors=(
+            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion",
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+        ),
+        checksums={
+            "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        },
+        read=read_fashion_mnist,
     ),
     "cifar10": PublishedSet(
         mirrors=("https://www.cs.toronto.edu/~kriz", "https://cave.cs.toronto.edu/kriz"),

@@ -1,4 +1,4 @@
-"""MNIST and sets of the same form, Fashion-MNIST for one: idx files, compressed or not.
+"""MNIST and Fashion-MNIST, which has the same form: idx files, compressed or not.
 
 By hand: torchvision reads uncompressed files in a folder `MNIST/raw` only, and answers damaged ones with bare assertions.
 """
@@ -45,24 +45,37 @@ def read_idx(path: Path) -> Pixels:
 
 
 def read_mnist(folder: str | Path) -> ImageSet:
-    """Read a folder with the four files of MNIST, or of a set of the same form.
+    """Read a folder with the four files of MNIST.
 
     Raises:
         UserError: a file is missing or damaged.
     """
+    return _read_set(Path(folder), "MNIST")
+
+
+def read_fashion_mnist(folder: str | Path) -> ImageSet:
+    """Read a folder with the four files of Fashion-MNIST, which are named as MNIST's.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    return _read_set(Path(folder), "Fashion-MNIST")
+
+
+def _read_set(folder: Path, name: str) -> ImageSet:
     parts = {}
-    for name, files in FILES.items():
-        pixels, labels = (read_idx(_found(Path(folder), file)) for file in files)
+    for part, files in FILES.items():
+        pixels, labels = (read_idx(_found(folder, file, name)) for file in files)
         if pixels.ndim != 3 or labels.ndim != 1:
             raise UserError(
-                f"{folder} is not MNIST: its {name} files have {pixels.ndim} and {labels.ndim} dimensions, not 3 and 1"
+                f"{folder} is not {name}: its {part} files have {pixels.ndim} and {labels.ndim} dimensions, not 3 and 1"
             )
-        parts[name] = LabelledImages(pixels[:, None], labels.astype(np.int64), f"{folder} ({name})")
+        parts[part] = LabelledImages(pixels[:, None], labels.astype(np.int64), f"{folder} ({part})")
     return divided(parts["train"], parts["test"], classes=10)
 
 
-def _found(folder: Path, name: str) -> Path:
-    for path in (folder / name, folder / f"{name}.gz"):
+def _found(folder: Path, file: str, name: str) -> Path:
+    for path in (folder / file, folder / f"{file}.gz"):
         if path.is_file():
             return path
-    raise UserError(f"{folder} has no {name} or {name}.gz; give the folder with the four files of MNIST")
+    raise UserError(f"{folder} has no {file} or {file}.gz; give the folder with the four files of {name}")

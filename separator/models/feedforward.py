@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from separator.snn.layers.analog import layers_of
 from separator.snn.layers.quantised import QuantisedReLU
 from separator.snn.stack.stack import Stack
+from separator.snn.synapses.affine import affine_map
 
 # What the last layer's outputs, or once it spikes its membrane potentials, go through.
 Output = Literal["none", "sigmoid"]
@@ -28,6 +30,19 @@ VGG = {
     13: "c64-c64-a2-c128-c128-a2-c256-c256-a2-c512-c512-a2-c512-c512-a2",
     16: "c64-c64-a2-c128-c128-a2-c256-c256-c256-a2-c512-c512-c512-a2-c512-c512-c512-a2",
 }
+# The networks of Yu et al. (double thresholds and augmented spikes), Table I, which have neither bias nor normalisation. What
+# the paper leaves open is chosen here: pooling averages, kernels of 5 are not padded and those of 3 are, and VGG16, given by
+# its name alone, has the classifier of Simonyan and Zisserman 2015. In networks for CIFAR-10 dropout is behind every activation
+# that no pooling follows, as the paper says; its shares, and all dropout of the others, are ours.
+DOUBLE_THRESHOLD = {
+    1: "d15-1200-d40-1200-d40-10",
+    2: "c12k5p0-a2-d20-c64k5p0-a2-d20-10",
+    3: "d15-6400-d40-10",
+    4: "c32k5p0-a2-d20-c64k5p0-a2-d20-1024-d50-10",
+    5: "c128-d20-c128-a2-c256-d20-c256-a2-c512-d20-c512-a2-1024-d50-10",
+    6: "c64-d20-c64-a2-c128-d20-c128-a2-c256-d20-c256-d20-c256-a2-c512-d20-c512-d20-c512-a2-c512-d20-c512-d20-c512-a2"
+    "-4096-d50-4096-d50-10",
+}
 NETWORKS = {
     "mnist-autoencoder": "128-64-32-64-128-784",
     "mnist-cnn": "c16s1-c32s2-c32s1-c64s2-800-10",
@@ -35,11 +50,13 @@ NETWORKS = {
     **{f"cifar10-vgg{depth}": f"{layers}-d50-512-d50-512-10" for depth, layers in VGG.items()},
     "imagenet-alexnet": "c96k11s4-a2-c256k5-a2-c384-c384-c256-a2-d50-4096-d50-4096-1000",
     "imagenet-vgg16": f"{VGG[16]}-d50-4096-d50-4096-1000",
+    **{f"double-threshold-net{number}": layers for number, layers in DOUBLE_THRESHOLD.items()},
 }
 
 SIZES = ("filters", "kernel", "stride", "pool", "units")
 _TOKEN = re.compile(
-    r"c(?P<filters>\d{1,7})(k(?P<kernel>\d{1,7}))?(s(?P<stride>\d{1,7}))?|a(?P<pool>\d{1,7})|d(?P<drop>\d{1,3})|(?P<units>\d{1,7})",
+    r"c(?P<filters>\d{1,7})(k(?P<kernel>\d{1,7}))?(s(?P<stride>\d{1,7}))?(p(?P<padding>\d{1,7}))?"
+    r"|a(?P<pool>\d{1,7})|d(?P<drop>\d{1,3})|(?P<units>\d{1,7})",
     re.ASCII,
 )
 
@@ -55,8 +72,14 @@ class FeedForwardConfig:
     output: Output = "none"
     norm: bool = True  # batch normalisation behind every affine layer, the last one too
     levels: int | None = None  # of activations, clipped and rounded while the network is analog; None for ReLU
+    bias: bool = True  # of affine layers that no normalisation follows
+    slope: float = 0.0  # of activations below zero, as in LeakyReLU; 0 for ReLU
 
     def __post_init__(self) -> None:
+        if not 0 <= self.slope < 1:
+            raise ValueError(f"the slope below zero is from 0 to below 1, not {self.slope}")
+        if self.slope and self.levels is not None:
+            raise ValueError("activations with levels are zero below zero; leave out slope or levels")
         if min(self.channels, self.height, self.width) < 1:
             raise ValueError("channels, height and width must be at least 1")
         with torch.device("meta"):
@@ -68,7 +91,7 @@ class FeedForwardConfig:
 
 
 class FeedForward(nn.Module):
-    """Convolutions, then linear layers, each with batch normalisation and ReLU; the last one has no ReLU.
+    """Convolutions, then linear layers, each with batch normalisation and ReLU or LeakyReLU; the last one has no activation.
 
     Args:
         config: which.
@@ -91,8 +114,8 @@ class FeedForward(nn.Module):
 def modules_of(config: FeedForwardConfig) -> list[nn.Module]:
     """The layers one by one, flattening where the first linear one comes.
 
-    `cN` is a convolution of N filters, `cNkKsS` of kernel K (3) with a stride of S (1), padded by half the kernel; `aN` the
-    mean of N x N positions; `dN` dropout of N %; `N` a linear layer of N units.
+    `cN` is a convolution of N filters, `cNkKsSpP` of kernel K (3) with a stride of S (1), padded by P (half the kernel); `aN`
+    the mean of N x N positions; `dN` dropout of N %; `N` a linear layer of N units.
 
     Raises:
         ValueError: see `FeedForward`.
@@ -100,6 +123,7 @@ def modules_of(config: FeedForwardConfig) -> list[nn.Module]:
     texts = NETWORKS.get(config.layers, config.layers).split("-")
     affine_at = [i for i, text in enumerate(texts) if text[:1] not in ("a", "d")]
     layers: list[nn.Module] = []
+    bias = config.bias and not config.norm
     shape: tuple[int, ...] = (config.channels, config.height, config.width)
     for i, text in enumerate(texts):
         token = _TOKEN.fullmatch(text)
@@ -108,10 +132,9 @@ def modules_of(config: FeedForwardConfig) -> list[nn.Module]:
         if token["units"] is None and len(shape) == 1 and token["drop"] is None:
             raise ValueError(f"'{text}' in '{config.layers}' comes after a linear layer")
         if token["filters"]:
-            kernel, stride = int(token["kernel"] or 3), int(token["stride"] or 1)
-            layers.append(nn.Conv2d(shape[0], int(token["filters"]), kernel, stride, kernel // 2, bias=not config.norm))
-            rows, columns = ((n + 2 * (kernel // 2) - kernel) // stride + 1 for n in shape[1:])
-            shape = (int(token["filters"]), rows, columns)
+            convolution = _convolution(shape[0], token, bias)
+            layers.append(convolution)
+            shape = (convolution.out_channels, *_positions(convolution, shape[1:]))
         elif token["pool"]:
             pool = int(token["pool"])
             if any(n % pool for n in shape[1:]):
@@ -123,7 +146,7 @@ def modules_of(config: FeedForwardConfig) -> list[nn.Module]:
         else:
             if len(shape) > 1:
                 layers.append(nn.Flatten())
-            layers.append(nn.Linear(math.prod(shape), int(token["units"]), bias=not config.norm))
+            layers.append(nn.Linear(math.prod(shape), int(token["units"]), bias))
             shape = (int(token["units"]),)
         if min(shape) < 1:
             raise ValueError(f"'{text}' in '{config.layers}' leaves nothing of a picture")
@@ -131,7 +154,24 @@ def modules_of(config: FeedForwardConfig) -> list[nn.Module]:
             if config.norm:
                 layers.append(nn.BatchNorm1d(shape[0]) if len(shape) == 1 else nn.BatchNorm2d(shape[0]))
             if i != affine_at[-1]:
-                layers.append(nn.ReLU() if config.levels is None else QuantisedReLU(config.levels))
+                layers.append(_activation(config))
     if len(shape) > 1:
         raise ValueError(f"'{config.layers}' ends without a linear layer")
     return layers
+
+
+def _convolution(channels: int, token: re.Match[str], bias: bool) -> nn.Conv2d:
+    kernel, stride = int(token["kernel"] or 3), int(token["stride"] or 1)
+    padding = kernel // 2 if token["padding"] is None else int(token["padding"])
+    return nn.Conv2d(channels, int(token["filters"]), kernel, stride, padding, bias=bias)
+
+
+def _positions(convolution: nn.Conv2d, seen: Sequence[int]) -> list[int]:
+    """Rows and columns of its output, from those of its input; below 1 where the kernel is larger than that."""
+    return affine_map(convolution).outputs(seen, convolution.kernel_size)
+
+
+def _activation(config: FeedForwardConfig) -> nn.Module:
+    if config.levels is not None:
+        return QuantisedReLU(config.levels)
+    return nn.LeakyReLU(config.slope) if config.slope else nn.ReLU()

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from separator.errors import UserError
-from separator.images.idx import FILES, read_idx, read_mnist
+from separator.images.idx import FILES, read_fashion_mnist, read_idx, read_mnist
+from separator.tasks.problems.image_data import ImageSettings
 
 
 def idx(numbers):
@@ -61,6 +62,16 @@ def test_a_tenth_is_held_out_the_same_every_time(tmp_path):
     places = [int(np.flatnonzero((whole == image.ravel()).all(1))[0]) for image in images.train.pixels]
     labels = read_idx(tmp_path / f"{FILES['train'][1]}.gz")
     assert np.array_equal(labels[places], images.train.labels)
+
+
+def test_fashion_mnist_is_read_as_a_kind_of_its_own(tmp_path):
+    images = ImageSettings(mnist(tmp_path), "fashion-mnist").read()
+    assert np.array_equal(images.test.pixels[:, 0], read_idx(tmp_path / FILES["test"][0]))
+    assert np.array_equal(images.test.labels, read_idx(tmp_path / f"{FILES['test'][1]}.gz"))
+    assert images.classes == 10
+    (tmp_path / FILES["test"][0]).unlink()
+    with pytest.raises(UserError, match="give the folder with the four files of Fashion-MNIST"):
+        read_fashion_mnist(tmp_path)
 
 
 def test_missing_and_foreign_files_are_one_line(tmp_path):

@@ -1,11 +1,14 @@
+import math
+
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torchvision.models import vgg16
 
-from separator.models.feedforward import NETWORKS, FeedForward, FeedForwardConfig
+from separator.models.feedforward import NETWORKS, FeedForward, FeedForwardConfig, modules_of
 from separator.snn.layers.dynamics import Dynamics
 
 
@@ -51,6 +54,70 @@ def test_networks_for_imagenet_have_the_published_weights():
     assert shapes["alexnet"] == [*convolutions, (4096, 256 * 7 * 7), (4096, 4096), (1000, 4096)]
 
 
+MNIST, CIFAR10 = (1, 28, 28), (3, 32, 32)
+VGG = [(128, 3), (128, 128), (256, 128), (256, 256), (512, 256), (512, 512)]
+TABLE_I = {  # of each network, its pictures and its weights: output and input channels, and kernels; output and input units
+    1: (MNIST, [(1200, 784), (1200, 1200), (10, 1200)]),
+    2: (MNIST, [(12, 1, 5, 5), (64, 12, 5, 5), (10, 64 * 4 * 4)]),
+    3: (MNIST, [(6400, 784), (10, 6400)]),
+    4: (MNIST, [(32, 1, 5, 5), (64, 32, 5, 5), (1024, 64 * 4 * 4), (10, 1024)]),
+    5: (CIFAR10, [*((*pair, 3, 3) for pair in VGG), (1024, 512 * 4 * 4), (10, 1024)]),
+}
+
+
+@pytest.mark.parametrize("number", TABLE_I)
+def test_networks_of_double_thresholds_have_the_weights_of_table_i_and_no_other_numbers(number):
+    pictures, weights = TABLE_I[number]
+    network = FeedForward(FeedForwardConfig(f"double-threshold-net{number}", *pictures, norm=False, bias=False, slope=0.1))
+    assert [p.shape for p in network.parameters()] == weights and not list(network.buffers())
+    assert network(torch.rand(2, *pictures)).shape == (2, 10)
+    *hidden, last = network.stack.layers
+    assert {(type(layer.activation), layer.activation.negative_slope) for layer in hidden} == {(nn.LeakyReLU, 0.1)}
+    assert last.activation is None
+
+
+def test_vgg16_of_double_thresholds_has_the_published_layers():
+    with torch.device("meta"):
+        ours = FeedForward(FeedForwardConfig("double-threshold-net6", *CIFAR10, norm=False, bias=False, slope=0.2))
+        published = vgg16(num_classes=10)
+    shapes = [p.shape for name, p in published.named_parameters() if name.endswith("weight")]
+    shapes[13] = (4096, 512)  # of pictures of 32 x 32, one position is left where of larger ones there are 7 x 7
+    assert [p.shape for p in ours.parameters()] == shapes
+
+
+@pytest.mark.parametrize("number", [5, 6])
+def test_dropout_is_behind_every_activation_that_no_pooling_follows(number):
+    config = FeedForwardConfig(f"double-threshold-net{number}", *CIFAR10, norm=False, bias=False, slope=0.2)
+    with torch.device("meta"):
+        kinds = [type(module) for module in modules_of(config)]
+    after = {kinds[i + 1] for i, kind in enumerate(kinds) if kind is nn.LeakyReLU}
+    assert after == {nn.Dropout, nn.AvgPool2d}
+    assert all(kinds[i - 1] is nn.LeakyReLU for i, kind in enumerate(kinds) if kind is nn.Dropout)
+
+
+def test_a_network_without_bias_is_the_plain_run_of_its_layers():
+    torch.manual_seed(0)
+    network = FeedForward(FeedForwardConfig("c3k5p0-a2-d50-c4s2p2-7-3", 2, 14, 12, norm=False, bias=False, slope=0.25)).eval()
+    first, second, third, last = [layer.affine.weight.double() for layer in network.stack.layers]
+    x = torch.rand(2, 2, 14, 12, dtype=torch.float64)
+
+    def leaky(z):
+        return torch.maximum(z, z / 4)
+
+    seen = F.avg_pool2d(leaky(F.conv2d(x, first)), 2)
+    seen = leaky(leaky(F.conv2d(seen, second, stride=2, padding=2)).flatten(1) @ third.T)
+    torch.testing.assert_close(network(x.float()).double(), seen @ last.T, rtol=1e-5, atol=1e-6)
+    assert (network(2 * x.float()) - 2 * network(x.float())).abs().max() < 1e-6  # which no bias lets it be
+
+
+@pytest.mark.parametrize("slope", [-0.1, 1.0, math.nan, math.inf])
+def test_slopes_are_from_0_to_below_1(slope):
+    with pytest.raises(ValueError, match="slope below zero is from 0 to below 1"):
+        FeedForwardConfig("9-10", slope=slope)
+    with pytest.raises(ValueError, match="leave out slope or levels"):
+        FeedForwardConfig("9-10", slope=0.1, levels=4)
+
+
 def test_sigmoid_of_potentials_once_it_spikes():
     torch.manual_seed(0)
     network = FeedForward(FeedForwardConfig("9-4-16", 1, 4, 4, output="sigmoid")).eval()
@@ -62,7 +129,7 @@ def test_sigmoid_of_potentials_once_it_spikes():
     assert 0 < (spiking - analog).abs().max() < 0.05
 
 
-@given(st.lists(st.sampled_from(["c3", "c2k1", "c4k5s2", "a2", "d10"]), max_size=5), st.booleans())
+@given(st.lists(st.sampled_from(["c3", "c2k1", "c4k5s2", "c5k5p4", "a2", "d10"]), max_size=5), st.booleans())
 def test_layers_are_what_was_asked_for(front, norm):
     try:
         config = FeedForwardConfig("-".join([*front, "d20", "7", "3"]), 2, 16, 8, norm=norm)
@@ -87,6 +154,9 @@ def test_layers_are_what_was_asked_for(front, norm):
         ("10-c3-10", "comes after a linear layer"),
         ("c3", "ends without a linear layer"),
         ("c3k33s1-10", None),
+        ("c3k5p-10", "is no layer"),
+        ("c3k29p0-10", "leaves nothing of a picture"),
+        ("c3p0k5-10", "is no layer"),
         ("10-d50", "no ReLU"),
     ],
 )

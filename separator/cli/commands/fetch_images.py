@@ -1,6 +1,7 @@
-r"""Download MNIST or CIFAR-10 into a folder that the commands for images read as --data.folder.
+r"""Download MNIST, Fashion-MNIST or CIFAR-10 into a folder that the commands for images read as --data.folder.
 
   separator fetch-images mnist data/mnist
+  separator fetch-images fashion-mnist data/fashion-mnist
   separator fetch-images cifar10 data/cifar10
   separator fetch-images mnist data/mnist --mirror https://mirror.example.org/mnist
 
@@ -17,7 +18,7 @@ from separator.images.downloads import SETS, fetch
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `separator fetch-images`."""
-    parser.add_argument("set", choices=SETS, metavar="SET", help=" or ".join(SETS))
+    parser.add_argument("set", choices=SETS, metavar="SET", help=", ".join(SETS))
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder for the files")
     parser.add_argument(
         "--mirror", action="append", default=[], metavar="URL", help="folder on the web to get the files from; may be repeated"

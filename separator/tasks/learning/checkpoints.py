@@ -10,6 +10,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from separator.atomic import atomic_path
 from separator.errors import UserError
+from separator.tasks.problems.protocol import Score
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -26,7 +27,7 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 class MovableCheckpoint(ModelCheckpoint):
-    """A checkpoint whose folder may be renamed before the training is gone on with: the best dev loss is remembered."""
+    """A checkpoint whose folder may be renamed before the training is gone on with: the best epoch is remembered."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take former paths as those of today's folder."""
@@ -40,9 +41,10 @@ class MovableCheckpoint(ModelCheckpoint):
         super().load_state_dict(state_dict | paths | {"best_k_models": best, "dirpath": self.dirpath})
 
 
-def checkpoints(folder: Path) -> tuple[ModelCheckpoint, ModelCheckpoint]:
-    """Keep `best.ckpt`, of the lowest dev loss, and `last.ckpt`, of the last epoch, in the folder."""
-    best = MovableCheckpoint(folder, "best", monitor="dev_loss", enable_version_counter=False)
+def checkpoints(folder: Path, score: Score | None = None) -> tuple[ModelCheckpoint, ModelCheckpoint]:
+    """Keep `best.ckpt`, of the lowest dev loss or the best dev score, and `last.ckpt`, of the last epoch, in the folder."""
+    monitor, mode = (f"dev_{score.column}", "max" if score.higher else "min") if score else ("dev_loss", "min")
+    best = MovableCheckpoint(folder, "best", monitor=monitor, mode=mode, enable_version_counter=False)
     # Not `save_last`: that is of the last epoch that was the best so far, and those after it would be trained again.
     last = MovableCheckpoint(folder, "last", enable_version_counter=False, save_on_train_epoch_end=True)
     return best, last

@@ -8,13 +8,14 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR, ReduceLROnPlateau
 
 from separator.errors import DivergedError
 from separator.models.files import Network
 from separator.snn.conversion.penalty import ActivityPenalty
 from separator.tasks.learning.hours import Finish, Heard
 from separator.tasks.learning.optimisers import make_optimiser
-from separator.tasks.learning.schedules import anytime, trapezoid
+from separator.tasks.learning.schedules import Cycle, anytime, trapezoid
 from separator.tasks.learning.settings import OptimiserSettings
 from separator.tasks.problems.protocol import Batches, Data, Objective
 
@@ -62,8 +63,17 @@ class LearningModule(pl.LightningModule):
         self.network, self.objective, self.settings, self.sets = network, objective, optimiser, sets
         self.activity = ActivityPenalty(network.stack) if optimiser.activity_penalty else None
         self.heard, self.finish = heard or Heard(), finish
-        self.halving: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
+        self.halving: ReduceLROnPlateau | None = None
         self.former_halving: dict[str, Any] | None = None
+        self.former_random: dict[str, Tensor] = {}
+
+    def on_train_start(self) -> None:
+        """Go on with the random numbers, of dropout, where those before the checkpoint ended."""
+        for kind, state in self.former_random.items():
+            if kind == "cpu":
+                torch.set_rng_state(state)
+            elif kind == self.device.type:
+                torch.cuda.set_rng_state(state, self.device)
 
     def training_step(self, batch: Any, index: int) -> Tensor:
         """Loss of one batch."""
@@ -100,14 +110,17 @@ class LearningModule(pl.LightningModule):
         optimiser = make_optimiser(settings.name, dict(self.network.named_parameters()), settings.lr)
         if settings.schedule == "plateau":
             # Stepped here: Lightning does it behind the checkpoint, and a resumed training would forget an epoch.
-            self.halving = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=settings.patience - 1)
+            self.halving = ReduceLROnPlateau(optimiser, factor=0.5, patience=settings.patience - 1)
             if self.former_halving is not None:
                 self.halving.load_state_dict(self.former_halving)
             return optimiser
         if settings.schedule == "step":
             half = max(1, settings.max_epochs // 2)
-            return [optimiser], [torch.optim.lr_scheduler.MultiStepLR(optimiser, [half])]
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self._rate())
+            return [optimiser], [MultiStepLR(optimiser, [half])]
+        if settings.schedule == "cycle":
+            schedule: LRScheduler = Cycle(optimiser, settings.lr, int(self.trainer.estimated_stepping_batches))
+        else:
+            schedule = LambdaLR(optimiser, self._rate())
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_validation_end(self) -> None:
@@ -123,12 +136,19 @@ class LearningModule(pl.LightningModule):
         """Keep what is no weight."""
         checkpoint["heard"] = self.heard.to_dict()
         checkpoint["halving"] = None if self.halving is None else self.halving.state_dict()
+        checkpoint["random"] = self._random()
         checkpoint["finish"] = None if self.finish is None else asdict(self.finish)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on counting."""
         self.heard = Heard.from_dict(checkpoint.get("heard") or {})
         self.former_halving = checkpoint.get("halving")
+        self.former_random = checkpoint.get("random", {})
+
+    def _random(self) -> dict[str, Tensor]:
+        """States of the generators of random numbers, by kind of device."""
+        states = {"cpu": torch.get_rng_state()}
+        return states | ({"cuda": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {})
 
     def _options(self, batch: Any) -> dict[str, Any]:
         return {"sync_dist": True, "batch_size": len(self.objective.inputs(batch))}

@@ -1,4 +1,8 @@
-"""Learning rates over the steps of a training, as shares of the full one."""
+"""Learning rates over the steps of a training, as shares of the full one, or as schedules of torch."""
+
+from typing import Any
+
+from torch.optim.lr_scheduler import OneCycleLR
 
 
 def trapezoid(step: int, total: int, warmup: int, decay: int) -> float:
@@ -19,3 +23,12 @@ def anytime(step: int, warmup: int, finish: tuple[int, int] | None = None) -> fl
         return rising
     begin, end = finish
     return trapezoid(step, end, warmup, end - begin)
+
+
+class Cycle(OneCycleLR):
+    """Torch's one cycle, whose length is that of the training that goes on, not that of the checkpoint it goes on from."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the step, and everything else that the length does not tell."""
+        of_the_length = ("total_steps", "_schedule_phases")
+        super().load_state_dict({name: value for name, value in state_dict.items() if name not in of_the_length})

@@ -35,16 +35,18 @@ class OptimiserSettings:
     lr: float = 1e-3
     # plateau: halve after `patience` bad epochs; trapezoid: constant, then linearly to zero over `decay` of all epochs;
     # anytime: constant until `finish` is given, with no end (max_epochs -1) or one that is no matter; step: a tenth from half
-    # of the epochs on
-    schedule: Literal["plateau", "trapezoid", "anytime", "step"] = "plateau"
+    # of the epochs on; cycle: torch's OneCycleLR, up from a 25th over 0.3 of all steps, then down to next to nothing, along
+    # cosines, while the momentum falls and rises
+    schedule: Literal["plateau", "trapezoid", "anytime", "step", "cycle"] = "plateau"
     patience: int = 3  # epochs
     stop_patience: int | None = 10  # epochs without improvement after which training stops; null for never
-    warmup: int = 0  # steps, not for plateau
+    warmup: int = 0  # steps, trapezoid and anytime only
     decay: float = 0.3  # share of all steps, trapezoid only
     finish: float | None = None  # hours of mixtures, anytime only: let the rate fall to zero over them from now on, then end
     average: float = 0.0  # share that the exponential average of the weights keeps at a step; 0 for no average
     max_epochs: int = 100  # -1 for no end
     dev_every: int = 1  # epochs from one look at what is held out to the next
+    best: Literal["loss", "score"] = "loss"  # of what is held out, which tells the epoch that is kept
     clip: float | None = 5.0  # norm of the gradient, null for any
     learn_thresholds: bool = False  # of a spiking network
     weight_bits: int | None = None  # of a spiking network's synaptic weights, if fewer than they have
@@ -60,6 +62,8 @@ class OptimiserSettings:
             raise UserError(f"a bias is a finite number, not {self.initial_bias}")
         if not 0 <= self.average < 1:
             raise UserError(f"the average keeps a share of 0 to below 1 at a step, not {self.average}")
+        if self.schedule == "cycle" and self.max_epochs < 1:
+            raise UserError(f"the schedule cycle needs an end; give max_epochs of at least 1, not {self.max_epochs}")
         if self.finish is not None and (self.schedule != "anytime" or self.finish <= 0):
             raise UserError(f"finish takes hours above 0 of a training with the schedule anytime, not {self.finish}")
 

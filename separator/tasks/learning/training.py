@@ -43,7 +43,7 @@ class Start:
 
 
 def train(settings: TrainingSettings, folder: Path, progress: bool = True, log: Log = lambda text: None) -> Path:
-    """Train, or go on with a training interrupted in `folder`; returns the model file of the lowest dev loss.
+    """Train, or go on with a training interrupted in `folder`; returns the model file of the best epoch.
 
     An analog network learns as such. A spiking one, given by `settings.init` or asked for by `settings.learning`, learns with
     all of its layers at once; after layer by layer conversion, that is the last touch: every weight fits to every spike.
@@ -137,7 +137,7 @@ def make_trainer(
 ) -> pl.Trainer:
     """Lightning's trainer for these settings."""
     machine, optimiser = settings.machine, settings.optimiser
-    best, last = checkpoints(folder)
+    best, last = checkpoints(folder, settings.problem.objective.score if optimiser.best == "score" else None)
     patience = None if optimiser.schedule == "anytime" else optimiser.stop_patience
     stopping = [] if patience is None else [EarlyStopping("dev_loss", patience=patience)]
     return pl.Trainer(

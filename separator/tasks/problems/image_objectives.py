@@ -10,7 +10,7 @@ from separator.models.card import Goal
 from separator.tasks.problems.image_data import Batch
 from separator.tasks.problems.protocol import Batches, Score
 
-SCORES: dict[Goal, Score] = {"classify": Score("accuracy (%)", 2), "reconstruct": Score("mean square error", 5)}
+SCORES: dict[Goal, Score] = {"classify": Score("accuracy (%)", 2), "reconstruct": Score("mean square error", 5, higher=False)}
 BEST = 5  # the top-5 accuracy is measured where there are more than twice as many classes
 
 

@@ -25,6 +25,7 @@ class Score:
 
     title: str  # with its scale, such as accuracy (%)
     decimals: int
+    higher: bool = True  # is better
 
     @property
     def column(self) -> str:

@@ -3,9 +3,10 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from separator.errors import UserError
-from separator.models import ModelCard, load_model
+from separator.models import ModelCard, load_model, save_model
 from separator.models.card import read_card
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_network
@@ -26,6 +27,7 @@ PICTURES = [
     FeedForwardConfig("c3k5-a2-c4-d50-a2-6-5", 2, 16, 16, norm=False),
     FeedForwardConfig("c8-c8s3-20-5", 1, 9, 9, levels=4),
     FeedForwardConfig("9-7-9", 3, 4, 5, "sigmoid"),
+    FeedForwardConfig("c3k5p0-a2-5-9", 1, 8, 6, norm=False, bias=False),
 ]
 DYNAMICS = [None, Dynamics(4, 0.5), Dynamics(6, 0.0, "layer-by-layer", 4), Dynamics(3, weight_bits=12)]
 
@@ -101,6 +103,7 @@ def test_networks_that_cost_too_much(change, message):
         ("60000-60000-10", 8, "parameters"),
         ("c9000k31-a512-10", 512, "operations"),
         ("c2000k1-a512-10", 512, "numbers"),
+        ("c2p9999999-10", 8, "numbers|parameters|operations"),
     ],
 )
 def test_networks_for_images_that_cost_too_much(layers, size, message):
@@ -210,16 +213,12 @@ def test_texts_of_a_card_are_printable_and_stay_the_same(tmp_path):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_analog_weights_of_any_floating_type_that_files_have(tmp_path, dtype):
-    from separator.models import save_model
-
     path = tmp_path / "tiny.safetensors"
     save_model(path, network(), ModelCard("tiny", CONFIG.to_dict()), dtype)
     assert torch.equal(load_model(path).network.mask.weight, network().mask.weight.to(dtype).float())
 
 
 def test_a_network_for_images_comes_back_the_same(tmp_path):
-    from separator.models import save_model
-
     config = PICTURES[1]
     torch.manual_seed(0)
     pictures = torch.rand(20, 2, 16, 16)
@@ -231,3 +230,30 @@ def test_a_network_for_images_comes_back_the_same(tmp_path):
     assert torch.equal(again(pictures), net(pictures))
     with pytest.raises(UserError, match="does not say what the network was trained to do"):
         _ = card.goal
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_files_from_before_there_were_slopes_and_layers_without_bias_still_open(tmp_path, norm):
+    torch.manual_seed(0)
+    layers = [nn.Linear(12, 4, not norm), *([nn.BatchNorm1d(4)] if norm else []), nn.ReLU(), nn.Linear(4, 3, not norm)]
+    plain = nn.Sequential(nn.Flatten(), *layers, *([nn.BatchNorm1d(3)] if norm else [])).eval()
+    names = [f"stack.layers.{i}.{kind}." for i in (0, 1) for kind in (["affine", "norm"] if norm else ["affine"])]
+    modules = [module for module in plain if next(module.parameters(), None) is not None]
+    tensors = {name + key: x for name, module in zip(names, modules, strict=True) for key, x in module.state_dict().items()}
+    config = {"layers": "4-3", "channels": 1, "height": 3, "width": 4, "output": "none", "norm": norm, "levels": None}
+    save_file(tensors, tmp_path / "old", ModelCard("old", config, architecture="feedforward").to_metadata())
+    network, card = load_network(tmp_path / "old")
+    pictures = torch.randn(9, 1, 3, 4)
+    torch.testing.assert_close(network(pictures), plain(pictures))
+    assert card.config == config and (network.config.bias, network.config.slope) == (True, 0.0)
+
+
+def test_a_slope_and_layers_without_bias_are_in_the_file(tmp_path):
+    torch.manual_seed(0)
+    network = FeedForward(FeedForwardConfig("c3k5p0-5-9", 1, 8, 6, norm=False, bias=False, slope=0.1)).eval()
+    card = ModelCard("x", network.config.to_dict(), architecture="feedforward")
+    save_model(tmp_path / "x", network, card)
+    again, _ = load_network(tmp_path / "x")
+    assert again.config == network.config and read_card(tmp_path / "x").config["slope"] == 0.1
+    pictures = torch.randn(4, 1, 8, 6)
+    assert torch.equal(again(pictures), network(pictures))

@@ -16,7 +16,7 @@ from separator.tasks.learning.conversion import ConversionRun, TuningSettings, c
 from separator.tasks.learning.settings import LearningSettings, TrainingSettings, machine_of, optimiser_of
 from separator.tasks.learning.start import set_initial_bias
 from separator.tasks.learning.training import train
-from separator.tasks.problems.image_data import ImageBatches, ImageSettings
+from separator.tasks.problems.image_data import ImageBatches, ImageSettings, PictureData
 from separator.tasks.problems.image_objectives import ImageObjective, mean_score
 from separator.tasks.problems.images import Images
 from tests.images.test_idx import mnist
@@ -113,6 +113,53 @@ def test_training_is_gone_on_with_and_the_same_seed_gives_the_same_network(folde
     train(settings(folder, epochs=4), tmp_path / "parts", progress=False)
     rows = list(csv.DictReader((tmp_path / "parts" / "csv" / "version_1" / "metrics.csv").open()))
     assert {row["epoch"] for row in rows} - {""} == {"2", "3"}
+
+
+def kill_at(monkeypatch, epoch):
+    """Have trainings die when they begin an epoch."""
+
+    def train(self, asked):
+        if asked == epoch:
+            raise MemoryError("killed")
+        return of_epoch(self, asked)
+
+    of_epoch = PictureData.train
+    monkeypatch.setattr(PictureData, "train", train)
+
+
+def cycle_settings(folder, **optimiser):
+    run = settings(folder, layers="c3k5p0-a4-d10-10", epochs=4, norm=False, bias=False, slope=0.2)
+    return replace(run, optimiser=replace(run.optimiser, schedule="cycle", lr=0.02, **optimiser))
+
+
+def test_a_cycle_that_was_stopped_ends_in_the_same_network(folder, tmp_path, monkeypatch):
+    run = cycle_settings(folder)
+    whole, card = load_network(train(run, tmp_path / "whole", progress=False))
+    assert (card.config["bias"], card.config["norm"], card.config["slope"]) == (False, False, 0.2)
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        kill_at(patch, 2)
+        train(run, tmp_path / "parts", progress=False)
+    train(run, tmp_path / "parts", progress=False)
+    last = [torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("whole", "parts")]
+    assert [state["global_step"] for state in last] == [16, 16]
+    for name, weight in last[0]["state_dict"].items():
+        assert torch.equal(weight, last[1]["state_dict"][name])
+    assert last[0]["optimizer_states"][0]["param_groups"] == last[1]["optimizer_states"][0]["param_groups"]
+    parts, _ = load_network(tmp_path / "parts" / "ann.safetensors")
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), parts.state_dict().values(), strict=True))
+    with pytest.raises(UserError, match="cycle needs an end"):
+        replace(run.optimiser, max_epochs=-1)
+
+
+@pytest.mark.parametrize(("goal", "best"), [("classify", max), ("reconstruct", min)])
+def test_the_epoch_of_the_best_score_is_kept(folder, tmp_path, goal, best):
+    run = settings(folder, goal, epochs=6)
+    train(replace(run, optimiser=replace(run.optimiser, best="score", lr=0.05)), tmp_path, progress=False)
+    column = {"classify": "dev_accuracy", "reconstruct": "dev_mean_square_error"}[goal]
+    rows = list(csv.DictReader((tmp_path / "csv" / "version_0" / "metrics.csv").open()))
+    scores = [float(row[column]) for row in rows if row[column]]
+    kept = torch.load(tmp_path / "best.ckpt", weights_only=True)["epoch"]
+    assert len(scores) == 6 and kept == scores.index(best(scores))
 
 
 def test_networks_that_do_not_fit_are_refused(folder, tmp_path):
