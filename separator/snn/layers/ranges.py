@@ -3,6 +3,8 @@
 Conversion makes no others; see `SpikingLayer.in_integers`. They are held against it where they come from a file.
 """
 
+from math import log2
+
 import torch
 from torch import Tensor, nn
 
@@ -48,9 +50,9 @@ def check_layer(layer: SpikingLayer, analog: AnalogLayer | None = None) -> None:
         sums = sum((_magnitudes(part) for part in parts), sums)
         if bits is not None and _largest(layer.weight) >= 2 ** (bits - 1):
             raise UserError(f"a weight does not fit in {bits} bits")
+    _check_potentials(layer, sums)
     if layer.role != "readout":
         layer.neuron.check(layer.numbers, layer.quantum, layer.dynamics.initial_potential)
-    _check_potentials(layer, sums)
 
 
 def _check_potentials(layer: SpikingLayer, sums: Tensor) -> None:
@@ -70,7 +72,7 @@ def _check_potentials(layer: SpikingLayer, sums: Tensor) -> None:
     else:
         bound = dynamics.exact_spikes * sums + (2 * threshold if layer.role == "fire" else 0)
     if float(bound.max()) > limit:
-        raise UserError(f"potentials can exceed {limit:.0f} quanta, up to which they are exact")
+        raise UserError(f"potentials can exceed 2^{round(log2(limit))} quanta, up to which they are exact")
 
 
 def _check_shapes(layer: SpikingLayer, analog: AnalogLayer | None) -> None:

@@ -24,6 +24,7 @@ from separator.snn.layers.rounding import INPUT_LIMIT, INPUT_QUANTUM, charge_cei
 from separator.snn.layers.shapes import per_channel, per_input, per_output
 from separator.snn.neurons.neuron import Neuron, Numbers, State
 from separator.snn.spikes.trains import Spikes, joined
+from separator.snn.synapses.absorb import Pooled, pooled_apart
 from separator.snn.synapses.affine import AffineMap
 from separator.snn.synapses.incoming import IncomingMap, merged_weight, stacked_weight
 
@@ -370,11 +371,13 @@ class SpikingLayer(nn.Module):
         if products is not None and (self.role == "encode" or chosen_execution() != "dense"):
             taken = torch.float64 if self.role == "encode" else torch.int8
             return joint_sums(products, [x] if beside is None else [x, beside], lambda seen: prepare(seen).to(taken), finish)
-        weight = self._dense_weight if kind == torch.float32 else self._dense_weight.to(kind)
+        apart = None if self.role == "encode" else self._pooled_apart(x.shape[1:])
+        apply, dense = (self.apply_affine, self._dense_weight) if apart is None else (apart.apply, apart.weight)
+        weight = dense if kind == torch.float32 else dense.to(kind)
         inputs = prepare(x).to(weight.dtype)
         other_inputs = inputs if beside is None else beside.to(weight.dtype)
         with every_bit(x.device):
-            sums = self.apply_affine(inputs, weight, None)
+            sums = apply(inputs if apart is None else apart.sums(inputs), weight, None)
             for other in self.maps[1:]:
                 sums = sums + other.apply(other_inputs, other.weight.to(inputs.dtype), None)
             return finish(sums)
@@ -416,6 +419,16 @@ class SpikingLayer(nn.Module):
             return self.weight.double() * (INPUT_QUANTUM / per_output(self.quantum.double(), self.weight))
         return self.weight.float()
 
+    def _pooled_apart(self, shape: torch.Size) -> Pooled | None:
+        """The map, for inputs of a shape, with sums of what it averages apart, if it does."""
+        if shape not in self._pooled:
+            self._pooled[shape] = pooled_apart(self.apply_affine, self._dense_weight, shape)
+        return self._pooled[shape]
+
+    @cached_property
+    def _pooled(self) -> dict[torch.Size, Pooled | None]:
+        return {}
+
     @cached_property
     def _products(self) -> list[Product] | None:
         """The maps as products where that is the faster way: of 8 bits, and of 64 bits, which oneDNN does not serve."""
@@ -451,7 +464,7 @@ class SpikingLayer(nn.Module):
         return {}
 
     def _forget_layout(self) -> None:
-        for name in ("_dense_weight", "_most_weight", "_products", "_layouts", "_with_time_padding"):
+        for name in ("_dense_weight", "_most_weight", "_pooled", "_products", "_layouts", "_with_time_padding"):
             self.__dict__.pop(name, None)
 
     def _apply(self, *args: Any, **kwargs: Any) -> "SpikingLayer":

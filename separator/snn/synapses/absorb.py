@@ -7,6 +7,7 @@ layer is one affine map. A spiking layer has the synapses of that map: its neuro
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +64,50 @@ def absorbed_weight(layers: Sequence[nn.Module], apply: AffineMap, weight: Tenso
         weight = weight_of(layer, apply, weight, seen)
         apply = map_of(layer, apply)
     return weight
+
+
+class Pooled(NamedTuple):
+    """An affine map behind sums of neighbouring inputs, which is the same as a map whose weights are repeated over them."""
+
+    size: tuple[int, ...]  # inputs that are summed, by dimension of position
+    apply: AffineMap
+    weight: Tensor
+
+    def sums(self, x: Tensor) -> Tensor:
+        """Sums of the neighbours. Shape: (B, C, ...) -> (B, C, ...), exact as long as they fit."""
+        for dimension, n in enumerate(self.size, 2):
+            x = torch.unflatten(x, dimension, (-1, n)).sum(dimension + 1)
+        return x
+
+
+def pooled_apart(apply: AffineMap, weight: Tensor, shape: Sequence[int]) -> Pooled | None:
+    """A map that averages, with its sums apart, which saves most of the products; None where its weights are not repeated.
+
+    Args:
+        apply: the map.
+        weight: its weight, in any numbers.
+        shape: of an input, (C, ...).
+    """
+    dimensions = len(shape) - 1
+    n = round(apply.averaged ** (1 / max(1, dimensions)))
+    if n < 2 or n**dimensions != apply.averaged or any(length % n for length in shape[1:]):
+        return None
+    size = (n,) * dimensions
+    taps = weight.view(len(weight), *shape) if apply.kind is nn.Linear else weight
+    steps = [*apply.stride, *(zeros for pair in apply.padding for zeros in pair), *taps.shape[2:]]
+    if any(step % n for step in steps):
+        return None
+    first = taps[(slice(None), slice(None), *(slice(None, None, n) for _ in size))]
+    repeated = first
+    for dimension in range(2, taps.dim()):
+        repeated = repeated.repeat_interleave(n, dimension)
+    if not torch.equal(repeated, taps):
+        return None
+    if apply.kind is nn.Linear:
+        return Pooled(size, replace(apply, averaged=1), first.flatten(1))
+    stride = tuple(step // n for step in apply.stride)
+    padding = tuple((before // n, after // n) for before, after in apply.padding)
+    return Pooled(size, replace(apply, stride=stride, padding=padding, averaged=1, runs=()), first.contiguous())
 
 
 def _same_map(layer: nn.Module, apply: AffineMap) -> AffineMap:

@@ -1,0 +1,120 @@
+"""Courses against the definition of the engine, counted step by step, and against hand-made accuracies."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+
+from separator.cli.main import main
+from separator.errors import UserError
+from separator.models.feedforward import FeedForward, FeedForwardConfig
+from separator.snn.layers.dynamics import Dynamics
+from separator.snn.stack import reference
+from separator.tasks.courses.course import CourseSettings, follow
+from separator.tasks.courses.measures import Steps, check_course, course_of
+from separator.tasks.courses.report import CourseReport, table
+from separator.tasks.problems.image_data import ImageSettings
+from separator.tasks.problems.images import Images
+from tests.images.test_idx import mnist
+
+CONFIG = FeedForwardConfig("c3k5p0-a8-9-10", norm=False, bias=False, slope=0.2)
+
+
+def networks(neuron="augmented", window=40, readout="counts"):
+    torch.manual_seed(3)
+    analog, spiking = FeedForward(CONFIG).eval(), FeedForward(CONFIG).eval()
+    spiking.load_state_dict(analog.state_dict())
+    spiking.stack.set_readout(readout)
+    spiking.stack.convert(torch.rand(30, 1, 28, 28), Dynamics(window, neuron=neuron, coding="constant"), rule="scaling-factor")
+    return analog, spiking
+
+
+@pytest.mark.parametrize("neuron", ["double-threshold", "augmented"])
+def test_steps_are_counted_as_the_definition_has_them(neuron):
+    analog, spiking = networks(neuron)
+    x, labels = torch.rand(12, 1, 28, 28, generator=torch.Generator().manual_seed(1)), torch.arange(12) % 10
+    with torch.no_grad():
+        outputs = analog(x)
+    steps = course_of(spiking.stack, x, labels, outputs)
+    layers = spiking.stack.spiking_layers()
+    trains = reference.trains(layers, x)
+    counts = trains[-1].cumsum(0)
+    assert np.array_equal(steps.right, (counts.argmax(-1) == labels.numpy()).sum(1))
+    units = layers[-1].quantum.double().numpy()
+    potentials = (reference.currents(layers[-1], trains[-2]) * units).cumsum(0)
+    assert np.array_equal(steps.right_by_potential, (potentials.argmax(-1) == labels.numpy()).sum(1))
+    assert np.array_equal(steps.events, np.cumsum(sum((train != 0).reshape(len(train), -1).sum(1) for train in trains)))
+    norm = np.linalg.norm
+    for t in (4, 39):
+        cosines = [
+            a @ b / (norm(a) * norm(b)) if norm(a) else 0 for a, b in zip(counts[t].astype(float), outputs.numpy(), strict=True)
+        ]
+        assert steps.likeness[t] == pytest.approx(sum(cosines), abs=1e-5)
+    assert steps.analog_right == (outputs.argmax(1) == labels).sum() and steps.items == 12
+    halves = course_of(spiking.stack, x[:5], labels[:5], outputs[:5]) + course_of(spiking.stack, x[5:], labels[5:], outputs[5:])
+    assert all(np.allclose(getattr(halves, name), value) for name, value in vars(steps).items())
+
+
+def report(right, analog, items=10_000, name="net"):
+    right = np.array(right)
+    return CourseReport(name, Steps(right, right - 1, np.arange(1, len(right) + 1) * items * 10, right * 1.0, items, analog))
+
+
+def test_latency_has_three_definitions():
+    found = report([9000, 9899, 9901, 9897, 9900, 9902], 9900)
+    assert (found.first(), found.settled(), found.first(0.02)) == (3, 5, 2)
+    assert (found.first(by_potential=True), found.settled(by_potential=True)) == (3, 6)
+    assert report([1, 2], 3).first() is None and report([4, 2], 3).settled() is None and report([4, 4], 3).settled() == 1
+    text = table([report([1, 1, 1, 9900], 9900, name="ter"), report([1, 9900, 9900], 9900, name="aug")])
+    assert "| ter | 4 | 99.00 | 99.00 | 98.99 | 4 | 4 | 4 | 40 | 40 | 0.9900 |" in text
+    assert "| steps of ter | 2.0x | 2.0x | 2.0x | 2.0x | 2.0x |" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda spiking: networks()[0], "an analog network has no time steps"),
+        (lambda spiking: networks(readout="potential")[1], "the last layer does not fire"),
+    ],
+)
+def test_networks_without_a_course_are_refused(change, message):
+    with pytest.raises(UserError, match=message):
+        check_course(change(None).stack)
+
+
+def test_it_goes_on_where_it_was_stopped(tmp_path, capsys, monkeypatch):
+    data = ["--data.kind", "mnist", "--data.folder", str(mnist(tmp_path, 40)), "--device", "cpu"]
+    sizes = ["--network.layers", CONFIG.layers, "--network.norm", "false", "--network.bias", "false", "--network.slope", "0.2"]
+    training = ["--optimiser.max_epochs", "1", "--data.batch", "10", "--out", str(tmp_path / "ann")]
+    assert main(["train", "--problem", "images", *sizes, *data, *training]) == 0
+    models = []
+    for preset in ("termapping", "augmapping"):
+        init = ["--init", str(tmp_path / "ann/ann.safetensors"), "--preset", preset, "--conversion.window", "40"]
+        assert main(["convert", *init, *data, "--data.batch", "10", "--out", str(tmp_path / preset)]) == 0
+        models.append(f"{preset}={tmp_path / preset}/snn.safetensors")
+    command = ["course", "--init", str(tmp_path / "ann/ann.safetensors"), "--model", *models, *data, "--batch", "15"]
+    out = tmp_path / "course"
+    assert main([*command, "--out", str(out)]) == 0
+    first = {path.name: path.read_bytes() for path in out.iterdir() if path.suffix in (".csv", ".md")}
+    with (out / "augmapping.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 40 and (out / "course.png").stat().st_size > 10_000
+    capsys.readouterr()
+
+    (out / "parts/termapping/00001.npz").unlink()
+    computed = []
+    monkeypatch.setattr("separator.tasks.courses.course.course_of", lambda *given: computed.append(1) or course_of(*given))
+    assert main([*command, "--out", str(out)]) == 0 and len(computed) == 1
+    assert {name: (out / name).read_bytes() for name in first} == first
+    assert main([*command, "--batch", "16", "--out", str(out)]) == 1
+    assert "holds a run with other settings (batch was 15 and is 16)" in capsys.readouterr().err
+
+
+def test_mistakes_are_refused(tmp_path):
+    problem = Images(ImageSettings(mnist(tmp_path, 20)))
+    with pytest.raises(UserError, match="each with a name of its own"):
+        CourseSettings(problem, "x", [])
+    with pytest.raises(UserError, match="no model 'nothing'"):
+        follow(CourseSettings(problem, "nothing", [("a", "b")], device="cpu"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
