@@ -7,6 +7,7 @@ from torch import Tensor
 
 from separator.snn.execution.chosen import DENSE, FASTEST
 from separator.snn.execution.event_driven import event_driven
+from separator.snn.execution.row_adding import row_adding
 from separator.snn.neurons.neuron import Neuron, Numbers, State
 from separator.snn.registry import Registry
 from separator.snn.spikes.trains import Spikes
@@ -43,8 +44,12 @@ def _event_driven(population: Population) -> Any:
     return event_driven(*population)
 
 
+def _row_adding(population: Population) -> Any:
+    return row_adding(*population)
+
+
 # In the order in which they are tried.
-EXECUTIONS: Registry[Execution] = Registry("execution", {"event-driven": _event_driven})
+EXECUTIONS: Registry[Execution] = Registry("execution", {"event-driven": _event_driven, "row-adding": _row_adding})
 
 
 def compiled(population: Population, name: str) -> Compiled | None:

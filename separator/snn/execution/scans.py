@@ -30,7 +30,7 @@ def run_neurons(neuron: Neuron, currents: Sequence[Tensor] | Tensor, numbers: Nu
     """
     first = currents[0]
     kernel = SCANS.get(type(neuron)) if first.device.type == "cpu" and chosen_execution() != DENSE else None
-    if kernel is None or not _compiles():
+    if kernel is None or not has_kernels():
         shape = (-1, *[1] * (first.dim() - 2))
         return neuron.run(currents, {name: x.to(first.dtype).view(shape) for name, x in numbers.items()}, state)
     steady = all(current is first for current in currents)
@@ -42,7 +42,8 @@ def run_neurons(neuron: Neuron, currents: Sequence[Tensor] | Tensor, numbers: Nu
     return spikes.each(lambda part: part.view_as(first)), type(after)(*(part.view_as(first) for part in after))
 
 
-def _compiles() -> bool:
+def has_kernels() -> bool:
+    """True if there is something to compile kernels with."""
     try:
         from separator.snn.execution.kernels import scan
     except ImportError:  # a machine without numba

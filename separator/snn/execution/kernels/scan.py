@@ -10,6 +10,7 @@ import numpy as np
 from separator.snn.execution.kernels.compiled import compiled
 
 BLOCK = 1024  # neurons whose potentials stay in the first-level cache over all steps
+ROWS, COLUMNS = 64, 128  # steps and items, and outputs, that rows of weights are added for while they are in the cache
 
 
 @compiled
@@ -104,3 +105,50 @@ def fire_path_independent(
                     spike = min(max(due, -boundary), boundary)
                     fired[row, i] += np.int32(spike)
                     coefficients[t, row, i] = np.int8(spike)
+
+
+@compiled
+def add_rows(trains, weight, bias, currents, first, last):
+    """Currents that spikes cause through synapses of each input with each output: a row of weights for every spike.
+
+    Args:
+        trains: (rows, inputs), int8, spikes of a step and an item.
+        weight: (inputs, outputs), int32.
+        bias: (outputs,), int32, current of each step.
+        currents: (rows, outputs), int32, written.
+        first: of the rows to do.
+        last: the one behind them.
+    """
+    inputs, outputs = weight.shape
+    spiking = np.empty((ROWS, inputs), np.int32)
+    counts = np.empty(ROWS, np.int64)
+    for begin in range(first, last, ROWS):
+        end = min(begin + ROWS, last)
+        for row in range(begin, end):
+            n = 0
+            for j in range(inputs):
+                if trains[row, j] != 0:
+                    spiking[row - begin, n] = j
+                    n += 1
+            counts[row - begin] = n
+        for start in range(0, outputs, COLUMNS):
+            stop = min(start + COLUMNS, outputs)
+            for row in range(begin, end):
+                for i in range(start, stop):
+                    currents[row, i] = bias[i]
+                for k in range(counts[row - begin]):
+                    j = spiking[row - begin, k]
+                    size = np.int32(trains[row, j])
+                    for i in range(start, stop):
+                        currents[row, i] += size * weight[j, i]
+
+
+@compiled
+def unpack_signed(words_up, words_down, trains, first, last):
+    """Spikes of -1, 0 or 1 of each step, (steps, rows, neurons), int8, from two words of each train; rows are items."""
+    for row in range(first, last):
+        for t in range(trains.shape[0]):
+            for i in range(words_up.shape[1]):
+                up = (words_up[row, i] >> np.int32(t)) & np.int32(1)
+                down = (words_down[row, i] >> np.int32(t)) & np.int32(1)
+                trains[t, row, i] = np.int8(up - down)
