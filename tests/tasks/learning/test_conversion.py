@@ -11,6 +11,7 @@ from separator.errors import UserError
 from separator.models import ModelCard, load_model, save_model
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.tasnet import TasNet, TasNetConfig
+from separator.tasks.learning import layer_reports
 from separator.tasks.learning.conversion import ConversionRun, TuningSettings, convert
 from separator.tasks.learning.settings import CardSettings
 from separator.tasks.problems.mixture_data import DataSettings
@@ -119,6 +120,14 @@ def test_scores_of_each_epoch_are_written(run, finished):
         expected = run.problem.of_model(found.network, found.card).result(found.network, found.card, data)
         assert float(row["dev_SI-SDRi"]) == pytest.approx(expected, abs=1e-2)
     assert model.card.conversion["epochs"] == 3 and len(model.card.conversion["hardware"]) == 3
+
+
+@pytest.mark.parametrize(("pause", "pictures"), [(-1.0, 9), (1000.0, 3)])
+def test_pictures_are_drawn_after_a_pause_and_at_the_end(run, tmp_path, monkeypatch, drawn, pause, pictures):
+    """Two of three layers, or of the whole; and one of the activations before."""
+    monkeypatch.setattr(layer_reports, "PAUSE", pause)
+    convert(replace(run, conversion=replace(run.conversion, max_epochs=0)), tmp_path / "snn", log=lambda line: None)
+    assert len(drawn) == pictures
 
 
 def test_a_network_for_images_is_refused(run, tmp_path):
