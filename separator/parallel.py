@@ -7,11 +7,11 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from itertools import islice
-from multiprocessing import get_all_start_methods, get_context, parent_process
+from multiprocessing import forkserver, get_all_start_methods, get_context, parent_process, resource_tracker
 from threading import Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -100,7 +100,7 @@ def _run(
 ) -> Generator[tuple[Job, Result | None], None, list[Job]]:
     """Run jobs until there are none or a process dies; returns the jobs that were under way then."""
     pending: dict[Future[Result], Job] = {}
-    with _executor(processes) as executor:
+    with _executor(processes, _module_of(work)) as executor:
         try:
             while True:
                 for job in islice(jobs, QUEUED * processes - len(pending)):
@@ -127,16 +127,26 @@ def _submit(executor: ProcessPoolExecutor, work: Callable[[Job], Result], job: J
         return None
 
 
+def _module_of(work: Callable[..., Any]) -> str:
+    """Module of the function that does the work in the end."""
+    while isinstance(work, partial):
+        work = work.args[0] if work.func is _numbered else work.func
+    return work.__module__
+
+
 @contextmanager
-def _executor(processes: int) -> Iterator[ProcessPoolExecutor]:
+def _executor(processes: int, module: str) -> Iterator[ProcessPoolExecutor]:
     """Processes of one thread each, which leave Ctrl-C to their parent.
 
-    They are not forked from this process, whose networks' threads would not survive that.
+    They are not forked from this process, whose networks' threads would not survive that, but from a server, which has imported
+    the module.
     """
     method = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
     before = {name: os.environ.get(name) for name in THREAD_LIMITS}
     os.environ.update(dict.fromkeys(THREAD_LIMITS, "1"))
     try:
+        if method == "forkserver":
+            _start_server(module)
         with ProcessPoolExecutor(processes, get_context(method), initializer=_start_worker) as executor:
             yield executor
     finally:
@@ -145,6 +155,29 @@ def _executor(processes: int) -> Iterator[ProcessPoolExecutor]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@cache
+def _start_server(module: str) -> None:
+    """Start the process that workers are forked from, unless there is one, and wait for it: it imports for all of them, once.
+
+    It ignores Ctrl-C only once it has imported the module, and gets to hear nothing of it until then.
+    """
+    forkserver.set_forkserver_preload(["__main__", module])
+    resource_tracker.ensure_running()  # whose start would let Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    # Were this process interrupted while a worker waits to be forked, the worker would look for queues that are gone by then.
+    first = get_context("forkserver").Process(target=_nothing)
+    first.start()
+    first.join()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _start_worker() -> None:

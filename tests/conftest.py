@@ -1,5 +1,7 @@
 """Settings and fixtures of the whole suite."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +9,39 @@ import pytest
 import torch
 from hypothesis import settings
 from matplotlib.figure import Figure
+from PIL import Image
 
 from separator.corpora.synthetic import make_corpus
 from tests.corpora.fake_wsj0 import FakeWsj0, make_fake_wsj0
+from tests.recipes.running import SHARED, quick_command
 
 settings.register_profile("separator", deadline=None, max_examples=40)  # machines differ in speed
 settings.load_profile("separator")
 torch.set_num_threads(1)  # the networks here are tiny; threads would only wait for each other
+
+# Rooms with files that take long, which begin first: one that begins last would keep a core waiting for the other.
+FIRST = ("tasks/learning", "recipes", "cli", "snn", "tasks", "egs")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let workers take files in the order of `FIRST`, and not those with many tests first, which are quick ones."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put rooms in the order of `FIRST`, and the others behind them."""
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.parent.relative_to(Path(__file__).parent)
+        return next((number for number, room in enumerate(FIRST) if folder.is_relative_to(room)), len(FIRST))
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Start one server of commands for all workers."""
+    os.environ[SHARED] = str(quick_command())
 
 
 @pytest.fixture
@@ -28,6 +56,22 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
     monkeypatch.setattr(Figure, "savefig", kept)
     return figures
+
+
+@pytest.fixture(scope="module")
+def blank_pictures() -> Iterator[None]:
+    """Figures are put together but not rendered, which takes most of the time of a small conversion: files have their size.
+
+    They are rendered by the tests of presentation, and from end to end by those of the recipes.
+    """
+
+    def blank(figure: Figure, path: Any, dpi: float, format: str = "png") -> None:
+        width, height = figure.get_size_inches() * dpi
+        Image.new("RGB", (round(width), round(height))).save(path, format)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Figure, "savefig", blank)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -109,6 +109,57 @@ def test_workers_leave_when_their_parent_is_killed(tmp_path):
     assert not is_running(worker)
 
 
+WORK = """
+import sys, time
+from pathlib import Path
+with Path("imports").open("a") as file:
+    print(sys.argv[0], file=file, flush=True)
+if sys.argv[0] == "-c":  # in the server
+    time.sleep({pause})
+def work(number):
+    return number
+"""
+USER = """
+from separator.parallel import map_unordered
+from work import work
+if __name__ == "__main__":
+    try:
+        print(sorted(number for _, number in map_unordered(work, range(9), 3)))
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+def started(folder, pause):
+    """A program of a session of its own, with work in a module that takes note of each import, and takes long for one."""
+    (folder / "work.py").write_text(WORK.format(pause=pause))
+    (folder / "user.py").write_text(USER)
+    environment = os.environ | {"PYTHONPATH": f"{Path(__file__).parents[1]}{os.pathsep}{folder}"}
+    return subprocess.Popen(
+        [sys.executable, "user.py"],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+def test_what_the_work_needs_is_imported_once_for_all_workers(tmp_path):
+    assert started(tmp_path, 0).communicate() == (f"{[*range(9)]}\n", "")
+    assert (tmp_path / "imports").read_text().splitlines() == ["user.py", "-c"]
+
+
+def test_ctrl_c_while_it_is_imported_is_heard_by_the_parent_alone(tmp_path):
+    process = started(tmp_path, 1)
+    while not (tmp_path / "imports").is_file() or "-c" not in (tmp_path / "imports").read_text():
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.communicate(timeout=60) == ("interrupted\n", "")
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_come_in_order(workers):
     assert parallel_map(square, range(30), workers, "squares") == [n * n for n in range(30)]

@@ -6,7 +6,6 @@ from math import acosh, atan, ceil, cosh, exp, inf, pi, sqrt, tan
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
-from scipy.signal import cheby2, lfilter
 
 from separator.errors import UserError
 
@@ -23,6 +22,8 @@ Array = NDArray[np.float64]
 @lru_cache
 def _band_filters(sample_rate: int) -> tuple[tuple[Array, Array], ...]:
     """Coefficients (b, a) of the input filters: the high pass, and from 14 kHz on the low pass."""
+    from scipy.signal import cheby2  # half a second, here and below, which what measures no level need not wait for
+
     # Ratio of stop-band edge to band edge of the analogue prototype; the tangent undoes the warping of the bilinear transform.
     ratio = cosh(acosh(sqrt((10 ** (STOP / 10) - 1) / (10 ** (RIPPLE / 10) - 1))) / ORDER)
     warped = [tan(pi * edge / sample_rate) for edge in BAND]
@@ -34,6 +35,8 @@ def _band_filters(sample_rate: int) -> tuple[tuple[Array, Array], ...]:
 
 def _envelope_exponents(wave: Array, sample_rate: int) -> Array:
     """Binary exponent of the squared envelope (the power lies in [2^(e-1), 2^e)), held for the hangover. Shape (T,) to (T,)."""
+    from scipy.signal import lfilter
+
     pole = exp(-1 / (sample_rate * TIME_CONSTANT))
     envelope = lfilter([(1 - pole) ** 2], [1, -2 * pole, pole**2], np.abs(wave))
     mantissas, exponents = np.frexp(envelope**2)
@@ -64,6 +67,8 @@ def active_speech_level(wave: NDArray[np.floating], sample_rate: int) -> float:
     Raises:
         UserError: the wave is empty, silent in this band, or not finite.
     """
+    from scipy.signal import lfilter
+
     samples = np.asarray(wave, dtype=np.float64)
     if not np.isfinite(samples).all():
         raise UserError("cannot measure the speech level of a wave with NaN or infinite samples; repair or leave out the file")

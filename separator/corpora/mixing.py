@@ -7,7 +7,6 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 
 from separator.errors import UserError
 
@@ -43,7 +42,11 @@ def resample_source(wave: NDArray[np.floating], rate: int, new_rate: int) -> Arr
     if new_rate > rate:
         raise UserError(f"recordings of {rate} Hz cannot make mixtures of {new_rate} Hz; choose a rate of at most {rate} Hz")
     samples = np.asarray(wave, dtype=np.float64)
-    resampled: Array = samples if new_rate == rate else resample_poly(samples, new_rate, rate)
+    if new_rate == rate:
+        return samples
+    from scipy.signal import resample_poly  # half a second, which sound of the right rate need not wait for
+
+    resampled: Array = resample_poly(samples, new_rate, rate)
     return resampled
 
 

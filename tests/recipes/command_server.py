@@ -1,7 +1,7 @@
 """The command `separator` as the recipes call it, without seconds of imports each time.
 
-A server that has imported all that the commands need runs each call in a process forked from itself, with the arguments,
-folder, environment and standard streams of the caller.
+A server that imports all that the commands need, at the first call, runs each call in a process forked from itself, with the
+arguments, folder, environment and standard streams of the caller.
 
   python -m tests.recipes.command_server     prints a folder with a script `separator`, and serves it until its input ends
 """
@@ -14,6 +14,7 @@ import socket
 import stat
 import sys
 import traceback
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,6 +36,7 @@ sys.exit(status[0] if status else "separator: its process was killed")
 """
 
 
+@cache
 def load() -> None:
     """Import all commands, and what they import when they run; benchmarks have processes of their own."""
     for name in COMMANDS:
@@ -61,9 +63,10 @@ def serve(folder: Path) -> None:
             if sys.stdin in waiting:
                 return
             connection, _ = listener.accept()
+            load()
             with connection:
                 if os.fork() == 0:
-                    answer(connection)
+                    answer(connection, script)
             reap()
 
 
@@ -76,8 +79,8 @@ def reap() -> None:
         pass
 
 
-def answer(connection: socket.socket) -> None:
-    """Run a call in this process, which ends with it."""
+def answer(connection: socket.socket, script: Path) -> None:
+    """Run a call of the script in this process, which ends with it."""
     head, streams, _, _ = socket.recv_fds(connection, 8, 3)
     size, call = int.from_bytes(head, "big"), b""
     while len(call) < size:
@@ -89,6 +92,8 @@ def answer(connection: socket.socket) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    sys.argv[:] = [str(script), *arguments]  # a training on several devices calls itself again, by what it was called
+    sys.modules["__main__"].__spec__ = None
     status = run(arguments)
     connection.sendall(bytes([status]))
     os._exit(status)
@@ -108,6 +113,5 @@ def run(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    load()
     with TemporaryDirectory(prefix="separator-") as place:
         serve(Path(place))

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+SHARED = "SEPARATOR_TESTS_COMMAND"
 
 # Options of separation recipes: a small network that learns a little.
 SMALL = "--network.filters 32 --network.filter_length 16 --network.channels 8 --network.dilations [1,2]"
@@ -28,7 +29,9 @@ def server() -> subprocess.Popen[str]:
 
 @cache
 def quick_command() -> Path:
-    """Folder with a command `separator` that starts at once."""
+    """Folder with a command `separator` that starts at once; pytest's workers share one, of the process that started them."""
+    if SHARED in os.environ:
+        return Path(os.environ[SHARED])
     answers = server().stdout
     assert answers is not None
     return Path(answers.readline().rstrip("\n"))

@@ -6,7 +6,6 @@ from math import cos, log, pi, sin, sqrt
 import numpy as np
 import soxr
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve, lfilter
 
 from separator.corpora.lists import MAX_SNR
 
@@ -108,6 +107,8 @@ def draw_shelf(
 
 def equalise(wave: Wave, b: NDArray[np.float64], a: NDArray[np.float64]) -> Wave:
     """A wave (T,) through a filter, at the level it had."""
+    from scipy.signal import lfilter  # half a second, here and below, which what is not varied need not wait for
+
     return at_level_of(lfilter(b.astype(np.float32), a.astype(np.float32), wave), wave)
 
 
@@ -138,6 +139,8 @@ def overlap_partly(sources: NDArray[np.float32], fade: int, rng: np.random.Gener
 
 def reverberate(wave: Wave, response: Wave) -> Wave:
     """A wave (T,) in a room of this impulse response (L,), at the level it had; the tail after T is cut off."""
+    from scipy.signal import fftconvolve
+
     return at_level_of(fftconvolve(wave, response)[: len(wave)].astype(np.float32, copy=False), wave)
 
 

@@ -56,8 +56,8 @@ def convert(run: ConversionRun, folder: Path, log: Callable[[str], None] = print
     """Convert an analog model, or go on with a conversion interrupted in `folder`; returns the spiking model's file.
 
     `folder` receives `snn.safetensors` (the model), `report.json`, `report.md`, `report.png`, `progress.csv` and
-    `progress.png` (each epoch; the paper's Fig. 5), written anew after each layer, and the network as it was then; and of the
-    analog network `activations.csv` and `activations.png` (the paper's Fig. 1).
+    `progress.png` (each epoch; the paper's Fig. 5), written anew after each layer (pictures every few seconds and at the end),
+    and the network as it was then; and of the analog network `activations.csv` and `activations.png` (the paper's Fig. 1).
 
     Raises:
         UserError: the model or the data cannot be used, the network does not fit the hardware, or `folder` holds a conversion

@@ -1,6 +1,7 @@
 """Files that tell of a conversion while it goes on."""
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,18 +17,26 @@ from separator.tasks.presentation.layer_tables import activation_rows, layer_tab
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PAUSE = 10.0  # s, between pictures of a conversion that goes on
+
 
 def convert_with_reports(engine: ProgressiveTandemLearning, folder: Path, score: str = "score") -> list[LayerReport]:
     """Convert layer by layer, with the reports in the folder written anew after each; `score` says what the engine's is.
 
-    The distributions of activations beforehand are written once.
+    Their pictures, which take longer than a small layer, wait for some seconds to pass, or for the end. The distributions of
+    activations beforehand are written once.
     """
     if not (folder / "activations.png").exists():
         write_activations(engine.activations(), folder)
     layers: list[LayerReport] = []
+    drawn = time.monotonic()
     for layers in engine.layers():
         write_reports(layers, folder)
         write_progress(engine.history, folder, score)
+        if time.monotonic() - drawn > PAUSE:
+            draw_reports(layers, engine.history, folder, score)
+            drawn = time.monotonic()
+    draw_reports(layers, engine.history, folder, score)
     return layers
 
 
@@ -38,15 +47,19 @@ def write_activations(distributions: Sequence[Distribution], folder: Path) -> No
 
 
 def write_reports(layers: Sequence[LayerReport], folder: Path) -> None:
-    """Write the report of a conversion, finished or not, as JSON, Markdown and a picture."""
+    """Write the report of a conversion, finished or not, as JSON and Markdown."""
     write_text(folder / "report.json", json.dumps([asdict(layer) for layer in layers], indent=1))
     write_text(folder / "report.md", layer_table(layers))
-    _write_picture(folder / "report.png", layers_figure(layers))
 
 
 def write_progress(history: Sequence[Noted], folder: Path, score: str) -> None:
-    """Write loss and scores of each epoch, as CSV and as a picture."""
+    """Write loss and scores of each epoch, as CSV."""
     write_csv(folder / "progress.csv", progress_rows(history, score))
+
+
+def draw_reports(layers: Sequence[LayerReport], history: Sequence[Noted], folder: Path, score: str) -> None:
+    """Draw the report of a conversion, and its loss or scores of each epoch."""
+    _write_picture(folder / "report.png", layers_figure(layers))
     _write_picture(folder / "progress.png", progress_figure(history, score))
 
 

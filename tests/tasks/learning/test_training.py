@@ -1,5 +1,4 @@
 import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +23,7 @@ from separator.tasks.learning.training import export, precision_of, train
 from separator.tasks.problems.mixture_data import DataSettings, MixtureData
 from separator.tasks.problems.separation_loss import SeparationObjective, pit_loss
 from separator.tasks.problems.speech import Speech
+from tests.recipes.running import quick_command
 
 TINY = TasNetConfig(filters=32, filter_length=16, channels=8, dilations=(1, 2))
 
@@ -386,7 +386,7 @@ def test_a_model_learns_as_what_it_is(settings):
 
 
 def test_two_processes_share_an_epoch(synthetic_corpus, tmp_path):
-    command = [sys.executable, "-m", "separator.cli.main", "train", "--out", str(tmp_path)]
+    command = [str(quick_command() / "separator"), "train", "--out", str(tmp_path)]
     options = {
         "data.train": synthetic_corpus / "train",
         "data.dev": synthetic_corpus / "dev",

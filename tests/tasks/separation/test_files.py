@@ -464,15 +464,3 @@ def test_devices():
     for name in ("toaster", "cuda:99"):
         with pytest.raises(UserError, match="no device"):
             resolve_device(name)
-
-
-def test_separating_imports_nothing_of_the_training_stack():
-    code = (
-        "import sys, separator.tasks.separation.files, separator.cli.separate\n"
-        "from separator.models import load_model\n"
-        "separator.Separator.from_pretrained('small-ann')\n"
-        "heavy = {'asteroid', 'pytorch_lightning', 'librosa', 'torchaudio', 'matplotlib', 'pesq', 'scipy.signal'}\n"
-        "print(*heavy & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ""

@@ -54,7 +54,8 @@ def sweep(settings: SweepSettings, folder: Path, log: Log = print) -> Path:
         journal.add([_key(settings, done.work) | row])
         write_sweep(_swept(settings, journal), folder)
     journal.finish()
-    write_sweep(_swept(settings, journal), folder)
+    if not missing:  # else it is written
+        write_sweep(_swept(settings, journal), folder)
     return folder / f"{settings.vary}.md"
 
 

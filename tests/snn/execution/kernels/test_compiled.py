@@ -1,5 +1,6 @@
 """Compiled code that is kept between processes, and what becomes of it there."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -18,11 +19,11 @@ def doubled(x):
 RUN = "import kernel; print(kernel.doubled(20), sum(kernel.doubled.stats.cache_hits.values()))"
 
 
-def run(folder, **environment):
-    """What a process of its own computes, and how often it found compiled code; stderr."""
+def run(folder, code=RUN, **environment):
+    """What a process of its own prints: what it computes, and how often it found compiled code; stderr."""
     path = os.pathsep.join([str(folder), str(Path.cwd())])
     variables = os.environ | {"PYTHONPATH": path, "NUMBA_CACHE_DIR": str(folder / "cache")} | environment
-    done = subprocess.run([sys.executable, "-c", RUN], env=variables, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, timeout=120)
     return done.stdout, done.stderr
 
 
@@ -46,12 +47,31 @@ def flipped(content):
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
+DAMAGE = {
+    "cut": cut,
+    "flipped": flipped,
+    "empty": lambda content: b"",
+    "noise": lambda content: np.random.default_rng(0).bytes(500),
+}
+
+
+def damage_again_and_again(path):
+    """Print what is computed, and how often compiled code is found, at the first and the second import after each damage."""
+    for name, damage in DAMAGE.items():
+        path.write_bytes(damage(path.read_bytes()))
+        for time in ("first", "second"):
+            sys.modules.pop("kernel", None)  # numba reads its files anew for a function that is made anew
+            kernel = importlib.import_module("kernel")
+            print(name, time, kernel.doubled(20), sum(kernel.doubled.stats.cache_hits.values()))
+
+
 @pytest.mark.parametrize("suffix", ["nbi", "nbc"])
-@pytest.mark.parametrize("damage", [cut, flipped, lambda content: b"", lambda content: np.random.default_rng(0).bytes(500)])
-def test_damaged_code_is_compiled_anew_and_kept(kept, suffix, damage):
+def test_damaged_code_is_compiled_anew_and_kept(kept, suffix):
     (path,) = kept.rglob(f"*.{suffix}")
-    path.write_bytes(damage(path.read_bytes()))
-    assert run(kept) == ("41 0\n", "")
+    code = f"from pathlib import Path; from {__name__} import damage_again_and_again as run; run(Path({str(path)!r}))"
+    output, error = run(kept, code)
+    assert error == ""
+    assert output.splitlines() == [f"{name} {time}" for name in DAMAGE for time in ("first 41 0", "second 41 1")]
     assert run(kept) == ("41 1\n", "")
 
 

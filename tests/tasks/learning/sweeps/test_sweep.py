@@ -22,6 +22,8 @@ from separator.tasks.problems.speech import Speech
 from tests.images.test_folder import tree
 from tests.images.test_idx import mnist
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 def score(network, goal, images, batch=500):
     return mean_score(network, ImageObjective(goal), ImageBatches(images, batch))
