@@ -7,27 +7,56 @@ seeds=5
 jobs=1
 options=
 
-# `begin SET "$@"` checks the options, and downloads MNIST or CIFAR-10 if that is asked for.
+# `begin SET "$@"` checks the options, and downloads the set into the folder of --data if that is asked for.
 begin() {
   set_name=$1 # `score` takes it too
   shift
+  require_number seeds jobs
+  open_data "the folder with $set_name's files" "$set_name" "$@"
+  fetch "$set_name" "$data"
+}
+
+# `open_data TEXT SETS "$@"` ends the script unless the folder of --data, which TEXT tells, is there or SETS shall be fetched into it.
+open_data() {
+  local what=$1 sets=$2
+  shift 2
   [ $# -eq 0 ] || fail "unexpected argument $1 (--help tells more)"
-  require_number stage stop_stage seeds jobs
-  [ -n "$data" ] || fail "give --data, the folder with $set_name's files, or a new folder and --download true"
-  [ -d "$data" ] || [ "$download" = true ] || fail "$data is no folder; to fetch $set_name into it, give --download true"
+  require_number stage stop_stage
+  [ -n "$data" ] || fail "give --data, $what, or a new folder and --download true"
+  [ -d "$data" ] || [ "$download" = true ] || fail "$data is no folder; to fetch $sets into it, give --download true"
   activate
-  [ "$download" = false ] || separator fetch-images "$set_name" "$data"
+}
+
+# `fetch SET FOLDER` downloads what the folder lacks of a set, if that is asked for.
+fetch() {
+  [ "$download" = false ] || separator fetch-images "$1" "$2"
+}
+
+# `read_configs CONFIGS` sets the array `config_options` to those for files of conf/, joined by commas.
+read_configs() {
+  local config
+  config_options=()
+  for config in ${1//,/ }; do
+    config_options+=(--config "$recipe/conf/$config.yaml")
+  done
+}
+
+# `train FOLDER CONFIGS DATA OPTION...` trains a network as the files of conf/ say, joined by commas.
+train() {
+  local folder=$1 images=$3 config_options
+  read_configs "$2"
+  shift 3
+  # shellcheck disable=SC2086 # options are several words
+  separator train "${config_options[@]}" --data.folder "$images" "$@" $options --out "$folder"
 }
 
 # `sweep FOLDER CONFIGS OPTION...` trains and converts as the files of conf/ say, joined by commas, and prints the table.
 sweep() {
-  local folder=$1 configs=() config
-  for config in ${2//,/ }; do
-    configs+=(--config "$recipe/conf/$config.yaml")
-  done
+  local folder=$1 config_options
+  read_configs "$2"
   shift 2
   # shellcheck disable=SC2086 # options are several words
-  separator sweep "${configs[@]}" --data.folder "$data" --seeds "$seeds" --jobs "$jobs" "$@" $options --out "$folder"
+  separator sweep "${config_options[@]}" --data.folder "$data" --seeds "$seeds" --jobs "$jobs" "$@" $options --out "$folder"
 }
 
 # `score FOLDER NAME...` scores, side by side, the first analog network of a sweep and those of its conversions that there are.

@@ -1,4 +1,4 @@
-"""The recipes for MNIST and CIFAR-10: one of them run on a handful of made-up pictures, of the others what they would run."""
+"""The recipes for MNIST, Fashion-MNIST and CIFAR-10, run on a handful of made-up pictures, or what they would run."""
 
 from dataclasses import replace
 
@@ -8,6 +8,7 @@ from matplotlib.image import imread
 from separator.cli.main import command_parser
 from separator.cli.options.configured import settings_from
 from separator.models.files import load_network
+from separator.tasks.learning.settings import TrainingSettings
 from separator.tasks.learning.sweeps.settings import Conversion, SweepSettings
 from tests.images.test_idx import mnist
 from tests.recipes.running import RECIPES, run
@@ -100,6 +101,43 @@ def test_cifar10_is_swept_network_by_network(calls, tmp_path):
     assert {pruned.settings_of(work).fan_in for work in pruned.conversions()} == {216}
 
 
+def trained(call):
+    """A call of `separator train` as the command itself reads it, and where its results go."""
+    assert call[0] == "train"
+    parsed = command_parser("train")[1].parse_args(call[1:])
+    return settings_from(parsed, TrainingSettings), parsed.out
+
+
+def test_networks_of_double_thresholds_are_trained_on_their_images(calls, tmp_path):
+    networks = ["net1", "net2", "net3", "net4", "net5", "net6", "net1-relu", "net5-relu"]
+    options = ("--networks", " ".join(networks), "--download", "true", "--options", "--device cpu --threads 1")
+    made = calls("double-threshold", *options)
+    sets = ["mnist", "fashion-mnist", "cifar10"]
+    assert made[:3] == [["fetch-images", name, str(tmp_path / name)] for name in sets]
+    found = dict(zip(networks, map(trained, made[3:]), strict=True))
+    assert {name: out for name, (_, out) in found.items()} == {name: tmp_path / "exp" / name / "ann" for name in networks}
+    for name, (settings, _) in found.items():
+        kind = sets[(int(name[3]) - 1) // 2]
+        assert (settings.problem.data.kind, settings.problem.data.folder, settings.threads) == (kind, tmp_path / kind, 1)
+        network, slope = settings.problem.network, 0.0 if name.endswith("-relu") else 0.2 if kind == "cifar10" else 0.1
+        assert (network.layers, network.norm, network.bias) == (f"double-threshold-{name[:4]}", False, False)
+        assert network.slope == slope and (not slope or (1 / slope).is_integer())
+        assert (settings.optimiser.schedule, settings.optimiser.best) == ("cycle", "score")
+        assert (settings.problem.data.shift, settings.problem.data.flip) == ((4, True) if kind == "cifar10" else (0, False))
+
+
+def test_a_network_of_double_thresholds_from_pictures_to_its_score(tmp_path):
+    (tmp_path / "mnist").mkdir()
+    mnist(tmp_path / "mnist", 60)
+    places = ("--data", tmp_path, "--exp", tmp_path / "exp", "--networks", "net2 net2-relu")
+    options = "--data.batch 20 --optimiser.max_epochs 1 --device cpu --threads 1"
+    status, error = run("double-threshold", *places, "--options", options)
+    assert status == 0, error
+    for name, slope in (("net2", 0.1), ("net2-relu", 0.0)):
+        network, card = load_network(tmp_path / "exp" / name / "ann" / "ann.safetensors")
+        assert network.config.slope == slope and 0 <= card.scores["test"] <= 100
+
+
 @pytest.mark.parametrize(
     ("recipe", "configs"),
     [
@@ -120,6 +158,18 @@ def test_configurations_say_what_can_be_done(recipe, configs):
     fewest = {"patience-small": 15, "pruned-full": 5, "pruned-small": 5}.get(configs[-1], 25)
     assert settings.seeds == 5 and len(list(settings.conversions())) >= fewest
     assert all(settings.settings_of(work).readout == "potential" for work in settings.conversions())
+
+
+def test_mistakes_with_networks_of_double_thresholds_end_it(tmp_path):
+    for options, message in (
+        ((), "give --data, the folder with a folder for each of mnist, fashion-mnist"),
+        (("--data", tmp_path), "has no folder mnist; to fetch it, give --download true"),
+        (("--data", tmp_path, "--networks", "net1 net7"), "--networks are net1 to net6 and these with -relu, not net7"),
+        (("--data", tmp_path, "--seeds", "2"), "unknown option --seeds"),
+    ):
+        status, error = run("double-threshold", *options)
+        assert status == 1
+        assert error.startswith("run.sh: error: ") and message in error
 
 
 @pytest.mark.parametrize("recipe", ["mnist-autoencoder", "mnist", "cifar10"])

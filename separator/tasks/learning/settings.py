@@ -54,6 +54,9 @@ class OptimiserSettings:
     # What batch norm of hidden layers of a new network starts with, in standard deviations. At 1, 84 % of activations are above
     # zero at first, and fewer neurons of a narrow layer fall silent for good.
     initial_bias: float = 0.0
+    # What weights of a new network are drawn from: what torch has, under which signals fade in deep networks without batch
+    # norm, or a normal distribution that keeps their size (He et al. 2015).
+    initial_weights: Literal["torch", "he"] = "torch"
     keep_best: bool = False  # where training diverges, leave the best network before in place of an error
 
     def __post_init__(self) -> None:

@@ -27,6 +27,8 @@ def starting_point(settings: TrainingSettings) -> tuple[Problem, Network, ModelC
     if settings.init is None:
         network = problem.new_network()
         set_initial_bias(network.stack, settings.optimiser.initial_bias)
+        if settings.optimiser.initial_weights == "he":
+            draw_initial_weights(network.stack)
         architecture = PROBLEMS[problem.name].architecture
         kind = "ann" if settings.learning.rule == "analog" else "snn"
         card = ModelCard(settings.card.name or kind, network.config.to_dict(), architecture=architecture, **named)
@@ -104,6 +106,18 @@ def set_initial_bias(stack: Stack, bias: float) -> None:
     if bias:
         for norm in norms:
             nn.init.constant_(norm.bias, bias)
+
+
+def draw_initial_weights(stack: Stack) -> None:
+    """Draw weights of analog layers so that their sums have the same mean square in every layer, and set biases to zero."""
+    for layer in stack.layers:
+        for one in layer.with_shortcut() if isinstance(layer, AnalogLayer) else ():
+            if one.activation is None:
+                nn.init.kaiming_normal_(one.affine.weight, nonlinearity="linear")
+            else:
+                nn.init.kaiming_normal_(one.affine.weight, getattr(one.activation, "negative_slope", 0.0))
+            if one.affine.bias is not None:
+                nn.init.zeros_(one.affine.bias)
 
 
 def check_same_sizes(settings: TrainingSettings, network: Network) -> None:

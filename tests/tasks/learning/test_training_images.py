@@ -14,7 +14,7 @@ from separator.snn.conversion.penalty import ActivityPenalty
 from separator.snn.conversion.settings import ConversionSettings
 from separator.tasks.learning.conversion import ConversionRun, TuningSettings, convert
 from separator.tasks.learning.settings import LearningSettings, TrainingSettings, machine_of, optimiser_of
-from separator.tasks.learning.start import set_initial_bias
+from separator.tasks.learning.start import set_initial_bias, starting_point
 from separator.tasks.learning.training import train
 from separator.tasks.problems.image_data import ImageBatches, ImageSettings, PictureData
 from separator.tasks.problems.image_objectives import ImageObjective, mean_score
@@ -69,6 +69,22 @@ def test_neurons_are_active_as_the_initial_bias_has_it(folder, bias):
         set_initial_bias(FeedForward(FeedForwardConfig("9-784", norm=False)).stack, 1.0)
     with pytest.raises(UserError, match="finite"):
         optimiser_of(Images, initial_bias=math.inf)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.2])
+def test_weights_by_he_keep_the_size_of_signals(folder, slope):
+    torch.manual_seed(0)
+    x = torch.randn(100, 1, 28, 28)
+    run = settings(folder, layers="-".join(["500"] * 13), norm=False, slope=slope)
+    sizes = {}
+    for weights in ("torch", "he"):
+        _, network, _ = starting_point(replace(run, optimiser=replace(run.optimiser, initial_weights=weights)))
+        sizes[weights] = network(x).square().mean().item()
+    assert sizes["torch"] < 1e-3 < 0.1 < sizes["he"]
+    *hidden, last = (layer.affine.weight.var().item() * layer.affine.in_features for layer in network.stack.layers)
+    assert hidden == pytest.approx([2 / (1 + slope**2)] * 12, rel=0.02)  # one half of what they see was cut, or shrunk
+    assert last == pytest.approx(1, rel=0.02)
+    assert not any(layer.affine.bias.any() for layer in network.stack.layers)
 
 
 @pytest.mark.parametrize("goal", ["classify", "reconstruct"])
