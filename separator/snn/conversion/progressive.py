@@ -43,6 +43,7 @@ from separator.snn.stack.simulation import fire, incoming_of
 from separator.snn.stack.stack import Stack
 from separator.snn.thresholds.rules import THRESHOLDS, Observed
 
+SEEN_AT_ONCE = 2  # batches that a conversion without tuning is looked at on; its runs may be thousands of steps long
 STATE = "conversion.json"  # in the folder of a conversion: how far it is
 
 Loss = Callable[[nn.Module, Any], Tensor]  # (network, batch) -> scalar
@@ -336,7 +337,7 @@ class ProgressiveTandemLearning:
         self.network.eval()
         measured = []
         converted = 0 if self.settings.at_once else self.stack.converted  # no trains are kept where nothing is tuned
-        for batch, prefix in self._batches(subset, converted):
+        for batch, prefix in islice(self._batches(subset, converted), SEEN_AT_ONCE if self.settings.at_once else None):
             with self.stack.given_prefix(prefix), self._activity() as activity:
                 loss, score = self.measure(self.network, batch) if self.measure else (self.loss(self.network, batch),) * 2
             active = torch.zeros_like(loss) if activity is None else activity.pop().to(loss)

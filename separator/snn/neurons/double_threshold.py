@@ -53,12 +53,18 @@ class DoubleThreshold(Neuron):
     An initial potential counts towards either threshold: neurons fire by so much earlier, where they would else cut to a whole
     number. It is 0 as published; half a threshold rounds. Towards the negative threshold it is at most what leaves a neuron
     that has fired there below the positive one, as it would else take the spike back.
+
+    Args:
+        negative: 0 to take the negative threshold away, which shows what it is good for (section III-E).
     """
 
     names = ("threshold", "initial_potential", "negative_threshold", "negative_initial_potential")
     spikes: ClassVar[type[Spikes]] = SignedSpikes
     activations = (nn.ReLU, nn.LeakyReLU)
     settles = True
+
+    def __init__(self, negative: float = 1) -> None:
+        self.negative = bool(negative)
 
     def initial_state(self, numbers: Numbers, like: Tensor) -> Membrane:
         """Empty neurons."""
@@ -89,7 +95,7 @@ class DoubleThreshold(Neuron):
     ) -> dict[str, Tensor]:
         """The model's numbers. Shapes: (C_out,), int32; the negative ones by their magnitudes."""
         numbers = super().in_quanta(threshold, quantum, shared, initial_potential, activation)
-        slope, wide = slope_of(activation), {name: values.double() for name, values in numbers.items()}
+        slope, wide = self._slope(activation), {name: values.double() for name, values in numbers.items()}
         threshold, initial = self._negative(wide, slope, 1.0)
         numbers["negative_threshold"] = threshold.clamp_max(NEVER).round_().to(torch.int32)
         numbers["negative_initial_potential"] = initial.floor_().to(torch.int32)
@@ -99,7 +105,10 @@ class DoubleThreshold(Neuron):
         """The model's numbers in units of activation."""
         numbers = super().in_units(threshold, initial_potential)
         names = ("negative_threshold", "negative_initial_potential")
-        return numbers | dict(zip(names, self._negative(numbers, slope_of(activation), 0.0), strict=True))
+        return numbers | dict(zip(names, self._negative(numbers, self._slope(activation), 0.0), strict=True))
+
+    def _slope(self, activation: nn.Module | None) -> float:
+        return slope_of(activation) if self.negative else 0.0
 
     def _negative(self, numbers: Numbers, slope: float, least: float) -> tuple[Tensor, Tensor]:
         """Magnitudes of the negative threshold and of what counts towards it, where a threshold is more than `least`."""
@@ -148,6 +157,7 @@ class Augmented(DoubleThreshold):
 
     Args:
         boundary: largest coefficient, M_aug of Eq. 15; 1 makes the same spikes as `DoubleThreshold`.
+        negative: see there.
 
     Raises:
         UserError: it is not from 1 to 127.
@@ -156,7 +166,8 @@ class Augmented(DoubleThreshold):
     spikes = AugmentedSpikes
     saturates = True
 
-    def __init__(self, boundary: float = LARGEST) -> None:
+    def __init__(self, boundary: float = LARGEST, negative: float = 1) -> None:
+        super().__init__(negative)
         if not 1 <= boundary <= LARGEST or boundary != int(boundary):
             raise UserError(f"spikes have coefficients of at most 1 to {LARGEST}, not {boundary:g}")
         self.boundary = int(boundary)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,9 @@ def _part(path: Path, network: FeedForward, analog: FeedForward, x: torch.Tensor
     if path.exists():
         with np.load(path) as kept:
             return Steps(**{name: kept[name] for name in Steps.__dataclass_fields__})
-    steps = course_of(network.eval().stack, x, labels, analog.eval()(x))
+    rectified = FeedForward(replace(analog.config, slope=0.0)).eval()
+    rectified.load_state_dict(analog.state_dict())
+    steps = course_of(network.eval().stack, x, labels, analog.eval()(x), rectified(x))
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **vars(steps))
     return steps

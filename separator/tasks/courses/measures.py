@@ -24,6 +24,7 @@ class Steps:
     likeness: NDArray[np.float64]  # cosines between rates of the last layer and the analog network's outputs (Eq. 14)
     items: int
     analog_right: int  # items that the analog network has right
+    suppressed_right: int  # the same where it has ReLU in place of LeakyReLU (section III-E)
 
     def __add__(self, other: Self) -> "Steps":
         return Steps(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(Steps)))
@@ -45,7 +46,7 @@ def check_course(stack: Stack) -> None:
 
 
 @torch.no_grad()
-def course_of(stack: Stack, x: Tensor, labels: Tensor, outputs: Tensor) -> Steps:
+def course_of(stack: Stack, x: Tensor, labels: Tensor, outputs: Tensor, suppressed: Tensor) -> Steps:
     """Course of a run on a batch.
 
     Args:
@@ -53,6 +54,7 @@ def course_of(stack: Stack, x: Tensor, labels: Tensor, outputs: Tensor) -> Steps
         x: its input, (B, ...).
         labels: classes, (B,).
         outputs: of the analog network, (B, classes).
+        suppressed: of the same without negative activations.
     """
     layers = stack.spiking_layers()
     steps, last = layers[0].window, len(layers) - 1
@@ -80,7 +82,7 @@ def course_of(stack: Stack, x: Tensor, labels: Tensor, outputs: Tensor) -> Steps
         np.cumsum(events),
         likeness.numpy(),
         len(labels),
-        int((_first_largest(outputs.double()) == labels.numpy()).sum()),
+        *(int(_right(of[None], labels)[0]) for of in (outputs, suppressed)),
     )
 
 

@@ -71,7 +71,8 @@ class CourseReport:
     def summary(self) -> dict[str, Any]:
         """What the paper's Table III has of it, by each definition of latency, and Table IV's tolerances."""
         found: dict[str, Any] = {"network": self.name, "items": self.steps.items, "steps": len(self.accuracy)}
-        found |= {"analog": self.analog, "accuracy": self.accuracy[-1], "by_potential": self.accuracy_by_potential[-1]}
+        found |= {"analog": self.analog, "suppressed": 100 * self.steps.suppressed_right / self.steps.items}
+        found |= {"accuracy": self.accuracy[-1], "by_potential": self.accuracy_by_potential[-1]}
         for kind, by_potential in (("", False), ("_by_potential", True)):
             found |= {
                 f"first{kind}": self.first(0, by_potential),
@@ -106,7 +107,7 @@ def table(reports: Sequence[CourseReport]) -> str:
         "layer's spikes, is that of the ANN or more; settled: the one from which on it stays there; within 0.02 %: the first "
         "at which no more is missing. Events: mean number of non-zero spikes of an item, of all layers, whatever their "
         "coefficient; the input has none. Likeness: mean cosine between the rates of the last layer and the ANN's outputs at "
-        "the end.\n"
+        f"the end. The ANN without negative activations has {reports[0].summary()['suppressed']:.2f} %.\n"
     )
     if len(reports) > 1:
         lines.append(_reductions(reports[:-1], reports[-1]))

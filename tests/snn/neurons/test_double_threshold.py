@@ -258,3 +258,11 @@ def test_signed_trains_are_kept(train):
     assert torch.equal(front.values, spikes.values)
     both = spikes.alike([front])
     assert [int(piece.values) for piece in both] == [sum(train)] * 2
+
+
+def test_negative_thresholds_can_be_taken_away():
+    stack, x = network(), inputs("linear")
+    stack.convert(x, Dynamics(16, coding="constant", neuron="augmented", neuron_options={"negative": 0}))
+    trains = reference.trains(stack.spiking_layers(), x)[:-1]
+    assert all((train >= 0).all() and train.any() for train in trains)
+    assert all(type(layer.stands_for) is nn.ReLU for layer in stack.layers[:2])

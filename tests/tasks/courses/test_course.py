@@ -36,7 +36,8 @@ def test_steps_are_counted_as_the_definition_has_them(neuron):
     x, labels = torch.rand(12, 1, 28, 28, generator=torch.Generator().manual_seed(1)), torch.arange(12) % 10
     with torch.no_grad():
         outputs = analog(x)
-    steps = course_of(spiking.stack, x, labels, outputs)
+    suppressed = -outputs
+    steps = course_of(spiking.stack, x, labels, outputs, suppressed)
     layers = spiking.stack.spiking_layers()
     trains = reference.trains(layers, x)
     counts = trains[-1].cumsum(0)
@@ -52,13 +53,16 @@ def test_steps_are_counted_as_the_definition_has_them(neuron):
         ]
         assert steps.likeness[t] == pytest.approx(sum(cosines), abs=1e-5)
     assert steps.analog_right == (outputs.argmax(1) == labels).sum() and steps.items == 12
-    halves = course_of(spiking.stack, x[:5], labels[:5], outputs[:5]) + course_of(spiking.stack, x[5:], labels[5:], outputs[5:])
+    assert steps.suppressed_right == (outputs.argmin(1) == labels).sum()
+    halves = course_of(spiking.stack, x[:5], labels[:5], outputs[:5], suppressed[:5]) + course_of(
+        spiking.stack, x[5:], labels[5:], outputs[5:], suppressed[5:]
+    )
     assert all(np.allclose(getattr(halves, name), value) for name, value in vars(steps).items())
 
 
 def report(right, analog, items=10_000, name="net"):
     right = np.array(right)
-    return CourseReport(name, Steps(right, right - 1, np.arange(1, len(right) + 1) * items * 10, right * 1.0, items, analog))
+    return CourseReport(name, Steps(right, right - 1, np.arange(1, len(right) + 1) * items * 10, right * 1.0, items, analog, 7))
 
 
 def test_latency_has_three_definitions():
