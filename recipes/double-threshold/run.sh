@@ -1,16 +1,28 @@
 #!/usr/bin/env bash
-# The six networks with two thresholds of Yu et al. ("Constructing accurate and efficient deep spiking neural networks with
-# double-threshold and augmented schemes", Table I): trained as analog networks, with a slope below zero and without bias.
+# The six networks of Yu et al. ("Constructing accurate and efficient deep spiking neural networks with double-threshold and
+# augmented schemes", Table I): trained as analog networks, with a slope below zero and without bias, converted by DataNorm,
+# TerMapping and AugMapping, and followed over thousands of time steps.
 #
 #   recipes/double-threshold/run.sh --data DIR
 #
-#   --data DIR               folder of the sets, in folders of their own: DIR/mnist and DIR/fashion-mnist with the four idx files of
-#                            each, DIR/cifar10 with the binary batches or the JPEG copy; links will do
+#   --data DIR               folder of the sets, in folders of their own: DIR/mnist and DIR/fashion-mnist with the four idx
+#                            files of each, DIR/cifar10 with the binary batches or the JPEG copy; links will do
 #   --download true          fetch those that the networks need into that folder first
-#   --networks "..."         which ("net1 net1-relu net2 net2-relu net3 net4"): net1 and net2 see MNIST, net3 and net4 Fashion-MNIST,
-#                            net5 and net6, which want a GPU, CIFAR-10; NAME-relu is the same with ReLU in place of LeakyReLU
-#   --stage N --stop-stage N first and last stage to run: 1 training
+#   --networks "..."         which ("net1 net1-relu net2 net2-relu net3 net4"): net1 and net2 see MNIST, net3 and net4
+#                            Fashion-MNIST, net5 and net6, which want a GPU, CIFAR-10; NAME-relu is the same with ReLU in place
+#                            of LeakyReLU
+#   --methods "..."          conversions ("datanorm termapping augmapping path-independent"): datanorm is for NAME-relu, the
+#                            others for the rest; path-independent is this project's own
+#   --images N               test images that are simulated, the first ones (all)
+#   --boundaries "..."       largest coefficients of spikes, M_aug ("1 2 3 5 10 20 40")
+#   --stage N --stop-stage N first and last stage to run:
+#                              1 training,
+#                              2 conversion, each method's runs as long as the paper's or longer,
+#                              3 accuracy, events and likeness to the analog network at each time step (Tables II to IV,
+#                                Figs. 2 to 6),
+#                              4 boundaries of coefficients at 32 time steps (Fig. 7), and no negative threshold (section III-E)
 #   --options "..."          more options for `separator train`, such as "--device cuda"
+#   --spiking-options "..."  more options for `separator convert` and `separator course`
 #   --exp DIR                where results lie (exp beside this script): a folder for each network
 #
 # Each stage goes on where it was stopped.
@@ -20,7 +32,11 @@ recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$recipe/../utils/images.sh"
 unset seeds jobs # of sweeps, of which there are none
 networks="net1 net1-relu net2 net2-relu net3 net4"
-stop_stage=1
+methods="datanorm termapping augmapping path-independent"
+boundaries="1 2 3 5 10 20 40"
+images=
+spiking_options=
+stop_stage=4
 exp=$recipe/exp
 
 . "$recipe/../utils/parse_options.sh"
@@ -44,6 +60,70 @@ configs_of() {
   esac
 }
 
+# `window_of NETWORK METHOD` tells how many time steps a network runs for: as long as it takes the paper's, at least 128.
+window_of() {
+  local steps
+  case ${1%-relu} in
+    net1) steps="1500 128" ;;
+    net2) steps="1500 256" ;;
+    net3) steps="1500 128" ;;
+    net4) steps="2900 256" ;;
+    net5) steps="2800 320" ;;
+    net6) steps="4400 1120" ;;
+  esac
+  case $2 in
+    datanorm | termapping) echo "${steps% *}" ;;
+    *) echo "${steps#* }" ;;
+  esac
+}
+
+# `methods_of NETWORK` tells those of --methods that fit it.
+methods_of() {
+  local method
+  for method in $methods; do
+    case $1:$method in
+      *-relu:datanorm) echo "$method" ;;
+      *-relu:* | *:datanorm) ;;
+      *) echo "$method" ;;
+    esac
+  done
+}
+
+# `data_of NETWORK` puts the options of its test images into the array `seen_images`.
+data_of() {
+  seen_images=(--data.kind "$(set_of "$1")" --data.folder "$data/$(set_of "$1")")
+}
+
+# `convert NETWORK NAME OPTION...` converts it into exp/NETWORK/NAME.
+convert() {
+  local network=$1 name=$2
+  shift 2
+  data_of "$network"
+  # shellcheck disable=SC2086
+  separator convert --init "$exp/$network/ann/ann.safetensors" "$@" "${seen_images[@]}" --data.test_limit 100 $spiking_options \
+    --out "$exp/$network/$name"
+}
+
+# `course NETWORK FOLDER NAME...` follows conversions of a network side by side.
+course() {
+  local network=$1 folder=$2 name models=()
+  shift 2
+  data_of "$network"
+  for name; do
+    models+=("$(basename "$name")=$exp/$network/$name/snn.safetensors")
+  done
+  # shellcheck disable=SC2086
+  separator course --init "$exp/$network/ann/ann.safetensors" --model "${models[@]}" "${seen_images[@]}" \
+    ${images:+--data.test_limit "$images"} $spiking_options --out "$exp/$network/$folder"
+}
+
+for method in $methods; do
+  case $method in
+    datanorm | termapping | augmapping | path-independent) ;;
+    *) fail "--methods are datanorm, termapping, augmapping and path-independent, not $method" ;;
+  esac
+done
+[ -z "$images" ] || require_number images
 sets=
 for network in $networks; do
   seen=$(set_of "$network") || fail "--networks are net1 to net6 and these with -relu, not $network"
@@ -60,5 +140,42 @@ if runs 1 "training"; then
   for network in $networks; do
     log "training $network"
     train "$exp/$network/ann" "$(configs_of "$network")" "$data/$(set_of "$network")"
+  done
+fi
+
+if runs 2 "conversion"; then
+  for network in $networks; do
+    for method in $(methods_of "$network"); do
+      case $method in
+        path-independent) preset="--preset augmapping --conversion.neuron path-independent" ;;
+        *) preset="--preset $method" ;;
+      esac
+      log "converting $network by $method"
+      # shellcheck disable=SC2086
+      convert "$network" "$method" $preset --conversion.window "$(window_of "$network" "$method")"
+    done
+  done
+fi
+
+if runs 3 "courses"; then
+  for network in $networks; do
+    found=$(methods_of "$network")
+    # shellcheck disable=SC2086
+    [ -z "$found" ] || course "$network" course $found
+  done
+fi
+
+if runs 4 "boundaries of coefficients, and no negative threshold"; then
+  for network in $networks; do
+    [[ "$network" == *-relu ]] && continue
+    names=()
+    for boundary in $boundaries; do
+      convert "$network" "boundaries/at-most-$boundary" --preset augmapping --conversion.window 32 \
+        --conversion.neuron_options "{boundary: $boundary}"
+      names+=("boundaries/at-most-$boundary")
+    done
+    convert "$network" boundaries/no-negative --preset augmapping --conversion.window 32 \
+      --conversion.neuron_options "{negative: 0}"
+    course "$network" boundaries/course "${names[@]}" boundaries/no-negative
   done
 fi

@@ -1,5 +1,6 @@
 """The recipes for MNIST, Fashion-MNIST and CIFAR-10, run on a handful of made-up pictures, or what they would run."""
 
+import csv
 from dataclasses import replace
 
 import pytest
@@ -110,7 +111,16 @@ def trained(call):
 
 def test_networks_of_double_thresholds_are_trained_on_their_images(calls, tmp_path):
     networks = ["net1", "net2", "net3", "net4", "net5", "net6", "net1-relu", "net5-relu"]
-    options = ("--networks", " ".join(networks), "--download", "true", "--options", "--device cpu --threads 1")
+    options = (
+        "--networks",
+        " ".join(networks),
+        "--download",
+        "true",
+        "--stop-stage",
+        "1",
+        "--options",
+        "--device cpu --threads 1",
+    )
     made = calls("double-threshold", *options)
     sets = ["mnist", "fashion-mnist", "cifar10"]
     assert made[:3] == [["fetch-images", name, str(tmp_path / name)] for name in sets]
@@ -130,9 +140,20 @@ def test_a_network_of_double_thresholds_from_pictures_to_its_score(tmp_path):
     (tmp_path / "mnist").mkdir()
     mnist(tmp_path / "mnist", 60)
     places = ("--data", tmp_path, "--exp", tmp_path / "exp", "--networks", "net2 net2-relu")
+    fewer = ("--methods", "datanorm augmapping", "--boundaries", "1 3", "--images", "4")
     options = "--data.batch 20 --optimiser.max_epochs 1 --device cpu --threads 1"
-    status, error = run("double-threshold", *places, "--options", options)
+    status, error = run(
+        "double-threshold", *places, *fewer, "--options", options, "--spiking-options", "--device cpu --threads 1"
+    )
     assert status == 0, error
+    for folder, names in (
+        ("net2/course", ["augmapping"]),
+        ("net2-relu/course", ["datanorm"]),
+        ("net2/boundaries/course", ["at-most-1", "at-most-3", "no-negative"]),
+    ):
+        with (tmp_path / "exp" / folder / "course.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert [row["network"] for row in rows] == names and {row["items"] for row in rows} == {"4"}
     for name, slope in (("net2", 0.1), ("net2-relu", 0.0)):
         network, card = load_network(tmp_path / "exp" / name / "ann" / "ann.safetensors")
         assert network.config.slope == slope and 0 <= card.scores["test"] <= 100
@@ -165,6 +186,8 @@ def test_mistakes_with_networks_of_double_thresholds_end_it(tmp_path):
         ((), "give --data, the folder with a folder for each of mnist, fashion-mnist"),
         (("--data", tmp_path), "has no folder mnist; to fetch it, give --download true"),
         (("--data", tmp_path, "--networks", "net1 net7"), "--networks are net1 to net6 and these with -relu, not net7"),
+        (("--data", tmp_path, "--methods", "spikenorm"), "--methods are datanorm, termapping, augmapping and path-independent"),
+        (("--data", tmp_path, "--images", "x"), "--images must be a whole number"),
         (("--data", tmp_path, "--seeds", "2"), "unknown option --seeds"),
     ):
         status, error = run("double-threshold", *options)

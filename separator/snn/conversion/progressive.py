@@ -192,7 +192,7 @@ class ProgressiveTandemLearning:
         self.network.eval()
 
         def run() -> None:
-            for batch in islice(batches, self.settings.calibration_batches):
+            for batch in islice(batches, self.settings.calibration_batches or SEEN_AT_ONCE):
                 self.loss(self.network, batch)
 
         with torch.random.fork_rng():

@@ -13,7 +13,7 @@ BINS = 10_000  # that neurons are counted in
 
 @dataclass(frozen=True)
 class Distribution:
-    """Activations of the neurons of one layer, zeros included."""
+    """Magnitudes of the activations of the neurons of one layer, zeros included."""
 
     layer: int
     counts: Tensor  # neurons by activation, in `BINS` bins of one width from 0 to the largest, (BINS,)
@@ -52,9 +52,9 @@ class _Histogram:
         self.silent = 0
 
     def look(self, layer: nn.Module, inputs: tuple[Tensor], activation: Tensor) -> None:
-        self.largest = max(self.largest, float(activation.max()))
+        self.largest = max(self.largest, float(activation.abs().max()))
 
     def count(self, layer: nn.Module, inputs: tuple[Tensor], activation: Tensor) -> None:
         # A layer without any activation has all of its neurons in the first bin.
-        self.counts += torch.histc(activation.double().cpu(), BINS, 0, self.largest or 1.0)
+        self.counts += torch.histc(activation.abs().double().cpu(), BINS, 0, self.largest or 1.0)
         self.silent += int((activation == 0).sum())

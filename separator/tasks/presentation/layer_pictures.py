@@ -7,7 +7,7 @@ import numpy as np
 
 from separator.snn.observe.distribution import Distribution
 from separator.snn.observe.report import LayerReport, Noted
-from separator.tasks.presentation.layer_tables import AGREEMENT, PERCENTILES, progress_rows, score_column
+from separator.tasks.presentation.layer_tables import PERCENTILES, SHARES, progress_rows, score_column
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ def layers_figure(reports: Sequence[LayerReport]) -> "Figure":
         losses.plot(index, [getattr(report, name) for report in reports], "o-", label=label)
     losses.set(xlabel="layer", ylabel="loss on dev batches", title="Where conversion hurts, and what tuning mends")
     firing = {number: report for number, report in enumerate(reports) if report.agreement}
-    for name in AGREEMENT:
+    for name in SHARES:
         layers.plot(list(firing), [report.agreement[name] for report in firing.values()], "o-", label=name)
     layers.set(xlabel="layer", title="Spike count times threshold against activation", ylim=(0, 1.02))
     for axes in (losses, layers):

@@ -6,6 +6,7 @@ from typing import Any
 from separator.snn.observe.distribution import Distribution
 from separator.snn.observe.report import LayerReport, Noted
 
+SHARES = ("rate", "negative", "silent", "saturated", "correlation", "error")  # measures of `agreement` up to 1
 AGREEMENT = ("rate", "negative", "largest", "silent", "saturated", "correlation", "error")  # measures of `agreement`
 PERCENTILES = (99.0, 99.9)  # the bounds of Wu et al. 2021
 
