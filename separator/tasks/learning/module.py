@@ -104,11 +104,21 @@ class LearningModule(pl.LightningModule):
             if self.former_halving is not None:
                 self.halving.load_state_dict(self.former_halving)
             return optimiser
-        if settings.schedule == "step":
-            half = max(1, settings.max_epochs // 2)
-            return [optimiser], [torch.optim.lr_scheduler.MultiStepLR(optimiser, [half])]
+        if settings.schedule == "step":  # `on_train_epoch_start` sees to it
+            return optimiser
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self._rate())
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_epoch_start(self) -> None:
+        """Take a tenth of the learning rate in the second half of the epochs, where it falls in a step.
+
+        Lightning's schedulers by epoch are stepped behind the checkpoint, and a resumed training would forget an epoch.
+        """
+        settings = self.settings
+        if settings.schedule == "step":
+            half = max(1, settings.max_epochs // 2)
+            for group in self.trainer.optimizers[0].param_groups:
+                group["lr"] = settings.lr * (0.1 if self.current_epoch >= half else 1.0)
 
     def on_validation_end(self) -> None:
         """Halve the learning rate where the dev loss stays where it is; take note of what the hours so far came to."""
@@ -121,7 +131,7 @@ class LearningModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what is no weight."""
-        checkpoint["heard"] = self.heard.to_dict()
+        checkpoint["heard"] = self.heard.to_dict(rounded=False)
         checkpoint["halving"] = None if self.halving is None else self.halving.state_dict()
         checkpoint["finish"] = None if self.finish is None else asdict(self.finish)
 
