@@ -54,11 +54,12 @@ class Journal:
         return self.rows.get(tuple(_text(key[name]) for name in self.key))
 
     def finish(self) -> None:
-        """Write the file anew, sorted by key."""
+        """Write the file anew, sorted by key, as rows are from then on: as where they are read back."""
+        self.rows = {key: self.rows[key] for key in sorted(self.rows)}
         with atomic_path(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = self._writer(file)
             writer.writeheader()
-            writer.writerows(self.rows[key] for key in sorted(self.rows))
+            writer.writerows(self.rows.values())
 
     def _read(self) -> None:
         try:

@@ -5,6 +5,7 @@ import pytest
 from separator.cli.main import main
 from separator.cli.options.arguments import named
 from separator.errors import UserError
+from separator.writer import sole_writer
 from tests.tasks.mixture_sets import make_set, save_tiny_models, write_estimates
 
 
@@ -53,6 +54,17 @@ def test_mistakes_are_one_line(options, message, tmp_path, capsys, monkeypatch):
     assert error.startswith("separator evaluate: error: ")
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_a_second_evaluation_into_the_same_folder_is_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("separator.writer.PATIENCE", 0.1)
+    make_set(tmp_path / "set", ["mf"])
+    out = tmp_path / "out"
+    with sole_writer(out):
+        assert main(["evaluate", "--mixtures", f"open={tmp_path / 'set'}", "--out", str(out)]) == 1
+        assert [path.name for path in out.iterdir()] == [".lock"]
+    error = capsys.readouterr().err
+    assert error.startswith(f"separator evaluate: error: another process writes into {out}") and error.count("\n") == 1
 
 
 def test_unknown_options_and_metrics_are_refused(capsys):

@@ -75,3 +75,10 @@ def test_rows_are_found_by_the_values_of_their_key(tmp_path):
     for known in (journal, Journal(tmp_path / "rows.csv", ("name", "size"), ("time",))):
         assert known.find({"name": "a", "size": 4}) == {"name": "a", "size": "4", "time": "1.5"}
         assert known.find({"name": "a", "size": 5}) is None
+
+
+def test_finished_rows_have_the_order_in_which_they_are_read_back(path):
+    journal = Journal(path, ("id",), ("value",))
+    journal.add([{"id": name, "value": 1} for name in "cab"])
+    journal.finish()
+    assert list(journal.rows) == list(Journal(path, ("id",), ("value",)).rows) == [("a",), ("b",), ("c",)]

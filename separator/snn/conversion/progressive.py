@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from separator.atomic import atomic_path, write_text
+from separator.chance import seed_at
 from separator.errors import UserError
 from separator.resume import facts_of, refuse_differences
 from separator.snn.conversion.at_once import convert_at_once
@@ -100,6 +101,9 @@ class ProgressiveTandemLearning:
     they are kept, packed, and every epoch after the first simulates one layer only. Batches must therefore come in the same
     order with the same content each time they are iterated over.
 
+    What is random in the learning of a layer, such as dropout of later ones, depends on torch's seed at first and on the layer
+    alone: an interrupted conversion goes on as if it had not been.
+
     Args:
         network: any network that calls `stack` once per forward pass.
         stack: its stack, analog or already converted in part.
@@ -144,6 +148,7 @@ class ProgressiveTandemLearning:
         self.train_batches, self.measure = train_batches, measure
         self.held_out: dict[str, Batches] = {"dev": dev_batches, **(watched or {})}
         self.folder, self.log, self.optimiser = folder, log, optimiser
+        self.seed = torch.initial_seed()
         self.origin = dict(origin or {})
         self.reports: list[LayerReport] = []
         self.history: list[Noted] = []
@@ -209,6 +214,7 @@ class ProgressiveTandemLearning:
 
     def _convert_layer(self, index: int, number: int) -> LayerReport:
         started = time.monotonic()
+        seed_at(self.seed, number)
         again = number >= len(self.stack.layers)
         if again:
             self._put_in_tandem_again(index, number)

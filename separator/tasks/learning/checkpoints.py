@@ -1,5 +1,6 @@
 """Parts that all trainings by Lightning share: checkpoints in a folder, going on from them, ending on Ctrl-C."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,9 @@ def trainer_options(folder: Path, progress: bool) -> dict[str, Any]:
 
 
 def fit(trainer: pl.Trainer, task: pl.LightningModule, data: pl.LightningDataModule, folder: Path) -> None:
-    """Train, or go on from the folder's `last.ckpt`; what a kill left half written beside it is removed."""
+    """Train, or go on from the folder's `last.ckpt`; what a kill left half written is removed."""
     last = folder / "last.ckpt"
-    for half in folder.glob(".*.ckpt"):
+    for half in chain(folder.glob(".*.ckpt"), folder.glob("csv/*/.*.csv")):
         half.unlink(missing_ok=True)
     try:
         trainer.fit(task, data, ckpt_path=last if last.exists() else None)

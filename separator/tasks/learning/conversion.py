@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from separator.atomic import make_folder
 from separator.errors import UserError
 from separator.models.card import ModelCard
 from separator.models.files import Network, load_network, save_model
@@ -22,7 +22,8 @@ from separator.tasks.learning.layer_reports import convert_with_reports
 from separator.tasks.learning.optimisers import OptimiserName, make_optimiser
 from separator.tasks.learning.settings import OF_THE_MACHINE, CardSettings, run_facts
 from separator.tasks.learning.start import one_input
-from separator.tasks.problems.protocol import Findings, Objective, Problem
+from separator.tasks.problems.protocol import Data, Findings, Objective, Problem
+from separator.writer import sole_writer
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def convert(run: ConversionRun, folder: Path, log: Callable[[str], None] = print
 
     Raises:
         UserError: the model or the data cannot be used, the network does not fit the hardware, or `folder` holds a conversion
-            with other settings.
+            with other settings, or one that another process is at.
     """
     if run.threads:
         torch.set_num_threads(run.threads)
@@ -77,7 +78,20 @@ def convert(run: ConversionRun, folder: Path, log: Callable[[str], None] = print
     example = one_input(run.problem.objective, data).to(device)
     run.hardware.check_sizes(network, example)
     refuse_earlier(folder)
-    make_folder(folder)
+    with sole_writer(folder):
+        return _convert(run, settings, network, card, data, example, folder, log)
+
+
+def _convert(
+    run: ConversionRun,
+    settings: TuningSettings,
+    network: Network,
+    card: ModelCard,
+    data: Data,
+    example: Tensor,
+    folder: Path,
+    log: Callable[[str], None],
+) -> Path:
     network.requires_grad_(True)
     objective = run.problem.objective
     options = {"folder": folder, "log": log, "origin": run.origin, "measure": objective.measure, "watched": data.watched()}

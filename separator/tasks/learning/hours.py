@@ -39,9 +39,9 @@ class Heard:
         rows = [dict(row) for row in values.get("history", ())]
         return cls(float(values.get(HOURS, 0.0)), rows, len(rows))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for checkpoints and model cards."""
-        return {HOURS: round(self.hours, 9), "history": self.rows}
+    def to_dict(self, rounded: bool = True) -> dict[str, Any]:
+        """Plain values, for model cards or, not rounded so that one can go on counting, for checkpoints."""
+        return {HOURS: round(self.hours, 9) if rounded else self.hours, "history": self.rows}
 
     def add(self, seconds: float) -> None:
         """Count mixtures of so many seconds in all."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from separator.errors import DivergedError
 from separator.models.files import Network
@@ -65,15 +65,6 @@ class LearningModule(pl.LightningModule):
         self.heard, self.finish = heard or Heard(), finish
         self.halving: ReduceLROnPlateau | None = None
         self.former_halving: dict[str, Any] | None = None
-        self.former_random: dict[str, Tensor] = {}
-
-    def on_train_start(self) -> None:
-        """Go on with the random numbers, of dropout, where those before the checkpoint ended."""
-        for kind, state in self.former_random.items():
-            if kind == "cpu":
-                torch.set_rng_state(state)
-            elif kind == self.device.type:
-                torch.cuda.set_rng_state(state, self.device)
 
     def training_step(self, batch: Any, index: int) -> Tensor:
         """Loss of one batch."""
@@ -114,14 +105,24 @@ class LearningModule(pl.LightningModule):
             if self.former_halving is not None:
                 self.halving.load_state_dict(self.former_halving)
             return optimiser
-        if settings.schedule == "step":
-            half = max(1, settings.max_epochs // 2)
-            return [optimiser], [MultiStepLR(optimiser, [half])]
+        if settings.schedule == "step":  # `on_train_epoch_start` sees to it
+            return optimiser
         if settings.schedule == "cycle":
             schedule: LRScheduler = Cycle(optimiser, settings.lr, int(self.trainer.estimated_stepping_batches))
         else:
             schedule = LambdaLR(optimiser, self._rate())
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_epoch_start(self) -> None:
+        """Take a tenth of the learning rate in the second half of the epochs, where it falls in a step.
+
+        Lightning's schedulers by epoch are stepped behind the checkpoint, and a resumed training would forget an epoch.
+        """
+        settings = self.settings
+        if settings.schedule == "step":
+            half = max(1, settings.max_epochs // 2)
+            for group in self.trainer.optimizers[0].param_groups:
+                group["lr"] = settings.lr * (0.1 if self.current_epoch >= half else 1.0)
 
     def on_validation_end(self) -> None:
         """Halve the learning rate where the dev loss stays where it is; take note of what the hours so far came to."""
@@ -134,21 +135,14 @@ class LearningModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what is no weight."""
-        checkpoint["heard"] = self.heard.to_dict()
+        checkpoint["heard"] = self.heard.to_dict(rounded=False)
         checkpoint["halving"] = None if self.halving is None else self.halving.state_dict()
-        checkpoint["random"] = self._random()
         checkpoint["finish"] = None if self.finish is None else asdict(self.finish)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on counting."""
         self.heard = Heard.from_dict(checkpoint.get("heard") or {})
         self.former_halving = checkpoint.get("halving")
-        self.former_random = checkpoint.get("random", {})
-
-    def _random(self) -> dict[str, Tensor]:
-        """States of the generators of random numbers, by kind of device."""
-        states = {"cpu": torch.get_rng_state()}
-        return states | ({"cuda": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {})
 
     def _options(self, batch: Any) -> dict[str, Any]:
         return {"sync_dist": True, "batch_size": len(self.objective.inputs(batch))}

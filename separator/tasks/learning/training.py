@@ -1,6 +1,7 @@
 """Training of a network of any problem, by Lightning: new, from a model, or all layers of a spiking one in tandem."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -8,11 +9,11 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping, LambdaCallback, LearningRateMonitor
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.callbacks import LambdaCallback, LearningRateMonitor
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
-from separator.atomic import make_folder
 from separator.errors import DivergedError, UserError
 from separator.models.card import ModelCard
 from separator.models.files import Network, save_model
@@ -21,13 +22,15 @@ from separator.tasks.devices import native_precision, resolve_device
 from separator.tasks.learning.averaging import AveragedWeights
 from separator.tasks.learning.checkpoints import checkpoints, fit, load_checkpoint, trainer_options
 from separator.tasks.learning.hours import Finish, Heard, write_hours
+from separator.tasks.learning.logs import LoggedEpochs, WholeCSVLogger
 from separator.tasks.learning.module import LearningData, LearningModule
+from separator.tasks.learning.same_run import FACTS, LastingStop, SameRun, SeededSteps
 from separator.tasks.learning.settings import OF_THE_END, MachineSettings, TrainingSettings, without
 from separator.tasks.learning.start import begin_spiking, one_input, starting_point
 from separator.tasks.problems.protocol import Data, Problem
+from separator.writer import sole_writer
 
 CALIBRATION_BATCHES = 32  # training batches that batch norm's statistics of averaged weights are measured on
-FACTS = "run"  # in a checkpoint: what the training depends on
 
 Log = Callable[[str], None]
 
@@ -53,22 +56,30 @@ def train(settings: TrainingSettings, folder: Path, progress: bool = True, log: 
 
     Raises:
         UserError: the data cannot be used or do not fit the network, training diverged, or the folder holds a training with
-            other settings.
+            other settings, or one that another process is at.
     """
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = resolve_device(settings.device)
-    state = former_state(settings, folder)
+    former_state(settings, folder)  # which may be of another training
     start = begin(settings, device)
-    make_folder(folder)
-    finish = finish_of(settings, state)
+    # Processes that train together write together, and the first of them leads.
+    alone = settings.machine.nodes == 1 and rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    with sole_writer(folder) if alone else nullcontext():
+        return _train(settings, folder, start, device, progress, log)
+
+
+def _train(settings: TrainingSettings, folder: Path, start: Start, device: str, progress: bool, log: Log) -> Path:
+    finish = finish_of(settings, former_state(settings, folder))
     sets, heard = tuple(start.data.dev()), Heard.of_card(start.card)
     module = LearningModule(start.network, start.problem.objective, settings.optimiser, sets, heard, finish)
     model = folder / f"{start.card.kind}.safetensors"
     write = partial(_write, module, folder, model, settings, start.data)
     callbacks = [
         *averaging(settings, start),
+        SeededSteps(settings.seed, start.card.scores.get("epochs", 0)),
+        LoggedEpochs(folder, sets),
         LambdaCallback(on_train_start=lambda *_: log(start.problem.describe(start.network))),
     ]
     if settings.optimiser.schedule == "anytime":
@@ -139,7 +150,7 @@ def make_trainer(
     machine, optimiser = settings.machine, settings.optimiser
     best, last = checkpoints(folder, settings.problem.objective.score if optimiser.best == "score" else None)
     patience = None if optimiser.schedule == "anytime" else optimiser.stop_patience
-    stopping = [] if patience is None else [EarlyStopping("dev_loss", patience=patience)]
+    stopping = [] if patience is None else [LastingStop(patience)]
     return pl.Trainer(
         accelerator=device.partition(":")[0],
         devices=devices_of(settings, device),
@@ -150,7 +161,7 @@ def make_trainer(
         check_val_every_n_epoch=optimiser.dev_every,
         gradient_clip_val=optimiser.clip,
         callbacks=[*stopping, LearningRateMonitor(), SameRun(settings), *callbacks, best, last],
-        logger=[CSVLogger(folder, name="csv"), TensorBoardLogger(str(folder), name="tensorboard")],
+        logger=[WholeCSVLogger(folder, name="csv"), TensorBoardLogger(str(folder), name="tensorboard")],
         **trainer_options(folder, progress),
     )
 
@@ -188,17 +199,6 @@ def averaging(settings: TrainingSettings, start: Start) -> list[pl.Callback]:
             yield start.problem.objective.inputs(batch)
 
     return [AveragedWeights(settings.optimiser.average, "network", inputs if start.card.kind == "ann" else None)]
-
-
-class SameRun(pl.Callback):
-    """Keeps in checkpoints what the training depends on, so that it is not gone on with as another one."""
-
-    def __init__(self, settings: TrainingSettings) -> None:
-        self.facts = settings.facts
-
-    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the facts."""
-        checkpoint[FACTS] = self.facts
 
 
 def finish_of(settings: TrainingSettings, state: Mapping[str, Any]) -> Finish | None:
@@ -252,9 +252,9 @@ def export(checkpoint: Path, path: Path, settings: TrainingSettings, data: Data)
         with torch.no_grad():
             network(one_input(problem.objective, data).cpu())  # sizes of what comes in are known from then on
         network.stack.freeze()
-    heard = state.get("heard") or {}
+    heard = Heard.from_dict(state.get("heard") or {}).to_dict()
     scores = {"steps": state["global_step"], "epochs": card.scores.get("epochs", 0) + state["epoch"] + 1}
-    scores |= heard if heard.get("hours") else {}
+    scores |= heard if heard["hours"] else {}
     found = problem.findings(network, data)
     origin = card.training_data or found.training_data
     save_model(path, network, replace(card, scores=scores | dict(found.scores), gain=found.gain, training_data=origin))

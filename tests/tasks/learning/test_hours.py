@@ -19,6 +19,15 @@ def test_hours_are_counted_on_from_a_model():
     assert ROWS[0] == {"hours": 1.0, "dev_SI-SDRi": 2.0}
 
 
+def test_counting_goes_on_as_if_it_had_never_stopped():
+    unbroken, stopped = Heard(), Heard()
+    for seconds in (0.5, 1.7, 2.0, 2.3):
+        unbroken.add(seconds)
+        stopped.add(seconds)
+        stopped = Heard.from_dict(stopped.to_dict(rounded=False))
+    assert stopped.hours == unbroken.hours != unbroken.to_dict()["hours"]
+
+
 def test_a_new_network_has_heard_nothing():
     assert Heard.of_card(ModelCard("ann", {})).to_dict() == {"hours": 0.0, "history": []}
 

@@ -228,7 +228,7 @@ def test_a_network_that_learns_as_a_spiking_one_is_written_as_such(folder, tmp_p
 @pytest.mark.parametrize("learning", ["analog", "tandem", "surrogate"])
 def test_every_way_of_learning_is_gone_on_with_to_the_same_network(folder, tmp_path, learning):
     def run(epochs):
-        changed = settings(folder, epochs=epochs, layers="c3s2-a7-10")  # without dropout, whose draws are not kept
+        changed = settings(folder, epochs=epochs)
         return replace(changed, learning=LearningSettings(learning), conversion=ConversionSettings(window=4))
 
     said = []

@@ -17,6 +17,7 @@ from separator.tasks.benchmark.sweeps.record import Record
 from separator.tasks.benchmark.sweeps.settings import Settings
 from separator.tasks.benchmark.sweeps.tables import sweep_tables
 from separator.tasks.benchmark.systems import ASTEROID, parse_system
+from separator.writer import sole_writer
 
 
 def check_libraries(plan: SweepPlan) -> None:
@@ -48,9 +49,14 @@ def run_sweeps(plan: SweepPlan, folder: Path, command: str) -> str:
         command: that is to be found in BENCH.md.
 
     Raises:
-        UserError: a library is missing, the folder cannot be written, or a case cannot be measured.
+        UserError: a library is missing, the folder cannot be written, or another process does, or a case cannot be measured.
     """
     check_libraries(plan)
+    with sole_writer(folder):
+        return _run_sweeps(plan, folder, command)
+
+
+def _run_sweeps(plan: SweepPlan, folder: Path, command: str) -> str:
     today = machine()
     record, text = Record(folder / "bench.csv", today), ""
     pending = _pending(plan, record)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from separator.atomic import make_folder, write_csv, write_text
+from separator.atomic import write_csv, write_text
 from separator.errors import UserError
 from separator.metrics import intervals
 from separator.metrics.energy import MAC_COST, energy_ratio, relative_cost
@@ -21,6 +21,7 @@ from separator.snn.observe.activity import Activity, record_activity
 from separator.tasks.devices import resolve_device
 from separator.tasks.evaluation.items.report import Figures, ItemReport, ItemResult, Items, LayerFigures
 from separator.tasks.problems.protocol import Batches, Data, Objective, Problem
+from separator.writer import sole_writer
 
 # What was measured of each item (N,): whether it was told right, or a number.
 Scores = dict[str, NDArray[Any]]
@@ -129,14 +130,14 @@ def evaluate_items(settings: ItemEvaluation, folder: Path, log: Callable[[str], 
     count = len(next(iter(baseline.values())))
     of = Items(first.problem.item, first.problem.charge, first.problem.goal, first.problem.metrics)
     report = ItemReport(of, count, first.data.origin, settings.mac_cost, tuple(results))
-    make_folder(folder)
-    write_text(folder / "results.json", report.to_json())
-    write_text(folder / "RESULTS.md", report.to_markdown())
-    write_csv(folder / "results.csv", report.rows)
-    for candidate, result in zip(candidates, results, strict=True):
-        with torch.no_grad():
-            path, title = folder / f"{candidate.name}.png", report.title_of(result)
-            candidate.problem.draw(candidate.network, candidate.data, settings.pictures, path, title)
+    with sole_writer(folder):
+        write_text(folder / "results.json", report.to_json())
+        write_text(folder / "RESULTS.md", report.to_markdown())
+        write_csv(folder / "results.csv", report.rows)
+        for candidate, result in zip(candidates, results, strict=True):
+            with torch.no_grad():
+                path, title = folder / f"{candidate.name}.png", report.title_of(result)
+                candidate.problem.draw(candidate.network, candidate.data, settings.pictures, path, title)
     return report
 
 

@@ -26,6 +26,7 @@ from separator.tasks.evaluation.mixtures.scoring import ScoringJob, SourceScore,
 from separator.tasks.evaluation.mixtures.systems import UNPROCESSED, System, Unprocessed
 from separator.tasks.fingerprints import files_fingerprint
 from separator.tasks.journal import Journal, Row
+from separator.writer import sole_writer
 
 BASIC = ("si-sdr", "si-sdri", "oracle-si-sdri")  # measured in any case
 LIBRARIES = {"sdr": "fast_bss_eval", "stoi": "pystoi", "pesq": "pesq"}
@@ -140,8 +141,13 @@ def evaluate(evaluation: Evaluation, folder: Path, progress: bool = False) -> Re
         progress: show a progress bar on stderr.
 
     Raises:
-        UserError: a file cannot be read or written, or signals do not fit each other.
+        UserError: a file cannot be read or written, signals do not fit each other, or another process writes into the folder.
     """
+    with sole_writer(folder):
+        return _evaluate(evaluation, folder, progress)
+
+
+def _evaluate(evaluation: Evaluation, folder: Path, progress: bool) -> Report:
     scores = Journal(folder / "scores.csv", (*UTTERANCE, "source"), (*DETAILS, *METRICS), NEWER)
     counts = Journal(folder / "operations.csv", (*UTTERANCE, *operations.KEY), ("fingerprint", *operations.COUNTS))
     todo = _missing(evaluation, scores)

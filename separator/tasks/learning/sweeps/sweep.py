@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from separator.atomic import make_folder
 from separator.errors import UserError
 from separator.models.files import load_network
 from separator.parallel import map_surviving
@@ -21,6 +20,7 @@ from separator.tasks.learning.sweeps.report import ANALOG, COLUMNS, Swept, write
 from separator.tasks.learning.sweeps.settings import LABELS, Analog, Conversion, SweepSettings
 from separator.tasks.learning.training import known_facts, train
 from separator.tasks.problems.protocol import Data, Objective
+from separator.writer import sole_writer
 
 Log = Callable[[str], None]
 
@@ -32,9 +32,14 @@ def sweep(settings: SweepSettings, folder: Path, log: Log = print) -> Path:
     anew after each conversion. They are of all sweeps of the same field into the folder.
 
     Raises:
-        UserError: of training and of conversion; `folder` holds networks that were made with other settings.
+        UserError: of training and of conversion; `folder` holds networks that were made with other settings, or
+            another process is at it.
     """
-    make_folder(folder)
+    with sole_writer(folder):
+        return _sweep(settings, folder, log)
+
+
+def _sweep(settings: SweepSettings, folder: Path, log: Log) -> Path:
     for network in settings.analog(settings.conversions()):
         _check_analog(settings, folder, network)
     for work in settings.conversions():

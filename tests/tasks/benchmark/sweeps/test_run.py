@@ -176,7 +176,7 @@ def test_a_folder_is_needed_that_can_be_written(tmp_path, capsys, measured):
     assert "needs --out DIR" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     assert main(["bench", "--sweep", "window", "--out", str(tmp_path / "file")]) == 1
-    assert capsys.readouterr().err.startswith(f"separator bench: error: cannot write {tmp_path / 'file' / 'bench.csv'}")
+    assert capsys.readouterr().err.startswith(f"separator bench: error: cannot make the folder {tmp_path / 'file'}")
     assert not measured
 
 

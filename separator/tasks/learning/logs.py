@@ -1,0 +1,73 @@
+"""The log of a training as CSV, which loses nothing where the training is killed."""
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+from pytorch_lightning.utilities import rank_zero_only
+
+from separator.atomic import atomic_path
+
+FIGURES = "figures"  # in a checkpoint
+
+
+class WholeCSVLogger(CSVLogger):
+    """Lightning's log, whole at any moment."""
+
+    @property
+    def experiment(self) -> Any:
+        """Writer of the file, of the first of several processes."""
+        if self._experiment is None and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            self._experiment = _WholeFile(self.log_dir)
+        return super().experiment
+
+
+class _WholeFile(ExperimentWriter):
+    """Lightning's writer empties its file before it writes it anew with further columns."""
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        path = Path(self.metrics_file_path)
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames)
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+class LoggedEpochs(pl.Callback):
+    """Keeps the figures of an epoch in its checkpoint: Lightning logs them behind it, and a kill may come between.
+
+    Args:
+        folder: of the training.
+        sets: names of what is held out.
+    """
+
+    def __init__(self, folder: Path, sets: Iterable[str]) -> None:
+        self.folder, self.held_out = folder, tuple(f"{name}_" for name in sets)
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the figures of the epoch."""
+        looked = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
+        of_epoch = ("train_", "activity", *(self.held_out if looked else ()))
+        checkpoint[FIGURES] = {n: float(value) for n, value in trainer.callback_metrics.items() if n.startswith(of_epoch)}
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Log those that are in no log yet."""
+        figures: dict[str, float] = checkpoint.get(FIGURES, {})
+        if set(figures) - self._logged(checkpoint["epoch"]):
+            for logger in trainer.loggers:
+                logger.log_metrics({"epoch": checkpoint["epoch"], **figures}, checkpoint["global_step"] - 1)
+                logger.save()
+
+    def _logged(self, epoch: int) -> set[str]:
+        found: set[str] = set()
+        for path in self.folder.glob("csv/version_*/metrics.csv"):
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = [row for row in csv.DictReader(file) if row.get("epoch") == str(epoch)]
+            found |= {name for row in rows for name, value in row.items() if value}
+        return found
