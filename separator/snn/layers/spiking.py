@@ -162,23 +162,17 @@ class SpikingLayer(nn.Module):
 
     def with_time_padding(self, before: int, after: int) -> "SpikingLayer":
         """The same neurons and synapses where the last dimension of their input, time, is padded with so many zeros."""
-        if (before, after) not in self._with_time_padding:
-            apply = self.apply_affine.with_time_padding(before, after)
-            # What lies outside of the sound is padded alike for all maps: to the shortcut it is input that it leaves out.
-            moved = [now - own for now, own in zip((before, after), self.apply_affine.padding[-1], strict=True)]
-            shortcut = None
-            for other in self.maps[1:]:
-                own_padding = other.apply.padding[-1] if other.apply.padding else (0, 0)
-                shifted = [own + by for own, by in zip(own_padding, moved, strict=True)]
-                shortcut = IncomingMap(other.apply.with_time_padding(*shifted), other.weight)
-            layer = SpikingLayer(apply, self.role, self.weight, self.bias, self.numbers, self.quantum, self.dynamics, shortcut)
-            layer.__dict__["_laid_out"] = self  # not as a part of it
-            self._with_time_padding[before, after] = layer
-        return self._with_time_padding[before, after]
-
-    @cached_property
-    def _with_time_padding(self) -> "dict[tuple[int, int], SpikingLayer]":
-        return {}
+        apply = self.apply_affine.with_time_padding(before, after)
+        # What lies outside of the sound is padded alike for all maps: to the shortcut it is input that it leaves out.
+        moved = [now - own for now, own in zip((before, after), self.apply_affine.padding[-1], strict=True)]
+        shortcut = None
+        for other in self.maps[1:]:
+            own_padding = other.apply.padding[-1] if other.apply.padding else (0, 0)
+            shifted = [own + by for own, by in zip(own_padding, moved, strict=True)]
+            shortcut = IncomingMap(other.apply.with_time_padding(*shifted), other.weight)
+        layer = SpikingLayer(apply, self.role, self.weight, self.bias, self.numbers, self.quantum, self.dynamics, shortcut)
+        layer.__dict__["_laid_out"] = self  # not as a part of it
+        return layer
 
     @property
     def window(self) -> int:
@@ -415,7 +409,7 @@ class SpikingLayer(nn.Module):
         return {}
 
     def _forget_layout(self) -> None:
-        for name in ("_dense_weight", "_products", "_layouts", "_with_time_padding"):
+        for name in ("_dense_weight", "_products", "_layouts"):
             self.__dict__.pop(name, None)
 
     def _apply(self, *args: Any, **kwargs: Any) -> "SpikingLayer":

@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from separator.errors import UserError
@@ -14,6 +13,8 @@ from separator.snn.stack.simulation import run_layer
 from separator.snn.stack.stack import Stack
 
 Handed = Tensor | Spikes
+
+MOST_KEPT = 2  # times the memory that is needed, of which no copy is made
 
 
 class StackStream:
@@ -47,16 +48,14 @@ class StackStream:
         """Take the next positions, the end if `last`; give what is ready, if anything. Shape: (B, ..., n) -> (B, ..., m)."""
         signal: Handed | None = x if x.shape[-1] else None
         for position, stream in enumerate(self.layers):
-            taken = stream.take(signal, last)
-            if taken is None:
+            incoming = stream.take(signal, last)
+            if incoming is None:
                 signal = None
-                continue
-            incoming, zeros = taken
-            if isinstance(stream.layer, SpikingLayer):
-                signal = run_layer(position, stream.layer.with_time_padding(*zeros), incoming, self.stack.observer)
+            elif isinstance(stream.layer, SpikingLayer):
+                signal = run_layer(position, stream.layer, incoming, self.stack.observer)
             else:
                 assert isinstance(incoming, Tensor)
-                signal = stream.analog(incoming, zeros)
+                signal = stream.analog(incoming)
         if signal is None:
             return None
         read = self.stack.layers[-1]
@@ -86,31 +85,34 @@ class _LayerStream:
         self.before, self.after = apply.padding[-1]
         if apply.stride[-1] != 1 or self.before + self.after != self.reach:
             raise ValueError(f"a layer is streamed if it has as many outputs as inputs along time; this one is {apply}")
-        self.layer, self.apply = layer, apply
-        self.held: Handed | None = None
-        self.zeros = self.before  # of the padding that still lie before what is held
+        # The zeros around the input are put there as it comes, so that the layer always runs without padding.
+        self.layer = layer.with_time_padding(0, 0) if isinstance(layer, SpikingLayer) else layer
+        self.apply = apply.with_time_padding(0, 0)
+        self.held: Handed | None = None  # of the input, zeros before it included, what outputs to come see
 
-    def analog(self, incoming: Tensor, zeros: tuple[int, int]) -> Tensor:
-        """Activation of an analog layer where its input is padded with so many zeros. Shape: (B, ..., n) -> (B, ..., m)."""
+    def analog(self, incoming: Tensor) -> Tensor:
+        """Activation of an analog layer, from input as `take` gives it. Shape: (B, ..., n) -> (B, ..., m)."""
         layer = self.layer
         assert isinstance(layer, AnalogLayer)
-        sums = self.apply.with_time_padding(*zeros)(incoming, layer.affine.weight, layer.affine.bias)
-        # Outputs stand where the inputs of their own position do: the shortcut sees those alone.
-        own = F.pad(incoming, (zeros[0] - self.before, zeros[1] - self.after)) if layer.shortcut is not None else incoming
+        sums = self.apply(incoming, layer.affine.weight, layer.affine.bias)
+        # The shortcut sees each output's own position alone.
+        own = incoming if layer.shortcut is None else incoming[..., self.before : incoming.shape[-1] - self.after]
         return layer.activated(layer.joined(sums, own))
 
-    def take(self, signal: Handed | None, last: bool) -> tuple[Handed, tuple[int, int]] | None:
-        """Input so far that the next outputs see, and zeros before and after it; None if there is no such output yet."""
-        like = self.held if signal is None else signal
-        if like is None:
-            return None
-        pieces = [piece for piece in (self.held, signal) if piece is not None]
-        seen = _in_time(pieces) if len(pieces) > 1 else pieces[0]
-        zeros = (self.zeros, self.after if last else 0)
+    def take(self, signal: Handed | None, last: bool) -> Handed | None:
+        """Input that the next outputs see, zeros before and after all of it included; None if there is no such output yet."""
+        held = self.held
+        if held is None:
+            if signal is None:
+                return None
+            held = _silence(signal, self.before)
+        pieces = [held] if signal is None else [held, signal]
+        if last:
+            pieces.append(_silence(held, self.after))
+        seen = _in_time(pieces)
         length = seen.shape[-1]
         self.held = _cut(seen, max(0, length - self.reach))
-        self.zeros = min(self.zeros, self.reach - self.held.shape[-1])
-        return (seen, zeros) if length + sum(zeros) > self.reach else None
+        return seen if length > self.reach else None
 
 
 def _reaches_along_time(layer: AnalogLayer | SpikingLayer) -> bool:
@@ -122,17 +124,31 @@ def _reaches_along_time(layer: AnalogLayer | SpikingLayer) -> bool:
     return any(taps and (taps[-1] != 1 or apply.stride[-1] != 1 or apply.padding[-1] != (0, 0)) for apply, taps in others)
 
 
+def _silence(like: Handed, positions: int) -> Handed:
+    """Zeros for so many positions. Shapes: (B, ..., n) -> (B, ..., positions)."""
+
+    def zeros(tensor: Tensor) -> Tensor:
+        return tensor.new_zeros((*tensor.shape[:-1], positions))
+
+    return zeros(like) if isinstance(like, Tensor) else like.each(zeros)
+
+
 def _in_time(pieces: list[Handed]) -> Handed:
     """Pieces one behind another along time. Shapes: (B, ..., n) -> (B, ..., m)."""
-    spikes = [piece for piece in pieces if isinstance(piece, Spikes)]
-    return joined(spikes, -1, _joined) if spikes else _joined([piece for piece in pieces if isinstance(piece, Tensor)], -1)
+    filled = [piece for piece in pieces if piece.shape[-1]] or pieces[:1]
+    if len(filled) == 1:
+        return filled[0]
+    spikes = [piece for piece in filled if isinstance(piece, Spikes)]
+    return joined(spikes, -1, _joined) if spikes else _joined([piece for piece in filled if isinstance(piece, Tensor)], -1)
 
 
 def _cut(piece: Handed, first: int) -> Handed:
-    """Part of a piece from a position on, in memory of its own, so that the whole is not kept."""
+    """Part of a piece from a position on, in memory of its own if the whole is much larger, so that this is not kept."""
+    kept = piece.shape[-1] - first
+    own = piece.shape[-1] > MOST_KEPT * kept
 
     def last(tensor: Tensor) -> Tensor:
-        return _joined([tensor[..., first:]], -1)
+        return _joined([tensor[..., first:]], -1) if own else tensor[..., first:]
 
     return last(piece) if isinstance(piece, Tensor) else piece.each(last)
 
