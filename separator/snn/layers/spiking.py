@@ -1,6 +1,6 @@
 """Spiking layers: what a layer is after conversion, in whole numbers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -25,10 +25,6 @@ from separator.snn.neurons.neuron import Neuron, Numbers, State
 from separator.snn.spikes.trains import LONGEST, Spikes, joined
 from separator.snn.synapses.affine import AffineMap
 from separator.snn.synapses.incoming import IncomingMap, merged_weight, stacked_weight
-
-
-def _plus(sums: Tensor, values: Tensor) -> Tensor:
-    return sums + per_channel(values.to(sums.dtype), sums)
 
 
 def _in_input_quanta(x: Tensor) -> Tensor:
@@ -147,7 +143,7 @@ class SpikingLayer(nn.Module):
         numbers = rounded(role, weight, bias, threshold, dynamics, shortcut)
         return cls(apply, role, *numbers[:4], dynamics, numbers.shortcut)
 
-    @property
+    @cached_property
     def maps(self) -> tuple[IncomingMap, ...]:
         """Incoming maps, the shortcut last."""
         main = IncomingMap(self.apply_affine, self.weight)
@@ -236,7 +232,7 @@ class SpikingLayer(nn.Module):
 
     def neurons(self, like: Tensor) -> Numbers:
         """Whole numbers of the neurons, of the type of `like` and shaped to broadcast against it."""
-        return {name: per_channel(x.to(like.dtype), like) for name, x in self.numbers.items()}
+        return {name: self._against(like, name, lambda: getattr(self, name)) for name in self.neuron.names}
 
     def charge(self, x: Tensor, share: float = 1.0) -> Tensor:
         """Charge of the neurons of a layer that encodes, or a share of it, in quanta. Shape: (B, ...) -> (B, ...), float32.
@@ -247,7 +243,7 @@ class SpikingLayer(nn.Module):
 
     def current(self, spikes: Tensor, beside: Tensor | None = None) -> Tensor:
         """Synaptic current of one time step in quanta, constant current included (Eq. 3). Shape: (B, ...) -> (B, ...)."""
-        return self._weighted_sums(spikes, finish=lambda sums: _plus(sums, self.bias), beside=beside)
+        return self._weighted_sums(spikes, finish=lambda sums: sums + self._constant_current(sums, 1), beside=beside)
 
     def potential(self, spikes: Spikes, beside: Spikes | None = None) -> Tensor:
         """Free aggregate membrane potential after the spikes of a window (Eq. 9), in units of activation, float32.
@@ -257,8 +253,8 @@ class SpikingLayer(nn.Module):
         """
 
         def in_units(sums: Tensor) -> Tensor:
-            free = _plus(sums, self.bias * spikes.window)
-            return free * per_channel(self.quantum, sums)
+            free = sums + self._constant_current(sums, spikes.window)
+            return free * self._against(free, "quantum", lambda: self.quantum)
 
         return self._weighted_sums(spikes.values, finish=in_units, beside=None if beside is None else beside.values)
 
@@ -295,7 +291,7 @@ class SpikingLayer(nn.Module):
             held = None if beside is None else beside.values
 
             def at_once(sums: Tensor) -> Tensor:
-                return self._settle(sums.add_(per_channel((self.bias * self.window).to(sums.dtype), sums)))
+                return self._settle(sums.add_(self._constant_current(sums, self.window)))
 
             return self._settled(self._weighted_sums(spikes.values, finish=at_once, beside=held))
         return self.advance(spikes, beside, carry=False)[0]
@@ -329,7 +325,8 @@ class SpikingLayer(nn.Module):
 
     def activation(self, spikes: Spikes) -> Tensor:
         """Analog activation that spikes stand for, their sum times threshold. Shape: (B, ...), float32."""
-        return spikes.values * per_channel(self.scale, spikes.values)
+        values = spikes.values
+        return values * per_channel(self.scale, values)
 
     def _weighted_sums(
         self, x: Tensor, prepare: Work = as_it_is, finish: Work = as_it_is, beside: Tensor | None = None
@@ -351,9 +348,26 @@ class SpikingLayer(nn.Module):
             return finish(sums)
 
     def _rounded_charge(self, sums: Tensor, share: float = 1.0) -> Tensor:
-        ceiling = per_channel(self.threshold * (self.window + 1), sums)
-        charge = sums.add_(per_channel(self.bias.double() / self.quantum, sums))
-        return (charge if share == 1 else charge.mul_(share)).round_().float().clamp_(-ceiling, ceiling)
+        charge = sums.add_(self._against(sums, "charge", lambda: self.bias.double() / self.quantum))
+        rounded_charge = (charge if share == 1 else charge.mul_(share)).round_().float()
+        ceiling = self._against(rounded_charge, "ceiling", lambda: self.threshold * (self.window + 1))
+        floor = self._against(rounded_charge, "floor", lambda: -self.threshold * (self.window + 1))
+        return rounded_charge.clamp_(floor, ceiling)
+
+    def _constant_current(self, sums: Tensor, steps: int) -> Tensor:
+        """The constant current of so many time steps in quanta, to be added to sums (B, ...)."""
+        return self._against(sums, f"current of {steps} steps", lambda: self.bias * steps)
+
+    def _against(self, like: Tensor, name: str, make: Callable[[], Tensor]) -> Tensor:
+        """Numbers (C_out,), made once, of the type of `like` and shaped to broadcast against it."""
+        key = name, like.dtype, like.dim()
+        if key not in self._shaped:
+            self._shaped[key] = per_channel(make().to(like.dtype), like)
+        return self._shaped[key]
+
+    @cached_property
+    def _shaped(self) -> dict[tuple[str, torch.dtype, int], Tensor]:
+        return {}
 
     def _settle(self, charge: Tensor) -> Tensor:
         """Sums of spikes, where the model says them at once, else the charge itself. Shape: (B, ...) -> (B, ...)."""
@@ -409,7 +423,7 @@ class SpikingLayer(nn.Module):
         return {}
 
     def _forget_layout(self) -> None:
-        for name in ("_dense_weight", "_products", "_layouts"):
+        for name in ("maps", "_dense_weight", "_products", "_layouts", "_shaped"):
             self.__dict__.pop(name, None)
 
     def _apply(self, *args: Any, **kwargs: Any) -> "SpikingLayer":
