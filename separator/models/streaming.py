@@ -18,12 +18,13 @@ class TasNetStream:
 
     Args:
         network: in evaluation mode, wholly analog or wholly spiking; not to be changed meanwhile.
+        live: pieces are small; see `StackStream`.
     """
 
-    def __init__(self, network: TasNet) -> None:
+    def __init__(self, network: TasNet, live: bool = False) -> None:
         self.network = network
         self.norm = WindowNormStream(network.norm) if isinstance(network.norm, WindowNorm) else None
-        self.stack = StackStream(network.stack)
+        self.stack = StackStream(network.stack, live)
         self.encoder = network.encoder.in_steps() if network.exact else None
         self.masking = masking_weights(network.mask, network.decoder) if network.exact else None
         self.taken = self.given = 0  # samples

@@ -1,4 +1,4 @@
-"""Pipelined layers on kernels from packed spikes to packed spikes: event-driven on the CPU, on the tensor cores of a GPU.
+"""Layers on kernels from packed spikes to packed spikes: event-driven on the CPU, on the tensor cores of a GPU.
 
 On the CPU there is no choice by firing rate: a dense product of 8-bit integers for every step was slower where it was measured.
 For a layer of 512 channels with 3 taps on 4 s of sound, on two cores with AVX-512 VNNI, such products alone took 54 ms with 8
@@ -30,7 +30,7 @@ Kernel = Callable[[Geometry, Tensor, Sequence[int], int, Tensor | None], Tensor]
 
 
 class EventDriven:
-    """The execution of a pipelined layer by a kernel.
+    """The execution of a layer by a kernel.
 
     Args:
         kernel: of the layer.
@@ -41,6 +41,7 @@ class EventDriven:
 
     def __init__(self, kernel: Kernel, apply: AffineMap, taps: tuple[int, ...], initial: Tensor | None = None) -> None:
         self.kernel, self.apply, self.taps, self.initial = kernel, apply, taps, initial
+        self.geometry, self.missing = geometry_of(apply, taps), (1,) * (2 - len(taps))
 
     @property
     def carries(self) -> bool:
@@ -57,11 +58,11 @@ class EventDriven:
         """Spikes fired on the incoming ones, and the state after them if it is to `carry` it."""
         assert isinstance(spikes, BinarySpikes)
         words = self.apply.flattened(spikes.words).movedim(1, -1)  # (B, ..., C_in); contiguous for images stored channels last
-        missing = (1,) * (2 - len(self.taps))
+        missing = self.missing
         incoming = words.contiguous().view(len(words), *missing, *words.shape[1:])
         sizes = (*missing, *self.apply.outputs(words.shape[1:-1], self.taps))
         potentials = self._potentials(state, (len(words), *sizes)) if carry else None
-        fired = self.kernel(geometry_of(self.apply, self.taps), incoming, sizes, spikes.window, potentials)
+        fired = self.kernel(self.geometry, incoming, sizes, spikes.window, potentials)
         left = None if potentials is None else Membrane(potentials.flatten(0, len(missing)).movedim(-1, 1))
         return BinarySpikes(spikes.window, words=fired.flatten(0, len(missing)).movedim(-1, 1)), left
 
@@ -73,11 +74,13 @@ class EventDriven:
         return state.v.to(torch.int32).movedim(1, -1).reshape(*sizes, -1).clone()
 
 
-def event_driven(apply: AffineMap, weight: Tensor, bias: Tensor, neuron: Neuron, numbers: Numbers) -> EventDriven | None:
-    """The execution of a pipelined layer by a kernel, as `SpikingLayer` has it; None if there is no kernel for it.
+def event_driven(
+    apply: AffineMap, weight: Tensor, bias: Tensor, neuron: Neuron, numbers: Numbers, at_once: bool = False
+) -> EventDriven | None:
+    """The execution of a layer by a kernel, as `SpikingLayer` has it; None if there is no kernel for it.
 
     There are kernels for ungrouped layers of integrate-and-fire neurons: on the CPU where there is numba, of up to MOST_ROWS
-    weights to an output, and on GPUs with 8-bit tensor cores where there is Triton.
+    weights to an output, and, of pipelined layers, on GPUs with 8-bit tensor cores where there is Triton.
     """
     make = MAKERS.get(weight.device.type)
     if make is None or apply.groups != 1 or type(neuron) is not IntegrateAndFire:
@@ -85,7 +88,7 @@ def event_driven(apply: AffineMap, weight: Tensor, bias: Tensor, neuron: Neuron,
     taps = tuple(weight.shape[2:])
     image = weight.reshape(*weight.shape[:2], *geometry_of(apply, taps).kernel)
     threshold, initial = (numbers[name].to(torch.int32) for name in IntegrateAndFire.names)
-    kernel = make(image.to(torch.int32), bias.to(torch.int32), threshold, initial)
+    kernel = make(image.to(torch.int32), bias.to(torch.int32), threshold, initial, at_once)
     if kernel is None:
         return None
     return EventDriven(kernel, apply, taps, initial if getattr(kernel, "func", None) is _fire_events else None)
@@ -99,14 +102,14 @@ def geometry_of(apply: AffineMap, taps: tuple[int, ...]) -> Geometry:
     return Geometry((*ones, *taps), (*ones, *apply.stride), before, (*ones, *apply.dilation))  # type: ignore[arg-type]
 
 
-def _events(weight: Tensor, bias: Tensor, threshold: Tensor, initial: Tensor) -> Kernel | None:
+def _events(weight: Tensor, bias: Tensor, threshold: Tensor, initial: Tensor, at_once: bool) -> Kernel | None:
     try:
         from separator.snn.execution.kernels.events import MOST_ROWS, event_layer
     except ImportError:  # a machine without numba
         return None
     if weight[0].numel() > MOST_ROWS:
         return None
-    return partial(_fire_events, event_layer(*(x.numpy() for x in (weight, bias, threshold, initial))))
+    return partial(_fire_events, event_layer(*(x.numpy() for x in (weight, bias, threshold, initial)), at_once))
 
 
 def _fire_events(
@@ -119,7 +122,9 @@ def _fire_events(
     return torch.from_numpy(fired.view(np.int32))
 
 
-def _tensor_cores(weight: Tensor, bias: Tensor, threshold: Tensor, initial: Tensor) -> Kernel | None:
+def _tensor_cores(weight: Tensor, bias: Tensor, threshold: Tensor, initial: Tensor, at_once: bool) -> Kernel | None:
+    if at_once:
+        return None
     try:
         from separator.snn.execution.kernels.tensor_cores import MOST_INPUTS, exact_on, fire_layer, tensor_core_layer
     except ImportError:  # a machine without Triton
@@ -141,4 +146,4 @@ def _fire_tensor_cores(
     return kernel(geometry, words, sizes, window)
 
 
-MAKERS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Kernel | None]] = {"cpu": _events, "cuda": _tensor_cores}
+MAKERS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, bool], Kernel | None]] = {"cpu": _events, "cuda": _tensor_cores}

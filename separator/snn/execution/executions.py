@@ -1,11 +1,11 @@
-"""Executions of pipelined layers, by name: from spike trains to spike trains, to the bit as `stack.reference` says."""
+"""Executions of layers, by name: from spike trains to spike trains, to the bit as `stack.reference` says."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
-from separator.snn.execution.chosen import DENSE, FASTEST
+from separator.snn.execution.chosen import DENSE, EVENT_DRIVEN, FASTEST
 from separator.snn.execution.event_driven import event_driven
 from separator.snn.neurons.neuron import Neuron, Numbers, State
 from separator.snn.registry import Registry
@@ -21,6 +21,7 @@ class Population(NamedTuple):
     bias: Tensor  # (C_out,), int32, current of each time step
     neuron: Neuron
     numbers: Numbers  # (C_out,), int32
+    at_once: bool = False  # whether neurons fire once all of their input is in, not while it arrives
 
 
 class Compiled(Protocol):
@@ -44,7 +45,7 @@ def _event_driven(population: Population) -> Any:
 
 
 # In the order in which they are tried.
-EXECUTIONS: Registry[Execution] = Registry("execution", {"event-driven": _event_driven})
+EXECUTIONS: Registry[Execution] = Registry("execution", {EVENT_DRIVEN: _event_driven})
 
 
 def compiled(population: Population, name: str) -> Compiled | None:

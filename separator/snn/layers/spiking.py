@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from separator.errors import UserError
 from separator.snn.coding.inputs import CurrentCoding
-from separator.snn.execution.chosen import chosen_execution
+from separator.snn.execution.chosen import FASTEST, chosen_execution
 from separator.snn.execution.executions import Compiled, Population, compiled
 from separator.snn.integers.products import Product, Work, as_it_is, joint_sums, matrix_product, product_of
 from separator.snn.integers.quanta import every_bit
@@ -287,14 +287,17 @@ class SpikingLayer(nn.Module):
 
     def fire(self, spikes: Spikes, beside: Spikes | None = None) -> Spikes:
         """Spikes fired on the incoming ones, by the chosen execution (see `separator.snn.execution.chosen`)."""
-        if self.dynamics.schedule == "layer-by-layer":
+        if self.dynamics.schedule == "pipelined":
+            return self.advance(spikes, beside, carry=False)[0]
+        kernel = self._kernel(beside) if chosen_execution() != FASTEST else None  # by default, products
+        if kernel is None:
             held = None if beside is None else beside.values
 
             def at_once(sums: Tensor) -> Tensor:
                 return self._settle(sums.add_(self._constant_current(sums, self.window)))
 
             return self._settled(self._weighted_sums(spikes.values, finish=at_once, beside=held))
-        return self.advance(spikes, beside, carry=False)[0]
+        return kernel(_together(spikes, beside))[0]
 
     def advance(
         self, spikes: Spikes, beside: Spikes | None = None, state: State = None, carry: bool = True
@@ -307,9 +310,9 @@ class SpikingLayer(nn.Module):
             state: after the window before; None at the first one.
             carry: whether the state after it is of interest, and the one before is given.
         """
-        kernel = self.compiled_for(chosen_execution(), beside is not None)
+        kernel = self._kernel(beside)
         if kernel is not None and (kernel.carries or not carry):
-            return kernel(spikes if beside is None else joined([spikes, beside], 1), state, carry)
+            return kernel(_together(spikes, beside), state, carry)
         held = None if beside is None else beside.trains().flatten(0, 1)
         flat = self.current(spikes.trains().flatten(0, 1), held)  # time folded into the batch
         currents = flat.view(spikes.window, -1, *flat.shape[1:])
@@ -404,6 +407,10 @@ class SpikingLayer(nn.Module):
         served = [product_of(*own) for own in self.maps]
         return [product for product in served if product is not None] if None not in served else None
 
+    def _kernel(self, beside: Spikes | None) -> Compiled | None:
+        """The layer laid out for the chosen execution, None if that does not serve."""
+        return self.compiled_for(chosen_execution(), beside is not None)
+
     def compiled_for(self, name: str, apart: bool) -> Compiled | None:
         """The layer laid out for an execution, its shortcut with an input of its own or not; None if that does not serve."""
         if (name, apart) not in self._layouts:
@@ -412,10 +419,12 @@ class SpikingLayer(nn.Module):
                 self._layouts[name, apart] = None if kernel is None else kernel.padded_as(self.apply_affine)
             else:
                 weight = stacked_weight(*self.maps) if apart else merged_weight(*self.maps)
-                population = (
-                    None if weight is None else Population(self.apply_affine, weight, self.bias, self.neuron, self.numbers)
+                numbers, at_once = self.numbers, self.dynamics.schedule == "layer-by-layer"
+                self._layouts[name, apart] = (
+                    None
+                    if weight is None
+                    else compiled(Population(self.apply_affine, weight, self.bias, self.neuron, numbers, at_once), name)
                 )
-                self._layouts[name, apart] = None if population is None else compiled(population, name)
         return self._layouts[name, apart]
 
     @cached_property
@@ -434,6 +443,11 @@ class SpikingLayer(nn.Module):
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self._forget_layout()
         super()._load_from_state_dict(*args, **kwargs)
+
+
+def _together(spikes: Spikes, beside: Spikes | None) -> Spikes:
+    """What a layer and its shortcut see, channel behind channel; what both see once."""
+    return spikes if beside is None else joined([spikes, beside], 1)
 
 
 def check_activation(layer: AnalogLayer, dynamics: Dynamics) -> None:

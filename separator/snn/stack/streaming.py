@@ -1,10 +1,13 @@
 """A stack run piece by piece along the last dimension of its input, time: each layer keeps what its next outputs still see."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from separator.errors import UserError
+from separator.snn.execution.chosen import EVENT_DRIVEN, FASTEST, chosen_execution, execution
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.spikes.trains import LONGEST, Spikes, joined
@@ -24,18 +27,20 @@ class StackStream:
 
     Args:
         stack: in evaluation mode, wholly analog or wholly spiking; not to be changed meanwhile.
+        live: pieces are so small that a layer takes the time of the calls it is made of; then it is run by the execution of the
+            fewest, where none was chosen.
 
     Raises:
         UserError: runs are longer than a window, or input is coded by spikes.
         ValueError: a layer is in tandem, has no dimension of time, or another number of outputs than of inputs along it.
     """
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, live: bool = False) -> None:
         if not is_row(stack.sources):
             raise ValueError("a stack is streamed if each layer sees the one before")
         if stack.dynamics is not None and (stack.dynamics.window > LONGEST or stack.dynamics.first_role != "encode"):
             raise UserError(f"a network is streamed if it runs for at most {LONGEST} time steps on input as currents")
-        self.stack = stack
+        self.stack, self.live = stack, live
         self.layers = [_LayerStream(layer) for layer in stack.layers]
 
     @property
@@ -46,6 +51,18 @@ class StackStream:
     @torch.no_grad()
     def push(self, x: Tensor, last: bool = False) -> Tensor | None:
         """Take the next positions, the end if `last`; give what is ready, if anything. Shape: (B, ..., n) -> (B, ..., m)."""
+        with execution(EVENT_DRIVEN) if self.live and chosen_execution() == FASTEST else nullcontext():
+            outcome = self._run(x, last)
+        if outcome is None:
+            return None
+        read = self.stack.layers[-1]
+        if isinstance(outcome, Spikes) and isinstance(read, SpikingLayer):
+            outcome = read.activation(outcome)
+        assert isinstance(outcome, Tensor)
+        return outcome if isinstance(read, AnalogLayer) else self.stack.read(outcome)
+
+    def _run(self, x: Tensor, last: bool) -> Handed | None:
+        """What the last layer hands on."""
         signal: Handed | None = x if x.shape[-1] else None
         for position, stream in enumerate(self.layers):
             incoming = stream.take(signal, last)
@@ -56,13 +73,7 @@ class StackStream:
             else:
                 assert isinstance(incoming, Tensor)
                 signal = stream.analog(incoming)
-        if signal is None:
-            return None
-        read = self.stack.layers[-1]
-        if isinstance(signal, Spikes) and isinstance(read, SpikingLayer):
-            signal = read.activation(signal)
-        assert isinstance(signal, Tensor)
-        return signal if isinstance(read, AnalogLayer) else self.stack.read(signal)
+        return signal
 
 
 class _LayerStream:
