@@ -43,9 +43,8 @@ class ExactLinear(nn.Linear):
         """Shape: (..., L) -> (..., N); to the bit, then float64, from weights in steps, if they are given."""
         if exact is None:
             return super().forward(x)
-        x = x.double()
-        per_input = steps_per_unit(largest(x), self.input_bits)
-        return self.in_units(F.linear((x * per_input).round_(), exact.whole), per_input * exact.per_unit)
+        whole, per_input = _in_steps(x.double(), self.input_bits)
+        return self.in_units(F.linear(whole, exact.whole), per_input.mul_(exact.per_unit))
 
     @property
     def input_bits(self) -> int:
@@ -54,7 +53,7 @@ class ExactLinear(nn.Linear):
 
     def in_units(self, sums: Tensor, per_unit: Tensor) -> Tensor:
         """Outputs from sums in steps. Shapes: (..., N), how many of these are 1 (..., 1) -> (..., N), in place."""
-        sums.mul_(1 / per_unit)
+        sums.mul_(per_unit.reciprocal())
         return sums if self.bias is None else sums.add_(self.bias.detach().double())
 
 
@@ -210,6 +209,16 @@ def compiled_for(x: Tensor) -> ModuleType | None:
 def apply_compiled(loops: Callable[..., None], *arguments: Tensor | float) -> None:
     """Call compiled loops on the arrays of tensors, which must be contiguous if they are written."""
     loops(*(x.detach().contiguous().numpy() if isinstance(x, Tensor) else x for x in arguments))
+
+
+def _in_steps(x: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Frames as whole numbers of steps, and how many of these are 1. Shape: (..., N) -> (..., N), (..., 1), float64."""
+    if (compiled := compiled_for(x)) is None:
+        per_unit = steps_per_unit(largest(x), bits)
+        return (x * per_unit).round_(), per_unit
+    whole, per_unit = torch.empty(x.shape, dtype=x.dtype), x.new_empty((*x.shape[:-1], 1))
+    apply_compiled(compiled.in_steps, x.flatten(0, -2), bits, TINIEST, whole.flatten(0, -2), per_unit.flatten(0, -2))
+    return whole, per_unit
 
 
 def _in_8_bits(rows: Tensor) -> tuple[Tensor, Tensor]:

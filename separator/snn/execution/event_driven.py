@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from separator.snn.execution.kernels.events import EventLayer
 
 # Packed trains that a layer fires on packed trains, given where its outputs look, their sizes, the window, and potentials to
-# start from and to leave, (B, *sizes, C_out), int32, or None for the initial ones: (B, H, W, C_in) -> (B, *sizes, C_out).
+# start from and to leave, (B, *sizes, C_out), int32, or None for the initial ones: (B, C_in, H, W) -> (B, C_out, *sizes), the
+# latter stored channels last; the former had better be.
 Kernel = Callable[[Geometry, Tensor, Sequence[int], int, Tensor | None], Tensor]
 
 
@@ -57,14 +58,16 @@ class EventDriven:
     ) -> tuple[BinarySpikes, Membrane | None]:
         """Spikes fired on the incoming ones, and the state after them if it is to `carry` it."""
         assert isinstance(spikes, BinarySpikes)
-        words = self.apply.flattened(spikes.words).movedim(1, -1)  # (B, ..., C_in); contiguous for images stored channels last
-        missing = self.missing
-        incoming = words.contiguous().view(len(words), *missing, *words.shape[1:])
-        sizes = (*missing, *self.apply.outputs(words.shape[1:-1], self.taps))
-        potentials = self._potentials(state, (len(words), *sizes)) if carry else None
+        words, missing = self.apply.flattened(spikes.words), self.missing
+        shape = words.shape
+        sizes = (*missing, *self.apply.outputs(shape[2:], self.taps))
+        incoming = words.view(*shape[:2], *missing, *shape[2:]) if missing else words
+        potentials = self._potentials(state, (shape[0], *sizes)) if carry else None
         fired = self.kernel(self.geometry, incoming, sizes, spikes.window, potentials)
         left = None if potentials is None else Membrane(potentials.flatten(0, len(missing)).movedim(-1, 1))
-        return BinarySpikes(spikes.window, words=fired.flatten(0, len(missing)).movedim(-1, 1)), left
+        if missing:
+            fired = fired.view(*fired.shape[:2], *fired.shape[2 + len(missing) :])
+        return BinarySpikes(spikes.window, words=fired), left
 
     def _potentials(self, state: Membrane | None, sizes: Sequence[int]) -> Tensor:
         """Potentials to start from, in memory of their own. Shape: (B, *sizes, C_out)."""
@@ -118,8 +121,9 @@ def _fire_events(
     from separator.snn.execution.kernels.events import fire_events
 
     carried = None if potentials is None else potentials.numpy()
-    fired = fire_events(words.numpy().view(np.uint32), layer, geometry, sizes, window, torch.get_num_threads(), carried)
-    return torch.from_numpy(fired.view(np.int32))
+    incoming = words.numpy().transpose(0, 2, 3, 1).view(np.uint32)
+    fired = fire_events(incoming, layer, geometry, sizes, window, torch.get_num_threads(), carried)
+    return torch.from_numpy(fired.view(np.int32).transpose(0, 3, 1, 2))
 
 
 def _tensor_cores(weight: Tensor, bias: Tensor, threshold: Tensor, initial: Tensor, at_once: bool) -> Kernel | None:
@@ -143,7 +147,7 @@ def _fire_tensor_cores(
     potentials: Tensor | None,
 ) -> Tensor:
     assert potentials is None  # which it does not take
-    return kernel(geometry, words, sizes, window)
+    return kernel(geometry, words.movedim(1, -1).contiguous(), sizes, window).movedim(-1, 1)
 
 
 MAKERS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, bool], Kernel | None]] = {"cpu": _events, "cuda": _tensor_cores}

@@ -112,17 +112,16 @@ class _LayerStream:
 
     def take(self, signal: Handed | None, last: bool) -> Handed | None:
         """Input that the next outputs see, zeros before and after all of it included; None if there is no such output yet."""
-        held = self.held
-        if held is None:
-            if signal is None:
-                return None
-            held = _silence(signal, self.before)
-        pieces = [held] if signal is None else [held, signal]
-        if last:
-            pieces.append(_silence(held, self.after))
-        seen = _in_time(pieces)
+        like = self.held if signal is None else signal
+        if like is None:
+            return None
+        before = self.held
+        if before is None and self.before:
+            before = _silence(like, self.before)
+        after = _silence(like, self.after) if last and self.after else None
+        seen = _in_time([piece for piece in (before, signal, after) if piece is not None])
         length = seen.shape[-1]
-        self.held = _cut(seen, max(0, length - self.reach))
+        self.held = _cut(seen, max(0, length - self.reach)) if self.reach else None
         return seen if length > self.reach else None
 
 
@@ -136,21 +135,21 @@ def _reaches_along_time(layer: AnalogLayer | SpikingLayer) -> bool:
 
 
 def _silence(like: Handed, positions: int) -> Handed:
-    """Zeros for so many positions. Shapes: (B, ..., n) -> (B, ..., positions)."""
+    """Zeros for so many positions, stored channels last: pieces joined to others lie as the first. (B, ..., positions)."""
 
     def zeros(tensor: Tensor) -> Tensor:
-        return tensor.new_zeros((*tensor.shape[:-1], positions))
+        batch, channels, *others, _ = tensor.shape
+        return tensor.new_zeros((batch, *others, positions, channels)).movedim(-1, 1)
 
     return zeros(like) if isinstance(like, Tensor) else like.each(zeros)
 
 
 def _in_time(pieces: list[Handed]) -> Handed:
     """Pieces one behind another along time. Shapes: (B, ..., n) -> (B, ..., m)."""
-    filled = [piece for piece in pieces if piece.shape[-1]] or pieces[:1]
-    if len(filled) == 1:
-        return filled[0]
-    spikes = [piece for piece in filled if isinstance(piece, Spikes)]
-    return joined(spikes, -1, _joined) if spikes else _joined([piece for piece in filled if isinstance(piece, Tensor)], -1)
+    if len(pieces) == 1:
+        return pieces[0]
+    spikes = [piece for piece in pieces if isinstance(piece, Spikes)]
+    return joined(spikes, -1, _joined) if spikes else _joined([piece for piece in pieces if isinstance(piece, Tensor)], -1)
 
 
 def _cut(piece: Handed, first: int) -> Handed:
