@@ -8,7 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from separator.models.exact import MOST_FEATURES, EightBitLinear, ExactLayerNorm, ExactLinear, MaskingWeights, StepWeight, masked
+from separator.models.exact import (
+    MOST_FEATURES,
+    EightBitLinear,
+    ExactLayerNorm,
+    ExactLinear,
+    MaskingWeights,
+    StepWeight,
+    masked,
+)
 from separator.models.window_norm import MOST_FRAMES, WindowNorm
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.stack.stack import Stack

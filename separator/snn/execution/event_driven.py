@@ -112,7 +112,8 @@ def _events(weight: Tensor, bias: Tensor, threshold: Tensor, initial: Tensor, at
         return None
     if weight[0].numel() > MOST_ROWS:
         return None
-    return partial(_fire_events, event_layer(*(x.numpy() for x in (weight, bias, threshold, initial)), at_once))
+    layer = event_layer(weight.numpy(), bias.numpy(), threshold.numpy(), initial.numpy(), at_once)
+    return partial(_fire_events, layer)
 
 
 def _fire_events(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -232,7 +232,7 @@ class SpikingLayer(nn.Module):
 
     def neurons(self, like: Tensor) -> Numbers:
         """Whole numbers of the neurons, of the type of `like` and shaped to broadcast against it."""
-        return {name: self._against(like, name, lambda: getattr(self, name)) for name in self.neuron.names}
+        return {name: self._against(like, name, partial(getattr, self, name)) for name in self.neuron.names}
 
     def charge(self, x: Tensor, share: float = 1.0) -> Tensor:
         """Charge of the neurons of a layer that encodes, or a share of it, in quanta. Shape: (B, ...) -> (B, ...), float32.

@@ -69,9 +69,7 @@ class EventLayer(NamedTuple):
     at_once: bool  # whether neurons fire once all of their input is in, not while it arrives
 
 
-def event_layer(
-    weight: Integers, bias: Integers, threshold: Integers, initial: Integers, at_once: bool = False
-) -> EventLayer:
+def event_layer(weight: Integers, bias: Integers, threshold: Integers, initial: Integers, at_once: bool = False) -> EventLayer:
     """Lay out a layer.
 
     Args:
