@@ -42,6 +42,17 @@ class StackStream:
             raise UserError(f"a network is streamed if it runs for at most {LONGEST} time steps on input as currents")
         self.stack, self.live = stack, live
         self.layers = [_LayerStream(layer) for layer in stack.layers]
+        if (
+            self._is_event_driven
+        ):  # laid out here, not while sound waits; what comes before the stack sees that kernels are there
+            for layer in (stream.layer for stream in self.layers):
+                if isinstance(layer, SpikingLayer) and layer.role == "fire":
+                    layer.compiled_for(EVENT_DRIVEN, False)
+
+    @property
+    def _is_event_driven(self) -> bool:
+        """True if layers are to run by the execution of the fewest calls."""
+        return self.live and chosen_execution() == FASTEST
 
     @property
     def look_ahead(self) -> int:
@@ -51,7 +62,7 @@ class StackStream:
     @torch.no_grad()
     def push(self, x: Tensor, last: bool = False) -> Tensor | None:
         """Take the next positions, the end if `last`; give what is ready, if anything. Shape: (B, ..., n) -> (B, ..., m)."""
-        with execution(EVENT_DRIVEN) if self.live and chosen_execution() == FASTEST else nullcontext():
+        with execution(EVENT_DRIVEN) if self._is_event_driven else nullcontext():
             outcome = self._run(x, last)
         if outcome is None:
             return None
