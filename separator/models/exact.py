@@ -33,29 +33,35 @@ ARGUMENT_STEP, ARGUMENT_LIMIT, VALUE_STEP = 2.0**-10, 16.0, 2.0**-20
 class ExactLinear(nn.Linear):
     """A linear layer whose outputs are sums that are never rounded, of inputs and weights that are."""
 
-    def forward(self, x: Tensor, exact: bool = False) -> Tensor:
-        """Shape: (..., L) -> (..., N); to the bit, then float64, if `exact`."""
-        if not exact:
+    def in_steps(self) -> "StepWeight":
+        """The weights as they are now, to be given to `forward` as often as it is called."""
+        weight = self.weight.detach().double()
+        per_unit = steps_per_unit(weight.abs().amax(), WEIGHT_BITS)
+        return StepWeight((weight * per_unit).round_(), per_unit)
+
+    def forward(self, x: Tensor, exact: "StepWeight | None" = None) -> Tensor:
+        """Shape: (..., L) -> (..., N); to the bit, then float64, from weights in steps, if they are given."""
+        if exact is None:
             return super().forward(x)
-        x, (weight, per_weight) = x.double(), self.weight_in_steps()
-        per_input = steps_per_unit(largest(x), self.input_bits)
-        return self.in_units(F.linear((x * per_input).round_(), weight), per_input * per_weight)
+        whole, per_input = _in_steps(x.double(), self.input_bits)
+        return self.in_units(F.linear(whole, exact.whole), per_input.mul_(exact.per_unit))
 
     @property
     def input_bits(self) -> int:
         """Bits of the largest input of a frame, few enough that no sum is rounded."""
         return min(INPUT_BITS, SUM_BITS - WEIGHT_BITS - (self.in_features - 1).bit_length())
 
-    def weight_in_steps(self) -> tuple[Tensor, Tensor]:
-        """The weights as whole numbers of steps, and how many of these are 1. Shapes: (N, L), ()."""
-        weight = self.weight.detach().double()
-        per_unit = steps_per_unit(weight.abs().amax(), WEIGHT_BITS)
-        return (weight * per_unit).round_(), per_unit
-
     def in_units(self, sums: Tensor, per_unit: Tensor) -> Tensor:
         """Outputs from sums in steps. Shapes: (..., N), how many of these are 1 (..., 1) -> (..., N), in place."""
-        sums.mul_(1 / per_unit)
+        sums.mul_(per_unit.reciprocal())
         return sums if self.bias is None else sums.add_(self.bias.detach().double())
+
+
+class StepWeight(NamedTuple):
+    """A weight matrix as whole numbers of steps, float64."""
+
+    whole: Tensor  # (N, L)
+    per_unit: Tensor  # how many steps are 1, ()
 
 
 class EightBitLinear(nn.Linear):
@@ -115,30 +121,52 @@ class ExactLayerNorm(nn.LayerNorm):
         return normalised
 
 
+class MaskingWeights(NamedTuple):
+    """Weights of the two layers of `masked`."""
+
+    mask: EightBitWeight
+    layer: StepWeight
+
+
 @torch.no_grad()
-def masked(mask: EightBitLinear, layer: ExactLinear, seen: Tensor, features: Tensor) -> Tensor:
+def masking_weights(mask: EightBitLinear, layer: ExactLinear) -> MaskingWeights:
+    """The weights as they are now, to be given to `masked` as often as it is called."""
+    return MaskingWeights(mask.eight_bits(), layer.in_steps())
+
+
+@torch.no_grad()
+def masked(
+    mask: EightBitLinear, layer: ExactLinear, seen: Tensor, features: Tensor, weights: MaskingWeights | None = None
+) -> Tensor:
     """Output of a layer on masked features, to the bit; a mask is the sigmoid of what `mask` makes of what it sees.
 
     Shapes: seen (R, M), features (R, N) -> (R, C, L), C the number of masks for each feature.
+
+    Args:
+        mask: the layer that masks are made by.
+        layer: the layer behind them.
+        seen: what `mask` sees.
+        features: to be masked.
+        weights: of both, those that they have now if None.
     """
     watched = mask._forward_hooks or layer._forward_hooks  # what counts their operations sees them called
-    eight_bits, compiled = mask.eight_bits(), None if watched else compiled_for(seen)
+    eight_bits, in_steps = masking_weights(mask, layer) if weights is None else weights
+    compiled = None if watched else compiled_for(seen)
     frames = max(1, min(BLOCK, BLOCK_SIZE // len(mask.weight)))
     blocks = zip(torch.split(seen, frames), torch.split(features.float(), frames), strict=True)
     if compiled is None:
         masks = ((sigmoid(mask(rows, eight_bits)), some) for rows, some in blocks)
-        return torch.cat([layer(of.view(len(of), -1, some.shape[1]) * some[:, None], exact=True) for of, some in masks])
-    weight, per_weight = layer.weight_in_steps()
+        return torch.cat([layer(of.view(len(of), -1, some.shape[1]) * some[:, None], in_steps) for of, some in masks])
     argument = eight_bits.step, mask.bias, _sigmoid_table(seen.device), 1 / ARGUMENT_STEP
     sources = len(mask.weight) // features.shape[1]
     steps = torch.empty(min(frames, len(seen)), sources, features.shape[1], dtype=torch.float64)
     per_input = torch.empty(len(steps), sources, 1, dtype=torch.float64)
-    outputs = torch.empty(len(seen), sources, len(weight), dtype=torch.float64)
+    outputs = torch.empty(len(seen), sources, layer.out_features, dtype=torch.float64)
     for (rows, some), out in zip(blocks, torch.split(outputs, frames), strict=True):
         sums, row_step = eight_bits.sums(rows)
         inputs, per_unit = steps[: len(rows)], per_input[: len(rows)]
         apply_compiled(compiled.mask, sums.int(), row_step, *argument, some, layer.input_bits, TINIEST, inputs, per_unit)
-        layer.in_units(torch.matmul(inputs, weight.t(), out=out), per_unit * per_weight)
+        layer.in_units(torch.matmul(inputs, in_steps.whole.t(), out=out), per_unit * in_steps.per_unit)
     return outputs
 
 
@@ -181,6 +209,16 @@ def compiled_for(x: Tensor) -> ModuleType | None:
 def apply_compiled(loops: Callable[..., None], *arguments: Tensor | float) -> None:
     """Call compiled loops on the arrays of tensors, which must be contiguous if they are written."""
     loops(*(x.detach().contiguous().numpy() if isinstance(x, Tensor) else x for x in arguments))
+
+
+def _in_steps(x: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Frames as whole numbers of steps, and how many of these are 1. Shape: (..., N) -> (..., N), (..., 1), float64."""
+    if (compiled := compiled_for(x)) is None:
+        per_unit = steps_per_unit(largest(x), bits)
+        return (x * per_unit).round_(), per_unit
+    whole, per_unit = torch.empty(x.shape, dtype=x.dtype), x.new_empty((*x.shape[:-1], 1))
+    apply_compiled(compiled.in_steps, x.flatten(0, -2), bits, TINIEST, whole.flatten(0, -2), per_unit.flatten(0, -2))
+    return whole, per_unit
 
 
 def _in_8_bits(rows: Tensor) -> tuple[Tensor, Tensor]:

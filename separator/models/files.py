@@ -31,9 +31,9 @@ class SeparationModel:
     network: TasNet  # in evaluation mode; (B, T) -> (B, n_src, T) at `card.sample_rate`
     card: ModelCard
 
-    def stream(self) -> TasNetStream:
-        """Run the network on a mixture that comes piece by piece."""
-        return TasNetStream(self.network)
+    def stream(self, live: bool = False) -> TasNetStream:
+        """Run the network on a mixture that comes piece by piece, in small pieces if it is `live`."""
+        return TasNetStream(self.network, live)
 
 
 def load_model(name_or_path: str | Path, device: str | torch.device = "cpu", window: int | None = None) -> SeparationModel:

@@ -51,6 +51,29 @@ def normalise(features, gain, bias, eps, bits, tiniest, out):  # noqa: ANN001, A
 
 
 @compiled
+def in_steps(x, bits, tiniest, whole, per_unit):  # noqa: ANN001, ANN201
+    """Rows rounded to so many bits of the largest in each.
+
+    Args:
+        x: (R, N), float64.
+        bits: of the largest.
+        tiniest: power of two that the largest counts as if it is below.
+        whole: where they go as whole numbers of steps, (R, N), float64.
+        per_unit: where it goes how many steps are 1, (R, 1), float64.
+    """
+    magnitudes = x.view(np.int64)  # which are in the order of the numbers, but for the sign
+    floor = np.array([tiniest], np.float64).view(np.int64)[0]
+    for r in range(len(x)):
+        largest = floor
+        for n in range(x.shape[1]):
+            largest = max(largest, magnitudes[r, n] & np.int64(NO_SIGN_64))
+        exponent = (largest + (np.int64(1) << FRACTION_64) - 1) >> FRACTION_64  # of the power of two above
+        per_unit[r, 0] = 2.0 ** (bits + BIAS_64 - exponent)
+        for n in range(x.shape[1]):
+            whole[r, n] = np.rint(x[r, n] * per_unit[r, 0])
+
+
+@compiled
 def moments(features, bits, tiniest, out):  # noqa: ANN001, ANN201
     """Sum and sum of squares of features that are rounded to so many bits of the largest in their row.
 

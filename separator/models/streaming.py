@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from separator.models.exact import masking_weights
 from separator.models.tasnet import TasNet, frames_last, overlap_add
 from separator.models.window_norm import WindowNorm, WindowNormStream
 from separator.snn.stack.streaming import StackStream
@@ -17,12 +18,15 @@ class TasNetStream:
 
     Args:
         network: in evaluation mode, wholly analog or wholly spiking; not to be changed meanwhile.
+        live: pieces are small; see `StackStream`.
     """
 
-    def __init__(self, network: TasNet) -> None:
+    def __init__(self, network: TasNet, live: bool = False) -> None:
         self.network = network
         self.norm = WindowNormStream(network.norm) if isinstance(network.norm, WindowNorm) else None
-        self.stack = StackStream(network.stack)
+        self.stack = StackStream(network.stack, live)
+        self.encoder = network.encoder.in_steps() if network.exact else None
+        self.masking = masking_weights(network.mask, network.decoder) if network.exact else None
         self.taken = self.given = 0  # samples
         self.samples: Tensor | None = None  # (B, n) that lie in frames to come
         self.features: Tensor | None = None  # (B, K, N) that wait for their masks
@@ -68,14 +72,14 @@ class TasNetStream:
     def _estimate(self, frames: Tensor, last: bool) -> Tensor:
         """Shape: (B, K, L) -> (B, C, K' L/2), K' the frames whose masks are there."""
         network = self.network
-        features = network.features(frames)
+        features = network.features(frames, self.encoder)
         self.features = features if self.features is None else torch.cat([self.features, features], 1)
         seen = network.stack_input(features) if self.norm is None else frames_last(self.norm.push(features, last))
         activation = self.stack.push(seen, last)
         if activation is None:
             return self._nothing(frames)
         ready = activation.shape[-1]
-        decoded = network.decode(activation, self.features[:, :ready])  # (B, C, K', L)
+        decoded = network.decode(activation, self.features[:, :ready], self.masking)  # (B, C, K', L)
         self.features = self.features[:, ready:]
         estimates, self.tail = overlap_add(decoded, self.tail)
         self.given += estimates.shape[-1]

@@ -8,7 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from separator.models.exact import MOST_FEATURES, EightBitLinear, ExactLayerNorm, ExactLinear, masked
+from separator.models.exact import (
+    MOST_FEATURES,
+    EightBitLinear,
+    ExactLayerNorm,
+    ExactLinear,
+    MaskingWeights,
+    StepWeight,
+    masked,
+)
 from separator.models.window_norm import MOST_FRAMES, WindowNorm
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.stack.stack import Stack
@@ -168,9 +176,16 @@ class TasNet(nn.Module):
         padded = F.pad(mixture, (0, samples - mixture.shape[-1]))
         return self.features(padded.unfold(-1, config.filter_length, config.stride))
 
-    def features(self, frames: Tensor) -> Tensor:
-        """Rectified filter outputs A. Shape: (B, K, L) -> (B, K, N)."""
-        features: Tensor = self.encoder(frames, exact=self.exact)
+    def features(self, frames: Tensor, exact: StepWeight | None = None) -> Tensor:
+        """Rectified filter outputs A. Shape: (B, K, L) -> (B, K, N).
+
+        Args:
+            frames: of the mixture.
+            exact: weights of the encoder where all is computed to the bit, those that it has now if None.
+        """
+        if self.exact and exact is None:
+            exact = self.encoder.in_steps()
+        features: Tensor = self.encoder(frames, exact)
         return features.relu_()
 
     def stack_input(self, features: Tensor) -> Tensor:
@@ -183,12 +198,18 @@ class TasNet(nn.Module):
         masks: Tensor = self.mask(_frames_first(activation)).sigmoid()
         return masks.view(*masks.shape[:2], self.config.n_src, self.config.filters).transpose(1, 2)
 
-    def decode(self, activation: Tensor, features: Tensor) -> Tensor:
-        """Frames of the estimates. Shapes: activation (B, channels, 1, K), features (B, K, N) -> (B, C, K, L)."""
+    def decode(self, activation: Tensor, features: Tensor, exact: MaskingWeights | None = None) -> Tensor:
+        """Frames of the estimates. Shapes: activation (B, channels, 1, K), features (B, K, N) -> (B, C, K, L).
+
+        Args:
+            activation: of the stack.
+            features: of the mixture.
+            exact: weights of mask and decoder where all is computed to the bit, those that they have now if None.
+        """
         if not self.exact:
             frames: Tensor = self.decoder(self.masks(activation) * features[:, None])
             return frames
-        rows = masked(self.mask, self.decoder, _frames_first(activation).flatten(0, 1), features.flatten(0, 1))
+        rows = masked(self.mask, self.decoder, _frames_first(activation).flatten(0, 1), features.flatten(0, 1), exact)
         return rows.view(*features.shape[:2], *rows.shape[1:]).transpose(1, 2)
 
 

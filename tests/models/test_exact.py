@@ -38,7 +38,7 @@ def test_sums_equal_rational_arithmetic(seed, scale):
     layer, frames = ExactLinear(8, 5, bias=False), wave(24, seed, scale)[0].view(3, 8)
     loudest = max(Fraction(w) for w in layer.weight.abs().flatten().tolist())
     rows = [[half_even(Fraction(w), loudest, 15) for w in row] for row in layer.weight.tolist()]
-    for frame, sums in zip(frames.tolist(), layer(frames, exact=True).tolist(), strict=True):
+    for frame, sums in zip(frames.tolist(), layer(frames, layer.in_steps()).tolist(), strict=True):
         largest = max(*(abs(Fraction(x)) for x in frame), Fraction(1, 2**100))
         samples = [half_even(Fraction(x), largest, 29) for x in frame]
         assert [Fraction(value) for value in sums] == [sum(x * w for x, w in zip(samples, row, strict=True)) for row in rows]
@@ -47,7 +47,7 @@ def test_sums_equal_rational_arithmetic(seed, scale):
 def test_bias_is_added_once_and_rounded_once():
     layer, frame = ExactLinear(2, 1), torch.tensor([[0.5, 0.25]])
     layer.weight.data, layer.bias.data = torch.tensor([[1.0, 0.5]]), torch.tensor([0.1])
-    assert layer(frame, exact=True).item() == 0.625 + layer.bias.double().item()
+    assert layer(frame, layer.in_steps()).item() == 0.625 + layer.bias.double().item()
 
 
 @pytest.mark.parametrize("inputs", [2, 256, 257, 4096])
@@ -57,7 +57,7 @@ def test_sums_of_the_largest_terms_are_not_rounded(inputs):
     for frame in (torch.ones(1, inputs), torch.linspace(0.9, 1, inputs)[None]):
         bits = min(29, 52 - 15 - (inputs - 1).bit_length())
         whole = sum(half_even(Fraction(x), Fraction(1), bits) for x in frame[0].tolist())
-        assert Fraction(layer(frame, exact=True).item()) == whole
+        assert Fraction(layer(frame, layer.in_steps()).item()) == whole
 
 
 @pytest.mark.parametrize("inputs", [1, 24, 300])
@@ -113,7 +113,7 @@ def test_compiled_loops_equal_single_operations(seed, rows, exponent):
     assert all(torch.equal(*pair) for pair in zip(loops, operations, strict=True))
     for row, arguments in enumerate(mask(seen, mask.eight_bits()).view(rows, 2, 24)):
         sources = sigmoid(arguments) * features[row].float()
-        assert torch.equal(loops[0][row], decoder(sources, exact=True))
+        assert torch.equal(loops[0][row], decoder(sources, decoder.in_steps()))
 
 
 def test_an_argument_that_is_no_number_reads_nothing_beside_the_table():
@@ -145,7 +145,7 @@ def test_exact_layers_are_the_ones_that_learned():
     norm.weight.data.uniform_(0.5, 2)
     norm.bias.data.uniform_(-1, 1)
     features = linear(frames)
-    torch.testing.assert_close(linear(frames, exact=True).float(), features, rtol=1e-3, atol=1e-2)
+    torch.testing.assert_close(linear(frames, linear.in_steps()).float(), features, rtol=1e-3, atol=1e-2)
     torch.testing.assert_close(norm(features, exact=True), norm(features), rtol=1e-4, atol=1e-4)
     for constant in (0.0, 1e4):  # of which the variance is 0
         torch.testing.assert_close(norm(torch.full((1, 48), constant), exact=True)[0], norm.bias, rtol=0, atol=1e-4)
@@ -169,10 +169,10 @@ def test_what_the_stack_sees_depends_on_its_frame_alone(config, threads):
     assert torch.equal(part, together[..., 10 : 10 + part.shape[-1]])
     frames = x.unfold(-1, config.filter_length, config.stride)
     samples, channels = torch.randperm(config.filter_length), torch.randperm(config.filters)
-    features = network.encoder(frames, exact=True)
+    features = network.encoder(frames, network.encoder.in_steps())
     normalised = network.norm(features, exact=True)
     network.encoder.weight.data = network.encoder.weight.data[:, samples]
-    assert torch.equal(network.encoder(frames[..., samples], exact=True), features)
+    assert torch.equal(network.encoder(frames[..., samples], network.encoder.in_steps()), features)
     network.norm.weight.data, network.norm.bias.data = network.norm.weight.data[channels], network.norm.bias.data[channels]
     assert torch.equal(network.norm(features[..., channels], exact=True), normalised[..., channels])
 

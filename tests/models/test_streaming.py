@@ -27,9 +27,9 @@ def network_of(causal, schedule=None, seed=0, **changes):
     return network
 
 
-def streamed(network, mixture, sizes, known_end=False):
+def streamed(network, mixture, sizes, known_end=False, live=False):
     """Estimates of a mixture in blocks of these sizes; how late they came, and were said to come."""
-    stream, given, late, taken = TasNetStream(network), [], 0, 0
+    stream, given, late, taken = TasNetStream(network, live), [], 0, 0
     while taken < mixture.shape[-1]:
         size = sizes.pop(0) if sizes else mixture.shape[-1]
         last = known_end and taken + size >= mixture.shape[-1]
@@ -49,11 +49,14 @@ def streamed(network, mixture, sizes, known_end=False):
     st.integers(0, 99),
     st.booleans(),
     st.sampled_from([{}, MEMORY]),
+    st.booleans(),
 )
-def test_spiking_networks_give_the_same_bits_in_blocks_of_any_size(causal, schedule, samples, sizes, seed, known_end, changes):
+def test_spiking_networks_give_the_same_bits_in_blocks_of_any_size(
+    causal, schedule, samples, sizes, seed, known_end, changes, live
+):
     network = network_of(causal, schedule, seed, **changes)
     mixture = 0.1 * torch.randn(2, samples)
-    estimates, late, look_ahead = streamed(network, mixture, sizes, known_end)
+    estimates, late, look_ahead = streamed(network, mixture, sizes, known_end, live)
     assert torch.equal(estimates, network(mixture))
     assert late <= look_ahead
 

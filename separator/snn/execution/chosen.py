@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-# "fastest": the first of `separator.snn.execution.executions` that serves a layer on this machine, and products of 8-bit
-# integers; "dense": all time steps folded into the batch of a dense layer in floating point, which the others are measured
-# against; or the name of one execution, where it serves, else the dense one.
-FASTEST, DENSE = "fastest", "dense"
+# "fastest": the first of `separator.snn.execution.executions` that serves a pipelined layer on this machine, and products of
+# 8-bit integers for layers that wait for all of their input; "event-driven": spike by spike; "dense": all time steps folded
+# into the batch of a dense layer in floating point, which the others are measured against; or the name of another execution.
+# Where one that is named does not serve, layers run as if it was "dense", with products of 8-bit integers.
+FASTEST, EVENT_DRIVEN, DENSE = "fastest", "event-driven", "dense"
 
 _chosen: ContextVar[str] = ContextVar("execution", default=FASTEST)
 

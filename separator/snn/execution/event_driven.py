@@ -1,4 +1,4 @@
-"""Pipelined layers on kernels from packed spikes to packed spikes: event-driven on the CPU, on the tensor cores of a GPU.
+"""Layers on kernels from packed spikes to packed spikes: event-driven on the CPU, on the tensor cores of a GPU.
 
 On the CPU there is no choice by firing rate: a dense product of 8-bit integers for every step was slower where it was measured.
 For a layer of 512 channels with 3 taps on 4 s of sound, on two cores with AVX-512 VNNI, such products alone took 54 ms with 8
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from separator.snn.execution.kernels.events import EventLayer
 
 # Packed trains that a layer fires on packed trains, given where its outputs look, their sizes, the window, and potentials to
-# start from and to leave, (B, *sizes, C_out), int32, or None for the initial ones: (B, H, W, C_in) -> (B, *sizes, C_out).
+# start from and to leave, (B, *sizes, C_out), int32, or None for the initial ones: (B, C_in, H, W) -> (B, C_out, *sizes), the
+# latter stored channels last; the former had better be.
 Kernel = Callable[[Geometry, Tensor, Sequence[int], int, Tensor | None], Tensor]
 
 
 class EventDriven:
-    """The execution of a pipelined layer by a kernel.
+    """The execution of a layer by a kernel.
 
     Args:
         kernel: of the layer.
@@ -41,6 +42,7 @@ class EventDriven:
 
     def __init__(self, kernel: Kernel, apply: AffineMap, taps: tuple[int, ...], initial: Tensor | None = None) -> None:
         self.kernel, self.apply, self.taps, self.initial = kernel, apply, taps, initial
+        self.geometry, self.missing = geometry_of(apply, taps), (1,) * (2 - len(taps))
 
     @property
     def carries(self) -> bool:
@@ -56,14 +58,16 @@ class EventDriven:
     ) -> tuple[BinarySpikes, Membrane | None]:
         """Spikes fired on the incoming ones, and the state after them if it is to `carry` it."""
         assert isinstance(spikes, BinarySpikes)
-        words = self.apply.flattened(spikes.words).movedim(1, -1)  # (B, ..., C_in); contiguous for images stored channels last
-        missing = (1,) * (2 - len(self.taps))
-        incoming = words.contiguous().view(len(words), *missing, *words.shape[1:])
-        sizes = (*missing, *self.apply.outputs(words.shape[1:-1], self.taps))
-        potentials = self._potentials(state, (len(words), *sizes)) if carry else None
-        fired = self.kernel(geometry_of(self.apply, self.taps), incoming, sizes, spikes.window, potentials)
+        words, missing = self.apply.flattened(spikes.words), self.missing
+        shape = words.shape
+        sizes = (*missing, *self.apply.outputs(shape[2:], self.taps))
+        incoming = words.view(*shape[:2], *missing, *shape[2:]) if missing else words
+        potentials = self._potentials(state, (shape[0], *sizes)) if carry else None
+        fired = self.kernel(self.geometry, incoming, sizes, spikes.window, potentials)
         left = None if potentials is None else Membrane(potentials.flatten(0, len(missing)).movedim(-1, 1))
-        return BinarySpikes(spikes.window, words=fired.flatten(0, len(missing)).movedim(-1, 1)), left
+        if missing:
+            fired = fired.view(*fired.shape[:2], *fired.shape[2 + len(missing) :])
+        return BinarySpikes(spikes.window, words=fired), left
 
     def _potentials(self, state: Membrane | None, sizes: Sequence[int]) -> Tensor:
         """Potentials to start from, in memory of their own. Shape: (B, *sizes, C_out)."""
@@ -73,11 +77,13 @@ class EventDriven:
         return state.v.to(torch.int32).movedim(1, -1).reshape(*sizes, -1).clone()
 
 
-def event_driven(apply: AffineMap, weight: Tensor, bias: Tensor, neuron: Neuron, numbers: Numbers) -> EventDriven | None:
-    """The execution of a pipelined layer by a kernel, as `SpikingLayer` has it; None if there is no kernel for it.
+def event_driven(
+    apply: AffineMap, weight: Tensor, bias: Tensor, neuron: Neuron, numbers: Numbers, at_once: bool = False
+) -> EventDriven | None:
+    """The execution of a layer by a kernel, as `SpikingLayer` has it; None if there is no kernel for it.
 
     There are kernels for ungrouped layers of integrate-and-fire neurons: on the CPU where there is numba, of up to MOST_ROWS
-    weights to an output, and on GPUs with 8-bit tensor cores where there is Triton.
+    weights to an output, and, of pipelined layers, on GPUs with 8-bit tensor cores where there is Triton.
     """
     make = MAKERS.get(weight.device.type)
     if make is None or apply.groups != 1 or type(neuron) is not IntegrateAndFire:
@@ -85,7 +91,7 @@ def event_driven(apply: AffineMap, weight: Tensor, bias: Tensor, neuron: Neuron,
     taps = tuple(weight.shape[2:])
     image = weight.reshape(*weight.shape[:2], *geometry_of(apply, taps).kernel)
     threshold, initial = (numbers[name].to(torch.int32) for name in IntegrateAndFire.names)
-    kernel = make(image.to(torch.int32), bias.to(torch.int32), threshold, initial)
+    kernel = make(image.to(torch.int32), bias.to(torch.int32), threshold, initial, at_once)
     if kernel is None:
         return None
     return EventDriven(kernel, apply, taps, initial if getattr(kernel, "func", None) is _fire_events else None)
@@ -99,14 +105,15 @@ def geometry_of(apply: AffineMap, taps: tuple[int, ...]) -> Geometry:
     return Geometry((*ones, *taps), (*ones, *apply.stride), before, (*ones, *apply.dilation))  # type: ignore[arg-type]
 
 
-def _events(weight: Tensor, bias: Tensor, threshold: Tensor, initial: Tensor) -> Kernel | None:
+def _events(weight: Tensor, bias: Tensor, threshold: Tensor, initial: Tensor, at_once: bool) -> Kernel | None:
     try:
         from separator.snn.execution.kernels.events import MOST_ROWS, event_layer
     except ImportError:  # a machine without numba
         return None
     if weight[0].numel() > MOST_ROWS:
         return None
-    return partial(_fire_events, event_layer(*(x.numpy() for x in (weight, bias, threshold, initial))))
+    layer = event_layer(weight.numpy(), bias.numpy(), threshold.numpy(), initial.numpy(), at_once)
+    return partial(_fire_events, layer)
 
 
 def _fire_events(
@@ -115,11 +122,14 @@ def _fire_events(
     from separator.snn.execution.kernels.events import fire_events
 
     carried = None if potentials is None else potentials.numpy()
-    fired = fire_events(words.numpy().view(np.uint32), layer, geometry, sizes, window, torch.get_num_threads(), carried)
-    return torch.from_numpy(fired.view(np.int32))
+    incoming = words.numpy().transpose(0, 2, 3, 1).view(np.uint32)
+    fired = fire_events(incoming, layer, geometry, sizes, window, torch.get_num_threads(), carried)
+    return torch.from_numpy(fired.view(np.int32).transpose(0, 3, 1, 2))
 
 
-def _tensor_cores(weight: Tensor, bias: Tensor, threshold: Tensor, initial: Tensor) -> Kernel | None:
+def _tensor_cores(weight: Tensor, bias: Tensor, threshold: Tensor, initial: Tensor, at_once: bool) -> Kernel | None:
+    if at_once:
+        return None
     try:
         from separator.snn.execution.kernels.tensor_cores import MOST_INPUTS, exact_on, fire_layer, tensor_core_layer
     except ImportError:  # a machine without Triton
@@ -138,7 +148,7 @@ def _fire_tensor_cores(
     potentials: Tensor | None,
 ) -> Tensor:
     assert potentials is None  # which it does not take
-    return kernel(geometry, words, sizes, window)
+    return kernel(geometry, words.movedim(1, -1).contiguous(), sizes, window).movedim(-1, 1)
 
 
-MAKERS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Kernel | None]] = {"cpu": _events, "cuda": _tensor_cores}
+MAKERS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, bool], Kernel | None]] = {"cpu": _events, "cuda": _tensor_cores}

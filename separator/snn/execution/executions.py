@@ -1,11 +1,11 @@
-"""Executions of pipelined layers, by name: from spike trains to spike trains, to the bit as `stack.reference` says."""
+"""Executions of layers, by name: from spike trains to spike trains, to the bit as `stack.reference` says."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
-from separator.snn.execution.chosen import DENSE, FASTEST
+from separator.snn.execution.chosen import DENSE, EVENT_DRIVEN, FASTEST
 from separator.snn.execution.event_driven import event_driven
 from separator.snn.execution.row_adding import row_adding
 from separator.snn.neurons.neuron import Neuron, Numbers, State
@@ -22,6 +22,7 @@ class Population(NamedTuple):
     bias: Tensor  # (C_out,), int32, current of each time step
     neuron: Neuron
     numbers: Numbers  # (C_out,), int32
+    at_once: bool = False  # whether neurons fire once all of their input is in, not while it arrives
 
 
 class Compiled(Protocol):
@@ -45,11 +46,11 @@ def _event_driven(population: Population) -> Any:
 
 
 def _row_adding(population: Population) -> Any:
-    return row_adding(*population)
+    return None if population.at_once else row_adding(*population[:5])
 
 
 # In the order in which they are tried.
-EXECUTIONS: Registry[Execution] = Registry("execution", {"event-driven": _event_driven, "row-adding": _row_adding})
+EXECUTIONS: Registry[Execution] = Registry("execution", {EVENT_DRIVEN: _event_driven, "row-adding": _row_adding})
 
 
 def compiled(population: Population, name: str) -> Compiled | None:

@@ -8,7 +8,7 @@ are computed. A coarser quantum makes the weights integers of few bits.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -62,9 +62,14 @@ def potential_bound(weight: Tensor, bias: Tensor, threshold: Tensor, window: int
     return window * per_step + 2 * threshold.detach().double()
 
 
-@contextmanager
-def every_bit(device: torch.device) -> Iterator[None]:
+def every_bit(device: torch.device) -> AbstractContextManager[None]:
     """Within, sums are exact as long as they fit: no autocast, no TF32 or bfloat16, none of cuDNN's transforms."""
+    rounds = torch.is_autocast_enabled(device.type) or torch.get_float32_matmul_precision() != "highest"
+    return _every_bit(device) if rounds or device.type == "cuda" else nullcontext()
+
+
+@contextmanager
+def _every_bit(device: torch.device) -> Iterator[None]:
     cudnn, precision = torch.backends.cudnn.enabled, torch.get_float32_matmul_precision()
     torch.backends.cudnn.enabled = False  # convolutions become matrix products
     torch.set_float32_matmul_precision("highest")

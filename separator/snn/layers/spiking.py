@@ -1,8 +1,8 @@
 """Spiking layers: what a layer is after conversion, in whole numbers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from separator.errors import UserError
 from separator.snn.coding.inputs import CurrentCoding
-from separator.snn.execution.chosen import chosen_execution
+from separator.snn.execution.chosen import FASTEST, chosen_execution
 from separator.snn.execution.executions import Compiled, Population, compiled
 from separator.snn.execution.scans import run_neurons
 from separator.snn.integers.products import Product, Work, as_it_is, joint_sums, matrix_product, product_of
@@ -29,10 +29,6 @@ from separator.snn.synapses.affine import AffineMap
 from separator.snn.synapses.incoming import IncomingMap, merged_weight, stacked_weight
 
 INT8 = 127  # largest input of products of 8-bit integers
-
-
-def _plus(sums: Tensor, values: Tensor) -> Tensor:
-    return sums + per_channel(values.to(sums.dtype), sums)
 
 
 def _in_input_quanta(x: Tensor) -> Tensor:
@@ -154,7 +150,7 @@ class SpikingLayer(nn.Module):
         numbers = rounded(role, weight, bias, threshold, dynamics, shortcut, activation)
         return cls(apply, role, *numbers[:4], dynamics, numbers.shortcut)
 
-    @property
+    @cached_property
     def maps(self) -> tuple[IncomingMap, ...]:
         """Incoming maps, the shortcut last."""
         main = IncomingMap(self.apply_affine, self.weight)
@@ -169,23 +165,17 @@ class SpikingLayer(nn.Module):
 
     def with_time_padding(self, before: int, after: int) -> "SpikingLayer":
         """The same neurons and synapses where the last dimension of their input, time, is padded with so many zeros."""
-        if (before, after) not in self._with_time_padding:
-            apply = self.apply_affine.with_time_padding(before, after)
-            # What lies outside of the sound is padded alike for all maps: to the shortcut it is input that it leaves out.
-            moved = [now - own for now, own in zip((before, after), self.apply_affine.padding[-1], strict=True)]
-            shortcut = None
-            for other in self.maps[1:]:
-                own_padding = other.apply.padding[-1] if other.apply.padding else (0, 0)
-                shifted = [own + by for own, by in zip(own_padding, moved, strict=True)]
-                shortcut = IncomingMap(other.apply.with_time_padding(*shifted), other.weight)
-            layer = SpikingLayer(apply, self.role, self.weight, self.bias, self.numbers, self.quantum, self.dynamics, shortcut)
-            layer.__dict__["_laid_out"] = self  # not as a part of it
-            self._with_time_padding[before, after] = layer
-        return self._with_time_padding[before, after]
-
-    @cached_property
-    def _with_time_padding(self) -> "dict[tuple[int, int], SpikingLayer]":
-        return {}
+        apply = self.apply_affine.with_time_padding(before, after)
+        # What lies outside of the sound is padded alike for all maps: to the shortcut it is input that it leaves out.
+        moved = [now - own for now, own in zip((before, after), self.apply_affine.padding[-1], strict=True)]
+        shortcut = None
+        for other in self.maps[1:]:
+            own_padding = other.apply.padding[-1] if other.apply.padding else (0, 0)
+            shifted = [own + by for own, by in zip(own_padding, moved, strict=True)]
+            shortcut = IncomingMap(other.apply.with_time_padding(*shifted), other.weight)
+        layer = SpikingLayer(apply, self.role, self.weight, self.bias, self.numbers, self.quantum, self.dynamics, shortcut)
+        layer.__dict__["_laid_out"] = self  # not as a part of it
+        return layer
 
     @property
     def window(self) -> int:
@@ -257,7 +247,7 @@ class SpikingLayer(nn.Module):
 
     def neurons(self, like: Tensor) -> Numbers:
         """Whole numbers of the neurons, of the type of `like` and shaped to broadcast against it."""
-        return {name: per_channel(x.to(like.dtype), like) for name, x in self.numbers.items()}
+        return {name: self._against(like, name, partial(getattr, self, name)) for name in self.neuron.names}
 
     def charge(self, x: Tensor, share: float = 1.0) -> Tensor:
         """Charge of the neurons of a layer that encodes, or a share of it, in quanta. Shape: (B, ...) -> (B, ...).
@@ -269,7 +259,7 @@ class SpikingLayer(nn.Module):
 
     def current(self, spikes: Tensor, beside: Tensor | None = None) -> Tensor:
         """Synaptic current of one time step in quanta, constant current included (Eq. 3). Shape: (B, ...) -> (B, ...)."""
-        return self._weighted_sums(spikes, finish=lambda sums: _plus(sums, self.bias), beside=beside)
+        return self._weighted_sums(spikes, finish=lambda sums: sums + self._constant_current(sums, 1), beside=beside)
 
     def potential(self, spikes: Spikes, beside: Spikes | None = None) -> Tensor:
         """Free aggregate membrane potential after the spikes of a window (Eq. 9), in units of activation, float32.
@@ -279,8 +269,9 @@ class SpikingLayer(nn.Module):
         """
 
         def in_units(sums: Tensor) -> Tensor:
-            free = _plus(self._summed(sums), self.bias * spikes.window)
-            return (free * per_channel(self.quantum, sums)).float()
+            free = self._summed(sums)
+            free = free + self._constant_current(free, spikes.window)
+            return (free * self._against(free, "quantum", lambda: self.quantum)).float()
 
         return self._weighted_sums(spikes.values, finish=in_units, beside=None if beside is None else beside.values)
 
@@ -317,15 +308,18 @@ class SpikingLayer(nn.Module):
 
     def fire(self, spikes: Spikes, beside: Spikes | None = None) -> Spikes:
         """Spikes fired on the incoming ones, by the chosen execution (see `separator.snn.execution.chosen`)."""
-        if self.dynamics.schedule == "layer-by-layer":
+        if self.dynamics.schedule == "pipelined":
+            return self.advance(spikes, beside, carry=False)[0]
+        kernel = self._kernel(beside) if chosen_execution() != FASTEST else None  # by default, products
+        if kernel is None:
             held = None if beside is None else beside.values
 
             def at_once(sums: Tensor) -> Tensor:
                 wide = self._summed(sums)
-                return self._settle(wide.add_(per_channel((self.bias * self.window).to(wide.dtype), wide)))
+                return self._settle(wide.add_(self._constant_current(wide, self.window)))
 
             return self._settled(self._weighted_sums(spikes.values, finish=at_once, beside=held))
-        return self.advance(spikes, beside, carry=False)[0]
+        return kernel(_together(spikes, beside))[0]
 
     def advance(
         self, spikes: Spikes, beside: Spikes | None = None, state: State = None, carry: bool = True
@@ -338,9 +332,9 @@ class SpikingLayer(nn.Module):
             state: after the window before; None at the first one.
             carry: whether the state after it is of interest, and the one before is given.
         """
-        kernel = self.compiled_for(chosen_execution(), beside is not None)
+        kernel = self._kernel(beside)
         if kernel is not None and (kernel.carries or not carry):
-            return kernel(spikes if beside is None else joined([spikes, beside], 1), state, carry)
+            return kernel(_together(spikes, beside), state, carry)
         held = None if beside is None else beside.trains().flatten(0, 1)
         flat = self.current(spikes.trains().flatten(0, 1), held)  # time folded into the batch
         currents = flat.view(spikes.window, -1, *flat.shape[1:])
@@ -354,7 +348,8 @@ class SpikingLayer(nn.Module):
 
     def activation(self, spikes: Spikes) -> Tensor:
         """Analog activation that spikes stand for, their sum times threshold. Shape: (B, ...), float32."""
-        return spikes.values * per_channel(self.scale, spikes.values)
+        values = spikes.values
+        return values * per_channel(self.scale, values)
 
     def _weighted_sums(
         self, x: Tensor, prepare: Work = as_it_is, finish: Work = as_it_is, beside: Tensor | None = None
@@ -383,14 +378,36 @@ class SpikingLayer(nn.Module):
             return finish(sums)
 
     def _rounded_charge(self, sums: Tensor, share: float = 1.0) -> Tensor:
-        ceiling = per_channel(charge_ceiling(self.neuron, self.numbers, self.dynamics).to(sums.dtype), sums)
-        charge = sums.add_(per_channel(self.bias.double() / self.quantum, sums))
-        rounded_charge = (charge if share == 1 else charge.mul_(share)).round_().clamp_(-ceiling, ceiling)
-        return rounded_charge.to(torch.int32 if self.dynamics.in_integers else torch.float32)
+        charge = sums.add_(self._against(sums, "charge", lambda: self.bias.double() / self.quantum))
+        rounded_charge = (charge if share == 1 else charge.mul_(share)).round_()
+        if not self.dynamics.in_integers:
+            rounded_charge = rounded_charge.float()
+        ceiling = self._against(rounded_charge, "ceiling", self._ceiling)
+        floor = self._against(rounded_charge, "floor", lambda: -self._ceiling())
+        clipped = rounded_charge.clamp_(floor, ceiling)
+        return clipped.to(torch.int32) if self.dynamics.in_integers else clipped
+
+    def _ceiling(self) -> Tensor:
+        return charge_ceiling(self.neuron, self.numbers, self.dynamics)
 
     def _summed(self, sums: Tensor) -> Tensor:
         """Weighted sums in a type that holds those of a window exactly."""
         return sums.double() if self.neuron.saturates else sums
+
+    def _constant_current(self, sums: Tensor, steps: int) -> Tensor:
+        """The constant current of so many time steps in quanta, to be added to sums (B, ...)."""
+        return self._against(sums, f"current of {steps} steps", lambda: self.bias * steps)
+
+    def _against(self, like: Tensor, name: str, make: Callable[[], Tensor]) -> Tensor:
+        """Numbers (C_out,), made once, of the type of `like` and shaped to broadcast against it."""
+        key = name, like.dtype, like.dim()
+        if key not in self._shaped:
+            self._shaped[key] = per_channel(make().to(like.dtype), like)
+        return self._shaped[key]
+
+    @cached_property
+    def _shaped(self) -> dict[tuple[str, torch.dtype, int], Tensor]:
+        return {}
 
     def _settle(self, charge: Tensor) -> Tensor:
         """Sums of spikes, where the model says them at once, else the charge itself. Shape: (B, ...) -> (B, ...)."""
@@ -445,6 +462,10 @@ class SpikingLayer(nn.Module):
         served = [product_of(*own) for own in self.maps]
         return [product for product in served if product is not None] if None not in served else None
 
+    def _kernel(self, beside: Spikes | None) -> Compiled | None:
+        """The layer laid out for the chosen execution, None if that does not serve."""
+        return self.compiled_for(chosen_execution(), beside is not None)
+
     def compiled_for(self, name: str, apart: bool) -> Compiled | None:
         """The layer laid out for an execution, its shortcut with an input of its own or not; None if that does not serve."""
         if (name, apart) not in self._layouts:
@@ -453,10 +474,12 @@ class SpikingLayer(nn.Module):
                 self._layouts[name, apart] = None if kernel is None else kernel.padded_as(self.apply_affine)
             else:
                 weight = stacked_weight(*self.maps) if apart else merged_weight(*self.maps)
-                population = (
-                    None if weight is None else Population(self.apply_affine, weight, self.bias, self.neuron, self.numbers)
+                numbers, at_once = self.numbers, self.dynamics.schedule == "layer-by-layer"
+                self._layouts[name, apart] = (
+                    None
+                    if weight is None
+                    else compiled(Population(self.apply_affine, weight, self.bias, self.neuron, numbers, at_once), name)
                 )
-                self._layouts[name, apart] = None if population is None else compiled(population, name)
         return self._layouts[name, apart]
 
     @cached_property
@@ -464,7 +487,7 @@ class SpikingLayer(nn.Module):
         return {}
 
     def _forget_layout(self) -> None:
-        for name in ("_dense_weight", "_most_weight", "_pooled", "_products", "_layouts", "_with_time_padding"):
+        for name in ("maps", "_dense_weight", "_most_weight", "_pooled", "_products", "_layouts", "_shaped"):
             self.__dict__.pop(name, None)
 
     def _apply(self, *args: Any, **kwargs: Any) -> "SpikingLayer":
@@ -475,6 +498,11 @@ class SpikingLayer(nn.Module):
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self._forget_layout()
         super()._load_from_state_dict(*args, **kwargs)
+
+
+def _together(spikes: Spikes, beside: Spikes | None) -> Spikes:
+    """What a layer and its shortcut see, channel behind channel; what both see once."""
+    return spikes if beside is None else joined([spikes, beside], 1)
 
 
 def check_activation(layer: AnalogLayer, dynamics: Dynamics) -> None:

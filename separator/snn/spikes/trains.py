@@ -90,5 +90,5 @@ def joined(pieces: Sequence[Spikes], dimension: int, join: Callable[[list[Tensor
         join: joins tensors.
     """
     same = pieces[0].alike(pieces[1:])
-    parts = zip(*(piece.parts for piece in same), strict=True)
+    parts = zip(*[piece.parts for piece in same], strict=True)
     return same[0].with_parts([join(list(part), dimension) for part in parts])

@@ -1,11 +1,13 @@
 """A stack run piece by piece along the last dimension of its input, time: each layer keeps what its next outputs still see."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from separator.errors import UserError
+from separator.snn.execution.chosen import EVENT_DRIVEN, FASTEST, chosen_execution, execution
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.spikes.trains import LONGEST, Spikes, joined
@@ -15,6 +17,8 @@ from separator.snn.stack.stack import Stack
 
 Handed = Tensor | Spikes
 
+MOST_KEPT = 2  # times the memory that is needed, of which no copy is made
+
 
 class StackStream:
     """The outcome of a stack on an input that comes piece by piece.
@@ -23,19 +27,32 @@ class StackStream:
 
     Args:
         stack: in evaluation mode, wholly analog or wholly spiking; not to be changed meanwhile.
+        live: pieces are so small that a layer takes the time of the calls it is made of; then it is run by the execution of the
+            fewest, where none was chosen.
 
     Raises:
         UserError: runs are longer than a window, or input is coded by spikes.
         ValueError: a layer is in tandem, has no dimension of time, or another number of outputs than of inputs along it.
     """
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, live: bool = False) -> None:
         if not is_row(stack.sources):
             raise ValueError("a stack is streamed if each layer sees the one before")
         if stack.dynamics is not None and (stack.dynamics.window > LONGEST or stack.dynamics.first_role != "encode"):
             raise UserError(f"a network is streamed if it runs for at most {LONGEST} time steps on input as currents")
-        self.stack = stack
+        self.stack, self.live = stack, live
         self.layers = [_LayerStream(layer) for layer in stack.layers]
+        if (
+            self._is_event_driven
+        ):  # laid out here, not while sound waits; what comes before the stack sees that kernels are there
+            for layer in (stream.layer for stream in self.layers):
+                if isinstance(layer, SpikingLayer) and layer.role == "fire":
+                    layer.compiled_for(EVENT_DRIVEN, False)
+
+    @property
+    def _is_event_driven(self) -> bool:
+        """True if layers are to run by the execution of the fewest calls."""
+        return self.live and chosen_execution() == FASTEST
 
     @property
     def look_ahead(self) -> int:
@@ -45,25 +62,29 @@ class StackStream:
     @torch.no_grad()
     def push(self, x: Tensor, last: bool = False) -> Tensor | None:
         """Take the next positions, the end if `last`; give what is ready, if anything. Shape: (B, ..., n) -> (B, ..., m)."""
-        signal: Handed | None = x if x.shape[-1] else None
-        for position, stream in enumerate(self.layers):
-            taken = stream.take(signal, last)
-            if taken is None:
-                signal = None
-                continue
-            incoming, zeros = taken
-            if isinstance(stream.layer, SpikingLayer):
-                signal = run_layer(position, stream.layer.with_time_padding(*zeros), incoming, self.stack.observer)
-            else:
-                assert isinstance(incoming, Tensor)
-                signal = stream.analog(incoming, zeros)
-        if signal is None:
+        with execution(EVENT_DRIVEN) if self._is_event_driven else nullcontext():
+            outcome = self._run(x, last)
+        if outcome is None:
             return None
         read = self.stack.layers[-1]
-        if isinstance(signal, Spikes) and isinstance(read, SpikingLayer):
-            signal = read.activation(signal)
-        assert isinstance(signal, Tensor)
-        return signal if isinstance(read, AnalogLayer) else self.stack.read(signal)
+        if isinstance(outcome, Spikes) and isinstance(read, SpikingLayer):
+            outcome = read.activation(outcome)
+        assert isinstance(outcome, Tensor)
+        return outcome if isinstance(read, AnalogLayer) else self.stack.read(outcome)
+
+    def _run(self, x: Tensor, last: bool) -> Handed | None:
+        """What the last layer hands on."""
+        signal: Handed | None = x if x.shape[-1] else None
+        for position, stream in enumerate(self.layers):
+            incoming = stream.take(signal, last)
+            if incoming is None:
+                signal = None
+            elif isinstance(stream.layer, SpikingLayer):
+                signal = run_layer(position, stream.layer, incoming, self.stack.observer)
+            else:
+                assert isinstance(incoming, Tensor)
+                signal = stream.analog(incoming)
+        return signal
 
 
 class _LayerStream:
@@ -86,31 +107,33 @@ class _LayerStream:
         self.before, self.after = apply.padding[-1]
         if apply.stride[-1] != 1 or self.before + self.after != self.reach:
             raise ValueError(f"a layer is streamed if it has as many outputs as inputs along time; this one is {apply}")
-        self.layer, self.apply = layer, apply
-        self.held: Handed | None = None
-        self.zeros = self.before  # of the padding that still lie before what is held
+        # The zeros around the input are put there as it comes, so that the layer always runs without padding.
+        self.layer = layer.with_time_padding(0, 0) if isinstance(layer, SpikingLayer) else layer
+        self.apply = apply.with_time_padding(0, 0)
+        self.held: Handed | None = None  # of the input, zeros before it included, what outputs to come see
 
-    def analog(self, incoming: Tensor, zeros: tuple[int, int]) -> Tensor:
-        """Activation of an analog layer where its input is padded with so many zeros. Shape: (B, ..., n) -> (B, ..., m)."""
+    def analog(self, incoming: Tensor) -> Tensor:
+        """Activation of an analog layer, from input as `take` gives it. Shape: (B, ..., n) -> (B, ..., m)."""
         layer = self.layer
         assert isinstance(layer, AnalogLayer)
-        sums = self.apply.with_time_padding(*zeros)(incoming, layer.affine.weight, layer.affine.bias)
-        # Outputs stand where the inputs of their own position do: the shortcut sees those alone.
-        own = F.pad(incoming, (zeros[0] - self.before, zeros[1] - self.after)) if layer.shortcut is not None else incoming
+        sums = self.apply(incoming, layer.affine.weight, layer.affine.bias)
+        # The shortcut sees each output's own position alone.
+        own = incoming if layer.shortcut is None else incoming[..., self.before : incoming.shape[-1] - self.after]
         return layer.activated(layer.joined(sums, own))
 
-    def take(self, signal: Handed | None, last: bool) -> tuple[Handed, tuple[int, int]] | None:
-        """Input so far that the next outputs see, and zeros before and after it; None if there is no such output yet."""
+    def take(self, signal: Handed | None, last: bool) -> Handed | None:
+        """Input that the next outputs see, zeros before and after all of it included; None if there is no such output yet."""
         like = self.held if signal is None else signal
         if like is None:
             return None
-        pieces = [piece for piece in (self.held, signal) if piece is not None]
-        seen = _in_time(pieces) if len(pieces) > 1 else pieces[0]
-        zeros = (self.zeros, self.after if last else 0)
+        before = self.held
+        if before is None and self.before:
+            before = _silence(like, self.before)
+        after = _silence(like, self.after) if last and self.after else None
+        seen = _in_time([piece for piece in (before, signal, after) if piece is not None])
         length = seen.shape[-1]
-        self.held = _cut(seen, max(0, length - self.reach))
-        self.zeros = min(self.zeros, self.reach - self.held.shape[-1])
-        return (seen, zeros) if length + sum(zeros) > self.reach else None
+        self.held = _cut(seen, max(0, length - self.reach)) if self.reach else None
+        return seen if length > self.reach else None
 
 
 def _reaches_along_time(layer: AnalogLayer | SpikingLayer) -> bool:
@@ -122,17 +145,31 @@ def _reaches_along_time(layer: AnalogLayer | SpikingLayer) -> bool:
     return any(taps and (taps[-1] != 1 or apply.stride[-1] != 1 or apply.padding[-1] != (0, 0)) for apply, taps in others)
 
 
+def _silence(like: Handed, positions: int) -> Handed:
+    """Zeros for so many positions, stored channels last: pieces joined to others lie as the first. (B, ..., positions)."""
+
+    def zeros(tensor: Tensor) -> Tensor:
+        batch, channels, *others, _ = tensor.shape
+        return tensor.new_zeros((batch, *others, positions, channels)).movedim(-1, 1)
+
+    return zeros(like) if isinstance(like, Tensor) else like.each(zeros)
+
+
 def _in_time(pieces: list[Handed]) -> Handed:
     """Pieces one behind another along time. Shapes: (B, ..., n) -> (B, ..., m)."""
+    if len(pieces) == 1:
+        return pieces[0]
     spikes = [piece for piece in pieces if isinstance(piece, Spikes)]
     return joined(spikes, -1, _joined) if spikes else _joined([piece for piece in pieces if isinstance(piece, Tensor)], -1)
 
 
 def _cut(piece: Handed, first: int) -> Handed:
-    """Part of a piece from a position on, in memory of its own, so that the whole is not kept."""
+    """Part of a piece from a position on, in memory of its own if the whole is much larger, so that this is not kept."""
+    kept = piece.shape[-1] - first
+    own = piece.shape[-1] > MOST_KEPT * kept
 
     def last(tensor: Tensor) -> Tensor:
-        return _joined([tensor[..., first:]], -1)
+        return _joined([tensor[..., first:]], -1) if own else tensor[..., first:]
 
     return last(piece) if isinstance(piece, Tensor) else piece.each(last)
 

@@ -180,7 +180,7 @@ class Separator:
         Raises:
             UserError: the rate is no rate, or the model's card has no gain to bring its output to the mixture's level.
         """
-        network = EstimateStream(self.model, self.device)
+        network = EstimateStream(self.model, self.device, live=True)
         return SeparationStream(network, self.n_src, self._model_gain(), self.sample_rate, sample_rate)
 
     def separate_file(

@@ -29,11 +29,14 @@ class EstimateStream:
     Args:
         model: in evaluation mode.
         device: where its network is.
+        live: pieces are small. Then all that is made or loaded with the first use is so here, not while sound waits.
     """
 
-    def __init__(self, model: "SeparationModel", device: str) -> None:
+    def __init__(self, model: "SeparationModel", device: str, live: bool = False) -> None:
         self.device = device
-        self._stream = model.stream()
+        if live:
+            model.stream(live).push(torch.zeros(1, 1, device=device), last=True)
+        self._stream = model.stream(live)
 
     @property
     def look_ahead(self) -> int:

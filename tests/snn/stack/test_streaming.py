@@ -6,6 +6,8 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 from torch import nn
 
+from separator.snn.execution import event_driven
+from separator.snn.execution.chosen import execution
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.observe.activity import record_activity
@@ -45,8 +47,8 @@ def pieces(x, sizes):
     return torch.split(x, [*sizes, x.shape[-1] - sum(sizes)], -1)
 
 
-def streamed(stack, x, sizes):
-    stream, parts = StackStream(stack), pieces(x, sizes)
+def streamed(stack, x, sizes, live=False):
+    stream, parts = StackStream(stack, live), pieces(x, sizes)
     given, late, taken = [], 0, 0
     for part in parts[:-1]:
         given.append(stream.push(part))
@@ -71,15 +73,36 @@ sizes_of_pieces = st.lists(st.integers(0, 15), max_size=8)
     st.integers(1, 60),
     sizes_of_pieces,
     st.booleans(),
+    st.booleans(),
 )
-def test_spikes_do_not_depend_on_the_pieces(seed, causal, schedule, window, bits, length, sizes, skipping):
+def test_spikes_do_not_depend_on_the_pieces(seed, causal, schedule, window, bits, length, sizes, skipping, live):
     stack = stack_of(seed, SKIPPING[0], shortcuts=SKIPPING[1]) if skipping else stack_of(seed, causal)
     x = torch.randn(2, 3, 1, length)
     try:
         stack.convert(torch.randn(2, 3, 1, 60), Dynamics(window, 0.5, schedule, bits), channelwise=True)
     except ValueError:  # a layer that is never active has no thresholds
         reject()
-    assert torch.equal(streamed(stack, x, sizes), stack(x))
+    assert torch.equal(streamed(stack, x, sizes, live), stack(x))
+
+
+def test_live_layers_run_by_the_event_driven_kernel(monkeypatch):
+    """What the kernel fires for layers that wait for all of their input is what products and divisions come to."""
+    stack, x, fired = stack_of(0, causal=True), torch.randn(2, 3, 1, 60), []
+    stack.convert(x, Dynamics(4, 0.5, "layer-by-layer", 8), channelwise=True)
+    expected, kernel = stack(x), event_driven.EventDriven.__call__
+
+    def called(self, *arguments):
+        fired.append(kernel(self, *arguments)[0])
+        return fired[-1], None
+
+    monkeypatch.setattr(event_driven.EventDriven, "__call__", called)
+    assert torch.equal(streamed(stack, x, [20, 20]), expected) and not fired
+    assert torch.equal(streamed(stack, x, [20, 20], live=True), expected)
+    assert (
+        len(fired) == 3 * 2 and 0 < max(float(spikes.counts.max()) for spikes in fired) <= 4
+    )  # three pieces, two layers that fire
+    with execution("dense"):
+        assert torch.equal(streamed(stack, x, [20, 20], live=True), expected) and len(fired) == 6
 
 
 @given(st.integers(0, 10**6), st.booleans(), st.integers(1, 60), sizes_of_pieces, st.booleans())
@@ -116,8 +139,9 @@ def test_nothing_is_kept_of_what_no_output_will_see():
     stream = StackStream(stack)
     for _ in range(3):
         stream.push(torch.randn(1, 3, 1, 1000))
-    held = [layer.held if isinstance(layer.held, torch.Tensor) else layer.held.parts[0] for layer in stream.layers]
-    assert [numbers.untyped_storage().nbytes() // numbers.itemsize // 5 for numbers in held[1:]] == [2, 8, 8]
+    assert stream.layers[0].held is None  # its outputs see their own position alone
+    held = [layer.held.parts[0] for layer in stream.layers[1:]]
+    assert [numbers.untyped_storage().nbytes() // numbers.itemsize // 5 for numbers in held] == [2, 8, 8]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ A job is a run of output positions of one row that see common inputs: for a dila
    weights that spikes select.
 3. For a block of outputs, whose weights stay in the second-level cache meanwhile, the rows of each list are summed in registers
    and charge the membrane potentials; the spikes that these fire are packed at once. Runs are summed to a current that lasts.
+   Neurons that wait for all of their input fire behind it, over as many steps on nothing.
 
 Weights are split into bytes from 0 to 255, by adding half of their range to them, which is taken from the sums again as many
 times as there were spikes. Weights of 8 bits are one such plane; others take two, three or four, added one after another.
@@ -65,9 +66,10 @@ class EventLayer(NamedTuple):
     threshold: Integers
     initial: Integers
     outputs: int  # C_out
+    at_once: bool  # whether neurons fire once all of their input is in, not while it arrives
 
 
-def event_layer(weight: Integers, bias: Integers, threshold: Integers, initial: Integers) -> EventLayer:
+def event_layer(weight: Integers, bias: Integers, threshold: Integers, initial: Integers, at_once: bool = False) -> EventLayer:
     """Lay out a layer.
 
     Args:
@@ -75,6 +77,7 @@ def event_layer(weight: Integers, bias: Integers, threshold: Integers, initial: 
         bias: (C_out,), current per time step.
         threshold: (C_out,).
         initial: (C_out,), initial potential.
+        at_once: whether neurons fire once all of their input is in, not while it arrives.
     """
     planes = int(np.abs(weight).max()).bit_length() // 8 + 1  # with a bit for the sign
     excess = 2 ** (8 * planes - 1)
@@ -97,6 +100,7 @@ def event_layer(weight: Integers, bias: Integers, threshold: Integers, initial: 
         np.pad(threshold, missing, constant_values=np.iinfo(np.int32).max),
         np.pad(initial, missing),
         outputs,
+        at_once,
     )
 
 
@@ -125,7 +129,7 @@ def fire_events(
     apart = dilation // gcd(stride, dilation)  # output columns that see common input columns are so far apart
     positions = max(1, min(POSITIONS, LISTED // (window * layer.weight.shape[2])))
     runs = min(apart, sizes[1]), -(-sizes[1] // (apart * positions))
-    numbers = layer.weight, layer.vectors, layer.excess, layer.bias, layer.threshold, layer.initial
+    numbers = layer.weight, layer.vectors, layer.excess, layer.bias, layer.threshold, layer.initial, layer.at_once
     words = np.ascontiguousarray(words)
     blocks, planes, rows, _ = layer.weight.shape
     kinds = KINDS if _events_saved(words, window) * (rows - 1) / words.shape[3] * blocks * planes >= PAYS else 1
@@ -164,7 +168,7 @@ def _events_saved(words, window):  # noqa: ANN001, ANN202
 
 @compiled
 def _fire(  # noqa: ANN202
-    first_job, last_job, words, weight, vectors, excess, bias, threshold, initial,  # noqa: ANN001
+    first_job, last_job, words, weight, vectors, excess, bias, threshold, initial, at_once,  # noqa: ANN001
     kernel, stride, before, dilation, window, kinds, apart, positions, runs, fired, carried,  # noqa: ANN001
 ):  # fmt: skip
     _, height, width, inputs = words.shape
@@ -185,6 +189,8 @@ def _fire(  # noqa: ANN202
     events = np.empty(positions * window * kinds, np.int64)
     lanes = len(vectors) * VECTOR
     v, standing, packed = np.empty(lanes, np.int32), np.empty(lanes, np.int32), np.empty(lanes, np.uint32)
+    nothing, never = np.zeros(lanes, np.int32), np.full(lanes, np.iinfo(np.int32).max, np.int32)
+    limit, limit_at = (never, 0) if at_once else (threshold, 1)  # while input arrives, of each block
     for job in range(first_job, last_job):
         image, y = job // (runs[0] * runs[1] * rows_out), job // (runs[0] * runs[1]) % rows_out
         first = job // runs[1] % runs[0] + job % runs[1] * positions * apart
@@ -255,7 +261,9 @@ def _fire(  # noqa: ANN202
                                 add_rows(weight, plane_at, selected, done, n, sums, 0, 8 * plane, kind // 2, vectors)
                                 done += n
                     less = excess * (events[at] + going_on)
-                    fire(v, 0, packed, 0, bias, o, standing, 0, threshold, o, less, t, vectors)
+                    fire(v, 0, packed, 0, bias, o, standing, 0, limit, o * limit_at, less, t, vectors)
+                for t in range(window if at_once else 0):
+                    fire(v, 0, packed, 0, nothing, 0, nothing, 0, threshold, o, 0, t, vectors)
                 for n in range(min(lanes, outputs - o)):
                     fired[image, y, first + p * apart, o + n] = packed[n]
                 if len(carried):
