@@ -335,13 +335,15 @@ def test_the_modules_that_were_given_stay_what_they_are():
     assert all(torch.equal(value, before[name]) for name, value in given.state_dict().items())
 
 
-def test_layers_too_wide_for_the_window_are_refused():
-    modules = [nn.Linear(6, 40000), nn.ReLU(), nn.Linear(40000, 3)]
-    modules[2].weight.data.uniform_(0.9, 1.0)
-    network, x = Net(modules).eval(), torch.rand(4, 6)
-    expected = network(x)
-    network.stack.convert(x, Dynamics(8, 0.5, "layer-by-layer"), 100.0)
-    assert relative(network(x), expected) < 0.1
-    again = Net(copy.deepcopy(modules)).eval()
-    with pytest.raises(UserError, match=r"layer 1: neurons have 40000 inputs over 32 time steps, .* take fewer time steps"):
-        again.stack.convert(x, Dynamics(32, 0.5, "layer-by-layer"), 100.0)
+def test_longer_windows_help_however_wide_layers_are():
+    modules = [nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.AvgPool2d(28), nn.Flatten(), nn.Linear(32, 20), nn.ReLU()]
+    modules += [nn.Linear(20, 10)]
+    x, errors = torch.rand(2, 3, 28, 28), []
+    expected = nn.Sequential(*modules)(x)
+    for window in (4, 32):
+        network = Net(copy.deepcopy(modules)).eval()
+        network.stack.convert(x, Dynamics(window, 0.5, "layer-by-layer"), 100.0, True)
+        errors.append(relative(network(x), expected))
+        assert (network.stack.layers[1].weight.flatten(1).abs().amax(1) >= 64).all()
+    assert network.stack.layers[1].has_long_sums
+    assert errors[1] < min(errors[0] / 2, 0.02)

@@ -6,14 +6,22 @@ import torch
 from torch import Tensor
 
 from separator.errors import DivergedError, UserError
-from separator.snn.integers.quanta import in_quanta, potential_bound, potential_quantum, snap, weight_quantum
+from separator.snn.integers.quanta import (
+    FEWEST_BITS,
+    LONG,
+    in_quanta,
+    magnitudes,
+    potential_bound,
+    potential_quantum,
+    snap,
+    weight_quantum,
+)
 from separator.snn.layers.dynamics import Dynamics, Role
 from separator.snn.synapses.incoming import IncomingMap
 
 # The encoding layer reads its input in these quanta, up to so many, and has weights of at most 16 bits. Its sums of up to 2^13
 # inputs are then exact in 64-bit floating point, and what rounding errors before it may differ in is rounded away.
 INPUT_QUANTUM, INPUT_LIMIT = 2.0**-14, 2.0**24
-COARSEST = 8  # quanta that the largest weight of a layer has at least, where its bits are not chosen
 LARGEST = 2.0**64  # weight, current and threshold in units of activation, far from where quanta overflow
 
 
@@ -68,11 +76,15 @@ def rounded(
     else:
         joined = torch.cat([weight.flatten(1), beside.flatten(1)], 1)
         fires = threshold if role == "fire" else torch.zeros_like(threshold)  # a readout never does
-        quantum = potential_quantum(potential_bound(joined, bias, fires, dynamics.exact_steps))
         learned = weight if shortcut is None or shortcut.is_identity else joined
+        bound = potential_bound(joined, bias, fires, dynamics.exact_steps)
+        if has_long_sums(learned, dynamics):
+            single = torch.stack([joined.flatten(1).abs().amax(1), bias.abs(), fires.expand_as(bias)]).amax(0)
+            quantum = torch.maximum(potential_quantum(bound, LONG), potential_quantum(single))
+        else:
+            quantum = potential_quantum(bound)
         if dynamics.weight_bits is not None:
             quantum = torch.maximum(quantum, weight_quantum(learned, dynamics.weight_bits))
-        _check_resolution(weight, quantum, dynamics)
         weight = in_quanta(weight, quantum).to(integer_type(dynamics.weight_bits))
         bias = in_quanta(bias, quantum).to(torch.int32)
         if shortcut is not None:
@@ -88,14 +100,14 @@ def rounded(
     return LayerNumbers(weight, bias, neurons, quantum.to(threshold.dtype), shortcut)
 
 
-def _check_resolution(weight: Tensor, quantum: Tensor, dynamics: Dynamics) -> None:
-    """Refuse layers with so many inputs that sums over the window stay exact with next to no bits of weights only."""
-    largest = float((weight.flatten(1).abs().amax(1) / quantum).max())
-    if dynamics.weight_bits is None and 0 < largest < COARSEST:
-        raise UserError(
-            f"neurons have {weight[0].numel()} inputs over {dynamics.window} time steps, so that sums stay exact with weights "
-            f"of at most {round(largest)} quanta; take fewer time steps, or pool less before the layer"
-        )
+def has_long_sums(weight: Tensor, dynamics: Dynamics) -> bool:
+    """True if neurons have so many inputs over a window that sums stay below 2^24 with weights of too few bits only.
+
+    Too few are fewer than 8, or than were asked for. The weights alone decide, whatever thresholds and constant currents are.
+    """
+    bits = min(dynamics.weight_bits or FEWEST_BITS, FEWEST_BITS)
+    sums = potential_quantum(dynamics.exact_steps * magnitudes(weight))
+    return bool((sums > weight_quantum(weight, bits)).any())
 
 
 def _encoding(weight: Tensor, bias: Tensor, bits: int) -> tuple[Tensor, Tensor]:

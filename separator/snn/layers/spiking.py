@@ -14,7 +14,7 @@ from separator.snn.coding.inputs import CurrentCoding
 from separator.snn.execution.chosen import chosen_execution
 from separator.snn.execution.executions import Compiled, Population, compiled
 from separator.snn.integers.products import Product, Work, as_it_is, joint_sums, matrix_product, product_of
-from separator.snn.integers.quanta import every_bit
+from separator.snn.integers.quanta import EXACT, every_bit, magnitudes
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics, Role
 from separator.snn.layers.fan_in import Masked
@@ -195,6 +195,23 @@ class SpikingLayer(nn.Module):
         """True if a spike adds the very threshold of the neuron at its place, so that by itself it is handed on."""
         return self.role == "fire" and self.shortcut is not None and torch.equal(self.shortcut.view(-1), self.threshold)
 
+    def largest_potential(self) -> float:
+        """Bound of membrane potentials and partial sums over a window, in quanta."""
+        # A first charge is clipped to a little over as many thresholds as there are steps; a readout never fires.
+        thresholds = {"encode": self.window + 2, "fire": 2, "readout": 0}[self.role]
+        bound = thresholds * self.threshold.double()
+        if self.role != "encode":
+            parts = [self.bias, *(own.weight for own in self.maps)]
+            bound = bound + self.dynamics.exact_steps * torch.stack([magnitudes(part) for part in parts]).sum(0)
+        return float(bound.max())
+
+    @cached_property
+    def has_long_sums(self) -> bool:
+        """True if sums go beyond what 32-bit numbers hold, so that they are computed in float64 (see `integers.quanta`)."""
+        if self._laid_out is not None:
+            return self._laid_out.has_long_sums
+        return self.role != "encode" and self.largest_potential() > EXACT
+
     def analog_numbers(self) -> tuple[Tensor, Tensor]:
         """Weight and bias in units of activation."""
         if self.role == "encode":
@@ -258,8 +275,14 @@ class SpikingLayer(nn.Module):
     def potential(self, spikes: Spikes, beside: Spikes | None = None) -> Tensor:
         """Free aggregate membrane potential after the spikes of a window (Eq. 9), in units of activation, float32.
 
-        One application of the map to the sums of the trains; in whole numbers that is exactly the sum of the currents.
         Shape: spikes (B, ...) -> (B, ...).
+        """
+        return self.exact_potential(spikes, beside).float()
+
+    def exact_potential(self, spikes: Spikes, beside: Spikes | None = None) -> Tensor:
+        """The same as it is before it is rounded: float64 where sums are long.
+
+        One application of the map to the sums of the trains; in whole numbers that is exactly the sum of the currents.
         """
 
         def in_units(sums: Tensor) -> Tensor:
@@ -323,7 +346,7 @@ class SpikingLayer(nn.Module):
         held = None if beside is None else beside.trains().flatten(0, 1)
         flat = self.current(spikes.trains().flatten(0, 1), held)  # time folded into the batch
         currents = flat.view(spikes.window, -1, *flat.shape[1:])
-        if self.window > LONGEST:  # potentials of many windows are exact as integers only
+        if self.window > LONGEST and not self.has_long_sums:  # potentials of many windows are exact as integers only
             currents = currents.to(torch.int32)
         return self.neuron.run(currents, self.neurons(currents[0]), state)
 
@@ -346,7 +369,7 @@ class SpikingLayer(nn.Module):
         """
         products = self._products
         if products is not None and (self.role == "encode" or chosen_execution() != "dense"):
-            kind = torch.float64 if self.role == "encode" else torch.int8
+            kind = torch.float64 if self.role == "encode" or self.has_long_sums else torch.int8
             return joint_sums(products, [x] if beside is None else [x, beside], lambda seen: prepare(seen).to(kind), finish)
         inputs = prepare(x).to(self._dense_weight.dtype)
         other_inputs = inputs if beside is None else beside.to(self._dense_weight.dtype)
@@ -378,7 +401,7 @@ class SpikingLayer(nn.Module):
         """Weight that maps add exactly in floating point; for `encode` of 64 bits, in quanta per quantum of input."""
         if self.role == "encode":
             return self.weight.double() * (INPUT_QUANTUM / per_output(self.quantum.double(), self.weight))
-        return self.weight.float()
+        return self.weight.double() if self.has_long_sums else self.weight.float()
 
     @cached_property
     def _products(self) -> list[Product] | None:
@@ -391,9 +414,12 @@ class SpikingLayer(nn.Module):
         if self.role == "encode":
             product = matrix_product(self.apply_affine, self._dense_weight)
             return None if product is None else [product]
-        if self.weight.dtype != torch.int8:
+        maps = list(self.maps)
+        if self.has_long_sums:
+            maps = [own if own.is_identity else IncomingMap(own.apply, own.weight.double()) for own in maps]
+        elif self.weight.dtype != torch.int8:
             return None
-        served = [product_of(*own) for own in self.maps]
+        served = [product_of(*own) for own in maps]
         return [product for product in served if product is not None] if None not in served else None
 
     def compiled_for(self, name: str, apart: bool) -> Compiled | None:
@@ -403,7 +429,9 @@ class SpikingLayer(nn.Module):
                 kernel = self._laid_out.compiled_for(name, apart)
                 self._layouts[name, apart] = None if kernel is None else kernel.padded_as(self.apply_affine)
             else:
-                weight = stacked_weight(*self.maps) if apart else merged_weight(*self.maps)
+                weight = None  # executions count in 32-bit integers
+                if not self.has_long_sums:
+                    weight = stacked_weight(*self.maps) if apart else merged_weight(*self.maps)
                 population = (
                     None if weight is None else Population(self.apply_affine, weight, self.bias, self.neuron, self.numbers)
                 )
@@ -415,7 +443,7 @@ class SpikingLayer(nn.Module):
         return {}
 
     def _forget_layout(self) -> None:
-        for name in ("_dense_weight", "_products", "_layouts", "_with_time_padding"):
+        for name in ("has_long_sums", "_dense_weight", "_products", "_layouts", "_with_time_padding"):
             self.__dict__.pop(name, None)
 
     def _apply(self, *args: Any, **kwargs: Any) -> "SpikingLayer":

@@ -147,5 +147,5 @@ def _continued(
         currents = [current.to(layer.weight.dtype) for current in layer.encoding_currents(incoming, first, steps)]
         return layer.neuron.run(currents, layer.neurons(currents[0]), state)
     if layer.role == "readout":
-        return layer.potential(incoming, beside), None
+        return layer.exact_potential(incoming, beside), None
     return layer.advance(incoming, beside, state)
