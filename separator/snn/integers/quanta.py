@@ -59,7 +59,7 @@ def magnitudes(weight: Tensor) -> Tensor:
     """Sum of the magnitudes of each neuron's numbers. Shape: (C_out, ...) -> (C_out,), float64."""
     rows = weight.detach().reshape(len(weight), -1)
     parts = torch.split(rows, max(1, BLOCK // rows.shape[1]))
-    return torch.cat([part.double().abs_().sum(1) for part in parts])
+    return torch.cat([part.double().abs().sum(1) for part in parts])
 
 
 def potential_bound(weight: Tensor, bias: Tensor, threshold: Tensor, window: int) -> Tensor:
