@@ -41,6 +41,10 @@ def check_input(x: Tensor, dynamics: Dynamics) -> None:
     Raises:
         UserError: it is larger than what is read, so small that it is lost between two quanta, or no finite number.
     """
+    if not x.numel() or not bool(x.any()):
+        raise UserError(
+            "the input that thresholds are taken from is empty or zero throughout; give some of what the network sees"
+        )
     largest, most, least = float(x.detach().abs().max()), INPUT_QUANTUM * INPUT_LIMIT, INPUT_QUANTUM * 2**6
     if not largest < float("inf"):
         raise UserError("the input that thresholds are taken from holds numbers that are NaN or infinite")

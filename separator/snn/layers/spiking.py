@@ -249,11 +249,12 @@ class SpikingLayer(nn.Module):
 
     def with_window(self, window: int) -> "SpikingLayer":
         """The same layer for another time window: thresholds are the same upper bounds over another number of steps."""
+        dynamics = replace(self.dynamics, window=window)
         weight, bias = self.analog_numbers()
         ratio = self.window / window
         if self.role != "encode":
             weight, bias = weight * ratio, bias * ratio
-        dynamics, second = replace(self.dynamics, window=window), self.analog_shortcut()
+        second = self.analog_shortcut()
         shortcut = None if second is None else second.times(ratio)
         return SpikingLayer.in_integers(self.apply_affine, self.role, weight, bias, self.scale * ratio, dynamics, shortcut)
 
