@@ -23,7 +23,7 @@ def check_numbers(settings: object, **ranges: tuple[float, float]) -> None:
         for value in given if isinstance(given, list | tuple) else [given]:
             if value is not None and not _is_within(value, least, most):
                 kind = "a whole number" if isinstance(least, int) and isinstance(most, int) else "a number"
-                raise UserError(f"{name} is {kind} of at least {least:g}{_up_to(most)}, not {value}")
+                raise UserError(f"{name} is {kind} of at least {_plain(least)}{_up_to(most)}, not {value}")
 
 
 def check_flags(settings: Any) -> None:
@@ -53,4 +53,8 @@ def _is_within(value: Any, least: float, most: float) -> bool:
 
 
 def _up_to(most: float) -> str:
-    return "" if most == MOST else f" and at most {most:g}"
+    return "" if most == MOST else f" and at most {_plain(most)}"
+
+
+def _plain(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"

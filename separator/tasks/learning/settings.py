@@ -76,6 +76,9 @@ class MachineSettings:
     strategy: str = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"  # auto: bf16-mixed where the processor multiplies bfloat16
 
+    def __post_init__(self) -> None:
+        check_numbers(self, nodes=(1, MOST))
+
 
 @dataclass(frozen=True)
 class CardSettings:
