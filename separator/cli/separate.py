@@ -14,6 +14,7 @@ from separator.cli.main import comes_of_ctrl_c, report_errors
 from separator.cli.options.arguments import positive
 from separator.cli.streams import put, tell
 from separator.errors import UserError, mendable
+from separator.models.format.text import printable
 from separator.version import __version__
 
 # torch takes seconds to import: whatever needs it is imported where it is used, so that --help answers at once.
@@ -235,7 +236,8 @@ def _failed(arguments: argparse.Namespace, source: str, error: Exception) -> str
     if arguments.json:
         with suppress(UserError):  # told of by then
             _print_json(arguments, {"input": source, "error": line})
-    return line if _shown(source) in line else f"{_shown(source)}: {line}"
+    name = " ".join(_shown(source).split())
+    return line if name in line else f"{name}: {line}"
 
 
 def _shown(source: str) -> str:
@@ -255,7 +257,9 @@ def progress_bar(name: str, visible: bool) -> Iterator[Any]:
         return
     from tqdm import tqdm
 
-    with tqdm(desc=Path(name).name, unit="s", delay=2, leave=False, bar_format="{l_bar}{bar}| {remaining} left") as bar:
+    with tqdm(
+        desc=printable(Path(name).name), unit="s", delay=2, leave=False, bar_format="{l_bar}{bar}| {remaining} left"
+    ) as bar:
 
         def progress(done: float, total: float) -> None:
             bar.total = total

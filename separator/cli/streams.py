@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TextIO
 
 from separator.errors import UserError
+from separator.models.format.text import printable
 
 # A closed stream is opened the wrong way round, so that using it fails, as it should, but for stderr, which nobody misses.
 WAYS = {"stdin": (os.O_WRONLY, "r"), "stdout": (os.O_RDONLY, "w"), "stderr": (os.O_WRONLY, "w")}
@@ -19,9 +20,9 @@ def ensure_standard_streams() -> None:
 
 
 def tell(text: str) -> None:
-    """Print a line on stderr, if that can be written; bytes of names that are no UTF-8 are shown escaped."""
+    """Print a line on stderr, if that can be written; what names hold that is no letter to a terminal is shown escaped."""
     with suppress(OSError):
-        print(text.encode(errors="backslashreplace").decode(), file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 def put(text: str, stream: TextIO) -> None:

@@ -305,6 +305,18 @@ def test_no_name_stops_a_batch(loaded, capsys):
     assert lines_of(capsys)[-1] == "separate: 4 of 5 inputs failed"
 
 
+def test_names_reach_a_terminal_as_letters_alone(loaded, capsys):
+    name = "a\x1b]0;owned\x07\nb.wav"
+    write(name)
+    Path("folder\n").mkdir()
+    assert entry([name, "-o", "folder\n"]) == 0
+    assert entry([f"no{name}"]) == 1 == entry([""])
+    *lines, last = capsys.readouterr().err.splitlines()
+    assert all(line.isprintable() for line in lines) and len(lines) == 2
+    assert "a\\x1b]0;owned\\x07\\nb.wav -> folder\\n/" in lines[0] and "cannot read no" in lines[1]
+    assert last == "separate: error: an input has no name"
+
+
 def test_a_defect_on_one_input_does_not_stop_the_others(loaded, monkeypatch, capsys):
     for name in ("a.wav", "b.wav", "c.wav"):
         write(name)

@@ -157,6 +157,12 @@ def pruned():
     return layer
 
 
+def overridden():
+    layer = nn.Linear(4, 4)
+    layer.forward = lambda x: x * 2
+    return layer
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
@@ -167,6 +173,7 @@ def pruned():
         (lambda: [nn.Linear(4, 4), Clipped(), nn.Linear(4, 4)], "layer 0 .*has a Clipped"),
         (lambda: [nn.Linear(4, 4), nn.ReLU(), pruned()], "layer 1 .*hooks.*prune.remove"),
         (lambda: [parametrizations.weight_norm(nn.Linear(4, 4)), nn.ReLU(), nn.Linear(4, 4)], "remove_parametrizations"),
+        (lambda: [nn.Linear(4, 4), nn.ReLU(), overridden()], "layer 1 .*whose forward.. is not that of its class"),
     ],
 )
 def test_modules_that_compute_something_else_are_refused_beforehand(make, reason):
@@ -209,6 +216,19 @@ def test_what_reaches_the_stack_stays_what_it_is():
         ({"window": 7.5}, "whole number of steps, not 7.5"),
         ({"learning": "hebbian"}, "no learning rule 'hebbian'; take one of tandem, surrogate"),
         ({"coding": "morse"}, "no input coding 'morse'"),
+        ({"window": "8"}, "whole number of steps, not 8"),
+        ({"window": True}, "whole number of steps, not True"),
+        ({"weight_bits": 7.5}, "weights have 2 to 16 bits, not 7.5"),
+        ({"encoder_bits": None}, "weights of the encoding layer have 2 to 16 bits, not None"),
+        ({"initial_potential": "half"}, "0 to below 1 threshold, not half"),
+        ({"lr": -1.0}, "lr is a number of at least 0, not -1"),
+        ({"lr": [1e-3, float("nan")]}, "lr is a number of at least 0, not nan"),
+        ({"max_epochs": 1.5}, "max_epochs is a whole number of at least 0, not 1.5"),
+        ({"passes": 1.5}, "passes is a whole number of at least 1, not 1.5"),
+        ({"patience": -1}, "patience is a whole number"),
+        ({"keep_mb": -1}, "keep_mb is a number of at least 0"),
+        ({"calibration_batches": 0}, "calibration_batches is a whole number of at least 1"),
+        ({"channelwise": "yes"}, "channelwise is true or false, not 'yes'"),
     ],
 )
 def test_misspelt_choices_are_refused(changes, reason):
@@ -335,13 +355,54 @@ def test_the_modules_that_were_given_stay_what_they_are():
     assert all(torch.equal(value, before[name]) for name, value in given.state_dict().items())
 
 
-def test_layers_too_wide_for_the_window_are_refused():
-    modules = [nn.Linear(6, 40000), nn.ReLU(), nn.Linear(40000, 3)]
-    modules[2].weight.data.uniform_(0.9, 1.0)
-    network, x = Net(modules).eval(), torch.rand(4, 6)
+def test_longer_windows_help_however_wide_layers_are():
+    modules = [nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.AvgPool2d(28), nn.Flatten(), nn.Linear(32, 20), nn.ReLU()]
+    modules += [nn.Linear(20, 10)]
+    x, errors = torch.rand(2, 3, 28, 28), []
+    expected = nn.Sequential(*modules)(x)
+    for window in (4, 32):
+        network = Net(copy.deepcopy(modules)).eval()
+        network.stack.convert(x, Dynamics(window, 0.5, "layer-by-layer"), 100.0, True)
+        errors.append(relative(network(x), expected))
+        assert (network.stack.layers[1].weight.flatten(1).abs().amax(1) >= 64).all()
+    assert network.stack.layers[1].has_long_sums
+    assert errors[1] < min(errors[0] / 2, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("x", "reason"),
+    [
+        (torch.zeros(0, 6), "empty or zero"),
+        (torch.zeros(4, 6), "empty or zero"),
+        (torch.rand(4, 5, 6), "layer 0: Linear sees input of 4x5x6, and is converted on 2 dimensions"),
+    ],
+)
+def test_input_that_nothing_is_learned_from_is_refused(x, reason):
+    network = Net(small())
+    with pytest.raises(UserError, match=reason):
+        network.stack.convert(x, Dynamics(8))
+    assert network.stack.converted == 0
+    if len(x):
+        with pytest.raises(UserError, match=reason):
+            engine(network, [(x, x[..., :3])]).run()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_networks_of_any_precision_are_converted(dtype):
+    modules = [module.to(dtype) for module in small((6, 8, 3))]
+    network, x = Net(modules).eval(), torch.rand(64, 6, dtype=dtype)
     expected = network(x)
-    network.stack.convert(x, Dynamics(8, 0.5, "layer-by-layer"), 100.0)
-    assert relative(network(x), expected) < 0.1
-    again = Net(copy.deepcopy(modules)).eval()
-    with pytest.raises(UserError, match=r"layer 1: neurons have 40000 inputs over 32 time steps, .* take fewer time steps"):
-        again.stack.convert(x, Dynamics(32, 0.5, "layer-by-layer"), 100.0)
+    network.stack.convert(x, Dynamics(32, 0.5, "layer-by-layer"), 100.0, True)
+    assert relative(network(x), expected) < 0.05
+
+
+@pytest.mark.parametrize("window", [0, -1, 7.5, "8", None, 33])
+def test_windows_that_cannot_be_leave_a_stack_as_it_was(window):
+    network, x = Net(small()).eval(), torch.rand(8, 6)
+    with pytest.raises(UserError, match="convert this one first"):
+        network.stack.set_window(4)
+    network.stack.convert(x, Dynamics(8, 0.5, "layer-by-layer"))
+    before = network(x)
+    with pytest.raises(UserError, match="steps"):
+        network.stack.set_window(window)
+    assert torch.equal(network(x), before)

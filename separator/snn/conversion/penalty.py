@@ -3,22 +3,11 @@
 import torch
 from torch import Tensor
 
-from separator.errors import UserError
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.shapes import per_channel
 from separator.snn.layers.signal import Signal
 from separator.snn.learning.tandem import TandemLayer
 from separator.snn.stack.stack import Stack
-
-
-def check_penalty(weight: float) -> None:
-    """Say what no weight of an activity penalty is.
-
-    Raises:
-        UserError: it is below 0.
-    """
-    if weight < 0:
-        raise UserError(f"the activity penalty is at least 0, not {weight}")
 
 
 def density(activation: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ from separator.snn.layers.quantised import QuantisedReLU
 from separator.snn.layers.rounding import check_input
 from separator.snn.layers.signal import Signal, currents_of
 from separator.snn.layers.spiking import SpikingLayer
-from separator.snn.layers.support import check_supported
+from separator.snn.layers.support import check_sizes, check_supported
 from separator.snn.learning.rules import RULES, LearningOptions
 from separator.snn.learning.tandem import TandemLayer
 from separator.snn.observe.distribution import Distribution, distributions
@@ -367,6 +367,8 @@ class ProgressiveTandemLearning:
 
         def activations() -> Iterator[Tensor]:
             for signal, beside in self._signals(index):
+                with in_layer(index):
+                    check_sizes(layer, signal.activation)
                 yield from activations_of(layers or [layer], signal.activation, None if beside is None else beside.activation)
 
         def currents() -> Iterator[Tensor]:

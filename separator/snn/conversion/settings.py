@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeVar, get_args
 
 from separator.errors import UserError
+from separator.ranges import MOST, check_flags, check_numbers
 from separator.snn.coding.readouts import READOUTS
-from separator.snn.conversion.penalty import check_penalty
 from separator.snn.layers.dynamics import Dynamics, Schedule
 from separator.snn.learning.rules import RULES
 from separator.snn.spikes.trains import LONGEST
@@ -65,9 +65,10 @@ class ConversionSettings:
         if self.lr == [] or self.max_epochs == []:
             raise UserError("a learning rate or a number of epochs is missing")
         _ = self.threshold_options, THRESHOLDS.pick(self.threshold), READOUTS.pick(self.readout), RULES.pick(self.learning)
-        check_penalty(self.activity_penalty)
-        if self.passes < 1 or (self.fan_in is not None and self.fan_in < 1):
-            raise UserError("there are at least one pass over the layers and one incoming connection of a neuron")
+        check_flags(self)
+        check_numbers(self, lr=(0.0, MOST), clip=(0.0, MOST), activity_penalty=(0.0, MOST), keep_mb=(0.0, MOST))
+        check_numbers(self, max_epochs=(0, MOST), patience=(0, MOST), calibration_batches=(1, MOST))
+        check_numbers(self, passes=(1, MOST), fan_in=(1, MOST))
 
     def layer_lr(self, number: int) -> float:
         """Learning rate of a layer, counted on through the passes."""

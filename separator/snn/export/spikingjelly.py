@@ -29,8 +29,8 @@ def problem(stack: Stack) -> str | None:
 class SpikingJellyStack(nn.Module):
     """Simulates all time steps of a layer at once, as SpikingJelly's multi-step mode does. Shapes: as of `Stack`.
 
-    Numbers are in units of activation, in 32-bit floating point; they lie on the grid of the stack's integers, so that sums are
-    exact here as well.
+    Numbers are in units of activation, in 32-bit floating point, of 64 bits where sums are long; they lie on the grid of the
+    stack's integers, so that sums are exact here as well.
 
     Args:
         stack: wholly spiking and pipelined.
@@ -88,7 +88,7 @@ class SpikingJellyStack(nn.Module):
             node.reset()
             node.v = per_channel(start, currents[0]).expand_as(currents[0])
             currents = synapses(node(currents).flatten(0, 1)).unflatten(0, (self.dynamics.window, -1))
-        return currents.sum(0)
+        return currents.sum(0).float()
 
 
 class _Synapses(nn.Module):
@@ -99,9 +99,11 @@ class _Synapses(nn.Module):
         weight, bias = layer.analog_numbers()
         self.apply_affine = layer.apply_affine
         self.affine = layer.apply_affine.module(weight, bias).requires_grad_(False)
-        self.shortcut = layer.analog_shortcut()
+        self.shortcut, self.kind = layer.analog_shortcut(), torch.float64 if layer.has_long_sums else torch.float32
+        self.affine.to(self.kind)
 
     def forward(self, spikes: Tensor) -> Tensor:
         """Shape: (N_s B, C_in, ...) -> (N_s B, C_out, ...)."""
+        spikes = spikes.to(self.kind)
         sums: Tensor = self.affine(self.apply_affine.flattened(spikes))
-        return sums if self.shortcut is None else sums + self.shortcut.apply(spikes, self.shortcut.weight, None)
+        return sums if self.shortcut is None else sums + self.shortcut.apply(spikes, self.shortcut.weight.to(self.kind), None)

@@ -5,6 +5,9 @@ differently. Weights, biases and thresholds of each spiking neuron are therefore
 quantum, chosen so that its membrane potential cannot exceed 2^24 of them. Every partial sum is then exact in 32-bit integers
 and in float32 alike, and so the spikes are the same bits in whatever order, precision of accumulation, schedule or batch they
 are computed. A coarser quantum makes the weights integers of few bits.
+
+Where that would leave weights with fewer than 8 bits, for neurons with so many inputs over so many steps, sums are long: up to
+2^40 quanta, exact in float64, while every single number stays below 2^24, so that float32 holds it.
 """
 
 from collections.abc import Iterator
@@ -14,7 +17,10 @@ import torch
 from torch import Tensor
 
 EXACT = 2.0**24  # float32 holds every integer up to here
+LONG = 2.0**40  # as far as long sums go in a window; those of 2^8 windows are exact in float64 all the same
+FEWEST_BITS = 8  # of weights, below which sums are long instead
 TINIEST = 2.0**-123  # quantum of what is all zero
+BLOCK = 2**22  # numbers that are looked at at a time
 ROUNDING = 2.0**-20  # relative error of some operations in float32, and far less than half a quantum of 16 bits
 
 
@@ -24,9 +30,9 @@ def power_above(x: Tensor) -> Tensor:
     return torch.ldexp(torch.ones_like(mantissa), exponent - (mantissa == 0.5).int())
 
 
-def potential_quantum(largest: Tensor) -> Tensor:
-    """Smallest powers of two q such that numbers up to `largest` are at most 2^23 q: a factor of two is left for rounding."""
-    return power_above(largest.double() / (EXACT / 2))
+def potential_quantum(largest: Tensor, exact: float = EXACT) -> Tensor:
+    """Smallest powers of two q such that numbers up to `largest` are at most half of `exact` q: half is left for rounding."""
+    return power_above(largest.double() / (exact / 2))
 
 
 def weight_quantum(weight: Tensor, bits: int) -> Tensor:
@@ -47,6 +53,13 @@ def in_quanta(x: Tensor, quantum: Tensor) -> Tensor:
 def snap(x: Tensor, quantum: Tensor) -> Tensor:
     """Nearest multiples of the quantum of each channel, ties to even. Shapes: (C, ...), (C,) -> (C, ...)."""
     return in_quanta(x, quantum) * quantum.to(x.dtype).view(-1, *[1] * (x.dim() - 1))
+
+
+def magnitudes(weight: Tensor) -> Tensor:
+    """Sum of the magnitudes of each neuron's numbers. Shape: (C_out, ...) -> (C_out,), float64."""
+    rows = weight.detach().reshape(len(weight), -1)
+    parts = torch.split(rows, max(1, BLOCK // rows.shape[1]))
+    return torch.cat([part.double().abs().sum(1) for part in parts])
 
 
 def potential_bound(weight: Tensor, bias: Tensor, threshold: Tensor, window: int) -> Tensor:

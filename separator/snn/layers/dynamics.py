@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from separator.errors import UserError
+from separator.ranges import is_number, is_whole
 from separator.snn.coding.inputs import CODINGS, CurrentCoding, InputCoding, SpikeCoding
 from separator.snn.neurons.neuron import Neuron
 from separator.snn.neurons.registry import neuron_of
@@ -35,19 +36,19 @@ class Dynamics:
     coding: str = "charge"  # of the input; see `separator.snn.coding.inputs`
 
     def __post_init__(self) -> None:
+        if not is_whole(self.window):
+            raise UserError(f"a time window is a whole number of steps, not {self.window}")
         if not 1 <= self.window <= MOST_STEPS:
             raise UserError(f"the time window is 1 to {MOST_STEPS} steps, not {self.window}")
-        if not isinstance(self.window, int):
-            raise UserError(f"a time window is a whole number of steps, not {self.window}")
         if self.schedule not in get_args(Schedule):
             raise UserError(f"there is no schedule '{self.schedule}'; take one of {', '.join(get_args(Schedule))}")
         if self.window > LONGEST and self.schedule != "pipelined":
             raise UserError(f"layers that wait for all of their input run for at most {LONGEST} steps, not {self.window}")
-        if not 0 <= self.initial_potential < 1:
+        if not (is_number(self.initial_potential) and 0 <= self.initial_potential < 1):
             raise UserError(f"the initial potential is 0 to below 1 threshold, not {self.initial_potential}")
-        if self.weight_bits is not None and not 2 <= self.weight_bits <= 16:
+        if self.weight_bits is not None and not (is_whole(self.weight_bits) and 2 <= self.weight_bits <= 16):
             raise UserError(f"weights have 2 to 16 bits, not {self.weight_bits}")
-        if not 2 <= self.encoder_bits <= 16:
+        if not (is_whole(self.encoder_bits) and 2 <= self.encoder_bits <= 16):
             raise UserError(f"weights of the encoding layer have 2 to 16 bits, not {self.encoder_bits}")
         _ = self.model, self.input_coding  # refuse what is not there
 

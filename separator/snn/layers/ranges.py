@@ -9,13 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from separator.errors import UserError
-from separator.snn.integers.quanta import EXACT, TINIEST, weight_quantum
+from separator.snn.integers.quanta import BLOCK, EXACT, FEWEST_BITS, LONG, TINIEST, magnitudes, weight_quantum
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics, Role
 from separator.snn.layers.rounding import INPUT_QUANTUM, LARGEST, REGISTER, integer_type
 from separator.snn.layers.spiking import SpikingLayer
-
-BLOCK = 2**22  # weights that are looked at at a time
 
 
 def layer_types(role: Role, dynamics: Dynamics) -> dict[str, torch.dtype]:
@@ -42,37 +40,36 @@ def check_layer(layer: SpikingLayer, analog: AnalogLayer | None = None) -> None:
         raise UserError(f"a quantum is a power of two from {TINIEST:g} to {LARGEST:g}")
     if int(layer.threshold.min()) < 1:
         raise UserError(f"a threshold is at least 1 quantum, not {int(layer.threshold.min())}")
-    bits, sums = layer.dynamics.weight_bits, torch.zeros(len(layer.weight), dtype=torch.float64)
+    bits = layer.dynamics.weight_bits
     if layer.role == "encode":
         _check_encoding(layer.weight, layer.bias, layer.dynamics.encoder_bits)
-    else:
-        parts = [layer.weight, layer.bias, *([] if layer.shortcut is None else [layer.shortcut])]
-        sums = sum((_magnitudes(part) for part in parts), sums)
-        if bits is not None and _largest(layer.weight) >= 2 ** (bits - 1):
-            raise UserError(f"a weight does not fit in {bits} bits")
-    _check_potentials(layer, sums)
+    elif bits is not None and _largest(layer.weight) >= 2 ** (bits - 1):
+        raise UserError(f"a weight does not fit in {bits} bits")
+    _check_potentials(layer)
     if layer.role != "readout":
         layer.neuron.check(layer.numbers, layer.quantum, layer.dynamics.initial_potential)
 
 
-def _check_potentials(layer: SpikingLayer, sums: Tensor) -> None:
-    """Refuse potentials that can leave the range in which they are exact.
-
-    Args:
-        layer: the layer.
-        sums: magnitudes of what comes to a neuron at a step at which every other one fires, (C_out,), float64.
-    """
-    dynamics, threshold = layer.dynamics, layer.threshold.double()
-    limit = EXACT
-    if layer.role == "encode":  # its charge is clipped
-        reach = layer.neuron.reach(layer.numbers, dynamics.charged_steps).double()
-        repeated = dynamics.charged_steps < layer.window and not layer.neuron.saturates
-        bound = layer.window * reach if repeated else reach + threshold
-        limit = 2 * REGISTER if layer.neuron.saturates or (repeated and dynamics.in_integers) else EXACT
-    else:
-        bound = dynamics.exact_spikes * sums + (2 * threshold if layer.role == "fire" else 0)
-    if float(bound.max()) > limit:
+def _check_potentials(layer: SpikingLayer) -> None:
+    largest, kept = layer.largest_potential(), layer.dynamics.in_integers
+    steady = layer.role == "encode" and layer.dynamics.charged_steps < layer.window
+    limit = 2 * REGISTER if layer.neuron.saturates or (steady and kept) else EXACT
+    if largest <= limit:
+        return
+    if layer.role == "encode" or layer.neuron.saturates or not _may_have_long_sums(layer):
         raise UserError(f"potentials can exceed 2^{round(log2(limit))} quanta, up to which they are exact")
+    numbers = [x for name, x in layer.named_buffers() if name != "quantum"]
+    if largest > LONG or max(_largest(x) for x in numbers) > EXACT:
+        raise UserError("potentials can exceed 2^40 quanta, or a number 2^24, up to which long sums are exact")
+
+
+def _may_have_long_sums(layer: SpikingLayer) -> bool:
+    """True if neurons have so many inputs over a window that a conversion makes their sums long, but for its rounding."""
+    most = 2 ** (min(layer.dynamics.weight_bits or FEWEST_BITS, FEWEST_BITS) - 1) - 1
+    learned = [own.weight for own in layer.maps if not own.is_identity]
+    sums = torch.stack([magnitudes(weight) for weight in learned]).sum(0) * layer.dynamics.exact_spikes
+    largest = torch.stack([weight.flatten(1).abs().amax(1) for weight in learned]).amax(0)
+    return bool((sums * most * (1 + 2.0**-6) >= largest.double() * (EXACT / 2)).any())
 
 
 def _check_shapes(layer: SpikingLayer, analog: AnalogLayer | None) -> None:
@@ -95,13 +92,6 @@ def _largest(values: Tensor) -> int:
     """Largest magnitude."""
     low, high = values.aminmax()
     return max(-int(low), int(high))
-
-
-def _magnitudes(weight: Tensor) -> Tensor:
-    """Sum of the magnitudes of each output's numbers. Shape: (C_out, ...) -> (C_out,), float64."""
-    rows = weight.reshape(len(weight), -1)
-    parts = torch.split(rows, max(1, BLOCK // rows.shape[1]))
-    return torch.cat([part.double().abs().sum(1) for part in parts])
 
 
 def _check_encoding(weight: Tensor, bias: Tensor, bits: int) -> None:

@@ -8,7 +8,10 @@ from torch import Tensor, nn
 from separator.errors import DivergedError, UserError
 from separator.snn.integers.quanta import (
     EXACT,
+    FEWEST_BITS,
+    LONG,
     in_quanta,
+    magnitudes,
     potential_bound,
     potential_quantum,
     power_above,
@@ -22,7 +25,6 @@ from separator.snn.synapses.incoming import IncomingMap
 # The encoding layer reads its input in these quanta, up to so many, and has weights of at most 16 bits. Its sums of up to 2^13
 # inputs are then exact in 64-bit floating point, and what rounding errors before it may differ in is rounded away.
 INPUT_QUANTUM, INPUT_LIMIT = 2.0**-14, 2.0**24
-COARSEST = 8  # quanta that the largest weight of a layer has at least, where its bits are not chosen
 REGISTER = 2.0**30  # quanta that a potential kept as a 32-bit integer comes to, at most
 LARGEST = 2.0**64  # weight, current and threshold in units of activation, far from where quanta overflow
 
@@ -43,6 +45,10 @@ def check_input(x: Tensor, dynamics: Dynamics) -> None:
     Raises:
         UserError: it is larger than what is read, so small that it is lost between two quanta, or no finite number.
     """
+    if not x.numel() or not bool(x.any()):
+        raise UserError(
+            "the input that thresholds are taken from is empty or zero throughout; give some of what the network sees"
+        )
     largest, most, least = float(x.detach().abs().max()), INPUT_QUANTUM * INPUT_LIMIT, INPUT_QUANTUM * 2**6
     if not largest < float("inf"):
         raise UserError("the input that thresholds are taken from holds numbers that are NaN or infinite")
@@ -85,13 +91,19 @@ def rounded(
     else:
         joined = torch.cat([weight.flatten(1), beside.flatten(1)], 1)
         fires = threshold if role == "fire" else torch.zeros_like(threshold)  # a readout never does
-        quantum = potential_quantum(potential_bound(joined, bias, fires, dynamics.exact_spikes))
         learned = weight if shortcut is None or shortcut.is_identity else joined
+        bound = potential_bound(joined, bias, fires, dynamics.exact_spikes)
         if dynamics.model.saturates:
-            quantum = torch.maximum(quantum, _register_quantum(threshold, dynamics, activation, 1))
+            usual = torch.minimum(potential_quantum(bound), weight_quantum(learned, FEWEST_BITS))
+            at_once = power_above(2 * dynamics.model.largest * (magnitudes(joined) + bias.abs()) / REGISTER)
+            quantum = torch.maximum(torch.maximum(usual, at_once), _register_quantum(threshold, dynamics, activation, 1))
+        elif has_long_sums(learned, dynamics):
+            single = torch.stack([joined.flatten(1).abs().amax(1), bias.abs(), fires.expand_as(bias)]).amax(0)
+            quantum = torch.maximum(potential_quantum(bound, LONG), potential_quantum(single))
+        else:
+            quantum = potential_quantum(bound)
         if dynamics.weight_bits is not None:
             quantum = torch.maximum(quantum, weight_quantum(learned, dynamics.weight_bits))
-        _check_resolution(weight, quantum, dynamics)
         weight = in_quanta(weight, quantum).to(integer_type(dynamics.weight_bits))
         bias = in_quanta(bias, quantum).to(torch.int32)
         if shortcut is not None:
@@ -130,14 +142,14 @@ def charge_ceiling(neuron: Neuron, numbers: Numbers, dynamics: Dynamics) -> Tens
     return neuron.reach(numbers, dynamics.charged_steps)
 
 
-def _check_resolution(weight: Tensor, quantum: Tensor, dynamics: Dynamics) -> None:
-    """Refuse layers with so many inputs that sums over the window stay exact with next to no bits of weights only."""
-    largest = float((weight.flatten(1).abs().amax(1) / quantum).max())
-    if dynamics.weight_bits is None and 0 < largest < COARSEST:
-        raise UserError(
-            f"neurons have {weight[0].numel()} inputs over {dynamics.window} time steps, so that sums stay exact with weights "
-            f"of at most {round(largest)} quanta; take fewer time steps, or pool less before the layer"
-        )
+def has_long_sums(weight: Tensor, dynamics: Dynamics) -> bool:
+    """True if neurons have so many inputs over a window that sums stay below 2^24 with weights of too few bits only.
+
+    Too few are fewer than 8, or than were asked for. The weights alone decide, whatever thresholds and constant currents are.
+    """
+    bits = min(dynamics.weight_bits or FEWEST_BITS, FEWEST_BITS)
+    sums = potential_quantum(dynamics.exact_spikes * magnitudes(weight))
+    return bool((sums > weight_quantum(weight, bits)).any())
 
 
 def _encoding(weight: Tensor, bias: Tensor, bits: int) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from separator.snn.execution.chosen import FASTEST, chosen_execution
 from separator.snn.execution.executions import Compiled, Population, compiled
 from separator.snn.execution.scans import run_neurons
 from separator.snn.integers.products import Product, Work, as_it_is, joint_sums, matrix_product, product_of
-from separator.snn.integers.quanta import EXACT, every_bit
+from separator.snn.integers.quanta import EXACT, every_bit, magnitudes
 from separator.snn.layers.analog import RELU, AnalogLayer
 from separator.snn.layers.dynamics import Dynamics, Role
 from separator.snn.layers.fan_in import Masked
@@ -197,6 +197,24 @@ class SpikingLayer(nn.Module):
         """Activation that the spikes stand for."""
         return self.neuron.activation_of(self.numbers)
 
+    def largest_potential(self) -> float:
+        """Bound of membrane potentials and partial sums over a window, in quanta; where potentials saturate, at one step."""
+        dynamics, threshold = self.dynamics, self.threshold.double()
+        if self.role == "encode":  # its charge is clipped
+            reach = self.neuron.reach(self.numbers, dynamics.charged_steps).double()
+            steady = dynamics.charged_steps < self.window and not self.neuron.saturates
+            return float((self.window * reach if steady else reach + threshold).max())
+        spikes = self.neuron.largest if self.neuron.saturates else dynamics.exact_spikes
+        sums = torch.stack([magnitudes(part) for part in (self.bias, *(own.weight for own in self.maps))]).sum(0)
+        return float((spikes * sums + (2 * threshold if self.role == "fire" else 0)).max())  # a readout never fires
+
+    @cached_property
+    def has_long_sums(self) -> bool:
+        """True if sums go beyond what 32-bit numbers hold, so that they are computed in float64 (see `integers.quanta`)."""
+        if self._laid_out is not None:
+            return self._laid_out.has_long_sums
+        return self.role != "encode" and not self.neuron.saturates and self.largest_potential() > EXACT
+
     def analog_numbers(self) -> tuple[Tensor, Tensor]:
         """Weight and bias in units of activation."""
         if self.role == "encode":
@@ -235,11 +253,12 @@ class SpikingLayer(nn.Module):
 
     def with_window(self, window: int) -> "SpikingLayer":
         """The same layer for another time window: thresholds are the same upper bounds over another number of steps."""
+        dynamics = replace(self.dynamics, window=window)
         weight, bias = self.analog_numbers()
         ratio = self.window / window
         if self.role != "encode":
             weight, bias = weight * ratio, bias * ratio
-        dynamics, second = replace(self.dynamics, window=window), self.analog_shortcut()
+        second = self.analog_shortcut()
         shortcut = None if second is None else second.times(ratio)
         return SpikingLayer.in_integers(
             self.apply_affine, self.role, weight, bias, self.scale * ratio, dynamics, shortcut, self.stands_for
@@ -264,14 +283,20 @@ class SpikingLayer(nn.Module):
     def potential(self, spikes: Spikes, beside: Spikes | None = None) -> Tensor:
         """Free aggregate membrane potential after the spikes of a window (Eq. 9), in units of activation, float32.
 
-        One application of the map to the sums of the trains; in whole numbers that is exactly the sum of the currents.
         Shape: spikes (B, ...) -> (B, ...).
+        """
+        return self.exact_potential(spikes, beside).float()
+
+    def exact_potential(self, spikes: Spikes, beside: Spikes | None = None) -> Tensor:
+        """The same as it is before it is rounded: float64 where sums are long.
+
+        One application of the map to the sums of the trains; in whole numbers that is exactly the sum of the currents.
         """
 
         def in_units(sums: Tensor) -> Tensor:
             free = self._summed(sums)
             free = free + self._constant_current(free, spikes.window)
-            return (free * self._against(free, "quantum", lambda: self.quantum)).float()
+            return free * self._against(free, "quantum", lambda: self.quantum)
 
         return self._weighted_sums(spikes.values, finish=in_units, beside=None if beside is None else beside.values)
 
@@ -338,7 +363,7 @@ class SpikingLayer(nn.Module):
         held = None if beside is None else beside.trains().flatten(0, 1)
         flat = self.current(spikes.trains().flatten(0, 1), held)  # time folded into the batch
         currents = flat.view(spikes.window, -1, *flat.shape[1:])
-        return self._advanced(currents.to(torch.int32) if self.dynamics.in_integers else currents, state)
+        return self._advanced(currents.to(torch.int32) if self._counts_in_integers else currents, state)
 
     def run(self, incoming: Spikes | Tensor, beside: Spikes | None = None) -> Spikes | Tensor:
         """Output over the window: spikes, of a readout its potential. Shapes: (B, ...) -> (B, ...)."""
@@ -364,7 +389,7 @@ class SpikingLayer(nn.Module):
             products = products if largest <= INT8 else None
             kind = torch.float32 if largest * self._most_weight < EXACT else torch.float64
         if products is not None and (self.role == "encode" or chosen_execution() != "dense"):
-            taken = torch.float64 if self.role == "encode" else torch.int8
+            taken = torch.float64 if self.role == "encode" or self.has_long_sums else torch.int8
             return joint_sums(products, [x] if beside is None else [x, beside], lambda seen: prepare(seen).to(taken), finish)
         apart = None if self.role == "encode" else self._pooled_apart(x.shape[1:])
         apply, dense = (self.apply_affine, self._dense_weight) if apart is None else (apart.apply, apart.weight)
@@ -422,7 +447,14 @@ class SpikingLayer(nn.Module):
 
     def _advanced(self, currents: Sequence[Tensor] | Tensor, state: State) -> tuple[Spikes, State]:
         """Spikes fired on the currents of some steps, and the state after them."""
+        if self.has_long_sums:
+            return self.neuron.run(currents, self.neurons(currents[0]), state)
         return run_neurons(self.neuron, currents, self.numbers, state)
+
+    @property
+    def _counts_in_integers(self) -> bool:
+        """True if potentials are 32-bit integers; long sums are not."""
+        return self.dynamics.in_integers and not self.has_long_sums
 
     @cached_property
     def _most_weight(self) -> float:
@@ -434,7 +466,7 @@ class SpikingLayer(nn.Module):
         """Weight that maps add exactly in floating point; for `encode` of 64 bits, in quanta per quantum of input."""
         if self.role == "encode":
             return self.weight.double() * (INPUT_QUANTUM / per_output(self.quantum.double(), self.weight))
-        return self.weight.float()
+        return self.weight.double() if self.has_long_sums else self.weight.float()
 
     def _pooled_apart(self, shape: torch.Size) -> Pooled | None:
         """The map, for inputs of a shape, with sums of what it averages apart, if it does."""
@@ -457,9 +489,12 @@ class SpikingLayer(nn.Module):
         if self.role == "encode":
             product = matrix_product(self.apply_affine, self._dense_weight)
             return None if product is None else [product]
-        if self.weight.dtype != torch.int8:
+        maps = list(self.maps)
+        if self.has_long_sums:
+            maps = [own if own.is_identity else IncomingMap(own.apply, own.weight.double()) for own in maps]
+        elif self.weight.dtype != torch.int8:
             return None
-        served = [product_of(*own) for own in self.maps]
+        served = [product_of(*own) for own in maps]
         return [product for product in served if product is not None] if None not in served else None
 
     def _kernel(self, beside: Spikes | None) -> Compiled | None:
@@ -473,7 +508,9 @@ class SpikingLayer(nn.Module):
                 kernel = self._laid_out.compiled_for(name, apart)
                 self._layouts[name, apart] = None if kernel is None else kernel.padded_as(self.apply_affine)
             else:
-                weight = stacked_weight(*self.maps) if apart else merged_weight(*self.maps)
+                weight = None  # executions count in 32-bit integers
+                if not self.has_long_sums:
+                    weight = stacked_weight(*self.maps) if apart else merged_weight(*self.maps)
                 numbers, at_once = self.numbers, self.dynamics.schedule == "layer-by-layer"
                 self._layouts[name, apart] = (
                     None
@@ -487,7 +524,8 @@ class SpikingLayer(nn.Module):
         return {}
 
     def _forget_layout(self) -> None:
-        for name in ("maps", "_dense_weight", "_most_weight", "_pooled", "_products", "_layouts", "_shaped"):
+        names = ("maps", "has_long_sums", "_dense_weight", "_most_weight", "_pooled", "_products", "_layouts", "_shaped")
+        for name in names:
             self.__dict__.pop(name, None)
 
     def _apply(self, *args: Any, **kwargs: Any) -> "SpikingLayer":

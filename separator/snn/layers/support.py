@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from separator.errors import UserError
@@ -28,6 +28,21 @@ def check_supported(layers: Sequence[nn.Module]) -> None:
             raise UserError(f"layer {i} of the stack {problem}")
 
 
+def check_sizes(layer: AnalogLayer, x: Tensor) -> None:
+    """Refuse input, (B, ...) as it reaches a layer, with dimensions that its neurons are not counted in.
+
+    Raises:
+        UserError: it has more or fewer than the layer's kind takes in batches.
+    """
+    dimensions = {nn.Linear: 2, nn.Conv1d: 3, nn.Conv2d: 4}
+    wanted = next(n for kind, n in dimensions.items() if isinstance(layer.affine, kind))
+    if not layer.before and x.dim() != wanted:
+        shape = "x".join(map(str, x.shape))
+        raise UserError(
+            f"{type(layer.affine).__name__} sees input of {shape}, and is converted on {wanted} dimensions, batch first"
+        )
+
+
 def problem_of(layer: nn.Module) -> str | None:
     """Problem that keeps an analog layer from being converted; None if there is none."""
     if not isinstance(layer, AnalogLayer):
@@ -41,6 +56,8 @@ def problem_of(layer: nn.Module) -> str | None:
 
 def _problem(module: nn.Module) -> str | None:
     name = type(module).__name__
+    if "forward" in vars(module):
+        return f"has a {name} whose forward() is not that of its class; give the layers that it is made of"
     if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | Norm):
         known = any(isinstance(module, kind) and type(module).forward is own for kind, own in FORWARDS.items())
         if not known:

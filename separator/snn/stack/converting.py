@@ -16,7 +16,7 @@ from separator.snn.layers.quantised import QuantisedReLU
 from separator.snn.layers.rounding import check_input
 from separator.snn.layers.signal import Signal, currents_of
 from separator.snn.layers.spiking import SpikingLayer
-from separator.snn.layers.support import check_supported
+from separator.snn.layers.support import check_sizes, check_supported
 from separator.snn.learning.rules import LearningOptions, LearningRule
 from separator.snn.learning.tandem import TandemLayer
 from separator.snn.stack.chains import activations_of, chain_from, is_joined
@@ -95,6 +95,8 @@ def _thresholds(
         heads = share and not is_joined(analog, stack.sources, i)
         chain = chain_from(analog, stack.sources, i) if heads else [layer]
         other = None if beside is None else beside.activation
+        with in_layer(i):
+            check_sizes(layer, incoming.activation)
         activations = list(activations_of(chain or [layer], incoming.activation, other))
         handed[i] = Signal(activations[0])
         if stack.role(i, dynamics) != "readout":

@@ -1,6 +1,6 @@
 """Result of a spiking stack, in plain integer arithmetic: the definition that every execution equals to the bit.
 
-Slow on purpose: 64-bit integers for what is bounded by 2^24 steps, fractions for the first charge.
+Slow on purpose: 64-bit integers for what is bounded by 2^24 quanta, 2^40 where sums are long; fractions for the first charge.
 Spikes have time in front, (N_s, B, ...).
 """
 

@@ -146,5 +146,5 @@ def _continued(
     if isinstance(incoming, Tensor):
         return layer.advance_encoding(incoming, first, steps, state)
     if layer.role == "readout":
-        return layer.potential(incoming, beside), None
+        return layer.exact_potential(incoming, beside), None
     return layer.advance(incoming, beside, state)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from separator.errors import UserError
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.ranges import check_layer
@@ -244,9 +245,15 @@ class Stack(ConnectedLayers):
         converting.freeze(self)
 
     def set_window(self, window: int) -> None:
-        """Give a wholly spiking stack another time window, the upper bounds of its activations staying as they are."""
-        for i, layer in enumerate(self.spiking_layers()):
-            self.layers[i] = layer.with_window(window)
+        """Give a wholly spiking stack another time window, the upper bounds of its activations staying as they are.
+
+        Raises:
+            UserError: there is no such window, or the stack is not wholly spiking.
+        """
+        if self.converted < len(self.layers):
+            raise UserError("time windows are those of wholly spiking stacks; convert this one first")
+        for i, layer in enumerate([layer.with_window(window) for layer in self.spiking_layers()]):
+            self.layers[i] = layer
 
     @contextmanager
     def given_prefix(self, prefix: Prefix | None) -> Iterator[None]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from separator.errors import UserError
+from separator.ranges import MOST, check_flags, check_numbers
 from separator.resume import facts_of
-from separator.snn.conversion.penalty import check_penalty
 from separator.snn.conversion.settings import ConversionSettings
 from separator.snn.learning.surrogate import Surrogate, SurrogateName
 from separator.tasks.learning.optimisers import OptimiserName
@@ -60,7 +60,10 @@ class OptimiserSettings:
     keep_best: bool = False  # where training diverges, leave the best network before in place of an error
 
     def __post_init__(self) -> None:
-        check_penalty(self.activity_penalty)
+        check_flags(self)
+        check_numbers(self, lr=(0.0, MOST), decay=(0.0, 1.0), clip=(0.0, MOST), activity_penalty=(0.0, MOST))
+        check_numbers(self, patience=(0, MOST), stop_patience=(0, MOST), warmup=(0, MOST), dev_every=(1, MOST))
+        check_numbers(self, max_epochs=(-1, MOST), weight_bits=(2, 16))
         if not math.isfinite(self.initial_bias):
             raise UserError(f"a bias is a finite number, not {self.initial_bias}")
         if not 0 <= self.average < 1:
@@ -79,6 +82,9 @@ class MachineSettings:
     nodes: int = 1
     strategy: str = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"  # auto: bf16-mixed where the processor multiplies bfloat16
+
+    def __post_init__(self) -> None:
+        check_numbers(self, nodes=(1, MOST))
 
 
 @dataclass(frozen=True)
@@ -129,8 +135,7 @@ class TrainingSettings:
     threads: int = 0  # CPU threads, 0 for all
 
     def __post_init__(self) -> None:
-        if self.conversion.calibration_batches < 1:
-            raise UserError("thresholds need at least 1 calibration batch")
+        check_numbers(self, seed=(0, 2**32 - 1), threads=(0, MOST))
         if self.init is not None and self.learning != LearningSettings():
             raise UserError("a model to start from learns as what it is, analog or spiking; leave out --init or --learning")
         if self.optimiser.finish is not None and not self.problem.epoch_seconds:

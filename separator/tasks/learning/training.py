@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import LambdaCallback, LearningRateMonitor
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
@@ -146,24 +147,32 @@ def make_trainer(
     finish: Finish | None,
     log: Log,
 ) -> pl.Trainer:
-    """Lightning's trainer for these settings."""
+    """Lightning's trainer for these settings.
+
+    Raises:
+        UserError: `machine` asks for devices, a strategy or a precision that there is none of.
+    """
     machine, optimiser = settings.machine, settings.optimiser
     best, last = checkpoints(folder, settings.problem.objective.score if optimiser.best == "score" else None)
     patience = None if optimiser.schedule == "anytime" else optimiser.stop_patience
     stopping = [] if patience is None else [LastingStop(patience)]
-    return pl.Trainer(
-        accelerator=device.partition(":")[0],
-        devices=devices_of(settings, device),
-        num_nodes=machine.nodes,
-        strategy=machine.strategy,
-        precision=precision_of(machine, device, log),
-        max_epochs=optimiser.max_epochs if finish is None else finish.end,
-        check_val_every_n_epoch=optimiser.dev_every,
-        gradient_clip_val=optimiser.clip,
-        callbacks=[*stopping, LearningRateMonitor(), SameRun(settings), *callbacks, best, last],
-        logger=[WholeCSVLogger(folder, name="csv"), TensorBoardLogger(str(folder), name="tensorboard")],
-        **trainer_options(folder, progress),
-    )
+    devices, precision = devices_of(settings, device), precision_of(machine, device, log)
+    try:
+        return pl.Trainer(
+            accelerator=device.partition(":")[0],
+            devices=devices,
+            num_nodes=machine.nodes,
+            strategy=machine.strategy,
+            precision=precision,
+            max_epochs=optimiser.max_epochs if finish is None else finish.end,
+            check_val_every_n_epoch=optimiser.dev_every,
+            gradient_clip_val=optimiser.clip,
+            callbacks=[*stopping, LearningRateMonitor(), SameRun(settings), *callbacks, best, last],
+            logger=[WholeCSVLogger(folder, name="csv"), TensorBoardLogger(str(folder), name="tensorboard")],
+            **trainer_options(folder, progress),
+        )
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        raise UserError(f"no machine to train on is what --machine asks for: {' '.join(str(error).split())}") from error
 
 
 def devices_of(settings: TrainingSettings, device: str) -> int | str | list[int]:

@@ -21,6 +21,7 @@ from separator.corpora.training.pairs import AnyTalkers, PairedTalkers, Talkers
 from separator.corpora.training.surroundings import load_noise, load_rooms
 from separator.errors import UserError
 from separator.models.tasnet import TasNetConfig
+from separator.ranges import MOST, check_numbers
 
 COUNTED = 32  # dev mixtures that operations are counted on
 DEV_SEED = 1_000_003  # mixtures made on the fly for the dev loss; the same in every epoch
@@ -46,6 +47,12 @@ class DataSettings:
     augment: AugmentationSettings = field(default_factory=AugmentationSettings)
     rooms: Path | None = None  # npz file of impulse responses, for augment.rooms
     noise: Path | None = None  # folder of noises, for augment.noise
+
+    def __post_init__(self) -> None:
+        check_numbers(self, segment=(0.001, MOST), epoch_mixtures=(1, MOST), dev_mixtures=(1, MOST))
+        check_numbers(
+            self, batch=(1, MOST), workers=(0, MOST), held_out=(0.0, MOST), weights=(0.0, MOST), close_pairs=(0.0, 1.0)
+        )
 
     @property
     def train_folders(self) -> list[Path]:
@@ -79,6 +86,8 @@ class MixtureData:
         """Mixtures of an epoch of training; those on disk are the same in each, in another order."""
         epoch += self.first_epoch
         dataset = self._train_mixtures(epoch)
+        if len(dataset) < self.settings.batch:  # type: ignore[arg-type]
+            raise UserError(f"{len(dataset)} mixtures make no batch of {self.settings.batch}; take a smaller data.batch")  # type: ignore[arg-type]
         order = ShuffledOnce(len(dataset), self.seed + epoch) if isinstance(dataset, MixturesFromDisk) else None
         return self._loader(dataset, sampler=order, drop_last=True)
 

@@ -24,6 +24,8 @@ def find_jobs(name: str, output: str | None, recursive: bool) -> list[Job]:
     Raises:
         UserError: the folder has no sound files, or `recursive` is not set.
     """
+    if not name:
+        raise UserError("an input has no name")
     folder = Path(name)
     if name == STANDARD_STREAM or not folder.is_dir():
         return [Job(name, output)]

@@ -410,3 +410,15 @@ def test_two_processes_share_an_epoch(synthetic_corpus, tmp_path):
     state = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert state["global_step"] == 24 / 4 / 2
     assert load_model(tmp_path / "ann.safetensors").card.kind == "ann"
+
+
+@pytest.mark.parametrize("machine", [{"devices": 0}, {"devices": "many"}, {"strategy": "x"}])
+def test_machines_that_there_are_none_of_are_refused_in_one_line(settings, tmp_path, machine):
+    asked = replace(settings, machine=MachineSettings(**({"devices": 1} | machine)))
+    with pytest.raises(UserError, match=r"^no machine to train on is what --machine asks for: .+$"):
+        train(asked, tmp_path / "run", progress=False)
+
+
+def test_an_epoch_without_a_batch_is_refused(settings, tmp_path):
+    with pytest.raises(UserError, match=r"3 mixtures make no batch of 4; take a smaller data.batch"):
+        train(on(settings, epoch_mixtures=3), tmp_path / "run", progress=False)

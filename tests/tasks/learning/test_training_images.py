@@ -280,7 +280,10 @@ def test_neurons_that_cannot_be_are_refused(folder):
         (lambda: LearningSettings(surrogate="step"), "no surrogate 'step'"),
         (lambda: LearningSettings(surrogate_width=0.0), "above 0 thresholds"),
         (lambda: ConversionSettings(percentile=0.0), "percentile is above 0"),
-        (lambda: replace(run, conversion=ConversionSettings(calibration_batches=0)), "at least 1 calibration batch"),
+        (
+            lambda: replace(run, conversion=ConversionSettings(calibration_batches=0)),
+            "calibration_batches is a whole number of at least 1",
+        ),
     ):
         with pytest.raises(UserError, match=message):
             change()

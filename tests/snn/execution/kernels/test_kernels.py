@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from separator.snn.execution import executions
+from separator.snn.execution.executions import Population
 from separator.snn.execution.kernels import events
 from separator.snn.execution.kernels.compiled import compiled
 from separator.snn.execution.kernels.events import MOST_ROWS, POSITIONS, event_layer, fire_events
@@ -74,12 +76,18 @@ def spiking_layer(module, weight, window, bias=None, threshold=None, initial_pot
 def assert_equals_reference(layer, trains):
     """Shape of the trains: (N_s, B, C_in, ...)."""
     expected = reference.fire(layer, reference.currents(layer, trains.astype(np.int64)))
+    incoming = BinarySpikes.pack(torch.from_numpy(trains))
+    # The kernel itself, which is right up to 2^31 quanta, beyond those that layers leave to it.
+    kernel = executions.compiled(
+        Population(layer.apply_affine, layer.weight, layer.bias, layer.neuron, layer.numbers), "event-driven"
+    )
     for pays in RUNS_OR_NOT:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(events, "PAYS", pays)
-            fired = layer.fire(BinarySpikes.pack(torch.from_numpy(trains)))
-        assert layer.compiled_for("event-driven", False) is not None
+            fired = kernel(incoming)[0]
         assert np.array_equal(fired.trains().numpy(), expected)
+    assert np.array_equal(layer.fire(incoming).trains().numpy(), expected)
+    assert (layer.compiled_for("event-driven", False) is None) == layer.has_long_sums
     return expected.mean()
 
 
