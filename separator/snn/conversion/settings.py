@@ -67,7 +67,7 @@ class ConversionSettings:
         _ = self.threshold_options, THRESHOLDS.pick(self.threshold), READOUTS.pick(self.readout), RULES.pick(self.learning)
         check_flags(self)
         check_numbers(self, lr=(0.0, MOST), clip=(0.0, MOST), activity_penalty=(0.0, MOST), keep_mb=(0.0, MOST))
-        check_numbers(self, max_epochs=(0, MOST), patience=(0, MOST), calibration_batches=(1, MOST))
+        check_numbers(self, max_epochs=(0, MOST), patience=(0, MOST), calibration_batches=(0 if self.at_once else 1, MOST))
         check_numbers(self, passes=(1, MOST), fan_in=(1, MOST))
 
     def layer_lr(self, number: int) -> float:

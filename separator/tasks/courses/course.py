@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from separator.tasks.courses.report import CourseReport, write_reports
 from separator.tasks.devices import resolve_device
 from separator.tasks.fingerprints import model_fingerprint
 from separator.tasks.problems.images import Images
+from separator.writer import sole_writer
 
 
 @dataclass(frozen=True)
@@ -61,29 +64,34 @@ def follow(settings: CourseSettings, folder: Path, log: Callable[[str], None] = 
     problem = settings.problem.of_model(analog, card)
     if card.kind == "snn" or not isinstance(analog, FeedForward):
         raise UserError(f"{settings.init} is spiking; --init takes the analog network that the others were converted from")
-    images = problem.data.read()
-    make_folder(folder)
+    data = problem.open(analog, 0, device)
+    networks = {name: _of(name, model, analog, settings.init, device) for name, model in settings.models}
+    facts = {"init": model_fingerprint(settings.init), "origin": data.origin, "batch": settings.batch}
+    batches = _split(list(data.test()), settings.batch)
+    facts["items"] = sum(len(labels) for _, labels in batches)
     reports = []
-    for name, model in settings.models:
-        network, own = load_network(model, device)
-        if not isinstance(network, FeedForward) or network.config != analog.config:
-            raise UserError(f"{name} was not converted from {settings.init}: it has other layers")
-        check_course(network.stack)
-        facts = {"model": model_fingerprint(model), "window": own.window, "init": model_fingerprint(settings.init)}
-        facts |= {"origin": images.test.origin, "items": len(images.test.labels), "batch": settings.batch}
-        parts = folder / "parts" / name
-        make_folder(parts)
-        _same(parts / "facts.json", facts, folder)
-        batches = list(problem.open(analog, 0, device).test())
-        total = None
-        log(f"following {name} over {own.window} time steps")
-        for number, (x, labels) in enumerate(tqdm(_split(batches, settings.batch), disable=None)):
-            steps = _part(parts / f"{number:05d}.npz", network, analog, x, labels)
-            total = steps if total is None else total + steps
-        assert total is not None
-        reports.append(CourseReport(name, total))
-    write_reports(reports, folder)
+    with sole_writer(folder):
+        for name, model in settings.models:
+            parts = folder / "parts" / name
+            make_folder(parts)
+            window = networks[name].stack.spiking_layers()[0].window
+            _same(parts / "facts.json", facts | {"model": model_fingerprint(model), "window": window}, folder)
+            log(f"following {name} over {window} time steps")
+            steps = [
+                _part(parts / f"{number:05d}.npz", networks[name], analog, *batch)
+                for number, batch in enumerate(tqdm(batches, disable=None))
+            ]
+            reports.append(CourseReport(name, reduce(add, steps)))
+        write_reports(reports, folder)
     return reports
+
+
+def _of(name: str, model: str, analog: FeedForward, init: str, device: str) -> FeedForward:
+    network, _ = load_network(model, device)
+    if not isinstance(network, FeedForward) or network.config != analog.config:
+        raise UserError(f"{name} was not converted from {init}: it has other layers")
+    check_course(network.stack)
+    return network.eval()
 
 
 def _split(batches: Sequence[Any], size: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -105,7 +113,7 @@ def _part(path: Path, network: FeedForward, analog: FeedForward, x: torch.Tensor
             return Steps(**{name: kept[name] for name in Steps.__dataclass_fields__})
     rectified = FeedForward(replace(analog.config, slope=0.0)).eval()
     rectified.load_state_dict(analog.state_dict())
-    steps = course_of(network.eval().stack, x, labels, analog.eval()(x), rectified(x))
+    steps = course_of(network.stack, x, labels, analog.eval()(x), rectified(x))
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **vars(steps))
     return steps
