@@ -547,7 +547,7 @@ def ctrl_c_works():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interruption_leaves_no_file(loaded, monkeypatch, capsys, ctrl_c_works, number):
     write("mix.wav", 24_000)
-    monkeypatch.setattr(TasNet, "features", lambda self, frames: signal.raise_signal(number))
+    monkeypatch.setattr(TasNet, "features", lambda self, *frames: signal.raise_signal(number))
     if number == signal.SIGINT:
         assert entry(["mix.wav", "-o", "out"]) == 130
         assert capsys.readouterr().err == "separate: interrupted\n"

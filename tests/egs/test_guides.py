@@ -37,6 +37,7 @@ HANDED_ON = {
     "cifar10/run.sh": ("images", {"options": ["sweep"]}),
     "cifar10/depth.sh": ("images", {"options": ["train", "convert"], "convert-options": ["convert"]}),
     "imagenet/run.sh": ("images", IMAGES),
+    "double-threshold/run.sh": ("images", {"options": ["train"], "spiking-options": ["convert"]}),
 }
 STAND_INS = {"arecord": "cat mix.wav", "ffmpeg": "cat mix.wav", "aplay": "cat >heard.wav"}
 
@@ -115,6 +116,11 @@ def test_commands_are_ones_that_there_are(page, command, monkeypatch):
         assert set(words[2].strip(".[]").split(",")) - {""} <= set(extras)
     elif words[0] in ("bash", "pytest"):
         assert all((PROJECT / word).exists() for word in words[1:] if "/" in word)
+    elif words[0] == "python":
+        place = words[2].replace(".", "/") + ".py" if words[1] == "-m" else words[1]
+        assert (PROJECT / place).exists()
+    elif words[0] in ("apt-get", "ln"):
+        assert words[-1] in ("dataset-fashion-mnist", "DIR/fashion-mnist")
     else:  # run by the test above, or there once the environment is installed
         assert "separate" in words or words == (".", ".venv/bin/activate")
 

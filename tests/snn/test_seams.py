@@ -297,6 +297,16 @@ def test_a_chain_of_windows_is_one_long_run():
         assert activity.layers[0].neurons == 3 * 5 * 11
 
 
+def test_a_chain_of_windows_leaves_the_layers_as_they_are():
+    """Of one item through linear layers, too, whose initial potentials have the shape of its potentials."""
+    x, stack = torch.randn(8, 6, generator=torch.Generator().manual_seed(4)), linear_stack(0)
+    stack.convert(x, Dynamics(70, 0.5, coding="constant"))
+    before = {name: values.clone() for name, values in stack.state_dict().items()}
+    first = stack(x[:1])
+    assert torch.equal(stack(x[:1]), first) and torch.equal(stack(x)[:1], first)
+    assert all(torch.equal(values, before[name]) for name, values in stack.state_dict().items())
+
+
 def test_long_runs_come_near_the_analog_network():
     x = torch.randn(3, 6, generator=torch.Generator().manual_seed(5))
     errors = []

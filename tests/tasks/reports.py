@@ -7,7 +7,15 @@ from separator.snn.observe.report import LayerReport, Noted
 
 
 def agreement(rate):
-    return {"rate": rate, "silent": 0.25, "saturated": 0.125, "correlation": 0.975, "error": 0.0625}
+    return {
+        "rate": rate,
+        "negative": 0.0,
+        "largest": 0.5,
+        "silent": 0.25,
+        "saturated": 0.125,
+        "correlation": 0.975,
+        "error": 0.0625,
+    }
 
 
 LAYERS = [

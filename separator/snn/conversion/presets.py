@@ -8,7 +8,6 @@ from separator.errors import UserError
 TUNED: dict[str, Any] = {
     "neuron": "integrate-and-fire",
     "coding": "charge",
-    "readout": "rectified",
     "at_once": False,
     "calibration_batches": 8,
 }

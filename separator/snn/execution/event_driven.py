@@ -73,7 +73,7 @@ class EventDriven:
         """Potentials to start from, in memory of their own. Shape: (B, *sizes, C_out)."""
         assert self.initial is not None
         if state is None:
-            return self.initial.expand(*sizes, -1).contiguous()
+            return self.initial.expand(*sizes, -1).clone(memory_format=torch.contiguous_format)
         return state.v.to(torch.int32).movedim(1, -1).reshape(*sizes, -1).clone()
 
 

@@ -66,7 +66,7 @@ def _check_potentials(layer: SpikingLayer) -> None:
 def _may_have_long_sums(layer: SpikingLayer) -> bool:
     """True if neurons have so many inputs over a window that a conversion makes their sums long, but for its rounding."""
     most = 2 ** (min(layer.dynamics.weight_bits or FEWEST_BITS, FEWEST_BITS) - 1) - 1
-    learned = [own.weight for own in layer.maps if not own.is_identity]
+    learned = [layer.weight, *(own.weight for own in layer.maps[1:] if not own.is_identity)]
     sums = torch.stack([magnitudes(weight) for weight in learned]).sum(0) * layer.dynamics.exact_spikes
     largest = torch.stack([weight.flatten(1).abs().amax(1) for weight in learned]).amax(0)
     return bool((sums * most * (1 + 2.0**-6) >= largest.double() * (EXACT / 2)).any())

@@ -205,7 +205,8 @@ class SpikingLayer(nn.Module):
             steady = dynamics.charged_steps < self.window and not self.neuron.saturates
             return float((self.window * reach if steady else reach + threshold).max())
         spikes = self.neuron.largest if self.neuron.saturates else dynamics.exact_spikes
-        sums = torch.stack([magnitudes(part) for part in (self.bias, *(own.weight for own in self.maps))]).sum(0)
+        parts = [self.bias, self.weight, *([] if self.shortcut is None else [self.shortcut])]
+        sums = torch.stack([magnitudes(part) for part in parts]).sum(0)
         return float((spikes * sums + (2 * threshold if self.role == "fire" else 0)).max())  # a readout never fires
 
     @cached_property

@@ -1,5 +1,6 @@
 """Training of a network of any problem, by Lightning: new, from a model, or all layers of a spiking one in tandem."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -12,7 +13,6 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import LambdaCallback, LearningRateMonitor
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from separator.errors import DivergedError, UserError
@@ -31,6 +31,7 @@ from separator.tasks.learning.start import begin_spiking, one_input, starting_po
 from separator.tasks.problems.protocol import Data, Problem
 from separator.writer import sole_writer
 
+RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK")  # variables in which Lightning tells processes that train together apart
 CALIBRATION_BATCHES = 32  # training batches that batch norm's statistics of averaged weights are measured on
 
 Log = Callable[[str], None]
@@ -66,7 +67,7 @@ def train(settings: TrainingSettings, folder: Path, progress: bool = True, log: 
     former_state(settings, folder)  # which may be of another training
     start = begin(settings, device)
     # Processes that train together write together, and the first of them leads.
-    alone = settings.machine.nodes == 1 and rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    alone = settings.machine.nodes == 1 and not any(int(os.environ.get(name, "0")) for name in RANKS)
     with sole_writer(folder) if alone else nullcontext():
         return _train(settings, folder, start, device, progress, log)
 

@@ -308,7 +308,7 @@ def test_a_spiking_model_is_tuned_and_stays_spiking(settings, tmp_path):
     converted = convert(run, tmp_path / "converted", log=lambda line: None)
     optimiser = replace(settings.optimiser, learn_thresholds=True, weight_bits=8, max_epochs=3)
     tuning = replace(settings, optimiser=optimiser, init=str(converted), card=CardSettings("tuned"))
-    with pytest.raises(UserError, match="2 to 16 bits, not 99"):
+    with pytest.raises(UserError, match="at least 2 and at most 16, not 99"):
         train(replace(tuning, optimiser=replace(optimiser, weight_bits=99)), tmp_path / "refused", progress=False)
     lines = []
     path = train(tuning, tmp_path / "tuned", progress=False, log=lines.append)

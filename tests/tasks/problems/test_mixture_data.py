@@ -179,7 +179,7 @@ def test_mixtures_on_disk_are_taken_as_they_are(settings, mixtures):
     [
         ({"weights": [1.0]}, "1 weights for 2 corpora"),
         ({"weights": [0.0, 0.0]}, "one of them above 0"),
-        ({"close_pairs": 2.0}, "between 0 and 1"),
+        ({"close_pairs": 2.0}, "at least 0 and at most 1"),
         ({"held_out": 0.9}, "leaves 0 speakers of"),
         ({"held_out": 0.1}, "holds out 0 speakers of"),
         ({"held_out": [0, 0, 0]}, "3 values of held_out for 2 corpora"),

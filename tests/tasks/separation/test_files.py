@@ -52,7 +52,7 @@ class Late:
 def model(network=None, kind="ann", causal=False, gain=None):
     card = SimpleNamespace(name="halves", kind=kind, sample_rate=8000, n_src=2, causal=causal, gain=gain)
     network = network or HalfWaves()
-    return SimpleNamespace(network=network, card=card, stream=lambda: Late(network))
+    return SimpleNamespace(network=network, card=card, stream=lambda live: Late(network))
 
 
 def separator(**options):

@@ -84,7 +84,7 @@ def layers(draw):
     taps, inputs, outputs, window = each(small), draw(COUNTS), draw(COUNTS), draw(WINDOWS)
     shape = (draw(st.integers(1, 3)), inputs, *each(st.integers(7, LENGTH)))
     dtype = draw(st.sampled_from([torch.int8, torch.int16, torch.int32]))
-    limit = min(torch.iinfo(dtype).max, 2**23 // (window * inputs * int(np.prod(taps))))
+    limit = min(torch.iinfo(dtype).max, 2**24 // (window * (inputs * int(np.prod(taps)) + 7)) - 1)
     torch.manual_seed(draw(st.integers(0, 10**6)))
     weight = torch.randint(-limit, limit + 1, (outputs, inputs, *taps), dtype=dtype)
     bias = torch.randint(-limit, limit + 1, (outputs,), dtype=torch.int32)
