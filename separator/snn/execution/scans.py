@@ -14,8 +14,8 @@ from separator.snn.spikes.binary import BinarySpikes
 from separator.snn.spikes.signed import SignedSpikes
 from separator.snn.spikes.trains import Spikes
 
-# From the model, currents (steps, B, N) or one for all steps, its numbers (N,), the number of steps and a state (B, N), to its
-# spikes and the state after them.
+# From the model, currents (steps, rows, C, neurons) or one for all steps, its numbers (C,), the number of steps and a state
+# (rows, C, neurons), to its spikes and the state after them.
 Scan = Callable[[Neuron, Tensor, Numbers, int, State], tuple[Spikes, State]]
 
 
@@ -35,11 +35,29 @@ def run_neurons(neuron: Neuron, currents: Sequence[Tensor] | Tensor, numbers: Nu
         return neuron.run(currents, {name: x.to(first.dtype).view(shape) for name, x in numbers.items()}, state)
     steady = all(current is first for current in currents)
     known = first[None] if steady else currents if isinstance(currents, Tensor) else torch.stack(list(currents))
-    neurons = first[0].numel()
-    each = {name: x.view(-1, 1).expand(-1, neurons // len(x)).reshape(-1) for name, x in numbers.items()}
-    before = None if state is None else type(state)(*(part.reshape(len(first), neurons) for part in state))
-    spikes, after = kernel(neuron, known.reshape(len(known), len(first), neurons), each, len(currents), before)
-    return spikes.each(lambda part: part.view_as(first)), type(after)(*(part.view_as(first) for part in after))
+    spikes, after = kernel(neuron, _laid_out(known, 1), numbers, len(currents), _each(state, lambda x: _laid_out(x, 0)))
+    return spikes.each(lambda part: _as_it_was(part, first)), _each(after, lambda part: _as_it_was(part, first))
+
+
+def _each(state: State, change: Callable[[Tensor], Tensor]) -> State:
+    return None if state is None else type(state)(*map(change, state))
+
+
+def _laid_out(x: Tensor, before: int) -> Tensor:
+    """Rows, channels, and neurons with the same numbers. Shape: (B, C, ...) -> (B, C, positions), or (1, C, B) of (B, C).
+
+    Args:
+        x: with so many dimensions before these.
+        before: how many.
+    """
+    if x.dim() - before == 2:
+        return x.transpose(-1, -2).unsqueeze(before).contiguous()
+    return x.flatten(before + 2).contiguous()
+
+
+def _as_it_was(x: Tensor, like: Tensor) -> Tensor:
+    """Shape: as `_laid_out` makes it -> as `like`, (B, C, ...)."""
+    return x[0].t() if like.dim() == 2 else x.view_as(like)
 
 
 def has_kernels() -> bool:
@@ -101,7 +119,7 @@ def _in_rows(
     names = ("threshold", "negative_threshold", "initial_potential", "negative_initial_potential")
     arrays = [x.contiguous().numpy() for x in (currents, *state, *(numbers[name] for name in names))]
     given = (*arrays, *others, *(x.numpy() for x in outcome))
-    in_threads(partial(kernel, *given), currents.shape[1], torch.get_num_threads())
+    in_threads(partial(kernel, *given), currents.shape[1] * currents.shape[2], torch.get_num_threads())
 
 
 SCANS: dict[type[Neuron], Scan] = {DoubleThreshold: _signed, Augmented: _augmented, PathIndependent: _path_independent}

@@ -202,8 +202,7 @@ class Separator:
         Args:
             source: a sound file, or `-` for stdin.
             output_dir: the input's folder if None; `-` for one wav of n_src channels on stdout, as is usual for stdin.
-            clip: sources over full scale are lowered by one common gain (`rescale`), cut (`clamp`), or left alone (`none`,
-                which 16-bit files cut all the same).
+            clip: sources over full scale are lowered by one gain (`rescale`), cut (`clamp`), or left to the format (`none`).
             float32: 32-bit floats instead of 16-bit integers.
             overwrite: replace files that exist.
             activity: count spikes, if the network has any.
@@ -225,8 +224,7 @@ class Separator:
                 blocks = (_conditioned(block, condition) for block in _reporting(reader, progress))
                 gains = self._gains(self._fill(spool, self._stream(blocks, reader.sample_rate))) / condition.scale
             sources = _Sources(spool, gains, self.sample_rate, reader.sample_rate, reader.frames_read)
-            peak = sources.peak()
-            sources = sources.clipped(clip, peak)
+            sources = sources.clipped(clip, peak := sources.peak())
             if paths:
                 comment = self._origin(reader, clip, float32).to_comment()
                 write_wavs(paths, sources.blocks(), sources.rate, sources.frames, float32=float32, comment=comment)

@@ -1,7 +1,8 @@
 # ruff: noqa: ANN001, ANN201
 """Neurons with two thresholds, step by step, where the currents are known: one pass over these, potentials in the cache.
 
-Arrays are (steps, rows, neurons), numbers of neurons (neurons,); a row is one item of a batch. Quotients are estimated with a
+Arrays are (steps, rows, channels, neurons), numbers of neurons (channels,); the innermost loop is over neurons that have the
+same numbers: the places of a channel of one item, or where a channel has one place, the items. Quotients are estimated with a
 reciprocal in 64-bit floating point and put right by their remainders, which are exact: none of the numbers exceeds 2^43.
 """
 
@@ -9,102 +10,79 @@ import numpy as np
 
 from separator.snn.execution.kernels.compiled import compiled
 
-BLOCK = 1024  # neurons whose potentials stay in the first-level cache over all steps
 ROWS, COLUMNS = 64, 128  # steps and items, and outputs, that rows of weights are added for while they are in the cache
 
 
 @compiled
 def fire_signed(currents, v, positive, negative, plus, minus, steps, words_up, words_down, first, last):
     """Spikes of -1, 0 or 1 as the bits of two words; see `separator.snn.neurons.double_threshold.DoubleThreshold`."""
-    repeated = currents.shape[0] == 1
-    for row in range(first, last):
-        for start in range(0, v.shape[1], BLOCK):
-            stop = min(start + BLOCK, v.shape[1])
-            for t in range(steps):
-                at = 0 if repeated else t
-                for i in range(start, stop):
-                    x = np.int32(v[row, i] + np.int32(currents[at, row, i]))
-                    up = np.int32(x + plus[i] >= positive[i])
-                    down = np.int32(minus[i] - x >= negative[i])
-                    v[row, i] = x - up * positive[i] + down * negative[i]
-                    words_up[row, i] |= up << np.int32(t)
-                    words_down[row, i] |= down << np.int32(t)
+    repeated, channels = currents.shape[0] == 1, v.shape[1]
+    for job in range(first, last):
+        row, c = job // channels, job % channels
+        above, below, early, late = positive[c], negative[c], plus[c], minus[c]
+        potentials, ups, downs = v[row, c], words_up[row, c], words_down[row, c]
+        for t in range(steps):
+            incoming = currents[0 if repeated else t, row, c]
+            for i in range(potentials.shape[0]):
+                x = np.int32(potentials[i] + np.int32(incoming[i]))
+                up = np.int32(x + early >= above)
+                down = np.int32(late - x >= below)
+                potentials[i] = x - up * above + down * below
+                ups[i] |= up << np.int32(t)
+                downs[i] |= down << np.int32(t)
 
 
 @compiled
-def fire_augmented(
-    currents,
-    v,
-    positive,
-    negative,
-    plus,
-    minus,
-    boundary,
-    most,
-    steps,
-    coefficients,
-    first,
-    last,
-):
+def thresholds_in(x, above, below, early, late, per_above, per_below):
+    """Whole thresholds in a potential, of either sign, at least 0, as of numbers of one neuron and their reciprocals."""
+    high = x > 0
+    size = above if high else below
+    charge = x + early if high else late - x
+    whole = np.floor(charge * (per_above if high else per_below))
+    rest = charge - whole * size
+    return whole + (1.0 if rest >= size else 0.0) - (1.0 if rest < 0 else 0.0)
+
+
+@compiled
+def fire_augmented(currents, v, positive, negative, plus, minus, boundary, most, steps, coefficients, first, last):
     """Spikes with coefficients of at most `boundary`; potentials saturate at `most`; see `Augmented`."""
-    repeated = currents.shape[0] == 1
-    upper, lower = 1.0 / positive.astype(np.float64), 1.0 / negative.astype(np.float64)
-    for row in range(first, last):
-        for start in range(0, v.shape[1], BLOCK):
-            stop = min(start + BLOCK, v.shape[1])
-            for t in range(steps):
-                at = 0 if repeated else t
-                for i in range(start, stop):
-                    x = np.float64(v[row, i]) + np.float64(currents[at, row, i])
-                    x = min(max(x, -most), most)
-                    above = x > 0
-                    size = np.float64(positive[i] if above else negative[i])
-                    charge = x + plus[i] if above else minus[i] - x
-                    whole = np.floor(charge * (upper[i] if above else lower[i]))
-                    rest = charge - whole * size
-                    whole += np.float64(rest >= size) - np.float64(rest < 0)
-                    whole = min(whole, boundary)
-                    spike = whole if above else -whole
-                    v[row, i] = np.int32(x - spike * size)
-                    coefficients[t, row, i] = np.int8(spike)
+    repeated, channels = currents.shape[0] == 1, v.shape[1]
+    for job in range(first, last):
+        row, c = job // channels, job % channels
+        above, below, early, late = float(positive[c]), float(negative[c]), float(plus[c]), float(minus[c])
+        per_above, per_below = 1.0 / above, 1.0 / below
+        potentials = v[row, c]
+        for t in range(steps):
+            incoming, fired = currents[0 if repeated else t, row, c], coefficients[t, row, c]
+            for i in range(potentials.shape[0]):
+                x = min(max(float(potentials[i]) + float(incoming[i]), -most), most)
+                whole = min(thresholds_in(x, above, below, early, late, per_above, per_below), boundary)
+                spike = whole if x > 0 else -whole
+                potentials[i] = np.int32(x - spike * (above if x > 0 else below))
+                fired[i] = np.int8(np.int32(spike))
 
 
 @compiled
 def fire_path_independent(
-    currents,
-    charges,
-    fired,
-    positive,
-    negative,
-    plus,
-    minus,
-    boundary,
-    steps,
-    coefficients,
-    first,
-    last,
+    currents, charges, fired, positive, negative, plus, minus, boundary, steps, coefficients, first, last
 ):
     """Spikes that are missing to the thresholds in all that has come; see `PathIndependent`."""
-    repeated = currents.shape[0] == 1
-    upper, lower = 1.0 / positive.astype(np.float64), 1.0 / negative.astype(np.float64)
-    for row in range(first, last):
-        for start in range(0, charges.shape[1], BLOCK):
-            stop = min(start + BLOCK, charges.shape[1])
-            for t in range(steps):
-                at = 0 if repeated else t
-                for i in range(start, stop):
-                    charges[row, i] += np.int64(currents[at, row, i])
-                    x = np.float64(charges[row, i])
-                    above = x > 0
-                    size = np.float64(positive[i] if above else negative[i])
-                    charge = x + plus[i] if above else minus[i] - x
-                    whole = np.floor(charge * (upper[i] if above else lower[i]))
-                    rest = charge - whole * size
-                    whole += np.float64(rest >= size) - np.float64(rest < 0)
-                    due = (whole if above else -whole) - np.float64(fired[row, i])
-                    spike = min(max(due, -boundary), boundary)
-                    fired[row, i] += np.int32(spike)
-                    coefficients[t, row, i] = np.int8(spike)
+    repeated, channels = currents.shape[0] == 1, charges.shape[1]
+    for job in range(first, last):
+        row, c = job // channels, job % channels
+        above, below, early, late = float(positive[c]), float(negative[c]), float(plus[c]), float(minus[c])
+        per_above, per_below = 1.0 / above, 1.0 / below
+        totals, done = charges[row, c], fired[row, c]
+        for t in range(steps):
+            incoming, spikes = currents[0 if repeated else t, row, c], coefficients[t, row, c]
+            for i in range(totals.shape[0]):
+                totals[i] += np.int64(incoming[i])
+                x = float(totals[i])
+                whole = thresholds_in(x, above, below, early, late, per_above, per_below)
+                due = (whole if x > 0 else -whole) - float(done[i])
+                spike = min(max(due, -boundary), boundary)
+                done[i] += np.int32(spike)
+                spikes[i] = np.int8(np.int32(spike))
 
 
 @compiled
