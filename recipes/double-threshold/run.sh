@@ -100,8 +100,8 @@ convert() {
   shift 2
   data_of "$network"
   # shellcheck disable=SC2086
-  separator convert --init "$exp/$network/ann/ann.safetensors" "$@" "${seen_images[@]}" --data.test_limit 100 $spiking_options \
-    --out "$exp/$network/$name"
+  separator convert --problem images --init "$exp/$network/ann/ann.safetensors" "$@" "${seen_images[@]}" --data.test_limit 100 \
+    $spiking_options --out "$exp/$network/$name"
 }
 
 # `course NETWORK FOLDER NAME...` follows conversions of a network side by side.
@@ -113,7 +113,7 @@ course() {
     models+=("$(basename "$name")=$exp/$network/$name/snn.safetensors")
   done
   # shellcheck disable=SC2086
-  separator course --init "$exp/$network/ann/ann.safetensors" --model "${models[@]}" "${seen_images[@]}" \
+  separator course --problem images --init "$exp/$network/ann/ann.safetensors" --model "${models[@]}" "${seen_images[@]}" \
     ${images:+--data.test_limit "$images"} $spiking_options --out "$exp/$network/$folder"
 }
 

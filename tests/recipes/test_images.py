@@ -139,24 +139,32 @@ def test_networks_of_double_thresholds_are_trained_on_their_images(calls, tmp_pa
 def test_a_network_of_double_thresholds_from_pictures_to_its_score(tmp_path):
     (tmp_path / "mnist").mkdir()
     mnist(tmp_path / "mnist", 60)
-    places = ("--data", tmp_path, "--exp", tmp_path / "exp", "--networks", "net2 net2-relu")
-    fewer = ("--methods", "datanorm augmapping", "--boundaries", "1 3", "--images", "4")
+    places = ("--data", tmp_path, "--exp", tmp_path / "exp", "--networks", "net2")
+    fewer = ("--methods", "augmapping", "--boundaries", "3", "--images", "4")
     options = "--data.batch 20 --optimiser.max_epochs 1 --device cpu --threads 1"
     status, error = run(
         "double-threshold", *places, *fewer, "--options", options, "--spiking-options", "--device cpu --threads 1"
     )
     assert status == 0, error
-    for folder, names in (
-        ("net2/course", ["augmapping"]),
-        ("net2-relu/course", ["datanorm"]),
-        ("net2/boundaries/course", ["at-most-1", "at-most-3", "no-negative"]),
-    ):
-        with (tmp_path / "exp" / folder / "course.csv").open() as file:
+    for folder, names in (("course", ["augmapping"]), ("boundaries/course", ["at-most-3", "no-negative"])):
+        with (tmp_path / "exp/net2" / folder / "course.csv").open() as file:
             rows = list(csv.DictReader(file))
         assert [row["network"] for row in rows] == names and {row["items"] for row in rows} == {"4"}
-    for name, slope in (("net2", 0.1), ("net2-relu", 0.0)):
-        network, card = load_network(tmp_path / "exp" / name / "ann" / "ann.safetensors")
-        assert network.config.slope == slope and 0 <= card.scores["test"] <= 100
+    network, card = load_network(tmp_path / "exp/net2/ann/ann.safetensors")
+    assert network.config.slope == 0.1 and 0 <= card.scores["test"] <= 100
+
+
+def test_each_network_is_converted_as_it_can_be(calls, tmp_path):
+    made = calls("double-threshold", "--networks", "net1 net1-relu", "--download", "true", "--stage", "2", "--stop-stage", "3")
+    converted = [command_parser("convert")[1].parse_args(call[1:]) for call in made if call[0] == "convert"]
+    names = ["net1/termapping", "net1/augmapping", "net1/path-independent", "net1-relu/datanorm"]
+    assert [settings.out for settings in converted] == [tmp_path / "exp" / name for name in names]
+    neurons = ["double-threshold", "augmented", "path-independent", "integrate-and-fire"]
+    assert [settings.conversion.neuron for settings in converted] == neurons
+    assert [settings.conversion.window for settings in converted] == [1500, 128, 128, 1500]
+    assert all(settings.conversion.at_once and settings.conversion.readout == "counts" for settings in converted)
+    followed = [command_parser("course")[1].parse_args(call[1:]) for call in made if call[0] == "course"]
+    assert [len(settings.model) for settings in followed] == [3, 1]
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,12 @@ from separator.models.card import ModelCard
 from separator.models.files import Network, save_model
 from separator.resume import refuse_differences
 from separator.tasks.devices import native_precision, resolve_device
-from separator.tasks.learning.averaging import AveragedWeights
-from separator.tasks.learning.checkpoints import checkpoints, fit, load_checkpoint, trainer_options
 from separator.tasks.learning.hours import Finish, Heard, write_hours
-from separator.tasks.learning.logs import LoggedEpochs, WholeCSVLogger
 from separator.tasks.learning.module import LearningData, LearningModule
-from separator.tasks.learning.same_run import FACTS, LastingStop, SameRun, SeededSteps
+from separator.tasks.learning.run.averaging import AveragedWeights
+from separator.tasks.learning.run.checkpoints import checkpoints, fit, load_checkpoint, trainer_options
+from separator.tasks.learning.run.logs import LoggedEpochs, WholeCSVLogger
+from separator.tasks.learning.run.same_run import FACTS, LastingStop, SameRun, SeededSteps
 from separator.tasks.learning.settings import OF_THE_END, MachineSettings, TrainingSettings, without
 from separator.tasks.learning.start import begin_spiking, one_input, starting_point
 from separator.tasks.problems.protocol import Data, Problem

@@ -14,8 +14,8 @@ from separator.tasks.benchmark.measurement import LONG, ROUNDS, BenchmarkCase
 from separator.tasks.benchmark.systems import parse_system
 from separator.tasks.benchmark.training.mixtures import noise_mixtures
 from separator.tasks.benchmark.training.recipes import network_sizes, recipe_of
-from separator.tasks.learning.averaging import AveragedWeights
 from separator.tasks.learning.module import LearningModule
+from separator.tasks.learning.run.averaging import AveragedWeights
 from separator.tasks.learning.settings import OptimiserSettings
 from separator.tasks.problems.separation_loss import SeparationObjective
 

@@ -14,8 +14,8 @@ from separator.parallel import map_surviving
 from separator.resume import facts_of
 from separator.snn.observe.activity import record_activity
 from separator.tasks.journal import Journal
-from separator.tasks.learning.checkpoints import load_checkpoint
 from separator.tasks.learning.conversion import conversion_state, convert, refuse_earlier
+from separator.tasks.learning.run.checkpoints import load_checkpoint
 from separator.tasks.learning.sweeps.report import ANALOG, COLUMNS, Swept, write_sweep
 from separator.tasks.learning.sweeps.settings import LABELS, Analog, Conversion, SweepSettings
 from separator.tasks.learning.training import known_facts, train

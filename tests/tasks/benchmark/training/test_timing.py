@@ -13,9 +13,9 @@ from separator.tasks.benchmark.training import timing
 from separator.tasks.benchmark.training.mixtures import noise_mixtures
 from separator.tasks.benchmark.training.timing import measure_training
 from separator.tasks.learning import optimisers
-from separator.tasks.learning.averaging import AveragedWeights
 from separator.tasks.learning.module import LearningModule
 from separator.tasks.learning.optimisers import Muon
+from separator.tasks.learning.run.averaging import AveragedWeights
 from separator.tasks.problems.separation_loss import pit_loss
 
 TINY = BenchmarkCase("small", 0.1, 1, width=8, batch=2)

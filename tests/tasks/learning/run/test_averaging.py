@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from separator.tasks.learning.averaging import warming_average
+from separator.tasks.learning.run.averaging import warming_average
 
 
 @pytest.mark.parametrize("decay", [0.5, 0.999])

@@ -8,9 +8,9 @@ import torch
 from matplotlib.figure import Figure
 
 from separator.models.feedforward import FeedForwardConfig
-from separator.tasks.learning import logs
 from separator.tasks.learning.conversion import ConversionRun, TuningSettings, convert
 from separator.tasks.learning.module import LearningModule
+from separator.tasks.learning.run import logs
 from separator.tasks.learning.settings import TrainingSettings, machine_of, optimiser_of
 from separator.tasks.learning.training import train
 from separator.tasks.presentation.curves import read_curve
