@@ -13,10 +13,13 @@ import jsonargparse
 from separator.cli.options.arguments import named
 from separator.cli.options.configured import add_config_and_out, add_device_and_threads, to_stderr
 from separator.cli.options.problems import ProblemParser, add_problem
-from separator.errors import UserError
 from separator.tasks.problems.registry import Entry
 
-PARSER = ProblemParser
+
+class PARSER(ProblemParser):
+    """Of problems, images is the one whose networks have courses."""
+
+    usual = "images"
 
 
 def add_arguments(parser: ProblemParser) -> None:
@@ -27,7 +30,7 @@ def add_arguments(parser: ProblemParser) -> None:
 def add_options(parser: ProblemParser, entry: Entry) -> None:
     """Options for a problem."""
     if entry.scored_on == "mixtures":
-        raise UserError("courses are followed of networks that classify images; give --problem images")
+        parser.error(f"courses are followed of networks that classify images, not of {entry.load().name}")
     add_config_and_out(parser, "folder for the courses")
     parser.add_argument("--init", required=True, metavar="MODEL", help="the analog network that the others were converted from")
     parser.add_argument("--model", nargs="+", action="extend", default=[], metavar="NAME=MODEL", help="spiking networks")

@@ -26,6 +26,7 @@ class ProblemParser(ConfiguredParser):
     In what it returns, `problem` is an object where there were options for its settings, see `add_problem`, else its name.
     """
 
+    usual: str = DEFAULT  # problem where nothing tells it
     add_options: AddOptions
     problem: type[Any] | None = None
     guessed = False  # whether nothing tells the problem
@@ -34,7 +35,7 @@ class ProblemParser(ConfiguredParser):
         """Find out the problem, add its options and parse."""
         args = sys.argv[1:] if args is None else args
         told = problem_told(args)
-        name = told or DEFAULT
+        name = told or self.usual
         self.guessed = not told
         try:
             entry = entry_named(name)
@@ -57,7 +58,7 @@ class ProblemParser(ConfiguredParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """One line, which says what was taken for granted."""
-        others = " or ".join(other for other in PROBLEMS if other != DEFAULT)
+        others = " or ".join(other for other in PROBLEMS if other != self.usual)
         super().error(f"{message}; for {others}, give --problem" if self.guessed else message, ex)
 
 

@@ -115,6 +115,15 @@ def test_it_goes_on_where_it_was_stopped(tmp_path, capsys, monkeypatch):
     assert "holds a run with other settings (batch was 15 and is 16)" in capsys.readouterr().err
 
 
+def test_the_command_is_for_images(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["course", "--help"])
+    assert ended.value.code == 0 and "--data.kind" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        main(["course", "--init", "small-ann", "--model", "a=small-snn", "--out", "x"])
+    assert ended.value.code == 2 and "networks that classify images, not of speech" in capsys.readouterr().err
+
+
 def test_mistakes_are_refused(tmp_path):
     problem = Images(ImageSettings(mnist(tmp_path, 20)))
     with pytest.raises(UserError, match="each with a name of its own"):
