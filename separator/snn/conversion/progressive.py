@@ -360,9 +360,9 @@ class ProgressiveTandemLearning:
         """a_u / N_s of an analog layer behind the spiking ones (Threshold LayerNorm), from train batches."""
         layer = self.stack.layers[index]
         assert isinstance(layer, AnalogLayer)
-        settings = self.settings
+        settings, options = self.settings, self.settings.threshold_options
         if isinstance(layer.activation, QuantisedReLU):
-            return layer.activation.bound / settings.threshold_options.levels
+            return layer.activation.bound / options.levels
         layers = chain_from(list(self.stack.layers), self.stack.sources, index) if settings.share_thresholds else [layer]
 
         def activations() -> Iterator[Tensor]:
@@ -375,7 +375,7 @@ class ProgressiveTandemLearning:
             return (currents_of(layer, *signals, settings.window) for signals in self._signals(index))
 
         seen = Observed(activations, currents, lambda: folded(layer)[0])
-        return THRESHOLDS.pick(settings.threshold).bound(seen, settings.threshold_options) / settings.threshold_options.levels
+        return THRESHOLDS.pick(settings.threshold).bound(seen, options) / options.levels
 
     @torch.no_grad()
     def _signals(self, index: int) -> Iterator[tuple[Signal, Signal | None]]:

@@ -1,7 +1,8 @@
 """Neurons on currents that are known: a kernel for those that there is one for, else the model's own steps."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
+from importlib import import_module
 
 import torch
 from torch import Tensor
@@ -60,13 +61,14 @@ def _as_it_was(x: Tensor, like: Tensor) -> Tensor:
     return x[0].t() if like.dim() == 2 else x.view_as(like)
 
 
+@cache
 def has_kernels() -> bool:
     """True if there is something to compile kernels with."""
     try:
-        from separator.snn.execution.kernels import scan
+        import_module("separator.snn.execution.kernels.scan")
     except ImportError:  # a machine without numba
         return False
-    return scan is not None
+    return True
 
 
 def _signed(neuron: Neuron, currents: Tensor, numbers: Numbers, steps: int, state: Membrane | None) -> tuple[Spikes, State]:

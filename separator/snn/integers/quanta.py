@@ -75,6 +75,11 @@ def potential_bound(weight: Tensor, bias: Tensor, threshold: Tensor, window: int
     return window * per_step + 2 * threshold.detach().double()
 
 
+def adding_type(largest: float) -> torch.dtype:
+    """Floating-point type that adds whole numbers exactly, none of whose sums exceeds the largest."""
+    return torch.float32 if largest < EXACT else torch.float64
+
+
 def every_bit(device: torch.device) -> AbstractContextManager[None]:
     """Within, sums are exact as long as they fit: no autocast, no TF32 or bfloat16, none of cuDNN's transforms."""
     rounds = torch.is_autocast_enabled(device.type) or torch.get_float32_matmul_precision() != "highest"

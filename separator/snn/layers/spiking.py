@@ -15,7 +15,7 @@ from separator.snn.execution.chosen import FASTEST, chosen_execution
 from separator.snn.execution.executions import Compiled, Population, compiled
 from separator.snn.execution.scans import run_neurons
 from separator.snn.integers.products import Product, Work, as_it_is, joint_sums, matrix_product, product_of
-from separator.snn.integers.quanta import EXACT, every_bit, magnitudes
+from separator.snn.integers.quanta import EXACT, adding_type, every_bit, magnitudes
 from separator.snn.layers.analog import RELU, AnalogLayer
 from separator.snn.layers.dynamics import Dynamics, Role
 from separator.snn.layers.fan_in import Masked
@@ -388,7 +388,7 @@ class SpikingLayer(nn.Module):
         if self.neuron.saturates and self.role != "encode":  # sums of spikes of any size
             largest = max(float(seen.abs().max()) for seen in (x, *([] if beside is None else [beside])))
             products = products if largest <= INT8 else None
-            kind = torch.float32 if largest * self._most_weight < EXACT else torch.float64
+            kind = adding_type(largest * self._most_weight)
         if products is not None and (self.role == "encode" or chosen_execution() != "dense"):
             taken = torch.float64 if self.role == "encode" or self.has_long_sums else torch.int8
             return joint_sums(products, [x] if beside is None else [x, beside], lambda seen: prepare(seen).to(taken), finish)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from separator.snn.spikes.binary import BinarySpikes
-from separator.snn.spikes.trains import LONGEST, Spikes
+from separator.snn.spikes.trains import Spikes
 
 
 class SignedSpikes(Spikes):
@@ -65,10 +65,7 @@ class SignedSpikes(Spikes):
     def events_by_step(self) -> Tensor:
         """Number of spikes of all trains at each step, of either sign. Shape: (N_s,), int64."""
         words = self.up.words | self.down.words
-        return torch.stack([torch.count_nonzero(words & (1 << t)) for t in range(min(self.window, 31))] + self._last(words))
-
-    def _last(self, words: Tensor) -> list[Tensor]:
-        return [torch.count_nonzero(words < 0)] if self.window == LONGEST else []
+        return torch.stack([torch.count_nonzero((words >> t) & 1) for t in range(self.window)])
 
     def at(self, t: int) -> Tensor:
         """Spikes -1, 0 or 1 of one step. Shape: (B, ...), float32."""

@@ -65,6 +65,8 @@ def follow(settings: CourseSettings, folder: Path, log: Callable[[str], None] = 
     if card.kind == "snn" or not isinstance(analog, FeedForward):
         raise UserError(f"{settings.init} is spiking; --init takes the analog network that the others were converted from")
     data = problem.open(analog, 0, device)
+    rectified = FeedForward(replace(analog.config, slope=0.0)).eval()
+    rectified.load_state_dict(analog.state_dict())
     networks = {name: _of(name, model, analog, settings.init, device) for name, model in settings.models}
     facts = {"init": model_fingerprint(settings.init), "origin": data.origin, "batch": settings.batch}
     batches = _split(list(data.test()), settings.batch)
@@ -78,7 +80,7 @@ def follow(settings: CourseSettings, folder: Path, log: Callable[[str], None] = 
             _same(parts / "facts.json", facts | {"model": model_fingerprint(model), "window": window}, folder)
             log(f"following {name} over {window} time steps")
             steps = [
-                _part(parts / f"{number:05d}.npz", networks[name], analog, *batch)
+                _part(parts / f"{number:05d}.npz", networks[name], analog, rectified, *batch)
                 for number, batch in enumerate(tqdm(batches, disable=None))
             ]
             reports.append(CourseReport(name, reduce(add, steps)))
@@ -91,7 +93,7 @@ def _of(name: str, model: str, analog: FeedForward, init: str, device: str) -> F
     if not isinstance(network, FeedForward) or network.config != analog.config:
         raise UserError(f"{name} was not converted from {init}: it has other layers")
     check_course(network.stack)
-    return network.eval()
+    return network
 
 
 def _split(batches: Sequence[Any], size: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -106,14 +108,14 @@ def _same(path: Path, facts: dict[str, Any], folder: Path) -> None:
 
 
 @torch.no_grad()
-def _part(path: Path, network: FeedForward, analog: FeedForward, x: torch.Tensor, labels: torch.Tensor) -> Steps:
+def _part(
+    path: Path, network: FeedForward, analog: FeedForward, rectified: FeedForward, x: torch.Tensor, labels: torch.Tensor
+) -> Steps:
     """The course on one batch, from its file if there is one."""
     if path.exists():
         with np.load(path) as kept:
             return Steps(**{name: kept[name] for name in Steps.__dataclass_fields__})
-    rectified = FeedForward(replace(analog.config, slope=0.0)).eval()
-    rectified.load_state_dict(analog.state_dict())
-    steps = course_of(network.stack, x, labels, analog.eval()(x), rectified(x))
+    steps = course_of(network.stack, x, labels, analog(x), rectified(x))
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **vars(steps))
     return steps

@@ -111,14 +111,16 @@ def add_rows(trains, weight, bias, currents, first, last):
             counts[row - begin] = n
         for start in range(0, outputs, COLUMNS):
             stop = min(start + COLUMNS, outputs)
+            constant = bias[start:stop]
             for row in range(begin, end):
-                for i in range(start, stop):
-                    currents[row, i] = bias[i]
+                sums = currents[row, start:stop]
+                for i in range(sums.shape[0]):
+                    sums[i] = constant[i]
                 for k in range(counts[row - begin]):
                     j = spiking[row - begin, k]
-                    size = np.int32(trains[row, j])
-                    for i in range(start, stop):
-                        currents[row, i] += size * weight[j, i]
+                    size, added = np.int32(trains[row, j]), weight[j, start:stop]
+                    for i in range(sums.shape[0]):
+                        sums[i] += np.int32(size * added[i])
 
 
 @compiled
