@@ -15,9 +15,9 @@ from separator.snn.spikes.signed import SignedSpikes
 from separator.snn.spikes.trains import Spikes
 from separator.snn.synapses.affine import AffineMap
 
-# Share of neurons that fire at a step, up to which adding rows is the faster way. With 1200 inputs and outputs, 1600 rows on one
-# core with AVX2 took 9 ms at a share of 0.01, 35 at 0.06 and 61 at 0.1, the product 60 to 66; with 4096 inputs and 2048 outputs
-# they took 70, 329 and 492 ms, the product 360 to 400.
+# Share of neurons that fire at a step, up to which adding rows is the faster way. With 1200 inputs and outputs, 1600 rows on
+# one core with AVX2 took 9 ms at a share of 0.01, 35 at 0.06 and 61 at 0.1, the product 60 to 66; with 4096 inputs and 2048
+# outputs they took 70, 329 and 492 ms, the product 360 to 400.
 FEW = 0.07
 LARGE = 2.0**30  # sums up to which 32-bit integers have room for a potential beside them
 
