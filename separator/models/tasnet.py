@@ -18,7 +18,7 @@ from separator.models.exact import (
     masked,
 )
 from separator.models.window_norm import MOST_FRAMES, WindowNorm
-from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.analog import RELU, AnalogLayer
 from separator.snn.stack.stack import Stack
 from separator.snn.synapses.affine import CausalConv2d
 
@@ -38,6 +38,7 @@ class TasNetConfig:
     look_back: tuple[int, ...] = ()  # dilations of further layers, behind the others, that see earlier frames only
     skips: bool = False  # layers of equal width add their input to their sums: a = ReLU(x + norm(conv(x)))
     norm_window: float = 0.0  # s to either side of a frame that it is normalised over; 0 for the frame by itself, as published
+    slope: float = 0.0  # of the activations of layers that fire, below zero, as in LeakyReLU; 0 for ReLU
 
     def __post_init__(self) -> None:
         for name in ("dilations", "look_back"):
@@ -53,6 +54,8 @@ class TasNetConfig:
         if not 0 <= 2 * self.norm_window * self.sample_rate / self.stride < MOST_FRAMES:
             most = (MOST_FRAMES - 1) // 2 * self.stride / self.sample_rate
             raise ValueError(f"norm_window is 0 to {most:g} s, not {self.norm_window}")
+        if not 0 <= self.slope < 1:
+            raise ValueError(f"the slope below zero is from 0 to below 1, not {self.slope}")
 
     @property
     def stride(self) -> int:
@@ -130,9 +133,10 @@ class TasNet(nn.Module):
             self.norm = WindowNorm(n, *config.norm_frames, eps=1e-8)
         layers = [(d, config.causal) for d in config.dilations] + [(d, True) for d in config.look_back]
         self.stack = Stack(
-            [_layer(n, channels, 1, 1, False, False)]
-            + [_layer(channels, channels, config.kernel, d, causal, config.skips) for d, causal in layers]
+            [_layer(n, channels, 1, 1, False, False, config.slope)]
+            + [_layer(channels, channels, config.kernel, d, causal, config.skips, config.slope) for d, causal in layers]
         )
+        self.stack.layers[-1].activation = RELU  # masks are from what it rectifies: it is read out, and never fires
         self.mask = EightBitLinear(channels, config.n_src * n)
         self.decoder = ExactLinear(n, config.filter_length, bias=False)
         self.stack.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -239,8 +243,9 @@ def overlap_add(frames: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Ten
     return (first + shifted).flatten(-2), second[..., -1, :]
 
 
-def _layer(c_in: int, c_out: int, kernel: int, dilation: int, causal: bool, skip: bool) -> AnalogLayer:
+def _layer(c_in: int, c_out: int, kernel: int, dilation: int, causal: bool, skip: bool, slope: float) -> AnalogLayer:
     make = CausalConv2d if causal else nn.Conv2d
     padding = (0, dilation * (kernel // 2))
     convolution = make(c_in, c_out, (1, kernel), padding=padding, dilation=(1, dilation), bias=False)
-    return AnalogLayer(convolution, nn.BatchNorm2d(c_out), shortcut=nn.Identity() if skip else None)
+    activation = nn.LeakyReLU(slope) if slope else RELU
+    return AnalogLayer(convolution, nn.BatchNorm2d(c_out), activation=activation, shortcut=nn.Identity() if skip else None)
