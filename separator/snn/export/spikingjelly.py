@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from separator.errors import UserError
 from separator.snn.layers.shapes import per_channel
 from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.layers.twins import analog_numbers, analog_shortcut
 from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
 from separator.snn.spikes.binary import BinarySpikes
 from separator.snn.stack.graph import is_row
@@ -96,10 +97,10 @@ class _Synapses(nn.Module):
 
     def __init__(self, layer: SpikingLayer) -> None:
         super().__init__()
-        weight, bias = layer.analog_numbers()
+        weight, bias = analog_numbers(layer)
         self.apply_affine = layer.apply_affine
         self.affine = layer.apply_affine.module(weight, bias).requires_grad_(False)
-        self.shortcut, self.kind = layer.analog_shortcut(), torch.float64 if layer.has_long_sums else torch.float32
+        self.shortcut, self.kind = analog_shortcut(layer), torch.float64 if layer.has_long_sums else torch.float32
         self.affine.to(self.kind)
 
     def forward(self, spikes: Tensor) -> Tensor:

@@ -1,34 +1,29 @@
 """Spiking layers: what a layer is after conversion, in whole numbers."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from separator.errors import UserError
 from separator.snn.coding.inputs import CurrentCoding
 from separator.snn.execution.chosen import FASTEST, chosen_execution
 from separator.snn.execution.executions import Compiled, Population, compiled
 from separator.snn.execution.scans import run_neurons
-from separator.snn.integers.products import Product, Work, as_it_is, joint_sums, matrix_product, product_of
-from separator.snn.integers.quanta import EXACT, adding_type, every_bit, magnitudes
+from separator.snn.integers.quanta import EXACT, magnitudes
 from separator.snn.layers.analog import RELU, AnalogLayer
 from separator.snn.layers.dynamics import Dynamics, Role
-from separator.snn.layers.fan_in import Masked
 from separator.snn.layers.fold import Statistics, folded, folded_shortcut
 from separator.snn.layers.rounding import INPUT_LIMIT, INPUT_QUANTUM, charge_ceiling, rounded
 from separator.snn.layers.shapes import per_channel, per_input, per_output
-from separator.snn.neurons.neuron import Neuron, Numbers, State
+from separator.snn.layers.sums import WeightedSums
+from separator.snn.layers.support import check_activation
+from separator.snn.neurons.neuron import Numbers, State
 from separator.snn.spikes.trains import Spikes, joined
-from separator.snn.synapses.absorb import Pooled, pooled_apart
 from separator.snn.synapses.affine import AffineMap
 from separator.snn.synapses.incoming import IncomingMap, merged_weight, stacked_weight
-
-INT8 = 127  # largest input of products of 8-bit integers
 
 
 def _in_input_quanta(x: Tensor) -> Tensor:
@@ -216,58 +211,20 @@ class SpikingLayer(nn.Module):
             return self._laid_out.has_long_sums
         return self.role != "encode" and not self.neuron.saturates and self.largest_potential() > EXACT
 
-    def analog_numbers(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias in units of activation."""
-        if self.role == "encode":
-            return self.weight, self.bias
-        return self.weight * per_output(self.quantum, self.weight), self.bias * self.quantum
-
-    def analog_shortcut(self) -> IncomingMap | None:
-        """The second map with its weights in units of activation."""
-        return next((other.times(per_output(self.quantum, other.weight)) for other in self.maps[1:]), None)
-
-    def analog(self, scale: Tensor | None, beside: Tensor | None = None) -> AnalogLayer:
-        """The analog layer that this one converts from.
-
-        Args:
-            scale: activation that an incoming spike stands for; None if the input is analog.
-            beside: the same of the spikes that the shortcut sees; None if they are the same.
-        """
-        weight, bias = self.analog_numbers()
-        if scale is not None:
-            weight, bias = weight / per_input(scale, weight), bias * self.window
-        before = [nn.Flatten()] if self.apply_affine.flatten else []
-        shortcut: nn.Identity | AnalogLayer | None = None
-        second = self.analog_shortcut()
-        if second is not None and scale is not None:
-            weights = second.weight / per_input(scale if beside is None else beside, second.weight)
-            shortcut = nn.Identity()
-            if not second.is_identity:
-                affine = second.apply.module(weights, torch.zeros_like(bias))
-                shortcut = AnalogLayer(affine, activation=None, map_of_affine=second.apply)
-        affine = self.apply_affine.module(weight, bias)
-        synapses = self.apply_affine.synapses(weight)
-        if not bool(synapses.all()):  # what lies in gaps between taps is no synapse, and none is to be learned there
-            parametrize.register_parametrization(affine, "weight", Masked(synapses))
-        activation = None if self.role == "readout" else self.stands_for
-        return AnalogLayer(affine, before=before, activation=activation, shortcut=shortcut, map_of_affine=self.apply_affine)
-
-    def with_window(self, window: int) -> "SpikingLayer":
-        """The same layer for another time window: thresholds are the same upper bounds over another number of steps."""
-        dynamics = replace(self.dynamics, window=window)
-        weight, bias = self.analog_numbers()
-        ratio = self.window / window
-        if self.role != "encode":
-            weight, bias = weight * ratio, bias * ratio
-        second = self.analog_shortcut()
-        shortcut = None if second is None else second.times(ratio)
-        return SpikingLayer.in_integers(
-            self.apply_affine, self.role, weight, bias, self.scale * ratio, dynamics, shortcut, self.stands_for
-        )
-
     def neurons(self, like: Tensor) -> Numbers:
         """Whole numbers of the neurons, of the type of `like` and shaped to broadcast against it."""
         return {name: self._against(like, name, partial(getattr, self, name)) for name in self.neuron.names}
+
+    @cached_property
+    def sums(self) -> WeightedSums:
+        """Weighted sums of the layer's input in quanta, inputs of a layer that encodes in `INPUT_QUANTUM`."""
+        if self._laid_out is not None:
+            return self._laid_out.sums.padded_as(self.maps)
+        if self.role == "encode":
+            return WeightedSums(
+                [self.maps[0].times(INPUT_QUANTUM / per_output(self.quantum.double(), self.weight))], encodes=True
+            )
+        return WeightedSums(self.maps, self.has_long_sums, self.neuron.saturates)
 
     def charge(self, x: Tensor, share: float = 1.0) -> Tensor:
         """Charge of the neurons of a layer that encodes, or a share of it, in quanta. Shape: (B, ...) -> (B, ...).
@@ -275,11 +232,11 @@ class SpikingLayer(nn.Module):
         It is rounded to quanta once, here, and clipped to where more would change no spike. float32, or int32 where potentials
         are integers.
         """
-        return self._weighted_sums(x, _in_input_quanta, lambda sums: self._rounded_charge(sums, share))
+        return self.sums(x, _in_input_quanta, lambda sums: self._rounded_charge(sums, share))
 
     def current(self, spikes: Tensor, beside: Tensor | None = None) -> Tensor:
         """Synaptic current of one time step in quanta, constant current included (Eq. 3). Shape: (B, ...) -> (B, ...)."""
-        return self._weighted_sums(spikes, finish=lambda sums: sums + self._constant_current(sums, 1), beside=beside)
+        return self.sums(spikes, finish=lambda sums: sums + self._constant_current(sums, 1), beside=beside)
 
     def potential(self, spikes: Spikes, beside: Spikes | None = None) -> Tensor:
         """Free aggregate membrane potential after the spikes of a window (Eq. 9), in units of activation, float32.
@@ -299,7 +256,7 @@ class SpikingLayer(nn.Module):
             free = free + self._constant_current(free, spikes.window)
             return free * self._against(free, "quantum", lambda: self.quantum)
 
-        return self._weighted_sums(spikes.values, finish=in_units, beside=None if beside is None else beside.values)
+        return self.sums(spikes.values, finish=in_units, beside=None if beside is None else beside.values)
 
     def encode(self, x: Tensor) -> Spikes:
         """Spikes of a layer that encodes, over the whole window, on analog input (B, ...).
@@ -311,9 +268,7 @@ class SpikingLayer(nn.Module):
         if not bool(x.isfinite().all()):
             raise UserError("the input holds numbers that are NaN or infinite, which no neuron can be charged with")
         if isinstance(coding, CurrentCoding) and coding.at_once:
-            return self._settled(
-                self._weighted_sums(x, _in_input_quanta, lambda sums: self._settle(self._rounded_charge(sums)))
-            )
+            return self._settled(self.sums(x, _in_input_quanta, lambda sums: self._settle(self._rounded_charge(sums))))
         currents = list(self.encoding_currents(x, 0, self.window))
         return self._advanced(currents, None)[0]
 
@@ -344,7 +299,7 @@ class SpikingLayer(nn.Module):
                 wide = self._summed(sums)
                 return self._settle(wide.add_(self._constant_current(wide, self.window)))
 
-            return self._settled(self._weighted_sums(spikes.values, finish=at_once, beside=held))
+            return self._settled(self.sums(spikes.values, finish=at_once, beside=held))
         return kernel(_together(spikes, beside))[0]
 
     def advance(
@@ -376,32 +331,6 @@ class SpikingLayer(nn.Module):
         """Analog activation that spikes stand for, their sum times threshold. Shape: (B, ...), float32."""
         values = spikes.values
         return values * per_channel(self.scale, values)
-
-    def _weighted_sums(
-        self, x: Tensor, prepare: Work = as_it_is, finish: Work = as_it_is, beside: Tensor | None = None
-    ) -> Tensor:
-        """Exact sums of weights times spikes, their sums or whole quanta of input, in quanta. Shape: (B, ...) -> (B, ...).
-
-        They are finished, and inputs prepared, as `joint_sums` says. What the shortcut sees is `beside`, or the same.
-        """
-        products, kind = self._products, torch.float32
-        if self.neuron.saturates and self.role != "encode":  # sums of spikes of any size
-            largest = max(float(seen.abs().max()) for seen in (x, *([] if beside is None else [beside])))
-            products = products if largest <= INT8 else None
-            kind = adding_type(largest * self._most_weight)
-        if products is not None and (self.role == "encode" or chosen_execution() != "dense"):
-            taken = torch.float64 if self.role == "encode" or self.has_long_sums else torch.int8
-            return joint_sums(products, [x] if beside is None else [x, beside], lambda seen: prepare(seen).to(taken), finish)
-        apart = None if self.role == "encode" else self._pooled_apart(x.shape[1:])
-        apply, dense = (self.apply_affine, self._dense_weight) if apart is None else (apart.apply, apart.weight)
-        weight = dense if kind == torch.float32 else dense.to(kind)
-        inputs = prepare(x).to(weight.dtype)
-        other_inputs = inputs if beside is None else beside.to(weight.dtype)
-        with every_bit(x.device):
-            sums = apply(inputs if apart is None else apart.sums(inputs), weight, None)
-            for other in self.maps[1:]:
-                sums = sums + other.apply(other_inputs, other.weight.to(inputs.dtype), None)
-            return finish(sums)
 
     def _rounded_charge(self, sums: Tensor, share: float = 1.0) -> Tensor:
         charge = sums.add_(self._against(sums, "charge", lambda: self.bias.double() / self.quantum))
@@ -457,47 +386,6 @@ class SpikingLayer(nn.Module):
         """True if potentials are 32-bit integers; long sums are not."""
         return self.dynamics.in_integers and not self.has_long_sums
 
-    @cached_property
-    def _most_weight(self) -> float:
-        """Most that spikes of 1, one of every neuron, add to a potential."""
-        return sum(float(own.weight.flatten(1).abs().sum(1, dtype=torch.float64).max()) for own in self.maps)
-
-    @cached_property
-    def _dense_weight(self) -> Tensor:
-        """Weight that maps add exactly in floating point; for `encode` of 64 bits, in quanta per quantum of input."""
-        if self.role == "encode":
-            return self.weight.double() * (INPUT_QUANTUM / per_output(self.quantum.double(), self.weight))
-        return self.weight.double() if self.has_long_sums else self.weight.float()
-
-    def _pooled_apart(self, shape: torch.Size) -> Pooled | None:
-        """The map, for inputs of a shape, with sums of what it averages apart, if it does."""
-        if shape not in self._pooled:
-            self._pooled[shape] = pooled_apart(self.apply_affine, self._dense_weight, shape)
-        return self._pooled[shape]
-
-    @cached_property
-    def _pooled(self) -> dict[torch.Size, Pooled | None]:
-        return {}
-
-    @cached_property
-    def _products(self) -> list[Product] | None:
-        """The maps as products where that is the faster way: of 8 bits, and of 64 bits, which oneDNN does not serve."""
-        if self._laid_out is not None:
-            products = self._laid_out._products
-            if products is None:
-                return None
-            return [product.padded_as(own.apply) for product, own in zip(products, self.maps, strict=True)]
-        if self.role == "encode":
-            product = matrix_product(self.apply_affine, self._dense_weight)
-            return None if product is None else [product]
-        maps = list(self.maps)
-        if self.has_long_sums:
-            maps = [own if own.is_identity else IncomingMap(own.apply, own.weight.double()) for own in maps]
-        elif self.weight.dtype != torch.int8:
-            return None
-        served = [product_of(*own) for own in maps]
-        return [product for product in served if product is not None] if None not in served else None
-
     def _kernel(self, beside: Spikes | None) -> Compiled | None:
         """The layer laid out for the chosen execution, None if that does not serve."""
         return self.compiled_for(chosen_execution(), beside is not None)
@@ -525,7 +413,7 @@ class SpikingLayer(nn.Module):
         return {}
 
     def _forget_layout(self) -> None:
-        names = ("maps", "has_long_sums", "_dense_weight", "_most_weight", "_pooled", "_products", "_layouts", "_shaped")
+        names = ("maps", "has_long_sums", "sums", "_layouts", "_shaped")
         for name in names:
             self.__dict__.pop(name, None)
 
@@ -542,16 +430,3 @@ class SpikingLayer(nn.Module):
 def _together(spikes: Spikes, beside: Spikes | None) -> Spikes:
     """What a layer and its shortcut see, channel behind channel; what both see once."""
     return spikes if beside is None else joined([spikes, beside], 1)
-
-
-def check_activation(layer: AnalogLayer, dynamics: Dynamics) -> None:
-    """Refuse activations that the spikes of a neuron model cannot stand for.
-
-    Raises:
-        UserError: the layer's is one; the message says what can be.
-    """
-    model: Neuron = dynamics.model
-    activation = layer.activation
-    if activation is not None and not isinstance(activation, model.activations):
-        known = ", ".join(kind.__name__ for kind in model.activations)
-        raise UserError(f"spikes of the neuron model '{dynamics.neuron}' stand for {known}, not for {activation}")

@@ -7,7 +7,9 @@ from torch.nn.utils import parametrize
 
 from separator.errors import UserError
 from separator.snn.layers.analog import ACTIVATIONS, AnalogLayer, Norm
+from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.fan_in import Masked
+from separator.snn.neurons.neuron import Neuron
 from separator.snn.synapses.affine import CausalConv2d
 
 FORWARDS = {kind: kind.forward for kind in (nn.Linear, nn.Conv1d, nn.Conv2d, CausalConv2d, nn.BatchNorm1d, nn.BatchNorm2d)}
@@ -86,3 +88,16 @@ def _changed(module: nn.Module) -> str | None:
     if not all(isinstance(parametrization, Masked) for parametrization in own):
         return f"has a {name} with parametrised weights; make them plain (torch.nn.utils.parametrize.remove_parametrizations)"
     return None
+
+
+def check_activation(layer: AnalogLayer, dynamics: Dynamics) -> None:
+    """Refuse activations that the spikes of a neuron model cannot stand for.
+
+    Raises:
+        UserError: the layer's is one; the message says what can be.
+    """
+    model: Neuron = dynamics.model
+    activation = layer.activation
+    if activation is not None and not isinstance(activation, model.activations):
+        known = ", ".join(kind.__name__ for kind in model.activations)
+        raise UserError(f"spikes of the neuron model '{dynamics.neuron}' stand for {known}, not for {activation}")

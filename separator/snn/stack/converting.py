@@ -17,6 +17,7 @@ from separator.snn.layers.rounding import check_input
 from separator.snn.layers.signal import Signal, currents_of
 from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.layers.support import check_sizes, check_supported
+from separator.snn.layers.twins import analog_twin
 from separator.snn.learning.rules import LearningOptions, LearningRule
 from separator.snn.learning.tandem import TandemLayer
 from separator.snn.stack.chains import activations_of, chain_from, is_joined
@@ -185,7 +186,7 @@ def unfreeze(
         inherits = layer.passes_spikes and adds_the_one_before(stack.sources, i)
         before = stack.layers[i - 1] if inherits else None
         learns = learn_thresholds and layer.role != "readout" and not isinstance(before, SpikingLayer)
-        twin = layer.analog(*scales[i])
+        twin = analog_twin(layer, *scales[i])
         tandem = TandemLayer(twin, layer.role, layer.scale, dynamics, learns, mask_gradient, inherits=inherits)
         if isinstance(before, TandemLayer):
             tandem.gain = before.gain

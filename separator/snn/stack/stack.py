@@ -12,6 +12,7 @@ from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.ranges import check_layer
 from separator.snn.layers.signal import Signal
 from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.layers.twins import with_window
 from separator.snn.learning.rules import RULES, LearningOptions
 from separator.snn.learning.surrogate import Surrogate
 from separator.snn.learning.tandem import TandemLayer
@@ -252,7 +253,7 @@ class Stack(ConnectedLayers):
         """
         if self.converted < len(self.layers):
             raise UserError("time windows are those of wholly spiking stacks; convert this one first")
-        for i, layer in enumerate([layer.with_window(window) for layer in self.spiking_layers()]):
+        for i, layer in enumerate([with_window(layer, window) for layer in self.spiking_layers()]):
             self.layers[i] = layer
 
     @contextmanager

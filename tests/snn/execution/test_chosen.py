@@ -24,11 +24,11 @@ def test_dense_execution_does_without_kernel_and_8_bit_products(schedule, monkey
     monkeypatch.setattr(executions, "EXECUTIONS", Registry("execution", {"event-driven": lambda population: refuse}))
     for layer in stack.spiking_layers()[1:]:
         assert layer.weight.dtype == torch.int8
-        for product in layer._products or ():  # not every machine adds them exactly
+        for product in layer.sums._products or ():  # not every machine adds them exactly
             monkeypatch.setattr(product, "seen", refuse)
     with execution("dense"):
         assert all(torch.equal(ours, theirs) for ours, theirs in zip(outcomes(stack, x), expected, strict=True))
-    if schedule == "pipelined" or layer._products is not None:
+    if schedule == "pipelined" or layer.sums._products is not None:
         with pytest.raises(AssertionError, match="not to be used"):
             outcomes(stack, x)
 

@@ -14,6 +14,7 @@ from separator.errors import UserError
 from separator.snn.execution.chosen import execution
 from separator.snn.layers.analog import AnalogLayer, layers_of
 from separator.snn.layers.dynamics import Dynamics
+from separator.snn.layers.twins import analog_twin, with_window
 from separator.snn.neurons.double_threshold import Augmented, DoubleThreshold, PathIndependent
 from separator.snn.spikes.augmented import AugmentedSpikes
 from separator.snn.spikes.signed import SignedSpikes
@@ -228,11 +229,11 @@ def test_a_path_independent_run_ends_where_its_closed_form_is():
 def test_analog_twins_have_the_slopes_that_thresholds_have():
     stack = network(kind="conv")
     stack.convert(inputs("conv"), Dynamics(8, neuron="augmented"))
-    twin = stack.layers[1].analog(stack.layers[0].scale)
+    twin = analog_twin(stack.layers[1], stack.layers[0].scale)
     assert isinstance(twin, AnalogLayer) and twin.activation.negative_slope == pytest.approx(0.2, rel=1e-5)
-    assert type(stack.layers[2].analog(stack.layers[1].scale).activation) is nn.ReLU
-    assert stack.layers[3].analog(stack.layers[2].scale).activation is None
-    other = stack.layers[1].with_window(4)
+    assert type(analog_twin(stack.layers[2], stack.layers[1].scale).activation) is nn.ReLU
+    assert analog_twin(stack.layers[3], stack.layers[2].scale).activation is None
+    other = with_window(stack.layers[1], 4)
     assert torch.equal(other.negative_threshold, 5 * other.threshold)
 
 

@@ -14,6 +14,7 @@ from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.shapes import per_channel
 from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.layers.twins import analog_twin
 from separator.snn.observe.activity import record_activity
 from separator.snn.spikes.binary import BinarySpikes
 from separator.snn.stack import reference
@@ -165,7 +166,7 @@ def test_another_window_is_the_conversion_for_that_window():
     assert stack.dynamics == Dynamics(32, 0.5)
     for i, (ours, theirs) in enumerate(zip(stack.layers, direct.layers, strict=True)):
         scale = direct.layers[i - 1].scale if i else None
-        for mine, other in zip(ours.analog(scale).parameters(), theirs.analog(scale).parameters(), strict=True):
+        for mine, other in zip(analog_twin(ours, scale).parameters(), analog_twin(theirs, scale).parameters(), strict=True):
             assert torch.allclose(mine, other, rtol=1e-3, atol=1e-3)
         if ours.role != "readout":  # it never fires
             assert torch.allclose(ours.scale, theirs.scale, rtol=1e-3)
