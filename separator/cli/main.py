@@ -3,13 +3,14 @@
 import argparse
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from importlib import import_module
+from io import StringIO
 from types import ModuleType
 
 from separator.cli import INTERRUPTED, TERMINATED, interrupt, is_starting, leave_at_once
-from separator.cli.streams import abandon, ensure_standard_streams, flush_stdout, tell
+from separator.cli.streams import abandon, ensure_standard_streams, flush_stdout, put, tell
 from separator.errors import UserError, mendable
 from separator.version import __version__
 
@@ -67,6 +68,24 @@ def report_errors(program: str, main: Callable[[], int]) -> int:
             signal.signal(signal.SIGINT, leave_at_once)
 
 
+@contextmanager
+def writes_help(program: str) -> Iterator[None]:
+    """Arguments are read in here: help that cannot be written is an error, to which argparse is blind."""
+    told = StringIO()
+
+    def write() -> int:
+        put(told.getvalue().removesuffix("\n"), sys.stdout)
+        return 0
+
+    try:
+        with redirect_stdout(told):
+            yield
+    except SystemExit as end:
+        if end.code:
+            raise
+        raise SystemExit(report_errors(program, write)) from None
+
+
 def comes_of_ctrl_c(error: BaseException | None) -> bool:
     """Tell whether an error was raised on Ctrl-C: an interrupted import of a compiled module fails with an `ImportError`."""
     while error is not None:
@@ -103,9 +122,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     if arguments and arguments[0] in FORMER:
         parser.exit(2, f"separator: error: {arguments[0]} is `{FORMER[arguments[0]]}` now (CHANGELOG.md has all new names)\n")
-    chosen = parser.parse_args(arguments[:1]).command
+    with writes_help("separator"):
+        chosen = parser.parse_args(arguments[:1]).command
     module, command = command_parser(chosen)
-    parsed = command.parse_args(arguments[1:])
+    with writes_help(command.prog):
+        parsed = command.parse_args(arguments[1:])
     return report_errors(command.prog, lambda: module.run(parsed))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from separator.cli import TERMINATED
-from separator.cli.main import comes_of_ctrl_c, report_errors
+from separator.cli.main import comes_of_ctrl_c, report_errors, writes_help
 from separator.cli.options.arguments import positive
 from separator.cli.streams import put, tell
 from separator.errors import UserError, mendable
@@ -302,7 +302,8 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
     given = sys.argv[1:] if arguments is None else arguments
     # What follows -- is an input; argparse forgets that when options may stand between inputs.
     options, names = (given[: given.index("--")], given[given.index("--") + 1 :]) if "--" in given else (given, [])
-    parsed = parser.parse_intermixed_args(options)
+    with writes_help("separate"):
+        parsed = parser.parse_intermixed_args(options)
     parsed.inputs += names
     return parsed
 

@@ -15,6 +15,7 @@ import soundfile
 import torch
 
 from separator import models
+from separator.cli.main import main
 from separator.cli.separate import entry
 from separator.models import ModelCard, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
@@ -364,6 +365,19 @@ def test_stdout_full_or_closed_gets_one_line(loaded, monkeypatch, capsys, option
     sys.stdout.close()  # as at the end of Python, without a complaint
     assert lines_of(capsys) == [f"mix.wav: cannot write to stdout: {reason}{' on device' * ('space' in reason)}"]
     assert Path("mix_s1.wav").exists() == ("--json" in options)
+
+
+@pytest.mark.parametrize("arguments", [["separate", "--help"], ["separate", "--version"], ["separator", "--help"]])
+def test_help_that_cannot_be_written_is_an_error(monkeypatch, capsys, arguments):
+    command = {"separate": entry, "separator": main}[arguments[0]]
+    monkeypatch.setattr("sys.stdout", Path("/dev/full").open("w"))  # noqa: SIM115
+    with pytest.raises(SystemExit) as end:
+        command(arguments[1:])
+    assert end.value.code == 1
+    sys.stdout.close()
+    assert lines_of(capsys) == [
+        f"{'' if arguments[0] == 'separate' else 'separator: error: '}cannot write to stdout: No space left on device"
+    ]
 
 
 def test_stdin_closed_gets_one_line(loaded, monkeypatch, capsys):
