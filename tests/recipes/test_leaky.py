@@ -101,4 +101,4 @@ def test_one_command_trains_both_converts_them_and_makes_the_table(synthetic_cor
     assert (out / "results" / "spikes.png").stat().st_size > 1000
     assert "(spikes.png)" in (out / "results" / "RESULTS.md").read_text()
     report = (out / "leaky" / "augmapping-2-ptl" / "report.md").read_text()
-    assert "negative" in report and "largest" in report and "saturated" in report
+    assert "| rate | negative | coefficient | highest | largest | silent | saturated | below |" in report
