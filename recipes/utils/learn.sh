@@ -50,7 +50,7 @@ learn() {
 
   if runs 4 "scores"; then
     separator evaluate --mixtures "closed=$closed" "open=$open" "$@" --model "${models[@]}" --out "$out/results" --jobs "$jobs"
-    cp "$out/results/RESULTS.md" "$out/results/pitch.png" "$out"
+    cp "$out/results/RESULTS.md" "$out/results/"*.png "$out"
   fi
 
   if runs 5 "examples"; then

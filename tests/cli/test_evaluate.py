@@ -26,6 +26,8 @@ def test_models_and_files_are_scored(tmp_path, capsys):
         "pitch.csv",
         "pitch.png",
         "scores.csv",
+        "spikes.csv",
+        "spikes.png",
         "summary.json",
     ]
     assert main([*command, "--json"]) == 0

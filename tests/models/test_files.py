@@ -11,6 +11,8 @@ from safetensors.torch import load_file, save_file
 from separator.errors import UserError
 from separator.models import ModelCard, list_models, load_model, save_model
 from separator.models.card import DEFAULT_MODEL, FORMAT, KEY, read_card
+from separator.snn.layers.dynamics import Dynamics
+from separator.snn.stack import reference
 from tests.models.tiny import CONFIG, CONVERSION, network
 
 
@@ -31,6 +33,23 @@ def test_a_model_comes_back_the_same(saved):
     mixture = torch.randn(2, 300)
     assert torch.equal(model.network(mixture), net(mixture))
     assert not model.network.training
+
+
+@pytest.mark.parametrize("neuron", ["double-threshold", "augmented", "path-independent"])
+def test_a_model_of_spikes_of_either_sign_comes_back_the_same(neuron, tmp_path):
+    options = {} if neuron == "double-threshold" else {"boundary": 3.0}
+    conversion = CONVERSION | {"schedule": "layer-by-layer", "neuron": neuron, "neuron_options": options}
+    net = network(config=replace(CONFIG, slope=0.5))
+    dynamics = Dynamics(4, 0.5, "layer-by-layer", neuron=neuron, neuron_options=options)
+    net.stack.convert(net.stack_input(net.encode(torch.randn(2, 200))), dynamics)
+    path, mixture = tmp_path / "signed.safetensors", torch.randn(2, 300)
+    save_model(path, net, ModelCard("signed", net.config.to_dict(), conversion))
+    model = load_model(path)
+    assert model.network.config == net.config and model.network.stack.dynamics == dynamics
+    x = net.stack_input(net.encode(mixture))
+    assert any((train < 0).any() for train in reference.trains(model.network.stack.spiking_layers(), x)[:-1])
+    assert torch.equal(model.network(mixture), net(mixture))
+    assert load_model(path, window=8).network.stack.dynamics == replace(dynamics, window=8)
 
 
 def test_a_model_file_is_as_readable_as_any_other(saved):

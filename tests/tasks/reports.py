@@ -10,9 +10,12 @@ def agreement(rate):
     return {
         "rate": rate,
         "negative": 0.0,
+        "coefficient": 1.0,
+        "highest": 1.0,
         "largest": 0.5,
         "silent": 0.25,
         "saturated": 0.125,
+        "below": 0.0,
         "correlation": 0.975,
         "error": 0.0625,
     }

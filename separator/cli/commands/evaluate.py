@@ -11,8 +11,10 @@ its own. The same command goes on where it was stopped, and scores again what ha
 Speech: models, estimate files and the unprocessed mixture over sets of mixtures. --estimates takes a folder with ID_s1.wav,
 ID_s2.wav, ... or s1/ID.wav, s2/ID.wav, ... (below a folder named as the condition, if there is one). The folder of --out gets
 scores.csv (every source), operations.csv, pitch.csv (of every reference source), summary.json, RESULTS.md and its picture
-pitch.png. Beside the means, RESULTS.md tells where separation fails: by genders of the talkers, by the difference of their mean
-pitches, and how much better SI-SDRi were if an oracle chose every 125 ms who is who (what swaps of the talkers cost).
+pitch.png; of spiking models spikes.csv and spikes.png as well: what each separates, its difference from the analog model listed
+before it, and what its spikes cost. Beside the means, RESULTS.md tells where separation fails: by genders of the talkers, by
+the difference of their mean pitches, and how much better SI-SDRi were if an oracle chose every 125 ms who is who (what swaps of
+the talkers cost).
 
 Images: networks on the test images. The folder gets RESULTS.md, results.csv (a row for each model) and results.json (its layers
 as well): accuracies, or mean square errors, with their 95 % intervals; differences from the first model on the same images; and

@@ -68,12 +68,7 @@ class AnalogLayer(nn.Module):
 
     def activated(self, z: Tensor) -> Tensor:
         """The activation, from what it sees."""
-        a: Tensor = z if self.activation is None else self.activation(z)
-        return a
-
-    def unquantised(self, z: Tensor) -> Tensor:
-        """The activation as gradients see it where spikes stand in for it: rectified where it is quantised, or missing."""
-        return z.relu() if self.activation is None or isinstance(self.activation, QuantisedReLU) else self.activated(z)
+        return activated(z, self.activation)
 
     def preactivation(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
         """Input of the activation."""
@@ -114,6 +109,12 @@ class AnalogLayer(nn.Module):
     def normalised(self, z: Tensor) -> Tensor:
         """The affine layer's output behind batch norm."""
         return z if self.norm is None else self.norm(z)
+
+
+def activated(z: Tensor, activation: nn.Module | None) -> Tensor:
+    """An activation of what it sees, which is that itself if there is none."""
+    a: Tensor = z if activation is None else activation(z)
+    return a
 
 
 def _is_strided_pointwise(affine: Affine) -> bool:

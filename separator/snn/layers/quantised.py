@@ -6,19 +6,20 @@ from torch import Tensor, nn
 BOUND = 3.0  # first upper bound of activations: three standard deviations of what batch norm makes
 
 
-def straight_through(z: Tensor, threshold: Tensor, counts: Tensor | None, limits: tuple[int, int]) -> Tensor:
+def straight_through(a: Tensor, threshold: Tensor, counts: Tensor | None, limits: tuple[int, int]) -> Tensor:
     """Spike count times threshold, with the gradient of a quantiser with a learned step (Esser et al. 2020, Eq. 3).
 
-    To what is quantised it is 1 between the limits, in thresholds, and 0 outside, where a neuron that fires not at all, or at
-    every step, fires no otherwise for a little more. To the threshold it is what rounding adds.
+    To what is quantised it is 1 between the limits, in thresholds, and 0 outside, where a neuron that fires not at all, or as
+    much as it can, fires no otherwise for a little more. To the threshold it is what rounding adds.
 
     Args:
-        z: what the neurons are charged with in all, (B, C, ...).
+        a: activation that spikes stand for, whose own derivative is the gradient's way on; where it is rectified, what neurons
+            are charged with does as well, as there is nothing below the lower limit. (B, C, ...).
         threshold: broadcasts against it.
-        counts: sums of spikes, (B, C, ...), or None for those nearest to `z` over the threshold.
+        counts: sums of spikes, (B, C, ...), or None for those nearest to `a` over the threshold.
         limits: least and largest count.
     """
-    clipped = (z / threshold).clamp(*limits)
+    clipped = (a / threshold).clamp(*limits)
     if counts is None:
         counts = (clipped.detach() + 0.5).floor()
     return threshold * (clipped + (counts - clipped).detach())

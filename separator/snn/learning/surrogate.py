@@ -107,7 +107,7 @@ class SurrogateLayer(TandemLayer):
         surrogate: what stands for the derivative of a spike.
 
     Raises:
-        UserError: layers wait for all of their input, so that no spike has a time.
+        UserError: layers wait for all of their input, so that no spike has a time, or spikes have coefficients.
     """
 
     def __init__(
@@ -121,6 +121,8 @@ class SurrogateLayer(TandemLayer):
     ) -> None:
         if dynamics.schedule != "pipelined":
             raise UserError(f"learning through time needs the schedule 'pipelined', not '{dynamics.schedule}'")
+        if dynamics.model.largest > 1:
+            raise UserError("spikes with coefficients do not learn through time; take the learning rule 'tandem'")
         super().__init__(layer, role, threshold, dynamics, batch_statistics=batch_statistics)
         self.surrogate = surrogate
 
@@ -132,7 +134,7 @@ class SurrogateLayer(TandemLayer):
         if self.role == "readout":
             return Signal(torch.stack(currents).sum(0))
         model, threshold = self.dynamics.model, per_channel(self.threshold, currents[0])
-        numbers = model.in_units(threshold, self.dynamics.initial_potential)
+        numbers = model.in_units(threshold, self.dynamics.initial_potential, self.layer.activation)
         state, trains = model.initial_state(numbers, currents[0]), []
         for current in currents:
             spikes, state = model.step(current, state, numbers, self.surrogate.fires)

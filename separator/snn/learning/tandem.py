@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from separator.errors import UserError
-from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.analog import AnalogLayer, activated
 from separator.snn.layers.dynamics import Dynamics, Role
 from separator.snn.layers.fold import Statistics
 from separator.snn.layers.quantised import straight_through
@@ -18,11 +18,13 @@ class TandemLayer(nn.Module):
     """A spiking layer coupled to the analog layer that it shares its weights with.
 
     The output is the sum of the spikes times threshold; its gradient goes to the analog twin, which sees the spikes of the
-    layer before. As published it goes there unchanged. Where it is masked, or the threshold learns too, it goes as through a
-    quantiser with a learned step (see `straight_through`): none to twins beyond the spikes that a neuron can fire, and to
-    the threshold what rounding adds. Statistics of batch norm stay as they are, since the folded weights depend on them; its
-    gain and bias learn. A network that learns from the start has no statistics to keep: it takes those of each batch, for the
-    twin as for the weights of the spiking layer, while the running ones, which evaluation takes, are learned as usual.
+    layer before, through the activation that the spikes stand for: of neurons with two thresholds, the slope that these have.
+    As published it goes there unchanged. Where it is masked, or the threshold learns too, it goes on as through a quantiser
+    with a learned step (see `straight_through`): none to twins beyond the spikes that a neuron can fire, of either sign if it
+    has two, and to the threshold what rounding adds. Statistics of batch norm stay as they are, since the folded weights
+    depend on them; its gain and bias learn. A network that learns from the start has no statistics to keep: it takes those of
+    each batch, for the twin as for the weights of the spiking layer, while the running ones, which evaluation takes, are
+    learned as usual.
 
     Args:
         layer: analog twin; its parameters are those of the spiking layer.
@@ -104,9 +106,8 @@ class TandemLayer(nn.Module):
             stands_for = outcome if isinstance(outcome, Tensor) else spiking.activation(outcome)
         if isinstance(outcome, Tensor):
             return Signal(outcome + (z - z.detach()))
+        twin = activated(z, spiking.stands_for)
         if self.masked:
             limits = spiking.neuron.limits(self.dynamics.window)
-            twin = straight_through(z, per_channel(self.threshold, z), outcome.values, limits)
-        else:
-            twin = self.layer.unquantised(z)
+            twin = straight_through(twin, per_channel(self.threshold, z), outcome.values, limits)
         return Signal(stands_for + (twin - twin.detach()), outcome, spiking.scale)

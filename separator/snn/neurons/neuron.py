@@ -57,6 +57,12 @@ class Neuron(ABC):
         """Largest magnitude of a spike."""
         return 1
 
+    @property
+    def bits(self) -> int:
+        """Bits that say what a neuron fires at a step, silence included: 1 of spikes of 1, 2 of those of either sign."""
+        least, most = self.limits(1)
+        return (most - least).bit_length()
+
     def settle(self, charge: Tensor, numbers: Numbers, window: int) -> Tensor:
         """Sum of the spikes of neurons that get all of their charge at the first step, which come as early as they can.
 

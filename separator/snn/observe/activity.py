@@ -1,9 +1,11 @@
 """Activity of a network: density of analog activations, spikes, synaptic operations, MACs.
 
-A synaptic operation is the addition of one weight to one membrane potential, caused by one spike that arrives there; a MAC
-(multiply-accumulate) is one input times one weight in the analog network. Of both, all synapses of the architecture count,
-whatever their weight: zeros that pad an input have none, biases and the neurons' own updates are no synaptic operations, and
-average pooling before a layer is a part of its synapses, so that every spike reaches the neurons behind the pooling directly.
+A synaptic operation is the addition of one weight to one membrane potential, caused by one spike that arrives there. A spike is
+whatever a neuron emits at a step that is not zero: one of -1 counts as one of 1 does, and so does one with a coefficient, whose
+synaptic operation multiplies the weight by that small whole number. A MAC (multiply-accumulate) is one input times one weight
+in the analog network. Of both, all synapses of the architecture count, whatever their weight: zeros that pad an input have
+none, biases and the neurons' own updates are no synaptic operations, and average pooling before a layer is a part of its
+synapses, so that every spike reaches the neurons behind the pooling directly.
 
 NeuroBench (Yik et al. 2025) counts likewise in linear layers and convolutions, but leaves out synapses whose weight is zero:
 its `Effective_ACs` are `effective_operations` here, and `synaptic_operations` where no weight is zero. Its `Dense` is of every
@@ -39,7 +41,7 @@ class LayerActivity:
     """Activity of one layer of a stack while it was observed, summed over the batch."""
 
     name: str
-    spikes: int = 0  # fired by its neurons
+    spikes: int = 0  # fired by its neurons, whatever they are worth
     neurons: int = 0  # neurons simulated, frames and batch included
     window: int = 0  # time steps N_s; 0 for an analog layer
     synaptic_operations: int = 0  # additions that incoming spikes cause; 0 where the input is analog

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -48,15 +49,17 @@ def agreement(twin: AnalogLayer, spiking: SpikingLayer, signals: Iterable[tuple[
 
     Returns:
         rate: mean spikes per neuron and time step;
-        negative: share of spikes that are, of the sums of trains;
+        negative: share of spikes that are;
+        coefficient, highest: mean and largest magnitude of a spike;
         largest: largest magnitude of the sum of a train over the steps, the mean coefficient of such a neuron;
         silent, saturated: shares of neurons that never fire, or as much as they can, on an input;
+        below: share of those that fire as much as they can below zero;
         correlation: Pearson's, over all neurons;
         error: root mean square difference over the root mean square activation.
     """
     if spiking.role == "readout":
         return {}
-    n = fired_sum = silent = saturated = negative = largest = 0.0
+    n = fired_sum = silent = saturated = below = negative = largest = magnitude = highest = 0.0
     moments = torch.zeros(5, dtype=torch.float64)  # sums of a, b, aa, bb, ab for activation a and spiking b
     low, high = spiking.neuron.limits(spiking.window)
     for signal, beside in signals:
@@ -68,19 +71,45 @@ def agreement(twin: AnalogLayer, spiking: SpikingLayer, signals: Iterable[tuple[
         b = spiking.activation(spikes).double()
         n += counts.numel()
         fired_sum += float(counts.sum(dtype=torch.float64))
-        negative += float(counts[spikes.values < 0].sum(dtype=torch.float64))
         largest = max(largest, float(spikes.values.abs().max()) / spiking.window)
         silent += float((counts == 0).sum())
-        saturated += float(((spikes.values == high) | ((spikes.values == low) & (low != 0))).sum())
+        saturated += float((spikes.values == high).sum())
+        below += float((spikes.values == low).sum()) if low else 0.0
+        found = polarities_of(spikes, spiking.neuron.limits(1))
+        negative, magnitude, highest = negative + found.negative, magnitude + found.magnitude, max(highest, found.highest)
         moments += torch.stack([a.sum(), b.sum(), (a * a).sum(), (b * b).sum(), (a * b).sum()]).cpu()
     a_mean, b_mean, aa, bb, ab = (moments / n).tolist()
     spread = ((aa - a_mean**2) * (bb - b_mean**2)) ** 0.5
     return {
         "rate": fired_sum / n / spiking.window,
         "negative": negative / fired_sum if fired_sum else 0.0,
+        "coefficient": magnitude / fired_sum if fired_sum else 0.0,
+        "highest": highest,
         "largest": largest,
         "silent": silent / n,
-        "saturated": saturated / n,
+        "saturated": (saturated + below) / n,
+        "below": below / n,
         "correlation": (ab - a_mean * b_mean) / spread if spread > 0 else 0.0,
         "error": (max(0.0, aa - 2 * ab + bb) / aa) ** 0.5 if aa > 0 else 0.0,
     }
+
+
+class Polarities(NamedTuple):
+    """What spikes are, beside how many."""
+
+    negative: float  # how many are below zero
+    magnitude: float  # sum of their magnitudes
+    highest: float  # largest of these
+
+
+def polarities_of(spikes: Spikes, limits: tuple[int, int]) -> Polarities:
+    """Signs and coefficients of the spikes of trains; `limits` are those of a single one."""
+    if limits == (0, 1):
+        fired = float(spikes.events.sum(dtype=torch.float64))
+        return Polarities(0.0, fired, float(fired > 0))
+    negative = magnitude = highest = 0.0
+    for step in spikes.steps():
+        sizes = step.abs()
+        negative += float((step < 0).sum())
+        magnitude, highest = magnitude + float(sizes.sum(dtype=torch.float64)), max(highest, float(sizes.max()))
+    return Polarities(negative, magnitude, highest)

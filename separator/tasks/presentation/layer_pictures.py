@@ -29,7 +29,7 @@ def layers_figure(reports: Sequence[LayerReport]) -> "Figure":
     losses.set(xlabel="layer", ylabel="loss on dev batches", title="Where conversion hurts, and what tuning mends")
     firing = {number: report for number, report in enumerate(reports) if report.agreement}
     for name in SHARES:
-        layers.plot(list(firing), [report.agreement[name] for report in firing.values()], "o-", label=name)
+        layers.plot(list(firing), [report.agreement.get(name, np.nan) for report in firing.values()], "o-", label=name)
     layers.set(xlabel="layer", title="Spike count times threshold against activation", ylim=(0, 1.02))
     for axes in (losses, layers):
         axes.legend(fontsize="small")

@@ -6,8 +6,10 @@ from typing import Any
 from separator.snn.observe.distribution import Distribution
 from separator.snn.observe.report import LayerReport, Noted
 
-SHARES = ("rate", "negative", "silent", "saturated", "correlation", "error")  # measures of `agreement` up to 1
-AGREEMENT = ("rate", "negative", "largest", "silent", "saturated", "correlation", "error")  # measures of `agreement`
+SHARES = ("rate", "negative", "silent", "saturated", "below", "correlation", "error")  # measures of `agreement` up to 1
+AGREEMENT = (  # measures of `agreement`; a conversion that was begun earlier may lack some
+    *("rate", "negative", "coefficient", "highest", "largest", "silent", "saturated", "below", "correlation", "error"),
+)
 PERCENTILES = (99.0, 99.9)  # the bounds of Wu et al. 2021
 
 
@@ -28,7 +30,7 @@ def layer_table(reports: Sequence[LayerReport]) -> str:
     for report in reports:
         low, high = min(report.threshold), max(report.threshold)
         threshold = "-" if report.role == "readout" else f"{low:.4f}" if low == high else f"{low:.4f}..{high:.4f}"
-        shares = [f"{report.agreement[name]:.3f}" if report.agreement else "-" for name in AGREEMENT]
+        shares = [f"{report.agreement[name]:.3f}" if name in report.agreement else "-" for name in AGREEMENT]
         losses = [f"{loss:.4f}" for loss in (report.loss_before, report.loss_converted, report.loss_tuned)]
         layer = f"{report.index} again" if report.turn else report.index
         cells = [layer, report.role, threshold, *shares, *losses, report.epochs, f"{report.seconds:.0f}"]

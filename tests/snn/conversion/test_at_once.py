@@ -11,6 +11,7 @@ from separator.snn.conversion.presets import preset
 from separator.snn.conversion.progressive import ProgressiveTandemLearning
 from separator.snn.conversion.settings import ConversionSettings
 from separator.snn.layers.analog import layers_of
+from separator.snn.stack import reference
 from separator.snn.stack.stack import Stack
 
 
@@ -85,6 +86,28 @@ def test_short_runs_tell_polarities():
     assert 0 < reports[0].agreement["negative"] < 1 and reports[1].agreement["correlation"] > 0.9
     _, published = converted("termapping", window=16)
     assert published[0].agreement["largest"] <= 1 < reports[0].agreement["largest"] + 1
+
+
+@pytest.mark.parametrize("neuron", ["double-threshold", "augmented", "path-independent"])
+def test_the_report_counts_spikes_of_both_polarities(neuron):
+    """Spike by spike, of what the definition fires on the first batch."""
+    options = {} if neuron == "double-threshold" else {"boundary": 2}
+    changes = {"neuron": neuron, "neuron_options": options, "threshold": "percentile", "percentile": 10.0}
+    stack, reports = converted("termapping", window=6, **changes)
+    trains = reference.trains(stack.spiking_layers(), batches()[0])
+    most = 6 * options.get("boundary", 1)
+    saturated = 0.0
+    for train, report in zip(trains, reports, strict=True):
+        fired, told = train[train != 0], report.agreement
+        assert told["rate"] == pytest.approx(len(fired) / train.size)
+        assert told["negative"] == pytest.approx((fired < 0).mean()) and told["negative"] > 0
+        assert told["coefficient"] == pytest.approx(abs(fired).mean())
+        assert told["highest"] == abs(fired).max()
+        sums = train.sum(0)
+        assert told["below"] == pytest.approx((sums == -most).mean())
+        assert told["saturated"] == pytest.approx((abs(sums) == most).mean())
+        saturated += told["saturated"]
+    assert saturated > 0 and any(report.agreement["below"] > 0 for report in reports)
 
 
 def test_longer_runs_are_not_tuned():

@@ -12,6 +12,7 @@ from separator.errors import UserError
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.shapes import per_channel
+from separator.snn.layers.signal import Signal
 from separator.snn.learning.surrogate import SURROGATES, Surrogate, SurrogateLayer
 from separator.snn.spikes.binary import BinarySpikes
 from separator.snn.stack.stack import Stack, outcomes
@@ -217,3 +218,21 @@ def test_what_cannot_be_is_refused():
         Surrogate("arctan", -1)
     with pytest.raises(UserError, match="needs the schedule 'pipelined'"):
         linear_stack(0).put_through_time(torch.randn(3, 6), Dynamics(8, schedule="layer-by-layer"), Surrogate())
+
+
+def test_neurons_with_two_thresholds_learn_by_those_that_they_fire_by():
+    """In floating point, a layer fires what the integers of the same numbers fire, negative threshold included."""
+    torch.manual_seed(0)
+    layer = AnalogLayer(nn.Linear(6, 40), activation=nn.LeakyReLU(0.25))
+    x = torch.randn(20, 6)
+    learning = SurrogateLayer(layer, "encode", torch.full((1,), 0.125), Dynamics(8, neuron="double-threshold"), Surrogate())
+    sums = learning.train()(Signal(x)).trains.sum(0).detach()
+    spiking = learning.spiking(None).run(x).values
+    assert (sums != spiking).float().mean() < 0.01  # but where a sum is rounded across a threshold
+    assert (sums < 0).any() and (sums > 0).any()
+
+
+def test_coefficients_do_not_learn_through_time():
+    layer = AnalogLayer(nn.Linear(2, 3), activation=nn.LeakyReLU(0.25))
+    with pytest.raises(UserError, match="take the learning rule 'tandem'"):
+        SurrogateLayer(layer, "fire", torch.ones(1), Dynamics(4, neuron="augmented"), Surrogate())

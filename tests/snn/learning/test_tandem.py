@@ -92,6 +92,77 @@ def test_masked_gradient_is_the_twins_where_a_neuron_does_not_fire_at_every_step
         assert torch.allclose(ours.grad, theirs.grad, atol=1e-6)
 
 
+def leaky_tandem_of(neuron, learn_threshold, window=4, slope=0.25):
+    """A layer whose spikes have both signs, behind one that fires such; its threshold is so low that some fire all they can."""
+    options = {"boundary": 2} if neuron == "augmented" else {}
+    dynamics = Dynamics(window, 0.5, "layer-by-layer", neuron=neuron, neuron_options=options)
+    stack, x = conv1d_stack(0), torch.randn(4, 3, 11)
+    for layer in stack.layers[:-1]:
+        layer.activation = nn.LeakyReLU(slope)
+    analog = stack.layers[1]
+    stack.convert(x, dynamics, 99.0, True)
+    first, second = stack.layers[0], stack.layers[1]
+    tandem = TandemLayer(analog, "fire", 0.05 * second.scale, dynamics, learn_threshold)
+    spikes = fire([first], x)
+    return tandem, Signal(first.activation(spikes), spikes, first.scale)
+
+
+@pytest.mark.parametrize(("neuron", "most"), [("double-threshold", 4), ("augmented", 8)])
+def test_gradient_of_spikes_of_either_sign_is_the_slopes_up_to_the_most_they_come_to(neuron, most):
+    """Neuron by neuron in exact arithmetic: no gradient beyond the least and the largest sum, the slope below zero."""
+    tandem, signal = leaky_tandem_of(neuron, True)
+    captured = []
+    tandem.layer.norm.register_forward_hook(lambda module, inputs, output: captured.append(output) or output.retain_grad())
+    output = tandem(signal)
+    output.activation.sum().backward()
+    sums, thresholds = output.spikes.values, [Fraction(value) for value in tandem.threshold.tolist()]
+    assert int(sums.min()) == -most and int(sums.max()) == most
+    expected, seen = [Fraction(0)] * 5, {"below": 0, "negative": 0, "positive": 0, "above": 0}
+    for sample in range(4):
+        for channel in range(5):
+            numbers = (x[sample, channel].tolist() for x in (captured[0], sums, captured[0].grad))
+            for value, count, gradient in zip(*numbers, strict=True):
+                level = Fraction(value) / thresholds[channel] * (Fraction(1, 4) if value < 0 else 1)
+                where = "below" if level < -most else "negative" if level < 0 else "positive" if level < most else "above"
+                assert gradient == pytest.approx({"negative": 0.25, "positive": 1.0}.get(where, 0.0), rel=1e-4)
+                expected[channel] += count - (level if where in ("negative", "positive") else 0)
+                seen[where] += 1
+    assert min(seen.values()) > 0
+    by_hand = [float(gradient * threshold) for gradient, threshold in zip(expected, thresholds, strict=True)]
+    assert tandem.gain.grad.tolist() == pytest.approx(by_hand, rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("neuron", ["double-threshold", "augmented", "path-independent"])
+def test_gradient_as_published_is_that_of_a_leaky_twin(neuron):
+    tandem, signal = leaky_tandem_of(neuron, False)
+    twin = copy.deepcopy(tandem.layer)
+    assert isinstance(twin.activation, nn.LeakyReLU)
+    direction = torch.randn(4, 5, 11)
+    (tandem(signal).activation * direction).sum().backward()
+    (twin(signal.activation) * direction).sum().backward()
+    for ours, theirs in zip(tandem.layer.parameters(), twin.parameters(), strict=True):
+        assert torch.allclose(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5)
+        assert theirs.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(("neuron", "options", "passes"), [("augmented", {}, True), ("augmented", {"negative": 0}, False)])
+def test_twins_without_activation_are_what_spikes_can_stand_for(neuron, options, passes):
+    """Below zero, neurons with a negative threshold pass gradients, and those without pass none."""
+    tandem, signal, _ = tandem_of()
+    tandem.layer.activation = None
+    dynamics = Dynamics(8, 0.5, neuron=neuron, neuron_options=options)
+    signed = TandemLayer(tandem.layer, "fire", tandem.threshold, dynamics)
+    captured = []
+    tandem.layer.norm.register_forward_hook(lambda module, inputs, output: captured.append(output) or output.retain_grad())
+    for layer in (signed, tandem):
+        captured.clear()
+        layer(signal).activation.sum().backward()
+        (z,) = captured
+        assert torch.equal(z.grad[z > 0], torch.ones_like(z[z > 0]))
+        below = z.grad[z < 0]
+        assert below.numel() and torch.equal(below, torch.full_like(below, float(passes and layer is signed)))
+
+
 def test_batch_statistics_do_not_move():
     tandem, signal, _ = tandem_of()
     before = copy.deepcopy(tandem.layer.norm.state_dict())

@@ -16,6 +16,7 @@ from separator.snn.layers.analog import AnalogLayer, layers_of
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.twins import analog_twin, with_window
 from separator.snn.neurons.double_threshold import Augmented, DoubleThreshold, PathIndependent
+from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
 from separator.snn.spikes.augmented import AugmentedSpikes
 from separator.snn.spikes.signed import SignedSpikes
 from separator.snn.stack import reference
@@ -235,6 +236,14 @@ def test_analog_twins_have_the_slopes_that_thresholds_have():
     assert analog_twin(stack.layers[3], stack.layers[2].scale).activation is None
     other = with_window(stack.layers[1], 4)
     assert torch.equal(other.negative_threshold, 5 * other.threshold)
+
+
+def test_bits_tell_all_that_may_be_fired_at_a_step():
+    for neuron in (IntegrateAndFire(), DoubleThreshold(), *(Augmented(most) for most in (1, 3, 4, 7, 8, 127))):
+        least, most = neuron.limits(1)
+        fired = range(least, most + 1)
+        assert 2 ** (neuron.bits - 1) < len(fired) <= 2**neuron.bits
+    assert [Augmented(most).bits for most in (1, 3, 7, 127)] == [2, 3, 4, 8]
 
 
 @given(st.lists(st.integers(-127 * 9, 127 * 9), min_size=1, max_size=30), st.integers(9, 32), st.sampled_from([40, 127]))

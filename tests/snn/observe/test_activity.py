@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from separator.snn.conversion.penalty import ActivityPenalty, density
+from separator.snn.layers.dynamics import Dynamics
 from separator.snn.observe.activity import Activity, LayerActivity, fan_out, record_activity
 from separator.snn.synapses.affine import affine_map
-from tests.snn.nets import conv1d_stack, conv2d_stack, converted, fire, linear_stack
+from tests.snn.nets import conv1d_stack, conv2d_stack, converted, fire, linear_stack, spike_trains
 
 
 class Network(nn.Module):
@@ -70,6 +71,23 @@ def test_synaptic_operations_of_a_spiking_network():
         assert layer.neurons == 3 * 5 * 11
     assert activity.synaptic_operations == sum(layer.synaptic_operations for layer in activity.layers)
     assert activity.float_macs == {"before": 3 * 3 * 11 * 11, "charge": activity.layers[0].macs, "after": 3 * 5 * 11 * 2}
+
+
+@pytest.mark.parametrize("neuron", ["double-threshold", "augmented", "path-independent"])
+@pytest.mark.parametrize("schedule", ["pipelined", "layer-by-layer"])
+def test_a_spike_counts_once_whatever_its_sign_and_coefficient(neuron, schedule):
+    stack, x = linear_stack(widths=(6, 5, 3, 7)), torch.randn(16, 6)
+    for layer in stack.layers[:-1]:
+        layer.activation = nn.LeakyReLU(0.5)
+    stack.convert(x, Dynamics(5, 0.5, schedule, neuron=neuron), 99.0)
+    with record_activity(nn.Sequential(stack)) as activity:
+        stack(x)
+    trains = spike_trains(stack.spiking_layers(), x)
+    events = [int((train != 0).sum()) for train in trains]
+    assert all((train < 0).any() for train in trains)
+    assert all((abs(train) > 1).any() != (neuron == "double-threshold") for train in trains)
+    assert [layer.spikes for layer in activity.layers] == [*events, 0]
+    assert [layer.synaptic_operations for layer in activity.layers] == [0, 3 * events[0], 7 * events[1]]
 
 
 def test_analog_and_spiking_networks_count_the_same_macs():

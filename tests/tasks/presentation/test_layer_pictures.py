@@ -16,7 +16,7 @@ def test_losses_and_agreement_are_drawn_over_the_layers():
         "tuned": [[0, 1.75], [1, 1.875], [2, 1.90625]],
     }
     assert points(agreement)["rate"] == [[0, 0.1], [1, 0.3]]  # the readout does not fire
-    assert list(points(agreement)) == ["rate", "negative", "silent", "saturated", "correlation", "error"]
+    assert list(points(agreement)) == ["rate", "negative", "silent", "saturated", "below", "correlation", "error"]
     assert (losses.get_xlabel(), losses.get_ylabel(), agreement.get_xlabel()) == ("layer", "loss on dev batches", "layer")
     assert list(losses.get_xticks()) == [0, 1, 2]
 

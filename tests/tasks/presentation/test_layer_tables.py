@@ -8,11 +8,11 @@ from tests.tasks.reports import ACTIVATIONS, LAYERS, history
 
 def test_layers_are_rows_with_the_range_of_their_thresholds():
     _, _, *rows = layer_table([*LAYERS, replace(LAYERS[1], turn=1)]).splitlines()
-    agreed = "0.000 | 0.500 | 0.250 | 0.125 | 0.975 | 0.062"
+    agreed = "0.000 | 1.000 | 1.000 | 0.500 | 0.250 | 0.125 | 0.000 | 0.975 | 0.062"
     assert rows == [
         f"| 0 | encode | 0.2500 | 0.100 | {agreed} | 1.5000 | 2.5000 | 1.7500 | 3 | 12 |",
         f"| 1 | fire | 0.1250..0.5000 | 0.300 | {agreed} | 1.7500 | 2.7500 | 1.8750 | 2 | 10 |",
-        "| 2 | readout | - | - | - | - | - | - | - | - | 1.8750 | 1.9375 | 1.9062 | 1 | 5 |",
+        "| 2 | readout | - | - | - | - | - | - | - | - | - | - | - | 1.8750 | 1.9375 | 1.9062 | 1 | 5 |",
         f"| 1 again | fire | 0.1250..0.5000 | 0.300 | {agreed} | 1.7500 | 2.7500 | 1.8750 | 2 | 10 |",
     ]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from separator.atomic import write_text
+from separator.atomic import write_csv, write_text
 from separator.corpora.mixtures import Mixture
 from separator.errors import UserError
 from separator.metrics.breakdown import count_mixtures, swap_costs
@@ -23,7 +23,8 @@ from separator.tasks.evaluation.mixtures import operations
 from separator.tasks.evaluation.mixtures.pitches import PitchDifferences, measure_differences
 from separator.tasks.evaluation.mixtures.report import PICTURE, Report
 from separator.tasks.evaluation.mixtures.scoring import ScoringJob, SourceScore, score
-from separator.tasks.evaluation.mixtures.systems import UNPROCESSED, System, Unprocessed
+from separator.tasks.evaluation.mixtures.spiking import SPIKES_PICTURE, SPIKES_TABLE, draw_spiking
+from separator.tasks.evaluation.mixtures.systems import UNPROCESSED, ModelSystem, System, Unprocessed, analog_twins
 from separator.tasks.fingerprints import files_fingerprint
 from separator.tasks.journal import Journal, Row
 from separator.writer import sole_writer
@@ -133,7 +134,8 @@ def evaluate(evaluation: Evaluation, folder: Path, progress: bool = False) -> Re
     """Score all systems; what an earlier call with the same folder has scored is kept, unless it has changed since.
 
     Writes `scores.csv` (one row per source), `operations.csv` (one row per layer), `pitch.csv` (one row per reference source),
-    `summary.json`, `RESULTS.md` and its picture `pitch.png`.
+    `summary.json`, `RESULTS.md` and its picture `pitch.png`; where systems are spiking, `spikes.csv` and `spikes.png` as
+    well, what each of them separates and what its spikes cost.
 
     Args:
         evaluation: what to score.
@@ -159,6 +161,9 @@ def _evaluate(evaluation: Evaluation, folder: Path, progress: bool) -> Report:
     write_text(folder / "summary.json", report.to_json())
     write_text(folder / "RESULTS.md", report.to_markdown())
     report.draw(folder / PICTURE)
+    if report.operations:
+        write_csv(folder / SPIKES_TABLE, report.spiking)
+        draw_spiking(folder / SPIKES_PICTURE, report.spiking)
     return report
 
 
@@ -255,9 +260,10 @@ def _report(evaluation: Evaluation, scores: Journal, counts: Journal, pitches: P
     ]
     summary = summarise(chosen)
     first, *others = [system.name for system in evaluation.systems] or [UNPROCESSED]
+    twins = analog_twins(evaluation.systems)
     compared: Summary = {}
-    for other in others:
-        for condition, rows in differences(chosen, other, first).items():
+    for pair in dict.fromkeys([*((other, first) for other in others), *twins.items()]):
+        for condition, rows in differences(chosen, *pair).items():
             compared.setdefault(condition, {}).update(rows)
     return Report(
         summary,
@@ -267,6 +273,7 @@ def _report(evaluation: Evaluation, scores: Journal, counts: Journal, pitches: P
         _operations(evaluation, scores, counts),
         (*_set_notes(evaluation, pitches), *failures(summary)),
         evaluation.measured,
+        twins,
     )
 
 
@@ -284,6 +291,7 @@ def _set_notes(evaluation: Evaluation, pitches: PitchDifferences) -> Iterator[st
 
 def _operations(evaluation: Evaluation, scores: Journal, counts: Journal) -> dict[str, dict[str, dict[str, Any]]]:
     """Operations reports of the systems that have any, over the chosen mixtures on which they were counted."""
+    spikes = {system.name: system.spikes() for system in evaluation.systems if isinstance(system, ModelSystem)}
     counted: dict[tuple[str, ...], list[Row]] = {}
     for row in counts.rows.values():
         counted.setdefault((row["condition"], row["system"], row["mixture"], row["fingerprint"]), []).append(row)
@@ -296,5 +304,5 @@ def _operations(evaluation: Evaluation, scores: Journal, counts: Journal) -> dic
         seconds = sum(float(utterance.rows(scores)[0]["seconds"]) for utterance in utterances)
         rows = chain.from_iterable(counted[*utterance.key, utterance.fingerprint] for utterance in utterances)
         total = operations.total_operations(rows, seconds)
-        reports.setdefault(condition, {})[system] = operations.operations_report(total)
+        reports.setdefault(condition, {})[system] = operations.operations_report(total) | spikes[system]
     return reports

@@ -21,6 +21,8 @@ class LayerOperations:
     part: str  # FLOAT, CHARGE (floats in, spikes out), SPIKES (spikes in and out) or READOUT (spikes in, potential out)
     name: str
     rate: float | None  # spikes per neuron and time step, 0..1; None for a layer that fires none
+    spikes: float  # whatever they are worth
+    neurons: float  # one for each channel and frame
     synaptic_operations: float  # additions of a weight to a membrane potential
     macs: float  # multiply-accumulates of the analog layer
 
@@ -37,6 +39,16 @@ class Operations:
     def synaptic_operations(self) -> float:
         """Additions that spikes cause."""
         return sum(layer.synaptic_operations for layer in self.layers)
+
+    @property
+    def spikes(self) -> float:
+        """Spikes of all layers, whatever they are worth."""
+        return sum(layer.spikes for layer in self.layers)
+
+    @property
+    def spikes_per_neuron(self) -> float:
+        """Mean spikes of a neuron that fires, over all time steps of a frame."""
+        return self.spikes / sum(layer.neurons for layer in self.layers if layer.rate is not None)
 
     @property
     def replaced_macs(self) -> float:
@@ -86,7 +98,9 @@ def total_operations(rows: Iterable[Mapping[str, str]], seconds: float) -> Opera
         LayerOperations(
             part,
             name,
-            total["spikes"] / (total["neurons"] * window) if part in (CHARGE, SPIKES) else None,
+            total["spikes"] / (total["neurons"] * window) if part in (CHARGE, SPIKES) or total["spikes"] else None,
+            total["spikes"] / seconds,
+            total["neurons"] / seconds,
             total["synaptic_operations"] / seconds,
             total["macs"] / seconds,
         )
@@ -100,6 +114,8 @@ def operations_report(operations: Operations) -> dict[str, Any]:
     return {
         "seconds": operations.seconds,
         "window": operations.window,
+        "spikes_per_second": operations.spikes,
+        "spikes_per_neuron": operations.spikes_per_neuron,
         "synaptic_operations_per_second": operations.synaptic_operations,
         "replaced_macs_per_second": operations.replaced_macs,
         "synaptic_operations_per_mac": operations.ratio,
@@ -140,7 +156,8 @@ def operations_markdown(title: str, report: Mapping[str, Any]) -> str:
         "",
         "Energy of the layers that spikes drive; the float MACs that remain take "
         f"{report['float_energy_uj_per_second']:.1f} µJ/s in fp32 on top, in both networks. Costs: 45 nm, arithmetic only "
-        "(Horowitz, ISSCC 2014), without memory access and without the neurons' own updates.",
+        "(Horowitz, ISSCC 2014), without memory access and without the neurons' own updates. A spike with a "
+        "coefficient counts as one addition, though its weight is multiplied by a small whole number first.",
         "",
         "| Layer | Driven by | Spikes per neuron and step | M synaptic operations/s | M MACs/s in the ANN |",
         "|---|---|---:|---:|---:|",

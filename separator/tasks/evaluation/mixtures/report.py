@@ -2,7 +2,9 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from separator.metrics.breakdown import SWAPS, Counts, breakdown_table, swaps_ta
 from separator.metrics.table import Summary, differences_table, markdown_table
 from separator.tasks.evaluation.mixtures.operations import operations_markdown
 from separator.tasks.evaluation.mixtures.pitch_picture import draw_pitch_picture
+from separator.tasks.evaluation.mixtures.spiking import SPIKES_PICTURE, spiking_rows, spiking_table
 from separator.tasks.evaluation.mixtures.systems import UNPROCESSED
 
 TABLES = (
@@ -44,6 +47,12 @@ class Report:
     operations: dict[str, dict[str, dict[str, Any]]]  # condition -> spiking system -> operations report
     notes: tuple[str, ...]  # subsets, what is unknown, and failures, one line each
     metrics: tuple[str, ...]
+    twins: Mapping[str, str] = field(default_factory=dict)  # of spiking systems, the analog ones they are compared with
+
+    @cached_property
+    def spiking(self) -> list[dict[str, Any]]:
+        """A row for each condition and system: what it separates, and what its spikes cost if it has any."""
+        return spiking_rows(self.summary, self.differences, self.operations, self.twins)
 
     def to_json(self) -> str:
         """Everything, for programs; numbers that do not exist are null."""
@@ -54,6 +63,7 @@ class Report:
             "swaps": _plain(self.swaps),
             "mixtures": self.mixtures,
             "operations": self.operations,
+            "spiking": [{name: _finite(value) for name, value in row.items()} for row in self.spiking],
             "notes": self.notes,
         }
         return json.dumps(values, indent=1, allow_nan=False) + "\n"
@@ -68,6 +78,7 @@ class Report:
         if self.differences:
             parts += ["## Differences between systems\n\n", differences_table(self.differences, self.metrics), "\n"]
         if self.operations:
+            parts += ["## Spikes\n\n", spiking_table(self.spiking), f"\n![SI-SDRi against operations]({SPIKES_PICTURE})\n\n"]
             parts.append("## Operations and energy\n\n")
         for condition, systems in self.operations.items():
             for system, report in systems.items():
@@ -105,8 +116,12 @@ def _separating(summary: Summary) -> Summary:
     }
 
 
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _plain(value: Any) -> Any:
     """Dataclasses as dictionaries, and None for numbers that are not finite."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
-    return {name: number if math.isfinite(number) else None for name, number in asdict(value).items()}
+    return {name: _finite(number) for name, number in asdict(value).items()}

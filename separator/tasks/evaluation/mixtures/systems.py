@@ -1,6 +1,7 @@
 """Systems that can be scored: models, estimate files on disk, and the unprocessed mixture."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -133,7 +134,28 @@ class ModelSystem:
         with record_activity(self.model.network) as activity:
             return self._run(wave), activity_rows(activity)
 
+    def spikes(self) -> dict[str, int]:
+        """Of a spiking network, the time steps until its result is there, and the bits that a spike takes; else nothing."""
+        stack = self.model.network.stack
+        if self.model.card.kind != "snn" or stack.latency is None:
+            return {}
+        return {"latency_steps": stack.latency, "bits_per_spike": stack.spiking_layers()[0].neuron.bits}
+
     def _run(self, wave: torch.Tensor) -> NDArray[np.float32]:
         with torch.no_grad():
             estimates: NDArray[np.float32] = self.model.network(wave)[0].float().cpu().numpy()
         return estimates
+
+
+def analog_twins(systems: Sequence[System]) -> dict[str, str]:
+    """Of each spiking network the analog one that was listed last before it, which it is taken to be converted from."""
+    twins: dict[str, str] = {}
+    analog: str | None = None
+    for system in systems:
+        if not isinstance(system, ModelSystem):
+            continue
+        if system.model.card.kind == "ann":
+            analog = system.name
+        elif analog is not None:
+            twins[system.name] = analog
+    return twins

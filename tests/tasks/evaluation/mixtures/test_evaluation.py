@@ -155,8 +155,30 @@ def test_operations_are_those_of_the_network(jobs, mixtures, tmp_path):
     assert counted["seconds"] == pytest.approx(4.5)
     assert list(report.differences["open"]) == ["snn - ann"]
     assert "snn (open), 4 time steps" in report.to_markdown()
+    fired = activity.layers[:-1]  # the last one is read out
+    (row,) = [row for row in rows(tmp_path / "out", "spikes.csv") if row["system"] == "snn"]
+    assert float(row["spikes_per_neuron"]) == pytest.approx(activity.spikes / sum(layer.neurons for layer in fired))
+    assert float(row["spikes_per_second"]) == pytest.approx(activity.spikes / 4.5)
+    assert [row[name] for name in ("window", "latency_steps", "bits_per_spike", "against")] == ["4", "4", "1", "ann"]
+    assert float(row["difference"]) == report.differences["open"]["snn - ann"]["overall"]["si-sdri"].mean
     again = evaluate(Evaluation({"open": mixtures}, [ModelSystem("snn", snn)], ["si-sdr"]), tmp_path / "out")
     assert again.operations == report.operations
+
+
+def test_spiking_networks_are_compared_with_the_analog_one_listed_before(jobs, mixtures, tmp_path):
+    ann, snn = (load_model(path) for path in save_tiny_models(tmp_path))
+    systems = [ModelSystem(name, snn if "snn" in name else ann) for name in ("snn0", "ann1", "snn1", "ann2", "snn2", "snn3")]
+    report = evaluate(Evaluation({"open": mixtures}, systems, ["si-sdr"]), tmp_path / "out")
+    assert {row["system"]: row["against"] for row in report.spiking} == {
+        "snn0": None,
+        "ann1": None,
+        "snn1": "ann1",
+        "ann2": None,
+        "snn2": "ann2",
+        "snn3": "ann2",
+    }
+    assert list(report.differences["open"])[:2] == ["ann1 - snn0", "snn1 - snn0"]
+    assert {"snn1 - ann1", "snn2 - ann2", "snn3 - ann2"} <= set(report.differences["open"])
 
 
 def test_a_changed_model_is_scored_again(jobs, mixtures, tmp_path):

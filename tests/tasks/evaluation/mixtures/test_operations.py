@@ -39,6 +39,8 @@ def test_operations_per_second(operations):
     assert operations.ratio == pytest.approx(ACTIVITY.synaptic_operations / ACTIVITY.macs)
     assert [layer.name for layer in operations.layers] == ["first", "middle", "last", "encoder", "mask"]
     assert [layer.rate for layer in operations.layers] == [60 / 400, 20 / 200, None, None, None]
+    assert operations.spikes == pytest.approx(80 / 2)
+    assert operations.spikes_per_neuron == pytest.approx(80 / 150)
 
 
 def test_report_and_energy(operations):

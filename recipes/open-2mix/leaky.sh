@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Activations below zero on speech: the separator with LeakyReLU and its twin with ReLU, trained alike; the one converted by
+# TerMapping and AugMapping (Yu et al. 2020), without tuning and with it, the other by progressive tandem learning; one table.
+#
+#   recipes/open-2mix/leaky.sh --corpus DIR
+#
+#   --corpus DIR             folder with train, dev and test, as of run.sh, which does stages 1 to 3
+#   --slope S                of LeakyReLU below zero (0.2); neurons are exact where 1 / S is whole
+#   --stage N --stop-stage N first and last stage to run: 1 mixtures, 2 train the twins, 3 convert them, 4 score
+#   --config FILE            of the training of both (conf/small.yaml)
+#   --leaky-configs "..."    of the conversions of the one with LeakyReLU; paths that are not found are looked for beside this
+#                            script (conf/termapping.yaml conf/augmapping.yaml conf/termapping-8.yaml conf/augmapping-4.yaml
+#                            conf/path-independent-4.yaml conf/augmapping-2.yaml conf/augmapping-2-ptl.yaml)
+#   --relu-configs "..."     of those of its twin (conf/relu-4.yaml conf/relu-4-ptl.yaml)
+#   --tuning-mixtures N      that each layer is tuned on, 2 s each (200)
+#   --train-options "..."    more options for `separator train`
+#   --convert-options "..."  more options for `separator convert`
+#   --test-mixtures N        (3000)
+#   --dev-mixtures N         (2000)
+#   --limit N                open mixtures that are scored (200)
+#   --more "DIR ..."         more Kaldi data folders to train on
+#   --rooms FILE --noise DIR room impulse responses and noises for the training
+#   --data DIR               where prepared data lie (data beside this script)
+#   --exp DIR                where results lie (exp/leaky beside this script)
+#   --jobs N                 processes (all cores)
+#
+# The same command goes on where it was stopped. EXP gets a folder for each twin, and results/ with RESULTS.md, spikes.csv and
+# spikes.png: SI-SDRi, steps, spikes, operations and bits a spike of every system, and its difference from its own analog network.
+set -euo pipefail
+
+recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+corpus=
+slope=0.2
+stage=1
+stop_stage=4
+config=conf/small.yaml
+leaky_configs="conf/termapping.yaml conf/augmapping.yaml conf/termapping-8.yaml conf/augmapping-4.yaml conf/path-independent-4.yaml
+  conf/augmapping-2.yaml conf/augmapping-2-ptl.yaml"
+relu_configs="conf/relu-4.yaml conf/relu-4-ptl.yaml"
+tuning_mixtures=200
+train_options=
+convert_options=
+test_mixtures=3000
+dev_mixtures=2000
+limit=200
+more=
+rooms=
+noise=
+data=$recipe/data
+exp=$recipe/exp/leaky
+jobs=$(nproc)
+
+. "$recipe/../utils/parse_options.sh"
+. "$recipe/../utils/common.sh"
+[ $# -eq 0 ] || fail "unexpected argument $1 (--help tells more)"
+require_number stage stop_stage tuning_mixtures test_mixtures dev_mixtures limit jobs
+[[ $slope =~ ^0?\.[0-9]+$ && ! $slope =~ ^0?\.0+$ ]] || fail "--slope is between 0 and 1, not '$slope'"
+[ -f "$corpus/train/wav.scp" ] || fail "give --corpus, a folder with train, dev and test"
+
+# `found FILE...` writes the paths of files, which may be beside this script, on one line.
+found() {
+  local file
+  for file; do
+    [ -e "$file" ] || file=$recipe/$file
+    [ -f "$file" ] || fail "there is no configuration $file"
+    printf '%s ' "$file"
+  done
+}
+# shellcheck disable=SC2086 # lists are words, here and below
+{
+  config=$(found "$config")
+  leaky_configs=$(found $leaky_configs)
+  relu_configs=$(found $relu_configs)
+}
+
+# `twin NAME SLOPE CONFIGS` takes a twin from the mixtures to its conversions.
+twin() {
+  local last=$((stop_stage < 3 ? stop_stage : 3))
+  [ "$stage" -le "$last" ] || return 0
+  bash "$recipe/run.sh" --corpus "$corpus" --stage "$stage" --stop-stage "$last" --tag "$1" --config "${config% }" \
+    --convert-configs "$3" --train-options "--network.slope $2 $train_options" \
+    --convert-options "--data.epoch_mixtures $tuning_mixtures $convert_options" --test-mixtures "$test_mixtures" \
+    --dev-mixtures "$dev_mixtures" --more "$more" --rooms "$rooms" --noise "$noise" --data "$data" --exp "$exp" --jobs "$jobs"
+}
+
+# `models NAME CONFIGS` adds a twin and its conversions to the array `models`.
+models=()
+models() {
+  local name=$1 conversion
+  models+=("$name=$exp/$name/ann/ann.safetensors")
+  for conversion in $2; do
+    conversion=$(basename "$conversion" .yaml)
+    models+=("$name-$conversion=$exp/$name/$conversion/snn.safetensors")
+  done
+}
+
+activate
+twin leaky "$slope" "$leaky_configs"
+twin relu 0 "$relu_configs"
+models leaky "$leaky_configs"
+models relu "$relu_configs"
+if runs 4 "scores"; then
+  separator evaluate --mixtures "open=$data/wav8k/min/test" --model "${models[@]}" --metrics si-sdr --limit "$limit" \
+    --jobs "$jobs" --out "$exp/results"
+fi
+log "done; results are in $exp/results"
