@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from separator.errors import UserError
-from separator.snn.coding.inputs import CODINGS, CurrentCoding, SpikeCoding
+from separator.snn.coding.inputs import CurrentCoding, SpikeCoding
 from separator.snn.coding.readouts import READOUTS, Readout
+from separator.snn.coding.registry import CODINGS
 from separator.snn.conversion.progressive import ProgressiveTandemLearning
 from separator.snn.conversion.settings import ConversionSettings
 from separator.snn.execution.chosen import execution
@@ -144,8 +145,8 @@ def from_outside(monkeypatch):
         monkeypatch.setattr(registry, "_choices", dict(registry.items()))
     NEURONS.register("leaky", Leaky)
     NEURONS.register("two-thresholds", TwoThresholds)
-    CODINGS.register("halves", Halves())
-    CODINGS.register("signs", Signs())
+    CODINGS.register("halves", Halves)
+    CODINGS.register("signs", Signs)
     READOUTS.register("doubled", Doubled())
 
 

@@ -49,7 +49,8 @@ class ConversionSettings:
     at_once: bool = False  # all layers at once, thresholds from the analog network, no tuning; else one layer after the other
     neuron: str = "integrate-and-fire"  # model of the neurons
     neuron_options: dict[str, float] = field(default_factory=dict)  # of the model
-    coding: str = "charge"  # of the input: charge (all of it at the first step) or constant (a share of it at each)
+    coding: str = "charge"  # of the input: charge (all at the first step), constant (a share at each) or poisson (spikes)
+    coding_options: dict[str, float] = field(default_factory=dict)  # of the coding, such as the seed of poisson
     learning: str = "tandem"  # rule by which layers that spike learn
     keep_mb: int = 4000  # memory for the trains of frozen layers; what does not fit is simulated again when it is needed
 
@@ -81,10 +82,9 @@ class ConversionSettings:
     @property
     def dynamics(self) -> Dynamics:
         """Settings that the neurons run by."""
-        bits = self.weight_bits, self.encoder_bits
-        return Dynamics(
-            self.window, self.initial_potential, self.schedule, *bits, self.neuron, self.neuron_options, self.coding
-        )
+        bits, neuron = (self.weight_bits, self.encoder_bits), (self.neuron, self.neuron_options)
+        timing = self.window, self.initial_potential, self.schedule
+        return Dynamics(*timing, *bits, *neuron, self.coding, self.coding_options)
 
     @property
     def threshold_options(self) -> ThresholdOptions:

@@ -40,6 +40,8 @@ class EventDriven:
         initial: initial potentials, (C_out,), int32, if the kernel takes and leaves potentials; else None.
     """
 
+    takes = BinarySpikes
+
     def __init__(self, kernel: Kernel, apply: AffineMap, taps: tuple[int, ...], initial: Tensor | None = None) -> None:
         self.kernel, self.apply, self.taps, self.initial = kernel, apply, taps, initial
         self.geometry, self.missing = geometry_of(apply, taps), (1,) * (2 - len(taps))

@@ -19,6 +19,7 @@ from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.neurons.double_threshold import MOST, Augmented, DoubleThreshold, PathIndependent
 from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
 from separator.snn.neurons.neuron import Neuron
+from separator.snn.spikes.trains import LONGEST
 from separator.snn.stack.graph import Sources
 from separator.snn.synapses.affine import AffineMap
 from separator.snn.synapses.incoming import IncomingMap
@@ -164,7 +165,9 @@ def trains(layers: Sequence[SpikingLayer], x: Tensor, sources: Sequence[Sources]
     first = layers[0]
     coding = first.dynamics.input_coding
     if isinstance(coding, SpikeCoding):
-        presented = coding.present(x, first.window, 0, first.window).trains().numpy().astype(np.int64)
+        starts = range(0, first.window, LONGEST)
+        pieces = [coding.present(x, first.window, start, min(LONGEST, first.window - start)).trains() for start in starts]
+        presented = torch.cat(pieces).numpy().astype(np.int64)
         handed = [fire(first, currents(first, presented))]
     else:
         handed = [fire(first, first_currents(first, x))]
