@@ -1,7 +1,7 @@
 """Poisson coding: spikes drawn at random, at a rate of the input's magnitude and with its sign (Rathi et al. 2020, section 5).
 
-What is drawn for a place of an item at a step is a hash of four whole numbers: the seed, the item's key, the place and the step.
-The key is a hash of the item's own values, so that an item draws the same spikes in whatever batch or window it comes, and two
+What is drawn for a place of an item at a step is a hash of whole numbers: the seed, the item's key, the place and the step. The
+key is a hash of the item's own values, so that an item draws the same spikes in whatever batch or window it comes, and two
 equal items draw equal ones. All of it is 64-bit integer arithmetic that wraps around, the same on every device.
 """
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from separator.errors import UserError
-from separator.ranges import is_number, is_whole
+from separator.ranges import is_number
 from separator.snn.coding.inputs import SpikeCoding
 from separator.snn.spikes.binary import BinarySpikes
 from separator.snn.spikes.signed import SignedSpikes
@@ -88,4 +88,4 @@ def _mixed(z: Tensor) -> Tensor:
 
 def _shifted(z: Tensor, bits: int) -> Tensor:
     """Shifted to the right, zeros moving in."""
-    return (z >> bits) & (2 ** (64 - bits) - 1)
+    return torch.bitwise_and(z >> bits, 2 ** (64 - bits) - 1)

@@ -18,6 +18,7 @@ from separator.snn.layers.rounding import INPUT_LIMIT, INPUT_QUANTUM, charge_cei
 from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.neurons.double_threshold import MOST, Augmented, DoubleThreshold, PathIndependent
 from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
+from separator.snn.neurons.leaky import PARTS, Leaky
 from separator.snn.neurons.neuron import Neuron
 from separator.snn.spikes.trains import LONGEST
 from separator.snn.stack.graph import Sources
@@ -97,6 +98,20 @@ def _integrate_and_fire(layer: SpikingLayer, currents: Integers) -> Integers:
         v = v + current
         spikes[t] = v >= threshold
         v = v - spikes[t] * threshold
+    return spikes
+
+
+def _leaky(layer: SpikingLayer, currents: Integers) -> Integers:
+    """At each time step leak, take the threshold of the last spike, charge, compare (Rathi et al. 2020, Eq. 2 and 3)."""
+    neuron = layer.neuron
+    assert isinstance(neuron, Leaky)
+    threshold, initial = (_per_channel(_integers(x), currents[0]) for x in (layer.threshold, layer.initial_potential))
+    left = initial * neuron.kept // PARTS if neuron.delayed else initial
+    above, spikes = np.zeros_like(currents[0]), np.empty_like(currents)
+    for t, current in enumerate(currents):
+        u, before = left - above * threshold + current, above
+        above = (u > threshold).astype(np.int64)
+        left, spikes[t] = u * neuron.kept // PARTS, before if neuron.delayed else above
     return spikes
 
 
@@ -213,6 +228,7 @@ def _per_channel(values: Integers, like: Integers) -> Integers:
 # What is said here of neuron models; others are what their `step` says.
 DEFINITIONS: dict[type[Neuron], Callable[[SpikingLayer, Integers], Integers]] = {
     IntegrateAndFire: _integrate_and_fire,
+    Leaky: _leaky,
     DoubleThreshold: _double_threshold,
     Augmented: _double_threshold,
     PathIndependent: _path_independent,

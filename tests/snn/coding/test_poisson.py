@@ -98,7 +98,7 @@ def test_other_seeds_and_other_items_draw_otherwise():
 
 @pytest.mark.parametrize("options", [{"seed": -1}, {"seed": 0.5}, {"seed": 2**31}, {"certain": 0}, {"certain": -1}])
 def test_options_that_cannot_be_are_refused(options):
-    with pytest.raises(UserError, match="seed of spikes is|fires at every step is"):
+    with pytest.raises(UserError, match=r"seed of spikes is|fires at every step is"):
         ConversionSettings(coding="poisson", coding_options=options)
 
 
@@ -148,9 +148,8 @@ def test_all_executions_take_signed_spikes(kind, neuron, window, bits):
     build, shape = CASES[kind]
     stack, x = build().eval(), torch.randn(3, *shape, generator=torch.Generator().manual_seed(1))
     stack(x)
-    stack.convert(
-        x, Dynamics(window, 0.5, "pipelined", bits, neuron=neuron, coding="poisson", coding_options={"seed": 5}), 99.9
-    )
+    coding = {"coding": "poisson", "coding_options": {"seed": 5}}
+    stack.convert(x, Dynamics(window, 0.5, "pipelined", bits, neuron=neuron, **coding), 99.9)
     layers = stack.spiking_layers()
     assert layers[0].role == "fire"
     expected = reference.trains(layers, x, stack.sources)
@@ -161,14 +160,9 @@ def test_all_executions_take_signed_spikes(kind, neuron, window, bits):
             outcome = simulate(layers, x, stack.sources, lambda run, trains=trains: trains[run.position].append(run.outcome))
         for train, own in zip(expected[:-1], trains[:-1], strict=True):
             assert np.array_equal(torch.cat([spikes.trains() for spikes in own]).numpy(), train)
-        unit = (
-            per_neuron(layers[-1].quantum, outcome) if layers[-1].role == "readout" else per_neuron(layers[-1].scale, outcome)
-        )
-        assert torch.equal(outcome, (torch.from_numpy(expected[-1].sum(0)).double() * unit.double()).float())
-
-
-def per_neuron(values, like):
-    return values.view(-1, *[1] * (like.dim() - 2))
+        unit = layers[-1].quantum if layers[-1].role == "readout" else layers[-1].scale
+        total = torch.from_numpy(expected[-1].sum(0)).double()
+        assert torch.equal(outcome, (total * unit.double().view(-1, *[1] * (outcome.dim() - 2))).float())
 
 
 def test_layers_that_wait_for_all_of_their_input_take_them():
@@ -208,9 +202,8 @@ def test_the_seed_goes_from_the_settings_to_the_file_and_back(tmp_path):
     network.stack.convert(x, settings.dynamics)
     conversion = {"window": 40, "initial_potential": 0.0, "schedule": "pipelined", "readout": "potential"}
     conversion |= {"coding": settings.coding, "coding_options": settings.coding_options}
-    save_model(
-        tmp_path / "snn", network, ModelCard("n", network.config.to_dict(), architecture="feedforward", conversion=conversion)
-    )
+    card = ModelCard("n", network.config.to_dict(), architecture="feedforward", conversion=conversion)
+    save_model(tmp_path / "snn", network, card)
     again, _ = load_network(tmp_path / "snn")
     assert again.stack.dynamics == settings.dynamics and torch.equal(again(x), network(x))
     assert again.stack.dynamics.input_coding.seed == 9
