@@ -8,6 +8,9 @@ import torch
 from torch import nn
 
 from separator.errors import UserError
+from separator.models.card import ModelCard
+from separator.models.feedforward import FeedForward, FeedForwardConfig
+from separator.models.files import load_network, save_model
 from separator.snn.coding.poisson import Poisson
 from separator.snn.conversion.presets import preset
 from separator.snn.conversion.progressive import ProgressiveTandemLearning
@@ -16,6 +19,7 @@ from separator.snn.execution.chosen import execution
 from separator.snn.layers.analog import AnalogLayer, layers_of
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.stack import reference
 from separator.snn.stack.graph import INPUT, is_bypassed
 from separator.snn.stack.stack import Stack
 from separator.snn.thresholds.balanced import largest_current
@@ -108,7 +112,8 @@ def test_they_are_balanced_without_a_leak_and_over_steps_of_their_own():
     stack = convolutions()
     assert balanced(stack, x, 20, steps=STEPS, neuron={"leak": 0.9}) == pytest.approx(expected, rel=1e-4)
     assert stack.dynamics.window == 20 and all(layer.neuron.leak == 230 / 256 for layer in stack.layers)
-    assert torch.equal(stack.layers[0].analog_numbers()[0] * 20, convolutions().layers[0].affine.weight.detach())
+    own = convolutions().layers[0].affine.weight.detach()
+    assert torch.allclose(stack.layers[0].analog_numbers()[0] * 20, own, rtol=1e-4, atol=1e-5)
 
 
 def test_no_layer_is_simulated_twice(monkeypatch):
@@ -239,3 +244,25 @@ def test_the_preset_is_the_papers(tmp_path):
     assert ratios(net[0]) == pytest.approx(algorithm_1(convolutions(), torch.cat(batches[:2]), 32, 3, 0.7), rel=1e-4)
     assert [report.role for report in reports] == ["fire", "fire", "fire", "readout"]
     assert Fraction(reports[0].agreement["largest"]) > 0
+
+
+def test_residual_networks_for_pictures_are_balanced_run_and_kept(tmp_path):
+    torch.manual_seed(3)
+    network = FeedForward(FeedForwardConfig("c4-d20-c4-a2-b4d20-b6s2-5", 2, 8, 8, norm=False, bias=False, mean=0.5, std=0.5))
+    network.eval()
+    settings = ConversionSettings(**{**preset("hybrid"), "window": 40})
+    x = torch.rand(3, 2, 8, 8, generator=torch.Generator().manual_seed(1))
+    network(x)
+    network.stack.convert(network.seen(x), settings.dynamics, 100.0, rule="balanced")
+    assert ratios(network.stack)[2:] == pytest.approx([1.0] * 4, rel=1e-5)
+    layers, spiking = network.stack.spiking_layers(), network(x)
+    expected = reference.simulate(layers, network.seen(x), network.stack.sources)
+    for name in ("fastest", "dense", "event-driven"):
+        with execution(name):
+            assert torch.equal(network(x), (torch.from_numpy(expected).double() * layers[-1].quantum.double()).float())
+    conversion = {name: getattr(settings, name) for name in ("window", "initial_potential", "schedule", "neuron", "coding")}
+    card = ModelCard(
+        "n", network.config.to_dict(), architecture="feedforward", conversion=conversion | {"readout": "potential"}
+    )
+    save_model(tmp_path / "snn", network, card)
+    assert torch.equal(load_network(tmp_path / "snn")[0](x), spiking)
