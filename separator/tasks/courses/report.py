@@ -108,7 +108,8 @@ def table(reports: Sequence[CourseReport]) -> str:
         f"\nOf {steps.items} test items. First: the first time step at which the accuracy, by the sums of the last layer's "
         "spikes, or by its potential where it does not fire, is that of the ANN or more; settled: the one from which on it "
         "stays there; within 0.02 %: the first at which no more is missing. Events: mean number of non-zero spikes of an "
-        "item, of all layers, whatever their coefficient; the input has none. Likeness: mean cosine between these and the ANN's outputs at the end."
+        "item, of all layers, whatever their coefficient; the input has none. Likeness: mean cosine between these and the "
+        "ANN's outputs at the end."
         f"{'' if steps.suppressed_right == steps.analog_right else suppressed}\n"
     )
     if len(reports) > 1:
