@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from separator.errors import UserError
 from separator.snn.coding.inputs import CurrentCoding
 from separator.snn.execution.chosen import FASTEST, chosen_execution
-from separator.snn.execution.executions import Compiled, Population, compiled
+from separator.snn.execution.executions import Compiled, Population, compiled, taking
 from separator.snn.execution.scans import run_neurons
 from separator.snn.integers.quanta import EXACT, magnitudes
 from separator.snn.layers.analog import RELU, AnalogLayer
@@ -291,7 +291,7 @@ class SpikingLayer(nn.Module):
         """Spikes fired on the incoming ones, by the chosen execution (see `separator.snn.execution.chosen`)."""
         if self.dynamics.schedule == "pipelined":
             return self.advance(spikes, beside, carry=False)[0]
-        kernel = self._kernel(beside) if chosen_execution() != FASTEST else None  # by default, products
+        kernel = self._kernel(spikes, beside) if chosen_execution() != FASTEST else None  # by default, products
         if kernel is None:
             held = None if beside is None else beside.values
 
@@ -313,7 +313,7 @@ class SpikingLayer(nn.Module):
             state: after the window before; None at the first one.
             carry: whether the state after it is of interest, and the one before is given.
         """
-        kernel = self._kernel(beside)
+        kernel = self._kernel(spikes, beside)
         if kernel is not None and (kernel.carries or not carry):
             return kernel(_together(spikes, beside), state, carry)
         held = None if beside is None else beside.trains().flatten(0, 1)
@@ -386,9 +386,9 @@ class SpikingLayer(nn.Module):
         """True if potentials are 32-bit integers; long sums are not."""
         return self.dynamics.in_integers and not self.has_long_sums
 
-    def _kernel(self, beside: Spikes | None) -> Compiled | None:
-        """The layer laid out for the chosen execution, None if that does not serve."""
-        return self.compiled_for(chosen_execution(), beside is not None)
+    def _kernel(self, spikes: Spikes, beside: Spikes | None) -> Compiled | None:
+        """The layer laid out for the chosen execution, None if that does not serve, or not such spikes."""
+        return taking(spikes, self.compiled_for(chosen_execution(), beside is not None))
 
     def compiled_for(self, name: str, apart: bool) -> Compiled | None:
         """The layer laid out for an execution, its shortcut with an input of its own or not; None if that does not serve."""

@@ -6,6 +6,7 @@ from separator.errors import UserError
 from separator.snn.neurons.double_threshold import Augmented, DoubleThreshold, PathIndependent
 from separator.snn.neurons.hard_reset import HardReset
 from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
+from separator.snn.neurons.leaky import Leaky
 from separator.snn.neurons.neuron import Neuron
 from separator.snn.registry import Registry
 
@@ -15,6 +16,7 @@ NEURONS: Registry[Callable[..., Neuron]] = Registry(
     {
         "integrate-and-fire": IntegrateAndFire,
         "hard-reset": HardReset,
+        "leaky": Leaky,
         "double-threshold": DoubleThreshold,
         "augmented": Augmented,
         "path-independent": PathIndependent,
