@@ -105,8 +105,9 @@ def _thresholds(
                 partial(_currents, stack, x, dynamics, i, layer),
                 lambda layer=layer: folded(layer)[0],  # type: ignore[misc]
             )
+            heeded = replace(options, below=dynamics.model.initial_below(options.initial_potential, layer.activation))
             learned = layer.activation.bound.detach() if isinstance(layer.activation, QuantisedReLU) else None
-            bound = rule.bound(seen, options) if learned is None else learned
+            bound = rule.bound(seen, heeded) if learned is None else learned
             threshold = bound / options.levels
             if rule.clips and learned is None:  # as spikes hand it on, which matters where much is above
                 handed[i] = Signal(activations[0].clamp(max=float(bound)))

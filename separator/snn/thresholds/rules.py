@@ -46,6 +46,7 @@ class ThresholdOptions:
     channelwise: bool = False  # a bound per channel instead of one per layer
     rate: float | None = None  # mean spikes per neuron and step
     limits: tuple[int, int] | None = None  # least and largest sum of the spikes of a train; None for 0 and N_s
+    below: float | None = None  # initial potential in negative thresholds; None for the same as in positive ones
 
     @property
     def levels(self) -> int:
@@ -76,7 +77,7 @@ def _percentile(seen: Observed, options: ThresholdOptions) -> Tensor:
 
 def _least_squares(seen: Observed, options: ThresholdOptions) -> Tensor:
     limits = options.least, options.levels
-    return least_squares_bound(seen.activations, limits, options.initial_potential, options.channelwise)
+    return least_squares_bound(seen.activations, limits, options.initial_potential, options.channelwise, options.below)
 
 
 def _rate(seen: Observed, options: ThresholdOptions) -> Tensor:
