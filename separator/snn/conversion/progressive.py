@@ -375,7 +375,8 @@ class ProgressiveTandemLearning:
             return (currents_of(layer, *signals, settings.window) for signals in self._signals(index))
 
         seen = Observed(activations, currents, lambda: folded(layer)[0])
-        return THRESHOLDS.pick(settings.threshold).bound(seen, options) / options.levels
+        below = settings.dynamics.model.initial_below(settings.initial_potential, layer.activation)
+        return THRESHOLDS.pick(settings.threshold).bound(seen, replace(options, below=below)) / options.levels
 
     @torch.no_grad()
     def _signals(self, index: int) -> Iterator[tuple[Signal, Signal | None]]:

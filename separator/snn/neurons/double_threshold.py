@@ -107,6 +107,11 @@ class DoubleThreshold(Neuron):
         names = ("negative_threshold", "negative_initial_potential")
         return numbers | dict(zip(names, self._negative(numbers, self._slope(activation), 0.0), strict=True))
 
+    def initial_below(self, initial_potential: float, activation: nn.Module | None = None) -> float:
+        """Part of the negative threshold that counts towards it at first: less than of the positive one where that is lower."""
+        numbers = self.in_units(torch.ones(1, dtype=torch.float64), initial_potential, activation)
+        return float(numbers["negative_initial_potential"] / numbers["negative_threshold"])
+
     def _slope(self, activation: nn.Module | None) -> float:
         return slope_of(activation) if self.negative else 0.0
 

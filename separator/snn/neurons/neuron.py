@@ -99,6 +99,10 @@ class Neuron(ABC):
         """The model's numbers in units of activation, differentiable in thresholds that broadcast against (B, ...)."""
         return {"threshold": threshold, "initial_potential": threshold * initial_potential}
 
+    def initial_below(self, initial_potential: float, activation: nn.Module | None = None) -> float:
+        """Part of a negative threshold that counts towards it at first, of models that have one."""
+        return initial_potential
+
     def activation_of(self, numbers: Numbers) -> nn.Module | None:
         """Activation that the spikes of neurons with these numbers stand for."""
         return nn.ReLU()

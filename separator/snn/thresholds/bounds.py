@@ -52,7 +52,11 @@ def activation_bound(activations: Sequence[Tensor], percentile: float, channelwi
 
 
 def least_squares_bound(
-    activations: Sequence[Tensor], limits: tuple[int, int], initial_potential: float, channelwise: bool
+    activations: Sequence[Tensor],
+    limits: tuple[int, int],
+    initial_potential: float,
+    channelwise: bool,
+    below: float | None = None,
 ) -> Tensor:
     """Upper bound a_u under which count times threshold comes nearest to the activations, over all batches given.
 
@@ -65,6 +69,7 @@ def least_squares_bound(
         limits: least and largest sum of a neuron's spikes, 0 and N_s of those with one threshold.
         initial_potential: initial potential in thresholds.
         channelwise: one bound per channel instead of one for the layer.
+        below: initial potential in negative thresholds; None for the same.
 
     Returns:
         a_u, (1,) or (C,). A channel that is silent throughout gets the layer's bound.
@@ -72,30 +77,31 @@ def least_squares_bound(
     Raises:
         ValueError: no activation is above zero, so that no threshold fires the layer.
     """
+    starts = initial_potential, initial_potential if below is None else below
     channels = torch.cat([a.detach().transpose(0, 1).flatten(1) for a in activations], 1)  # (C, n)
     if channels.max() <= 0:
         raise ValueError(SILENT)
     sampled = channels[:, :: max(1, channels.numel() // SAMPLES)]
-    layer = _nearest_bound(sampled.flatten()[None], limits, initial_potential)
-    return torch.where(sampled.amax(1) > 0, _nearest_bound(sampled, limits, initial_potential), layer) if channelwise else layer
+    layer = _nearest_bound(sampled.flatten()[None], limits, starts)
+    return torch.where(sampled.amax(1) > 0, _nearest_bound(sampled, limits, starts), layer) if channelwise else layer
 
 
-def _nearest_bound(rows: Tensor, limits: tuple[int, int], initial_potential: float) -> Tensor:
+def _nearest_bound(rows: Tensor, limits: tuple[int, int], starts: tuple[float, float]) -> Tensor:
     """Nearest bound of each row of activations, one by one. Shape: (R, n) -> (R,)."""
     shares = torch.arange(1, CANDIDATES + 1, dtype=rows.dtype, device=rows.device) / CANDIDATES
     bounds = []
     for row in rows:
         thresholds = (row.max() * shares / limits[1]).clamp_min(torch.finfo(row.dtype).tiny)
-        sums = (_sum_of_spikes(row / x, limits, initial_potential) * x for x in thresholds)
+        sums = (_sum_of_spikes(row / x, limits, *starts) * x for x in thresholds)
         errors = [(row - stands_for).square().sum() for stands_for in sums]
         bounds.append(thresholds[int(torch.stack(errors).argmin())] * limits[1])
     return torch.stack(bounds)
 
 
-def _sum_of_spikes(thresholds: Tensor, limits: tuple[int, int], initial_potential: float) -> Tensor:
+def _sum_of_spikes(thresholds: Tensor, limits: tuple[int, int], initial_potential: float, below: float) -> Tensor:
     """Sum of the spikes of neurons, from activations in thresholds."""
     up = (thresholds + initial_potential).floor().clamp(0, limits[1])
-    return up if limits[0] == 0 else up - (initial_potential - thresholds).floor().clamp(0, -limits[0])
+    return up if limits[0] == 0 else up - (below - thresholds).floor().clamp(0, -limits[0])
 
 
 def rate_bound(activation: Tensor, rate: float) -> Tensor:

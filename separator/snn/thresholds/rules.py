@@ -56,6 +56,7 @@ class ThresholdOptions:
     limits: tuple[int, int] | None = None  # least and largest sum of the spikes of a train; None for 0 and N_s
     scale: float = 1.0  # of thresholds that are balanced, once all of them are found
     steps: int | None = None  # time steps that they are balanced over; None for N_s
+    below: float | None = None  # initial potential in negative thresholds; None for the same as in positive ones
 
     @property
     def levels(self) -> int:
@@ -89,7 +90,7 @@ def _percentile(seen: Observed, options: ThresholdOptions) -> Tensor:
 
 def _least_squares(seen: Observed, options: ThresholdOptions) -> Tensor:
     limits = options.least, options.levels
-    return least_squares_bound(seen.activations, limits, options.initial_potential, options.channelwise)
+    return least_squares_bound(seen.activations, limits, options.initial_potential, options.channelwise, options.below)
 
 
 def _rate(seen: Observed, options: ThresholdOptions) -> Tensor:

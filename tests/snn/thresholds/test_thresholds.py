@@ -5,7 +5,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
+from separator.snn.neurons.double_threshold import Augmented, PathIndependent
 from separator.snn.thresholds.bounds import CANDIDATES, activation_bound, least_squares_bound, rate_bound
 
 
@@ -64,6 +66,25 @@ def test_least_squares_are_the_least_of_the_candidates(values, window, start):
     least = min(error(max(values) * share / CANDIDATES) for share in range(1, CANDIDATES + 1))
     # A candidate at which an activation is a whole number of thresholds may be floored either way.
     assert min(error(found * (1 + tilt)) for tilt in (-1e-12, 0, 1e-12)) <= least * (1 + 1e-6) + 1e-9
+
+
+@pytest.mark.parametrize(("neuron", "rounds"), [(Augmented(3), False), (PathIndependent(3), True)])
+def test_least_squares_below_zero_are_those_of_what_neurons_fire(neuron, rounds):
+    """Candidate by candidate, spikes of the neurons themselves; a negative threshold, the higher one, may not round."""
+    slope, window, generator = nn.LeakyReLU(0.25), 2, torch.Generator().manual_seed(0)
+    sums = torch.randn(4, 1, 500, generator=generator, dtype=torch.float64)
+    below = neuron.initial_below(0.5, slope)
+    assert below == (0.5 if rounds else 0.125)
+
+    def error(threshold):
+        numbers = neuron.in_units(threshold.view(1, 1, 1), 0.5, slope)
+        return float((slope(sums) - neuron.settle(sums, numbers, window) * threshold).square().sum())
+
+    found = least_squares_bound([slope(sums)], neuron.limits(window), 0.5, False, below)
+    candidates = [slope(sums).max() * share / CANDIDATES / 6 for share in range(1, CANDIDATES + 1)]
+    assert error(found / 6) == pytest.approx(min(map(error, candidates)), rel=1e-9)
+    unlike = least_squares_bound([slope(sums)], neuron.limits(window), 0.5, False, 0.5)
+    assert (unlike == found).item() == rounds
 
 
 def test_least_squares_by_channel():

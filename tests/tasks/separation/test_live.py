@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soxr
@@ -6,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from separator.errors import UserError
-from separator.models import ModelCard, SeparationModel
+from separator.models import ModelCard, SeparationModel, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
+from separator.snn.execution.chosen import execution
 from separator.snn.layers.dynamics import Dynamics
 from separator.tasks.separation.files import Separator
 from separator.tasks.separation.live import report_live, separate_live
+from tests.snn.nets import randomised
 
 CONFIG = TasNetConfig(filters=32, filter_length=16, channels=6, dilations=(1, 2))
 
@@ -50,6 +54,25 @@ def test_live_sound_is_what_the_whole_gives_to_the_bit(separator, samples, sizes
     wave = noise(samples)
     live, _ = streamed(separator, wave, 8000, sizes)
     assert np.array_equal(live, separator.separate(wave, 8000))
+
+
+@pytest.mark.parametrize("neuron", ["double-threshold", "augmented"])
+@pytest.mark.parametrize("schedule", ["pipelined", "layer-by-layer"])
+def test_spikes_of_either_sign_are_separated_alike_live_from_a_file_and_by_every_execution(neuron, schedule, tmp_path):
+    torch.manual_seed(0)
+    network = TasNet(replace(CONFIG, slope=0.5)).eval()
+    for layer in network.stack.layers:
+        randomised(layer)
+    dynamics = Dynamics(4, 0.5, schedule, 8, neuron=neuron)
+    network.stack.convert(network.stack_input(network.encode(0.1 * torch.randn(1, 4000))), dynamics)
+    conversion = {"readout": "rectified"} | vars(dynamics)
+    save_model(tmp_path / "model", network, ModelCard("signed", network.config.to_dict(), conversion, gain=1.5))
+    wave, found = noise(2500), []
+    for name in ("fastest", "dense", "event-driven"):
+        separator = Separator.from_pretrained(str(tmp_path / "model"), level="model")
+        with execution(name):
+            found += [separator.separate(wave, 8000), streamed(separator, wave, 8000, [1, 300, 7, 900])[0]]
+    assert np.abs(found[0]).max() > 0 and all(np.array_equal(found[0], other) for other in found)
 
 
 @given(st.integers(1, 3000), sizes_of_blocks, st.sampled_from([16_000, 44_100, 11_025]))
