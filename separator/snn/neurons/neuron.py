@@ -36,6 +36,10 @@ class Neuron(ABC):
     settles: ClassVar[bool] = False  # whether `settle` says at once what neurons fire that are charged once
     # Whether potentials are registers of 32 bits that saturate at 2^30 quanta, in place of a bound that they never exceed.
     saturates: ClassVar[bool] = False
+    # What learning through time goes by, of models that fire spikes of 1 and are reset by subtraction.
+    leak: float = 1.0  # share of the potential that is left a step later
+    strict: bool = False  # fires above the threshold; else at it, too
+    delayed: bool = False  # fires on the potential of the step before
 
     @abstractmethod
     def initial_state(self, numbers: Numbers, like: Tensor) -> State:

@@ -13,8 +13,10 @@ from separator.snn.layers.ranges import check_layer
 from separator.snn.layers.signal import Signal
 from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.learning.rules import RULES, LearningOptions
+from separator.snn.learning.stdb.layer import StdbLayer
 from separator.snn.learning.surrogate import Surrogate
 from separator.snn.learning.tandem import TandemLayer
+from separator.snn.learning.through_time import ThroughTimeLayer
 from separator.snn.spikes.trains import Spikes
 from separator.snn.stack import converting
 from separator.snn.stack.connected import ConnectedLayers
@@ -22,6 +24,7 @@ from separator.snn.stack.converting import in_layer
 from separator.snn.stack.graph import INPUT, Sources, forget_unseen, frontier
 from separator.snn.stack.prefix import Prefix, fingerprint
 from separator.snn.stack.simulation import LayerRun, Observer, fire, simulate
+from separator.snn.stack.through_time import readings
 from separator.snn.synapses.incoming import IncomingMap
 from separator.snn.thresholds.rules import THRESHOLDS, ThresholdOptions
 
@@ -52,10 +55,28 @@ class Stack(ConnectedLayers):
 
     def forward(self, x: Tensor) -> Tensor:
         """Activation of the last layer, or its membrane potential once it is spiking or in tandem. Shape: (B, ...)."""
+        return self.readings(x)[-1]
+
+    def readings(self, x: Tensor) -> list[Tensor]:
+        """Outputs at the end of each segment that the stack learns in: the last one, and what the steps so far come to before.
+
+        There are several only while it learns through time in segments. Shape: (B, ...) each.
+        """
         spiking = self.spiking_layers()
         if len(spiking) == len(self.layers):
-            return self.read(simulate(spiking, x, self.sources, self.observer))
+            return [self.read(simulate(spiking, x, self.sources, self.observer))]
+        through_time = [layer for layer in self.layers if isinstance(layer, ThroughTimeLayer)]
+        if not self.training and len(through_time) == len(self.layers):
+            return [self.read(simulate(converting.frozen(self), x, self.sources, self.observer))]
+        learning = [layer for layer in through_time if isinstance(layer, StdbLayer)]
+        if len(learning) == len(self.layers):
+            return list(map(self.read, readings(learning, self.sources, x)))
+        return self._layer_by_layer(x)
+
+    def _layer_by_layer(self, x: Tensor) -> list[Tensor]:
+        """The same where there are analog layers, or layers that run by themselves."""
         signals = self._handed_on(x)
+        spiking = self.spiking_layers()
         for i in range(len(spiking), len(self.layers)):
             layer, (incoming, beside) = self.layers[i], self.incoming(signals, i)
             with in_layer(i):
@@ -64,8 +85,10 @@ class Stack(ConnectedLayers):
                 else:
                     signals[i] = Signal(layer(incoming.activation, None if beside is None else beside.activation))
             forget_unseen(signals, self.sources, i + 1)
-        last, activation = self.layers[-1], signals[len(self.layers) - 1].activation
-        return self.read(activation) if isinstance(last, TandemLayer) else activation
+        last = signals[len(self.layers) - 1]
+        if not isinstance(self.layers[-1], TandemLayer):
+            return [last.activation]
+        return list(map(self.read, [last.activation] if last.readings is None else last.readings))
 
     def _handed_on(self, x: Tensor) -> dict[int, Signal]:
         """The input, and what the spiking layers hand on to others."""
