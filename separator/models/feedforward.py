@@ -9,8 +9,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from separator.snn.layers.analog import layers_of
+from separator.models.residual import BasicBlock
+from separator.snn.layers.analog import AnalogLayer, layers_of
 from separator.snn.layers.quantised import QuantisedReLU
+from separator.snn.stack.graph import INPUT, Sources
 from separator.snn.stack.stack import Stack
 from separator.snn.synapses.affine import affine_map
 
@@ -43,6 +45,31 @@ DOUBLE_THRESHOLD = {
     6: "c64-d20-c64-a2-c128-d20-c128-a2-c256-d20-c256-d20-c256-a2-c512-d20-c512-d20-c512-a2-c512-d20-c512-d20-c512-a2"
     "-4096-d50-4096-d50-10",
 }
+# The networks of Rathi et al. 2020 (hybrid conversion), which have neither bias nor normalisation, as their program has them:
+# average pooling, dropout of 20 % behind convolutions that no pooling follows and of 50 % in the classifier. VGG5-w16 is VGG5
+# at a quarter of its width, ours, for CPUs. Residual networks begin with three convolutions (section 4.2); ResNet8, which their
+# program does not have, is ours: one block each of 64 and 128 filters. Of ResNet34 they tell the layers in front of the
+# classifier; that it sees the mean of what is left of a picture of 224 is ours, and the number of blocks is their program's.
+HYBRID = {
+    "vgg5": "c64-a2-c128-d20-c128-a2-4096-d50-4096-d50-10",
+    "vgg5-w16": "c16-a2-c32-d20-c32-a2-1024-d50-1024-d50-10",
+    "vgg9": "c64-a2-c128-d20-c256-a2-c256-d20-c512-a2-c512-a2-c512-d20-4096-d50-4096-d50-10",
+    "vgg11": "c64-a2-c128-d20-c256-a2-c512-d20-c512-a2-c512-a2-c512-d20-c512-d20-4096-d50-4096-d50-100",
+    "vgg16": "c64-d20-c64-a2-c128-d20-c128-a2-c256-d20-c256-d20-c256-a2-c512-d20-c512-d20-c512-a2-c512-d20-c512-d20-c512-d20"
+    "-4096-d50-4096-d50-10",
+}
+PREPROCESSING = "c64-d20-c64-d20-c64-a2"
+BLOCKS = {"resnet8": (1, 1, 0, 0), "resnet20": (2, 2, 2, 2), "resnet34": (3, 4, 5, 3)}
+
+
+def _blocks(counts: Sequence[int]) -> str:
+    """So many blocks of 64, 128, 256 and 512 filters, the first of all but the first with a stride of 2."""
+    widths = zip((64, 128, 256, 512), counts, strict=True)
+    return "-".join(f"b{n}{'s2' if n > 64 and i == 0 else ''}d20" for n, count in widths for i in range(count))
+
+
+HYBRID |= {name: f"{PREPROCESSING}-{_blocks(counts)}-10" for name, counts in BLOCKS.items()}
+HYBRID["resnet34"] = f"{PREPROCESSING}-{_blocks(BLOCKS['resnet34'])}-a14-1000"
 NETWORKS = {
     "mnist-autoencoder": "128-64-32-64-128-784",
     "mnist-cnn": "c16s1-c32s2-c32s1-c64s2-800-10",
@@ -51,11 +78,13 @@ NETWORKS = {
     "imagenet-alexnet": "c96k11s4-a2-c256k5-a2-c384-c384-c256-a2-d50-4096-d50-4096-1000",
     "imagenet-vgg16": f"{VGG[16]}-d50-4096-d50-4096-1000",
     **{f"double-threshold-net{number}": layers for number, layers in DOUBLE_THRESHOLD.items()},
+    **{f"hybrid-{name}": layers for name, layers in HYBRID.items()},
 }
 
-SIZES = ("filters", "kernel", "stride", "pool", "units")
+SIZES = ("filters", "kernel", "stride", "pool", "units", "block", "block_stride")
 _TOKEN = re.compile(
     r"c(?P<filters>\d{1,7})(k(?P<kernel>\d{1,7}))?(s(?P<stride>\d{1,7}))?(p(?P<padding>\d{1,7}))?"
+    r"|b(?P<block>\d{1,7})(s(?P<block_stride>\d{1,7}))?(d(?P<block_drop>\d{1,2}))?"
     r"|a(?P<pool>\d{1,7})|d(?P<drop>\d{1,3})|(?P<units>\d{1,7})",
     re.ASCII,
 )
@@ -74,6 +103,8 @@ class FeedForwardConfig:
     levels: int | None = None  # of activations, clipped and rounded while the network is analog; None for ReLU
     bias: bool = True  # of affine layers that no normalisation follows
     slope: float = 0.0  # of activations below zero, as in LeakyReLU; 0 for ReLU
+    mean: float = 0.0  # that is taken from each pixel, between 0 and 1
+    std: float = 1.0  # that it is then divided by
 
     def __post_init__(self) -> None:
         if not 0 <= self.slope < 1:
@@ -82,6 +113,8 @@ class FeedForwardConfig:
             raise ValueError("activations with levels are zero below zero; leave out slope or levels")
         if min(self.channels, self.height, self.width) < 1:
             raise ValueError("channels, height and width must be at least 1")
+        if not abs(self.mean) < math.inf or not 0 < self.std < math.inf:
+            raise ValueError(f"pixels have a finite mean and a standard deviation above 0, not {self.mean} and {self.std}")
         with torch.device("meta"):
             _ = FeedForward(self)  # says what is wrong with the layers
 
@@ -91,7 +124,9 @@ class FeedForwardConfig:
 
 
 class FeedForward(nn.Module):
-    """Convolutions, then linear layers, each with batch normalisation and ReLU or LeakyReLU; the last one has no activation.
+    """Convolutions and basic blocks, then linear layers, each with batch normalisation and ReLU or LeakyReLU.
+
+    The last layer has no activation.
 
     Args:
         config: which.
@@ -103,19 +138,47 @@ class FeedForward(nn.Module):
     def __init__(self, config: FeedForwardConfig) -> None:
         super().__init__()
         self.config = config
-        self.stack = Stack(layers_of(modules_of(config)), readout="potential")
+        layers, sources = graph_of(modules_of(config))
+        self.stack = Stack(layers, "potential", sources)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Outputs, of the sigmoid if there is one. Shape: (B, C, H, W) -> (B, units of the last layer)."""
-        outputs: Tensor = self.stack(pictures)
+        outputs: Tensor = self.stack(self.seen(pictures))
         return outputs.sigmoid() if self.config.output == "sigmoid" else outputs
+
+    def seen(self, pictures: Tensor) -> Tensor:
+        """Pictures as the stack sees them. Shape: (B, C, H, W) -> (B, C, H, W)."""
+        if (self.config.mean, self.config.std) == (0.0, 1.0):
+            return pictures
+        return (pictures - self.config.mean) / self.config.std
+
+
+def graph_of(modules: Sequence[nn.Module]) -> tuple[list[AnalogLayer], list[Sources]]:
+    """Layers of a flat run of modules and blocks, and which of them each sees."""
+    layers: list[AnalogLayer] = []
+    sources: list[Sources] = []
+    run: list[nn.Module] = []
+    for module in [*modules, None]:
+        if module is not None and not isinstance(module, BasicBlock):
+            run.append(module)
+            continue
+        for layer in layers_of(run):
+            sources.append(((len(layers) - 1 if layers else INPUT,),))
+            layers.append(layer)
+        run = []
+        if module is not None:
+            before = len(layers) - 1
+            sources += [((before,),), ((before + 1,), (before,))]
+            layers += [module.first, module.second]
+    return layers, sources
 
 
 def modules_of(config: FeedForwardConfig) -> list[nn.Module]:
     """The layers one by one, flattening where the first linear one comes.
 
-    `cN` is a convolution of N filters, `cNkKsSpP` of kernel K (3) with a stride of S (1), padded by P (half the kernel); `aN`
-    the mean of N x N positions; `dN` dropout of N %; `N` a linear layer of N units.
+    `cN` is a convolution of N filters, `cNkKsSpP` of kernel K (3) with a stride of S (1), padded by P (half the kernel); `bN` a
+    basic block of N filters, `bNsSdP` with a stride of S (1) and dropout of P % (0) between its convolutions; `aN` the mean of
+    N x N positions; `dN` dropout of N %; `N` a linear layer of N units.
 
     Raises:
         ValueError: see `FeedForward`.
@@ -135,6 +198,14 @@ def modules_of(config: FeedForwardConfig) -> list[nn.Module]:
             convolution = _convolution(shape[0], token, bias)
             layers.append(convolution)
             shape = (convolution.out_channels, *_positions(convolution, shape[1:]))
+        elif token["block"]:
+            if not layers or isinstance(layers[-1], nn.Dropout):
+                raise ValueError(f"'{text}' in '{config.layers}' comes first, or behind dropout, which blocks have in between")
+            block = _block(shape[0], token, layers, config)
+            layers.append(block)
+            first = block.first.affine
+            assert isinstance(first, nn.Conv2d)
+            shape = (first.out_channels, *_positions(first, shape[1:]))
         elif token["pool"]:
             pool = int(token["pool"])
             if any(n % pool for n in shape[1:]):
@@ -150,7 +221,7 @@ def modules_of(config: FeedForwardConfig) -> list[nn.Module]:
             shape = (int(token["units"]),)
         if min(shape) < 1:
             raise ValueError(f"'{text}' in '{config.layers}' leaves nothing of a picture")
-        if i in affine_at:
+        if i in affine_at and not token["block"]:
             if config.norm:
                 layers.append(nn.BatchNorm1d(shape[0]) if len(shape) == 1 else nn.BatchNorm2d(shape[0]))
             if i != affine_at[-1]:
@@ -164,6 +235,16 @@ def _convolution(channels: int, token: re.Match[str], bias: bool) -> nn.Conv2d:
     kernel, stride = int(token["kernel"] or 3), int(token["stride"] or 1)
     padding = kernel // 2 if token["padding"] is None else int(token["padding"])
     return nn.Conv2d(channels, int(token["filters"]), kernel, stride, padding, bias=bias)
+
+
+def _block(channels: int, token: re.Match[str], layers: list[nn.Module], config: FeedForwardConfig) -> BasicBlock:
+    """A block, which takes over average pooling in front of it."""
+    pool = 1
+    if isinstance(layers[-1], nn.AvgPool2d):
+        pool = int(layers.pop().kernel_size)  # type: ignore[arg-type]
+    stride, drop = int(token["block_stride"] or 1), int(token["block_drop"] or 0) / 100
+    bias = config.bias and not config.norm
+    return BasicBlock(channels, int(token["block"]), stride, drop, pool, bias, config.norm, lambda: _activation(config))
 
 
 def _positions(convolution: nn.Conv2d, seen: Sequence[int]) -> list[int]:

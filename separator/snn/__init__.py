@@ -8,7 +8,7 @@ from typing import Any
 
 _HOMES = {
     "AnalogLayer": "layers.analog",
-    "CODINGS": "coding.inputs",
+    "CODINGS": "coding.registry",
     "ConversionSettings": "conversion.settings",
     "Dynamics": "layers.dynamics",
     "EXECUTIONS": "execution.executions",

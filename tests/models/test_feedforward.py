@@ -110,6 +110,94 @@ def test_a_network_without_bias_is_the_plain_run_of_its_layers():
     assert (network(2 * x.float()) - 2 * network(x.float())).abs().max() < 1e-6  # which no bias lets it be
 
 
+HYBRID = {  # of each network, the filters of its convolutions and what its classifier sees (Rathi et al. 2020, their program)
+    "vgg5": ([64, 128, 128], 128 * 8 * 8),
+    "vgg9": ([64, 128, 256, 256, 512, 512, 512], 512 * 2 * 2),
+    "vgg11": ([64, 128, 256, 512, 512, 512, 512, 512], 512 * 2 * 2),
+    "vgg16": ([64, 64, 128, 128, 256, 256, 256, *[512] * 6], 512 * 2 * 2),
+}
+BARE = {"norm": False, "bias": False, "mean": 0.5, "std": 0.5}
+
+
+@pytest.mark.parametrize("name", HYBRID)
+def test_networks_of_hybrid_conversion_have_the_published_layers(name):
+    filters, seen = HYBRID[name]
+    classes = 100 if name == "vgg11" else 10
+    with torch.device("meta"):
+        network = FeedForward(FeedForwardConfig(f"hybrid-{name}", *CIFAR10, **BARE))
+    convolutions = [(n, before, 3, 3) for n, before in zip(filters, [3, *filters], strict=False)]
+    assert [p.shape for p in network.parameters()] == [*convolutions, (4096, seen), (4096, 4096), (classes, 4096)]
+    kinds = [type(module) for module in modules_of(network.config)]
+    assert kinds.count(nn.AvgPool2d) == {"vgg5": 2}.get(name, 4)
+    assert {kinds[i + 1] for i, kind in enumerate(kinds) if kind is nn.ReLU} == {nn.Dropout, nn.AvgPool2d}
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks", "size", "classes"),
+    [("resnet8", [1, 1], 32, 10), ("resnet20", [2, 2, 2, 2], 32, 10), ("resnet34", [3, 4, 5, 3], 224, 1000)],
+)
+def test_residual_networks_of_hybrid_conversion_have_the_published_layers(name, blocks, size, classes):
+    with torch.device("meta"):
+        network = FeedForward(FeedForwardConfig(f"hybrid-{name}", 3, size, size, **BARE)).eval()
+        assert network(torch.empty(1, 3, size, size)).shape == (1, classes)
+    layers = network.stack.layers
+    assert len(layers) == int(name.removeprefix("resnet")) and {type(layer.shortcut) for layer in layers[:3]} == {type(None)}
+    found = [layer.affine.out_channels for layer in layers[3:-1:2]]
+    assert found == [64 * 2**i for i, count in enumerate(blocks) for _ in range(count)]
+    shortcuts = [layer.shortcut for layer in layers[4:-1:2]]
+    firsts = [sum(blocks[:i]) for i in range(1, len(blocks))]
+    for i, shortcut in enumerate(shortcuts):
+        if i in firsts:
+            assert shortcut.affine.kernel_size == (1, 1) and shortcut.affine.stride == (2, 2) and shortcut.affine.bias is None
+        elif i > 0:
+            assert type(shortcut) is nn.Identity
+    assert list(shortcuts[0].parameters()) == []  # the mean of what the first block sees, which is not learned
+    assert all(maps[1] == (i - 2,) for i, maps in enumerate(network.stack.sources) if len(maps) > 1)
+
+
+class Block(nn.Module):
+    """A basic block as He et al. draw it."""
+
+    def __init__(self, a, b, past):
+        super().__init__()
+        self.a, self.b, self.past = a, b, past
+
+    def forward(self, x):
+        return (self.b(self.a(x).relu()) + self.past(x)).relu()
+
+
+def test_a_residual_network_is_its_picture():
+    torch.manual_seed(0)
+    network = FeedForward(FeedForwardConfig("c4-a2-b4-b6s2d20-b6-a2-5", 2, 16, 16, **BARE)).eval()
+    layers = [layer.affine for layer in network.stack.layers]
+    plain = nn.Sequential(
+        layers[0],
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        Block(*layers[1:3], nn.Identity()),
+        Block(*layers[3:5], network.stack.layers[4].shortcut.affine),
+        Block(*layers[5:7], nn.Identity()),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        layers[7],
+    )
+    x = torch.rand(3, 2, 16, 16)
+    torch.testing.assert_close(network(x), plain(2 * x - 1))
+
+
+def test_what_is_seen_is_as_far_from_the_mean_as_pixels_are():
+    pictures = torch.rand(2, 1, 4, 4)
+    network = FeedForward(FeedForwardConfig("9-3", 1, 4, 4, norm=False, bias=False, mean=0.25, std=0.5))
+    assert torch.allclose(network.seen(pictures), (pictures - 0.25) * 2)
+    assert torch.equal(FeedForward(FeedForwardConfig("9-3", 1, 4, 4)).seen(pictures), pictures)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(math.nan, 1.0), (math.inf, 1.0), (0.0, 0.0), (0.0, -1.0), (0.0, math.nan)])
+def test_means_and_deviations_that_cannot_be_are_refused(mean, std):
+    with pytest.raises(ValueError, match="finite mean and a standard deviation above 0"):
+        FeedForwardConfig("9-3", mean=mean, std=std)
+
+
 @pytest.mark.parametrize("slope", [-0.1, 1.0, math.nan, math.inf])
 def test_slopes_are_from_0_to_below_1(slope):
     with pytest.raises(ValueError, match="slope below zero is from 0 to below 1"):
@@ -158,6 +246,12 @@ def test_layers_are_what_was_asked_for(front, norm):
         ("c3k29p0-10", "leaves nothing of a picture"),
         ("c3p0k5-10", "is no layer"),
         ("10-d50", "no ReLU"),
+        ("b8-10", "'b8' .* comes first, or behind dropout"),
+        ("c8-d20-b8-10", "comes first, or behind dropout"),
+        ("c8-b0-10", "is no layer"),
+        ("c8-b8s0-10", "is no layer"),
+        ("c8-9-b8-10", "comes after a linear layer"),
+        ("c8-b8", "ends without a linear layer"),
     ],
 )
 def test_other_layers_are_refused(layers, reason):

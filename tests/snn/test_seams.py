@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from separator.errors import UserError
-from separator.snn.coding.inputs import CODINGS, CurrentCoding, SpikeCoding
+from separator.snn.coding.inputs import CurrentCoding, SpikeCoding
 from separator.snn.coding.readouts import READOUTS, Readout
+from separator.snn.coding.registry import CODINGS
 from separator.snn.conversion.progressive import ProgressiveTandemLearning
 from separator.snn.conversion.settings import ConversionSettings
 from separator.snn.execution.chosen import execution
@@ -142,10 +143,10 @@ def from_outside(monkeypatch):
     """Registers all of it, for one test."""
     for registry in (NEURONS, CODINGS, READOUTS, EXECUTIONS, EXPORTERS, RULES, THRESHOLDS):
         monkeypatch.setattr(registry, "_choices", dict(registry.items()))
-    NEURONS.register("leaky", Leaky)
+    NEURONS.register("own-leaky", Leaky)
     NEURONS.register("two-thresholds", TwoThresholds)
-    CODINGS.register("halves", Halves())
-    CODINGS.register("signs", Signs())
+    CODINGS.register("halves", Halves)
+    CODINGS.register("signs", Signs)
     READOUTS.register("doubled", Doubled())
 
 
@@ -179,7 +180,7 @@ def test_leaky_neurons_convert_and_run(kind, schedule):
     build, shape = STACKS[kind]
     x = torch.randn(4, *shape)
     stack = build(0)
-    stack.convert(x, Dynamics(8, 0.5, schedule, neuron="leaky", neuron_options={"shift": 2}))
+    stack.convert(x, Dynamics(8, 0.5, schedule, neuron="own-leaky", neuron_options={"shift": 2}))
     plain = build(0)
     plain.convert(x, Dynamics(8, 0.5, schedule))
     leaking, whole = reference_equals(stack, x), reference_equals(plain, x)
@@ -224,10 +225,10 @@ def test_events_are_counted_and_not_values():
 def test_neurons_do_not_stand_for_activations_that_they_cannot():
     with pytest.raises(UserError, match=r"layer 0: .*'integrate-and-fire' stand for ReLU, not for LeakyReLU"):
         leaky_network().convert(torch.randn(9, 5), Dynamics(8))
-    with pytest.raises(UserError, match=r"no neuron model 'izhikevich'; take one of integrate-and-fire, .*, leaky"):
+    with pytest.raises(UserError, match=r"no neuron model 'izhikevich'; take one of integrate-and-fire, .*, own-leaky"):
         Dynamics(8, neuron="izhikevich")
     with pytest.raises(UserError, match="does not take the options"):
-        Dynamics(8, neuron="leaky", neuron_options={"tau": 3.0})
+        Dynamics(8, neuron="own-leaky", neuron_options={"tau": 3.0})
 
 
 def counts_by_hand(charge, shares, threshold, initial_potential):

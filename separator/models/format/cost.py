@@ -15,6 +15,8 @@ MOST_LAYERS = 512
 MOST_PARAMETERS = 2**29
 # Of the published network with 32 time steps, 0.25e12.
 MOST_OPERATIONS = 2 * 10**12
+# The same of all steps of a spiking network; of ResNet34 for pictures of 224 x 224 with 2,500 of them, 46e12.
+MOST_OVER_STEPS = 5 * 10**13
 # Of the published network, 0.04e9.
 MOST_NUMBERS = 5 * 10**8
 
@@ -28,8 +30,9 @@ class Cost:
     """Highest costs of a network, whatever it is fed."""
 
     parameters: int
-    operations: int  # multiplications with a weight, or additions of one, for a second of sound or a picture
+    operations: int  # multiplications with a weight, for a second of sound or a picture
     numbers: int  # inputs and outputs of layers for a segment of sound and all that it depends on, or for a picture
+    steps: int = 1  # most additions of a weight that may stand for one of these operations
 
     def check(self) -> None:
         """Refuse what is over a limit.
@@ -37,13 +40,15 @@ class Cost:
         Raises:
             TooCostlyError: it is; the message names it.
         """
-        limits = {"parameters": MOST_PARAMETERS, "operations": MOST_OPERATIONS, "numbers": MOST_NUMBERS}
-        for name, most in limits.items():
-            if (asked := getattr(self, name)) > most:
-                what = {"operations": "operations a second or picture", "numbers": "numbers in memory at a time"}.get(
-                    name, name
-                )
-                raise TooCostlyError(f"{asked:.3g} {what}, where at most {most:.3g} are run")
+        costs = {
+            "parameters": (self.parameters, MOST_PARAMETERS),
+            "operations a second or picture": (self.operations, MOST_OPERATIONS),
+            "additions of a weight a second or picture": (self.operations * self.steps, MOST_OVER_STEPS),
+            "numbers in memory at a time": (self.numbers, MOST_NUMBERS),
+        }
+        for name, (asked, most) in costs.items():
+            if asked > most:
+                raise TooCostlyError(f"{asked:.3g} {name}, where at most {most:.3g} are run")
 
 
 def check_tasnet(config: TasNetConfig, dynamics: Dynamics | None, weights: Sequence[tuple[int, ...]]) -> None:
@@ -65,7 +70,7 @@ def check_tasnet(config: TasNetConfig, dynamics: Dynamics | None, weights: Seque
     frames = -(-config.sample_rate // config.stride)  # a second
     held = SEGMENT * frames + config.receptive_field // config.stride
     numbers = config.filter_length + (2 + config.n_src) * config.filters + 2 * config.channels
-    Cost(parameters, parameters * frames * steps_of(dynamics), held * numbers).check()
+    Cost(parameters, parameters * frames, held * numbers, steps_of(dynamics)).check()
 
 
 def steps_of(dynamics: Dynamics | None) -> int:

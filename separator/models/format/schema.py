@@ -20,6 +20,7 @@ from separator.models.format.text import shown
 from separator.models.format.typed import check_type, made_of
 from separator.models.tasnet import TasNetConfig
 from separator.snn.coding.readouts import READOUTS
+from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.fold import synaptic_weight
 from separator.snn.layers.ranges import layer_types
@@ -58,7 +59,7 @@ class LayerShapes(NamedTuple):
 
     analog: Mapping[str, tuple[int, ...]]  # by name
     weight: tuple[int, ...]  # of its synapses once it is spiking
-    skip: bool = False  # whether it adds its input to its sums
+    shortcut: tuple[int, ...] | None = None  # of the weights of what it adds to its sums; of the identity (C, 1)
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ def _convolution(weight: tuple[int, ...], skip: bool) -> LayerShapes:
     """Tensors of a convolution without bias and of its batch normalisation."""
     norm: dict[str, tuple[int, ...]] = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), weight[:1])
     named = {f"norm.{name}": shape for name, shape in norm.items()} | {"norm.num_batches_tracked": ()}
-    return LayerShapes({"affine.weight": weight} | named, weight, skip)
+    return LayerShapes({"affine.weight": weight} | named, weight, (*weight[:1], 1) if skip else None)
 
 
 def _stack_rules(layers: list[LayerShapes], dynamics: Dynamics | None, readout: str | None) -> dict[str, TensorRule]:
@@ -171,11 +172,26 @@ def _stack_rules(layers: list[LayerShapes], dynamics: Dynamics | None, readout: 
             for name, shape in layer.analog.items():
                 rules[f"{prefix}.{name}"] = TensorRule(shape, ("I64",) if name.endswith("num_batches_tracked") else FLOATS)
             continue
-        shapes = {"weight": layer.weight, "shortcut": (*outputs, 1)}
-        for name, kind in layer_types(role_of(i, len(layers), dynamics, readout), dynamics).items():
-            if name != "shortcut" or layer.skip:
-                rules[f"{prefix}.{name}"] = TensorRule(shapes.get(name, outputs), (NAMES[kind],))
+        types, shapes = layer_types(role_of(i, len(layers), dynamics, readout), dynamics), {"weight": layer.weight}
+        if layer.shortcut is None:
+            del types["shortcut"]
+        else:
+            shapes["shortcut"] = layer.shortcut
+            types["shortcut"] = types["weight" if len(layer.shortcut) > 2 else "shortcut"]
+        for name, kind in types.items():
+            rules[f"{prefix}.{name}"] = TensorRule(shapes.get(name, outputs), (NAMES[kind],))
     return rules
+
+
+def _shapes_of(layer: AnalogLayer) -> LayerShapes:
+    """Shapes of a layer that has seen its input."""
+    named = {name: tuple(x.shape) for name, x in layer.state_dict().items()}
+    weight, shortcut = tuple(synaptic_weight(layer).shape), None
+    if isinstance(layer.shortcut, AnalogLayer):
+        shortcut = tuple(synaptic_weight(layer.shortcut).shape)
+    elif layer.shortcut is not None:
+        shortcut = (*weight[:1], 1)
+    return LayerShapes(named, weight, shortcut)
 
 
 def _feedforward_rules(config: FeedForwardConfig, dynamics: Dynamics | None, readout: str | None) -> dict[str, TensorRule]:
@@ -185,14 +201,11 @@ def _feedforward_rules(config: FeedForwardConfig, dynamics: Dynamics | None, rea
         for layer in network.stack.layers:
             layer.affine.register_forward_hook(lambda module, seen, made: positions.append(prod(made.shape[2:])))  # type: ignore[union-attr]
         network(torch.empty(1, config.channels, config.height, config.width))
-    layers = []
-    for layer in network.stack.layers:
-        named = {name: tuple(x.shape) for name, x in layer.state_dict().items()}
-        layers.append(LayerShapes(named, tuple(synaptic_weight(layer).shape)))  # type: ignore[arg-type]
+    layers = [_shapes_of(layer) for layer in network.stack.layers if isinstance(layer, AnalogLayer)]
     rules = _stack_rules(layers, dynamics, readout)
-    synapses = [prod(layer.weight) for layer in layers]
-    operations = sum(n * at for n, at in zip(synapses, positions, strict=True)) * steps_of(dynamics)
+    synapses = [prod(layer.weight) + prod(layer.shortcut or (0,)) for layer in layers]
+    operations = sum(n * at for n, at in zip(synapses, positions, strict=True))
     made = sum(layer.weight[0] * at for layer, at in zip(layers, positions, strict=True))
     numbers = config.channels * config.height * config.width + made
-    Cost(sum(prod(rule.shape) for rule in rules.values()), operations, numbers).check()
+    Cost(sum(prod(rule.shape) for rule in rules.values()), operations, numbers, steps_of(dynamics)).check()
     return rules

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from separator.snn.registry import Registry
 from separator.snn.spikes.trains import Spikes
 
 
@@ -58,6 +57,3 @@ class Constant(CurrentCoding):
     def share(self, t: int, window: int) -> Fraction:
         """1 / N_s."""
         return Fraction(1, window)
-
-
-CODINGS: Registry[InputCoding] = Registry("input coding", {"charge": Charge(), "constant": Constant()})

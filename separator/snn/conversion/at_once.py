@@ -31,8 +31,8 @@ def convert_at_once(
     """
     before = look()
     twins = [layer for layer in stack.layers if isinstance(layer, AnalogLayer)]
-    bounds = settings.percentile, settings.channelwise, settings.rate, settings.share_thresholds
-    stack.convert(inputs, settings.dynamics, *bounds, settings.threshold)
+    bounds = settings.percentile, settings.channelwise, settings.rate, settings.share_thresholds, settings.threshold
+    stack.convert(inputs, settings.dynamics, *bounds, settings.threshold_scale, settings.balance_steps)
     layers, x = stack.spiking_layers(), inputs[0]
     agreed: list[dict[str, float]] = [{} for _ in layers]
     if settings.window <= LONGEST:

@@ -20,6 +20,7 @@ DIRECT: dict[str, Any] = {
     "statistics": "none",
     "anneal": False,
     "passes": 1,
+    "percentile": 99.0,
     "coding": "constant",
     "readout": "counts",
     "at_once": True,
@@ -62,6 +63,18 @@ PRESETS: dict[str, dict[str, Any]] = {
     "termapping": DIRECT | {"neuron": "double-threshold", "threshold": "scaling-factor"},
     # The same paper: spikes with coefficients, thresholds of 1 and -1 / slope, for which no data are needed.
     "augmapping": DIRECT | {"neuron": "augmented", "threshold": "unit", "calibration_batches": 1},
+    # Rathi et al. 2020, "Enabling deep spiking neural networks with hybrid conversion and spike timing dependent
+    # backpropagation": Poisson input, thresholds of the largest current at any step (Algorithm 1), the last layer's potential
+    # read. Its neurons leak nothing until they learn through time: neuron_options {leak: 0.99}.
+    "hybrid": DIRECT
+    | {
+        "neuron": "leaky",
+        "coding": "poisson",
+        "readout": "potential",
+        "threshold": "balanced",
+        "percentile": 100.0,
+        "calibration_batches": 8,
+    },
 }
 
 

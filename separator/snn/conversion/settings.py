@@ -22,11 +22,12 @@ class ConversionSettings:
 
     window: int = 32  # time steps N_s
     initial_potential: float = 0.0  # initial potential in thresholds; 0.5 rounds where 0 floors
-    threshold: str = (
-        "percentile"  # rule that sets upper bounds a_u of activations: also least-squares, rate, scaling-factor, unit
-    )
-    percentile: float = 99.0  # of the activations, if that is the rule
+    # Rule that sets upper bounds a_u of activations: also least-squares, rate, scaling-factor, unit, balanced.
+    threshold: str = "percentile"
+    percentile: float = 99.0  # of the activations, if that is the rule; of the currents, if balanced is
     rate: float | None = None  # mean spikes per neuron and step, if that is the rule
+    threshold_scale: float = 1.0  # of balanced thresholds, once all of them are found
+    balance_steps: int | None = None  # time steps that thresholds are balanced over; None for the window
     channelwise: bool = False  # a threshold per channel instead of one per layer
     share_thresholds: bool = False  # along chains of layers that add their input, so that a spike passes them one for one
     learn_thresholds: bool = False  # tune thresholds together with the weights
@@ -49,7 +50,8 @@ class ConversionSettings:
     at_once: bool = False  # all layers at once, thresholds from the analog network, no tuning; else one layer after the other
     neuron: str = "integrate-and-fire"  # model of the neurons
     neuron_options: dict[str, float] = field(default_factory=dict)  # of the model
-    coding: str = "charge"  # of the input: charge (all of it at the first step) or constant (a share of it at each)
+    coding: str = "charge"  # of the input: charge (all at the first step), constant (a share at each) or poisson (spikes)
+    coding_options: dict[str, float] = field(default_factory=dict)  # of the coding, such as the seed of poisson
     learning: str = "tandem"  # rule by which layers that spike learn
     keep_mb: int = 4000  # memory for the trains of frozen layers; what does not fit is simulated again when it is needed
 
@@ -81,16 +83,15 @@ class ConversionSettings:
     @property
     def dynamics(self) -> Dynamics:
         """Settings that the neurons run by."""
-        bits = self.weight_bits, self.encoder_bits
-        return Dynamics(
-            self.window, self.initial_potential, self.schedule, *bits, self.neuron, self.neuron_options, self.coding
-        )
+        bits, neuron = (self.weight_bits, self.encoder_bits), (self.neuron, self.neuron_options)
+        timing = self.window, self.initial_potential, self.schedule
+        return Dynamics(*timing, *bits, *neuron, self.coding, self.coding_options)
 
     @property
     def threshold_options(self) -> ThresholdOptions:
         """Options that threshold rules heed."""
-        limits = self.dynamics.limits
-        return ThresholdOptions(self.window, self.initial_potential, self.percentile, self.channelwise, self.rate, limits)
+        bounds = self.percentile, self.channelwise, self.rate, self.dynamics.limits
+        return ThresholdOptions(self.window, self.initial_potential, *bounds, self.threshold_scale, self.balance_steps)
 
 
 def _of_layer(values: Value | list[Value], number: int) -> Value:

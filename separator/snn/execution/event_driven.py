@@ -38,10 +38,15 @@ class EventDriven:
         apply: the affine map.
         taps: sizes of its kernel.
         initial: initial potentials, (C_out,), int32, if the kernel takes and leaves potentials; else None.
+        less: quanta that the kernel's potentials are less than the model's.
     """
 
-    def __init__(self, kernel: Kernel, apply: AffineMap, taps: tuple[int, ...], initial: Tensor | None = None) -> None:
-        self.kernel, self.apply, self.taps, self.initial = kernel, apply, taps, initial
+    takes = BinarySpikes
+
+    def __init__(
+        self, kernel: Kernel, apply: AffineMap, taps: tuple[int, ...], initial: Tensor | None = None, less: int = 0
+    ) -> None:
+        self.kernel, self.apply, self.taps, self.initial, self.less = kernel, apply, taps, initial, less
         self.geometry, self.missing = geometry_of(apply, taps), (1,) * (2 - len(taps))
 
     @property
@@ -51,7 +56,7 @@ class EventDriven:
 
     def padded_as(self, apply: AffineMap) -> "EventDriven":
         """The same weights under a map that pads otherwise."""
-        return EventDriven(self.kernel, apply, self.taps, self.initial)
+        return EventDriven(self.kernel, apply, self.taps, self.initial, self.less)
 
     def __call__(
         self, spikes: Spikes, state: Membrane | None = None, carry: bool = False
@@ -64,7 +69,7 @@ class EventDriven:
         incoming = words.view(*shape[:2], *missing, *shape[2:]) if missing else words
         potentials = self._potentials(state, (shape[0], *sizes)) if carry else None
         fired = self.kernel(self.geometry, incoming, sizes, spikes.window, potentials)
-        left = None if potentials is None else Membrane(potentials.flatten(0, len(missing)).movedim(-1, 1))
+        left = None if potentials is None else Membrane(potentials.flatten(0, len(missing)).movedim(-1, 1).add_(self.less))
         if missing:
             fired = fired.view(*fired.shape[:2], *fired.shape[2 + len(missing) :])
         return BinarySpikes(spikes.window, words=fired), left
@@ -74,7 +79,7 @@ class EventDriven:
         assert self.initial is not None
         if state is None:
             return self.initial.expand(*sizes, -1).clone(memory_format=torch.contiguous_format)
-        return state.v.to(torch.int32).movedim(1, -1).reshape(*sizes, -1).clone()
+        return (state.v.to(torch.int32) - self.less).movedim(1, -1).reshape(*sizes, -1).contiguous()
 
 
 def event_driven(
@@ -82,19 +87,22 @@ def event_driven(
 ) -> EventDriven | None:
     """The execution of a layer by a kernel, as `SpikingLayer` has it; None if there is no kernel for it.
 
-    There are kernels for ungrouped layers of integrate-and-fire neurons: on the CPU where there is numba, of up to MOST_ROWS
-    weights to an output, and, of pipelined layers, on GPUs with 8-bit tensor cores where there is Triton.
+    There are kernels for ungrouped layers of integrate-and-fire neurons, or such as fire what these do: on the CPU where there
+    is numba, of up to MOST_ROWS weights to an output, and, of pipelined layers, on GPUs with 8-bit tensor cores where there is
+    Triton.
     """
     make = MAKERS.get(weight.device.type)
-    if make is None or apply.groups != 1 or type(neuron) is not IntegrateAndFire:
+    fired = neuron.as_integrate_and_fire(numbers)
+    if make is None or apply.groups != 1 or fired is None:
         return None
     taps = tuple(weight.shape[2:])
     image = weight.reshape(*weight.shape[:2], *geometry_of(apply, taps).kernel)
-    threshold, initial = (numbers[name].to(torch.int32) for name in IntegrateAndFire.names)
+    threshold, initial = (fired[name].to(torch.int32) for name in IntegrateAndFire.names)
     kernel = make(image.to(torch.int32), bias.to(torch.int32), threshold, initial, at_once)
     if kernel is None:
         return None
-    return EventDriven(kernel, apply, taps, initial if getattr(kernel, "func", None) is _fire_events else None)
+    less = int((numbers["initial_potential"] - fired["initial_potential"]).max())
+    return EventDriven(kernel, apply, taps, initial if getattr(kernel, "func", None) is _fire_events else None, less)
 
 
 def geometry_of(apply: AffineMap, taps: tuple[int, ...]) -> Geometry:

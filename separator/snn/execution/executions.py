@@ -37,6 +37,11 @@ class Compiled(Protocol):
         """The same synapses under a map that pads otherwise."""
 
 
+def taking(spikes: Spikes, layer: Compiled | None) -> Compiled | None:
+    """The same if it takes such spikes; those that have a class `takes` take no others."""
+    return layer if isinstance(spikes, getattr(layer, "takes", Spikes)) else None
+
+
 # Of a population what it is compiled to; None where the execution does not serve it, or not on this machine.
 Execution = Callable[[Population], Compiled | None]
 

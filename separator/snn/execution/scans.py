@@ -9,6 +9,8 @@ from torch import Tensor
 
 from separator.snn.execution.chosen import DENSE, chosen_execution
 from separator.snn.neurons.double_threshold import MOST, Augmented, Course, DoubleThreshold, Membrane, PathIndependent
+from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
+from separator.snn.neurons.leaky import PARTS, Leaky
 from separator.snn.neurons.neuron import Neuron, Numbers, State
 from separator.snn.spikes.augmented import AugmentedSpikes
 from separator.snn.spikes.binary import BinarySpikes
@@ -71,6 +73,18 @@ def has_kernels() -> bool:
     return True
 
 
+def _leaky(neuron: Neuron, currents: Tensor, numbers: Numbers, steps: int, state: Membrane | None) -> tuple[Spikes, State]:
+    from separator.snn.execution.kernels.scan import fire_leaky
+
+    shape, strict = currents.shape[1:], isinstance(neuron, Leaky)
+    v = numbers["initial_potential"].view(-1, 1).expand(shape) if state is None else state.v
+    v = _taken(v, shape, torch.int32)
+    words = torch.zeros(shape, dtype=torch.int32)
+    kept, delayed = (neuron.kept, neuron.delayed) if isinstance(neuron, Leaky) else (PARTS, False)
+    _in_rows(fire_leaky, currents, (v,), numbers, (int(strict), kept, int(delayed), steps), (words,), ("threshold",))
+    return BinarySpikes(steps, words), Membrane(v)
+
+
 def _signed(neuron: Neuron, currents: Tensor, numbers: Numbers, steps: int, state: Membrane | None) -> tuple[Spikes, State]:
     from separator.snn.execution.kernels.scan import fire_signed
 
@@ -115,13 +129,19 @@ def _in_rows(
     numbers: Numbers,
     others: Sequence[float],
     outcome: Sequence[Tensor],
+    names: Sequence[str] = ("threshold", "negative_threshold", "initial_potential", "negative_initial_potential"),
 ) -> None:
     from separator.snn.execution.kernels.threads import in_threads
 
-    names = ("threshold", "negative_threshold", "initial_potential", "negative_initial_potential")
     arrays = [x.contiguous().numpy() for x in (currents, *state, *(numbers[name] for name in names))]
     given = (*arrays, *others, *(x.numpy() for x in outcome))
     in_threads(partial(kernel, *given), currents.shape[1] * currents.shape[2], torch.get_num_threads())
 
 
-SCANS: dict[type[Neuron], Scan] = {DoubleThreshold: _signed, Augmented: _augmented, PathIndependent: _path_independent}
+SCANS: dict[type[Neuron], Scan] = {
+    IntegrateAndFire: _leaky,
+    Leaky: _leaky,
+    DoubleThreshold: _signed,
+    Augmented: _augmented,
+    PathIndependent: _path_independent,
+}

@@ -5,7 +5,8 @@ from typing import Literal, get_args
 
 from separator.errors import UserError
 from separator.ranges import is_number, is_whole
-from separator.snn.coding.inputs import CODINGS, CurrentCoding, InputCoding, SpikeCoding
+from separator.snn.coding.inputs import CurrentCoding, InputCoding, SpikeCoding
+from separator.snn.coding.registry import coding_of
 from separator.snn.neurons.neuron import Neuron
 from separator.snn.neurons.registry import neuron_of
 from separator.snn.spikes.trains import LONGEST
@@ -33,7 +34,8 @@ class Dynamics:
     encoder_bits: int = 16  # of the weights of the layer that encodes
     neuron: str = "integrate-and-fire"  # see `separator.snn.neurons.registry`
     neuron_options: dict[str, float] = field(default_factory=dict)
-    coding: str = "charge"  # of the input; see `separator.snn.coding.inputs`
+    coding: str = "charge"  # of the input; see `separator.snn.coding.registry`
+    coding_options: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not is_whole(self.window):
@@ -60,7 +62,7 @@ class Dynamics:
     @property
     def input_coding(self) -> InputCoding:
         """Coding in which the first layer gets its input."""
-        return CODINGS.pick(self.coding)
+        return coding_of(self.coding, self.coding_options)
 
     @property
     def limits(self) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 from separator.errors import UserError
 from separator.snn.coding.inputs import CurrentCoding
 from separator.snn.execution.chosen import FASTEST, chosen_execution
-from separator.snn.execution.executions import Compiled, Population, compiled
+from separator.snn.execution.executions import Compiled, Population, compiled, taking
 from separator.snn.execution.scans import run_neurons
 from separator.snn.integers.products import Product, Work, as_it_is, joint_sums, matrix_product, product_of
 from separator.snn.integers.quanta import EXACT, adding_type, every_bit, magnitudes
@@ -336,7 +336,7 @@ class SpikingLayer(nn.Module):
         """Spikes fired on the incoming ones, by the chosen execution (see `separator.snn.execution.chosen`)."""
         if self.dynamics.schedule == "pipelined":
             return self.advance(spikes, beside, carry=False)[0]
-        kernel = self._kernel(beside) if chosen_execution() != FASTEST else None  # by default, products
+        kernel = self._kernel(spikes, beside) if chosen_execution() != FASTEST else None  # by default, products
         if kernel is None:
             held = None if beside is None else beside.values
 
@@ -358,7 +358,7 @@ class SpikingLayer(nn.Module):
             state: after the window before; None at the first one.
             carry: whether the state after it is of interest, and the one before is given.
         """
-        kernel = self._kernel(beside)
+        kernel = self._kernel(spikes, beside)
         if kernel is not None and (kernel.carries or not carry):
             return kernel(_together(spikes, beside), state, carry)
         held = None if beside is None else beside.trains().flatten(0, 1)
@@ -498,9 +498,9 @@ class SpikingLayer(nn.Module):
         served = [product_of(*own) for own in maps]
         return [product for product in served if product is not None] if None not in served else None
 
-    def _kernel(self, beside: Spikes | None) -> Compiled | None:
-        """The layer laid out for the chosen execution, None if that does not serve."""
-        return self.compiled_for(chosen_execution(), beside is not None)
+    def _kernel(self, spikes: Spikes, beside: Spikes | None) -> Compiled | None:
+        """The layer laid out for the chosen execution, None if that does not serve, or not such spikes."""
+        return taking(spikes, self.compiled_for(chosen_execution(), beside is not None))
 
     def compiled_for(self, name: str, apart: bool) -> Compiled | None:
         """The layer laid out for an execution, its shortcut with an input of its own or not; None if that does not serve."""

@@ -33,6 +33,10 @@ class IntegrateAndFire(Neuron):
         spikes = fires(v, numbers["threshold"])
         return spikes, Membrane(v - spikes * numbers["threshold"])
 
+    def as_integrate_and_fire(self, numbers: Numbers) -> Numbers | None:
+        """These themselves."""
+        return numbers if type(self) is IntegrateAndFire else None
+
     def settle(self, charge: Tensor, numbers: Numbers, window: int) -> Tensor:
         """Spikes of neurons charged once, at the first step (section 3.4): clip(floor((charge + v_0) / threshold), 0, N_s).
 

@@ -119,6 +119,13 @@ class Neuron(ABC):
         if not bool(((initial - threshold * initial_potential).abs() <= rounded).all()):
             raise UserError(f"an initial potential is not {initial_potential:g} thresholds")
 
+    def as_integrate_and_fire(self, numbers: Numbers) -> Numbers | None:
+        """Numbers of integrate-and-fire neurons that fire the same spikes; None if there are no such.
+
+        Their membrane potential, the only state, may be a constant less: by as much as their initial potential is.
+        """
+        return None
+
     def limits(self, window: int) -> tuple[int, int]:
         """Least and largest sum of the spikes of a train."""
         return 0, window

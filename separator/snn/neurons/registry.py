@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from separator.errors import UserError
 from separator.snn.neurons.double_threshold import Augmented, DoubleThreshold, PathIndependent
 from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
+from separator.snn.neurons.leaky import Leaky
 from separator.snn.neurons.neuron import Neuron
 from separator.snn.registry import Registry
 
@@ -13,6 +14,7 @@ NEURONS: Registry[Callable[..., Neuron]] = Registry(
     "neuron model",
     {
         "integrate-and-fire": IntegrateAndFire,
+        "leaky": Leaky,
         "double-threshold": DoubleThreshold,
         "augmented": Augmented,
         "path-independent": PathIndependent,

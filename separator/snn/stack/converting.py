@@ -14,7 +14,7 @@ from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.fold import folded
 from separator.snn.layers.quantised import QuantisedReLU
 from separator.snn.layers.rounding import check_input
-from separator.snn.layers.signal import Signal, currents_of
+from separator.snn.layers.signal import Signal
 from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.layers.support import check_sizes, check_supported
 from separator.snn.learning.rules import LearningOptions, LearningRule
@@ -22,8 +22,8 @@ from separator.snn.learning.stdb.layer import StdbLayer
 from separator.snn.learning.tandem import TandemLayer
 from separator.snn.stack.chains import activations_of, chain_from, is_joined
 from separator.snn.stack.connected import ConnectedLayers
-from separator.snn.stack.graph import INPUT, adds_the_one_before, forget_unseen
-from separator.snn.stack.simulation import fire
+from separator.snn.stack.graph import INPUT, adds_the_one_before, forget_unseen, is_bypassed
+from separator.snn.stack.recorded import RecordedRun
 from separator.snn.thresholds.rules import THRESHOLDS, Observed, ThresholdOptions, ThresholdRule
 
 
@@ -67,12 +67,49 @@ def convert(
         check_input(batch, dynamics)
     joined = [is_joined(list(stack.layers), stack.sources, i) for i in range(len(stack.layers))]
     with _changing(stack):
+        if rule.balances:
+            for i, layer, threshold in _balanced(stack, batches, dynamics, rule, options):
+                _convert_layer(stack, i, layer, threshold, dynamics)
+            return
         for i, layer, threshold in _thresholds(stack, batches, dynamics, rule, options, share):
-            with in_layer(i):
-                role, (scale, beside) = stack.role(i, dynamics), stack.scales(i, x, dynamics)
-                scale = torch.ones(1, device=x.device) if scale is None else scale
-                own = scale if share and role == "fire" and joined[i] else threshold  # a chain shares that of its first layer
-                stack.layers[i] = SpikingLayer.convert(layer, role, scale, own, dynamics, beside=beside)
+            chained = share and stack.role(i, dynamics) == "fire" and joined[i]  # a chain shares that of its first layer
+            scale = stack.scales(i, x, dynamics)[0] if chained else None
+            _convert_layer(stack, i, layer, threshold if scale is None else scale, dynamics)
+
+
+def _convert_layer(stack: ConnectedLayers, index: int, layer: AnalogLayer, threshold: Tensor, dynamics: Dynamics) -> None:
+    """Put a spiking layer behind spiking ones."""
+    with in_layer(index):
+        scale, beside = stack.scales(index, threshold, dynamics)
+        scale = torch.ones(1, device=threshold.device) if scale is None else scale
+        stack.layers[index] = SpikingLayer.convert(
+            layer, stack.role(index, dynamics), scale, threshold, dynamics, beside=beside
+        )
+
+
+def _balanced(
+    stack: ConnectedLayers, batches: Sequence[Tensor], dynamics: Dynamics, rule: ThresholdRule, options: ThresholdOptions
+) -> list[tuple[int, AnalogLayer, Tensor]]:
+    """The layers of a wholly analog stack, converted meanwhile, with thresholds that are balanced and then scaled.
+
+    While they are sought neurons do not leak (Rathi et al. 2020 do likewise), and run for as many steps as the options say.
+    A threshold stands for what a spike is worth times what the layer makes of it; the scale is of the latter, so that a
+    layer's threshold has that of each balanced layer before it, too.
+    """
+    if dynamics.schedule != "pipelined":
+        raise UserError(f"thresholds are balanced over the steps of pipelined layers, not '{dynamics.schedule}'")
+    steps, leaking = options.steps or dynamics.window, dynamics.neuron_options
+    still = {name: value for name, value in leaking.items() if name != "leak"}
+    sought = replace(dynamics, window=steps, neuron_options=still)
+    own = replace(options, window=steps, limits=sought.limits)
+    found: list[tuple[int, AnalogLayer, Tensor]] = []
+    scales = {INPUT: steps / dynamics.window}
+    for i, layer, threshold in _thresholds(stack, batches, sought, rule, own):
+        _convert_layer(stack, i, layer, threshold, sought)
+        once = 1.0 if is_bypassed(stack.sources, i) else options.scale
+        scales[i] = scales[stack.sources[i][0][0]] * once
+        found.append((i, layer, threshold * scales[i]))
+    return found
 
 
 @torch.no_grad()
@@ -88,7 +125,7 @@ def _thresholds(
 
     Of a chain that shares one, the first layer's is that of all. Each layer may be replaced in the stack as it comes.
     """
-    analog, x = list(stack.layers), batches[0]
+    analog, x, run = list(stack.layers), batches[0], RecordedRun(stack, batches, dynamics)
     handed = {INPUT: Signal(x)}
     for i, layer in enumerate(analog):
         assert isinstance(layer, AnalogLayer)
@@ -103,8 +140,10 @@ def _thresholds(
         if stack.role(i, dynamics) != "readout":
             seen = Observed(
                 partial(_each, activations, stack, analog, batches[1:], i, len(chain)),
-                partial(_currents, stack, x, dynamics, i, layer),
+                partial(run.currents, i, layer),
                 lambda layer=layer: folded(layer)[0],  # type: ignore[misc]
+                lambda i=i: stack.scales(i, x, dynamics)[0],  # type: ignore[misc]
+                is_bypassed(stack.sources, i),
             )
             learned = layer.activation.bound.detach() if isinstance(layer.activation, QuantisedReLU) else None
             bound = rule.bound(seen, options) if learned is None else learned
@@ -137,16 +176,6 @@ def _each(
             if i >= index:
                 yield handed[i].activation
             forget_unseen(handed, stack.sources, i + 1)
-
-
-def _currents(stack: ConnectedLayers, x: Tensor, dynamics: Dynamics, index: int, layer: AnalogLayer) -> Iterator[Tensor]:
-    """Currents of each step of a layer behind spiking ones. Shape: (N_s, B, ...), in units of activation."""
-    spiking = [before for before in list(stack.layers)[:index] if isinstance(before, SpikingLayer)]
-    if not spiking:
-        raise UserError("thresholds that are set from currents need spikes before them: code the input by spikes")
-    spikes = fire(spiking, x, stack.sources, range(index))
-    signals = {i: Signal(spiking[i].activation(s), s, spiking[i].scale) for i, s in spikes.items()}
-    yield currents_of(layer, *stack.incoming(signals, index), dynamics.window)
 
 
 def couple(

@@ -75,6 +75,11 @@ def seen_by(maps: Sources, handed: Mapping[int, Handed]) -> tuple[list[Handed], 
     return first, [handed[i] for i in maps[1]] if is_apart(maps) else None
 
 
+def is_bypassed(sources: Sequence[Sources], index: int) -> bool:
+    """True if a layer is in a block that a shortcut goes past, from a layer before it to itself or to one behind it."""
+    return any(index <= i and min(maps[1]) < index for i, maps in enumerate(sources) if len(maps) > 1)
+
+
 def adds_the_one_before(sources: Sequence[Sources], index: int) -> bool:
     """True if both maps of a layer see the layer before it, and nothing else."""
     return sources[index] == ((index - 1,),) * 2

@@ -18,7 +18,9 @@ from separator.snn.layers.rounding import INPUT_LIMIT, INPUT_QUANTUM, charge_cei
 from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.neurons.double_threshold import MOST, Augmented, DoubleThreshold, PathIndependent
 from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
+from separator.snn.neurons.leaky import PARTS, Leaky
 from separator.snn.neurons.neuron import Neuron
+from separator.snn.spikes.trains import LONGEST
 from separator.snn.stack.graph import Sources
 from separator.snn.synapses.affine import AffineMap
 from separator.snn.synapses.incoming import IncomingMap
@@ -99,6 +101,20 @@ def _integrate_and_fire(layer: SpikingLayer, currents: Integers) -> Integers:
     return spikes
 
 
+def _leaky(layer: SpikingLayer, currents: Integers) -> Integers:
+    """At each time step leak, take the threshold of the last spike, charge, compare (Rathi et al. 2020, Eq. 2 and 3)."""
+    neuron = layer.neuron
+    assert isinstance(neuron, Leaky)
+    threshold, initial = (_per_channel(_integers(x), currents[0]) for x in (layer.threshold, layer.initial_potential))
+    left = initial * neuron.kept // PARTS if neuron.delayed else initial
+    above, spikes = np.zeros_like(currents[0]), np.empty_like(currents)
+    for t, current in enumerate(currents):
+        u, before = left - above * threshold + current, above
+        above = (u > threshold).astype(np.int64)
+        left, spikes[t] = u * neuron.kept // PARTS, before if neuron.delayed else above
+    return spikes
+
+
 def _double_threshold(layer: SpikingLayer, currents: Integers) -> Integers:
     """At each time step charge, fire so many thresholds as there are, of either sign, and subtract them; see Yu et al. 2020."""
     neuron, numbers = layer.neuron, {name: _per_channel(_integers(x), currents[0]) for name, x in layer.numbers.items()}
@@ -164,7 +180,9 @@ def trains(layers: Sequence[SpikingLayer], x: Tensor, sources: Sequence[Sources]
     first = layers[0]
     coding = first.dynamics.input_coding
     if isinstance(coding, SpikeCoding):
-        presented = coding.present(x, first.window, 0, first.window).trains().numpy().astype(np.int64)
+        starts = range(0, first.window, LONGEST)
+        pieces = [coding.present(x, first.window, start, min(LONGEST, first.window - start)).trains() for start in starts]
+        presented = torch.cat(pieces).numpy().astype(np.int64)
         handed = [fire(first, currents(first, presented))]
     else:
         handed = [fire(first, first_currents(first, x))]
@@ -210,6 +228,7 @@ def _per_channel(values: Integers, like: Integers) -> Integers:
 # What is said here of neuron models; others are what their `step` says.
 DEFINITIONS: dict[type[Neuron], Callable[[SpikingLayer, Integers], Integers]] = {
     IntegrateAndFire: _integrate_and_fire,
+    Leaky: _leaky,
     DoubleThreshold: _double_threshold,
     Augmented: _double_threshold,
     PathIndependent: _path_independent,

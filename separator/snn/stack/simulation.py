@@ -123,7 +123,7 @@ def _chained(layers: Sequence[SpikingLayer], x: Tensor, sources: Sequence[Source
         handed: dict[int, Handed] = {INPUT: presented(layers[0].dynamics, x, first, steps)}
         for i, layer in enumerate(layers):
             incoming, beside = incoming_of(sources[i], handed)
-            handed[i], states[i] = _continued(layer, incoming, beside, states[i], first, steps)
+            handed[i], states[i] = continued(layer, incoming, beside, states[i], first, steps)
             if observe is not None:
                 observe(LayerRun(i, layer, incoming, handed[i], beside, first))
             forget_unseen(handed, sources, i + 1)
@@ -139,10 +139,10 @@ def windows_of(steps: int) -> Iterator[tuple[int, int]]:
     return ((first, min(LONGEST, steps - first)) for first in range(0, steps, LONGEST))
 
 
-def _continued(
+def continued(
     layer: SpikingLayer, incoming: Handed, beside: Spikes | None, state: State, first: int, steps: int
 ) -> tuple[Handed, State]:
-    """Outcome of a layer in one window of a run, and its state after it."""
+    """Outcome of a layer in one window of a run, and its state after it. Shapes: (B, ...) -> (B, ...)."""
     if isinstance(incoming, Tensor):
         return layer.advance_encoding(incoming, first, steps, state)
     if layer.role == "readout":

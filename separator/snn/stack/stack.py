@@ -143,6 +143,8 @@ class Stack(ConnectedLayers):
         rate: float | None = None,
         share: bool = False,
         rule: str | None = None,
+        scale: float = 1.0,
+        steps: int | None = None,
     ) -> None:
         """Make all layers of a wholly analog stack spiking at once, without tuning.
 
@@ -154,13 +156,16 @@ class Stack(ConnectedLayers):
             rate: thresholds per layer that make it fire at about this mean rate, in place of those of the percentile.
             share: one threshold for all layers of a chain, see `separator.snn.stack.chains`.
             rule: see `separator.snn.thresholds.rules`; None for "rate" if there is one, else "percentile".
+            scale: of thresholds that are balanced, once all of them are found.
+            steps: time steps that they are balanced over; None for those of the window.
 
         Raises:
             ValueError: a layer is never active on `x`, or less than `rate` asks for.
             UserError: numbers of a layer cannot be made integers, or its activation is not what neurons stand for; the message
                 names it.
         """
-        options = ThresholdOptions(dynamics.window, dynamics.initial_potential, percentile, channelwise, rate, dynamics.limits)
+        bounds = percentile, channelwise, rate, dynamics.limits, scale, steps
+        options = ThresholdOptions(dynamics.window, dynamics.initial_potential, *bounds)
         chosen = THRESHOLDS.pick(rule or ("percentile" if rate is None else "rate"))
         batches = [x] if isinstance(x, Tensor) else x
         converting.convert(self, batches, dynamics, chosen, options, share)

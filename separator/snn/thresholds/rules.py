@@ -7,7 +7,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from separator.errors import UserError
+from separator.ranges import check_numbers
+from separator.snn.layers.dynamics import MOST_STEPS
 from separator.snn.registry import Registry
+from separator.snn.thresholds.balanced import largest_current
 from separator.snn.thresholds.bounds import activation_bound, check_percentile, least_squares_bound, rate_bound
 
 
@@ -17,9 +21,11 @@ class Observed:
     Args:
         activations: makes the analog activations of each batch, (B, C, ...), of the layer and of those that have thresholds in
             common with it.
-        currents: makes the currents of each batch that reach the layer's neurons at each step, from the spikes of the layers
-            before and with the constant current, in units of activation, (N_s, B, C, ...).
+        currents: makes the currents that reach the layer's neurons, from the spikes of the layers before and with the constant
+            current, in units of activation, (steps, B, C, ...), of some or all steps of one batch after another.
         weight: of the layer's synapses, batch norm folded in.
+        spike: makes the activation that a spike that the layer sees stands for, (1,) or (C,); None if its input is analog.
+        bypassed: whether the layer is in a block that a shortcut goes past, its last one included.
     """
 
     def __init__(
@@ -27,8 +33,10 @@ class Observed:
         activations: Callable[[], Iterable[Tensor]],
         currents: Callable[[], Iterable[Tensor]],
         weight: Callable[[], Tensor],
+        spike: Callable[[], Tensor | None] = lambda: None,
+        bypassed: bool = False,
     ) -> None:
-        self.each, self.currents, self.weight = activations, currents, weight
+        self.each, self.currents, self.weight, self.spike, self.bypassed = activations, currents, weight, spike, bypassed
 
     @cached_property
     def activations(self) -> Sequence[Tensor]:
@@ -42,10 +50,12 @@ class ThresholdOptions:
 
     window: int  # time steps N_s
     initial_potential: float = 0.0  # in thresholds
-    percentile: float = 99.0
+    percentile: float = 99.0  # of activations; of currents where thresholds are balanced
     channelwise: bool = False  # a bound per channel instead of one per layer
     rate: float | None = None  # mean spikes per neuron and step
     limits: tuple[int, int] | None = None  # least and largest sum of the spikes of a train; None for 0 and N_s
+    scale: float = 1.0  # of thresholds that are balanced, once all of them are found
+    steps: int | None = None  # time steps that they are balanced over; None for N_s
 
     @property
     def levels(self) -> int:
@@ -59,6 +69,7 @@ class ThresholdOptions:
 
     def __post_init__(self) -> None:
         check_percentile(self.percentile)
+        check_numbers(self, scale=(2.0**-10, 2.0**10), steps=(1, MOST_STEPS))
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,8 @@ class ThresholdRule:
 
     bound: Callable[[Observed, ThresholdOptions], Tensor]  # (1,) or (C,)
     clips: bool = False  # whether much lies above it, so that what layers behind see is clipped to it
+    # Whether it balances the layers' thresholds, so that these are scaled, and found over a number of steps of its own.
+    balances: bool = False
 
 
 def _percentile(seen: Observed, options: ThresholdOptions) -> Tensor:
@@ -97,6 +110,19 @@ def _unit(seen: Observed, options: ThresholdOptions) -> Tensor:
     return torch.full((1,), options.levels / options.window)
 
 
+def _balanced(seen: Observed, options: ThresholdOptions) -> Tensor:
+    """The largest current at any step; of layers that shortcuts go past the threshold of the spikes that they see.
+
+    The latter is the unit threshold of Rathi et al. 2020, section 4.2, where a spike is worth 1 at every neuron; here it is
+    worth the threshold of the one that fired it.
+    """
+    if options.channelwise:
+        raise UserError("balanced thresholds are those of whole layers; leave out channelwise")
+    spike = seen.spike() if seen.bypassed else None
+    largest = largest_current(seen.currents(), options.percentile) if spike is None else spike.max().view(1)
+    return largest * options.levels
+
+
 THRESHOLDS: Registry[ThresholdRule] = Registry(
     "threshold rule",
     {
@@ -105,5 +131,6 @@ THRESHOLDS: Registry[ThresholdRule] = Registry(
         "rate": ThresholdRule(_rate, clips=True),
         "scaling-factor": ThresholdRule(_scaling_factor),
         "unit": ThresholdRule(_unit),
+        "balanced": ThresholdRule(_balanced, balances=True),
     },
 )

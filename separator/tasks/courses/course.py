@@ -115,7 +115,7 @@ def _part(
     if path.exists():
         with np.load(path) as kept:
             return Steps(**{name: kept[name] for name in Steps.__dataclass_fields__})
-    steps = course_of(network.stack, x, labels, analog(x), rectified(x))
+    steps = course_of(network.stack, network.seen(x), labels, analog(x), rectified(x))
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **vars(steps))
     return steps

@@ -19,7 +19,7 @@ Rule = Literal["analog", "tandem", "surrogate"]
 # Of the settings of a conversion, those that a network that learns as a spiking one goes by.
 OF_NEURONS = (
     *("window", "initial_potential", "schedule", "weight_bits", "encoder_bits"),
-    *("percentile", "channelwise", "calibration_batches", "neuron", "neuron_options", "coding"),
+    *("percentile", "channelwise", "calibration_batches", "neuron", "neuron_options", "coding", "coding_options"),
 )
 # What may differ where any run is gone on with: the machine, and what is said of the model.
 OF_THE_MACHINE = ("machine", "card", "device", "threads")

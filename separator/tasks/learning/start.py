@@ -112,6 +112,8 @@ def draw_initial_weights(stack: Stack) -> None:
     """Draw weights of analog layers so that their sums have the same mean square in every layer, and set biases to zero."""
     for layer in stack.layers:
         for one in layer.with_shortcut() if isinstance(layer, AnalogLayer) else ():
+            if not isinstance(one.affine.weight, nn.Parameter):
+                continue  # nothing that is learned
             if one.activation is None:
                 nn.init.kaiming_normal_(one.affine.weight, nonlinearity="linear")
             else:

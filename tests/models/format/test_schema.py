@@ -28,6 +28,8 @@ PICTURES = [
     FeedForwardConfig("c8-c8s3-20-5", 1, 9, 9, levels=4),
     FeedForwardConfig("9-7-9", 3, 4, 5, "sigmoid"),
     FeedForwardConfig("c3k5p0-a2-5-9", 1, 8, 6, norm=False, bias=False),
+    FeedForwardConfig("c3-a2-b3-b4s2d20-b4-5", 1, 8, 8, norm=False, bias=False, mean=0.5, std=0.5),
+    FeedForwardConfig("c3-a2-b4-b4s2-a2-5", 1, 8, 8),
 ]
 DYNAMICS = [None, Dynamics(4, 0.5), Dynamics(6, 0.0, "layer-by-layer", 4), Dynamics(3, weight_bits=12)]
 

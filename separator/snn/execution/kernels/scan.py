@@ -1,5 +1,5 @@
 # ruff: noqa: ANN001, ANN201
-"""Neurons with two thresholds, step by step, where the currents are known: one pass over these, potentials in the cache.
+"""Neurons step by step where the currents are known: one pass over these, potentials in the cache.
 
 Arrays are (steps, rows, channels, neurons), numbers of neurons (channels,); the innermost loop is over neurons that have the
 same numbers: the places of a channel of one item, or where a channel has one place, the items. Quotients are estimated with a
@@ -11,6 +11,29 @@ import numpy as np
 from separator.snn.execution.kernels.compiled import compiled
 
 ROWS, COLUMNS = 64, 128  # steps and items, and outputs, that rows of weights are added for while they are in the cache
+
+
+@compiled
+def fire_leaky(currents, v, thresholds, strict, kept, delayed, steps, words, first, last):
+    """Spikes of 0 or 1 as the bits of a word, of neurons that keep `kept` of 256 parts of their potential; see `Leaky`.
+
+    Where the comparison is not `strict`, and all is kept, they are integrate-and-fire neurons.
+    """
+    repeated, channels = currents.shape[0] == 1, v.shape[1]
+    late, now = np.int32(delayed), np.int32(1 - delayed)
+    for job in range(first, last):
+        row, c = job // channels, job % channels
+        threshold, firing = thresholds[c], np.int32(thresholds[c] + strict)
+        potentials, fired = v[row, c], words[row, c]
+        for t in range(steps):
+            incoming = currents[0 if repeated else t, row, c]
+            for i in range(potentials.shape[0]):
+                x = np.int32(potentials[i] + np.int32(incoming[i]) * now)
+                spike = np.int32(x >= firing)
+                fired[i] |= spike << np.int32(t)
+                if kept < 256:
+                    x = np.int32((x >> 8) * kept + (((x & 255) * kept) >> 8))
+                potentials[i] = np.int32(x - spike * threshold + np.int32(incoming[i]) * late)
 
 
 @compiled
