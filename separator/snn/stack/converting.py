@@ -197,10 +197,10 @@ def couple(
         for i, layer, threshold in _thresholds(stack, [x], dynamics, THRESHOLDS.pick("percentile"), thresholds):
             with in_layer(i):
                 stack.layers[i] = rule(layer, stack.role(i, dynamics), threshold, dynamics, options)
-        _share_leak(stack)
+        share_leak(stack)
 
 
-def _share_leak(stack: ConnectedLayers) -> None:
+def share_leak(stack: ConnectedLayers) -> None:
     """Let all layers that learn by stdb have one leak."""
     learning = [layer for layer in stack.layers if isinstance(layer, StdbLayer)]
     for layer in learning:

@@ -18,7 +18,7 @@ from separator.snn.learning.surrogate import Surrogate
 from separator.snn.learning.tandem import TandemLayer
 from separator.snn.learning.through_time import ThroughTimeLayer
 from separator.snn.spikes.trains import Spikes
-from separator.snn.stack import converting
+from separator.snn.stack import converting, relearning
 from separator.snn.stack.connected import ConnectedLayers
 from separator.snn.stack.converting import in_layer
 from separator.snn.stack.graph import INPUT, Sources, forget_unseen, frontier
@@ -72,6 +72,12 @@ class Stack(ConnectedLayers):
         if len(learning) == len(self.layers):
             return list(map(self.read, readings(learning, self.sources, x)))
         return self._layer_by_layer(x)
+
+    @property
+    def segments(self) -> int:
+        """Number of the segments that it learns in; 1 where it does not learn through time, or is in evaluation mode."""
+        last = self.layers[-1]
+        return len(last.ends) if self.training and isinstance(last, ThroughTimeLayer) else 1
 
     def _layer_by_layer(self, x: Tensor) -> list[Tensor]:
         """The same where there are analog layers, or layers that run by themselves."""
@@ -263,6 +269,21 @@ class Stack(ConnectedLayers):
             UserError: the stack is not wholly spiking.
         """
         return converting.unfreeze(self, learn_thresholds, weight_bits, mask_gradient, first)
+
+    def relearn(self, analog: Sequence[AnalogLayer], rule: str, options: LearningOptions, dynamics: Dynamics) -> None:
+        """Have the layers of a wholly spiking stack learn together by a rule, as the layers that they were converted from.
+
+        Args:
+            analog: those layers, or others like them, which have seen an input: their pooling and dropout are the learning
+                ones', their numbers do not matter.
+            rule: see `separator.snn.learning.rules`.
+            options: of the rule.
+            dynamics: how the neurons run from now on.
+
+        Raises:
+            UserError: the stack is not wholly spiking, or weights are none that the layers could have.
+        """
+        relearning.relearn(self, analog, RULES.pick(rule), options, dynamics)
 
     def freeze(self) -> None:
         """Make all layers in tandem, or through time, of a stack without analog ones spiking.

@@ -1,9 +1,9 @@
 """A stack that learns by stdb, as a whole: over time block by block, and back from the spike bits of all of its layers.
 
 A block is 8 steps, as many as a byte has bits. Within it, one layer after the other runs over all of its steps, time folded
-into the batch; spikes are dense for the layers that see them, and kept packed. On the way back a block's spikes are unpacked, and
-currents, where potentials are asked for, computed anew. What is kept of a run is one bit for each neuron and step, and what is
-dense at a time is one block of a few layers.
+into the batch; spikes are dense for the layers that see them, and kept packed. On the way back a block's spikes are unpacked,
+and currents, where potentials are asked for, computed anew. What is kept of a run is one bit for each neuron and step, and what
+is dense at a time is one block of a few layers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,9 +27,10 @@ from separator.snn.learning.stdb.neurons import (
     advance,
     at_rest,
     handed_on,
-    initial_gradient,
+    initial_gradients,
     nothing_later,
     returned,
+    with_initial,
 )
 from separator.snn.stack.graph import INPUT, Sources, forget_unseen, is_apart
 
@@ -205,7 +206,8 @@ def _forward(walk: Walk, charge: Tensor | None, block: Block, membranes: dict[in
     for i, layer in enumerate(walk.layers[:last]):
         currents = walk.currents(i, handed) if i or charge is None else walk.charge_of(charge, block)
         population = walk.population(i, currents[0])
-        before = membranes[i] if i in membranes else at_rest(population, currents[0])
+        before = membranes[i] if i in membranes else at_rest(currents[0])
+        currents = currents if i in membranes else with_initial(currents, population)
         fired, membranes[i] = advance(currents, before, population)
         trace = walk.traces.setdefault(i, Trace(layer.dynamics.window, layer.needs_potentials))
         trace.add(block.first, fired, before.potential)
@@ -249,7 +251,11 @@ class _Back:
     def finish(self) -> None:
         """Add what goes back by way of the potentials before the first step."""
         for i, later in self.later.items():
-            self._to_threshold(i, initial_gradient(later, self.walk.population(i, later.potential)))
+            if not self.walk.layers[i].dynamics.initial_potential:
+                continue
+            threshold, leak = initial_gradients(later, self.walk.population(i, later.potential))
+            self._to_threshold(i, threshold)
+            self._to_leak(i, leak)
 
     def _currents(self, i: int, block: Block, kind: torch.dtype) -> tuple[dict[int, Tensor], Tensor]:
         """Spikes that a layer saw, none of a charged one, and its currents, or what a way back begins with."""
@@ -267,14 +273,20 @@ class _Back:
         layer, trace = self.walk.layers[i], self.walk.traces[i]
         population = self.walk.population(i, gradient[0])
         later = self.later.get(i) or nothing_later(gradient[0])
-        seen = currents if layer.needs_potentials else None
+        seen = None
+        if layer.needs_potentials:
+            seen = currents if block.number else with_initial(currents, population)
         found, self.later[i] = returned(
             gradient, trace, block.number, seen, population, layer.options, later, layer.learns_leak
         )
         self._to_threshold(i, found.threshold)
-        if layer.learns_leak:
-            self._add(layer.free_leak, found.leak.to(layer.free_leak.dtype))
+        self._to_leak(i, found.leak)
         return found.currents
+
+    def _to_leak(self, i: int, gradient: Tensor) -> None:
+        layer = self.walk.layers[i]
+        if layer.learns_leak:
+            self._add(layer.free_leak, gradient.to(layer.free_leak.dtype))
 
     def _to_threshold(self, i: int, gradient: Tensor) -> None:
         layer = self.walk.layers[i]

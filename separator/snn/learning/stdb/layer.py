@@ -19,9 +19,10 @@ from separator.snn.learning.stdb.neurons import (
     advance,
     at_rest,
     handed_on,
-    initial_gradient,
+    initial_gradients,
     nothing_later,
     returned,
+    with_initial,
 )
 from separator.snn.learning.stdb.options import StdbOptions
 from separator.snn.learning.stdb.way_back import unfinished
@@ -77,7 +78,7 @@ class StdbLayer(ThroughTimeLayer):
     def leak(self) -> Tensor:
         """Share of the potential that is left a step later, a whole number of 256ths; a scalar."""
         free = self.free_leak
-        return free + ((free.detach() * PARTS).round().clamp(0, PARTS) / PARTS - free.detach())
+        return free + ((free.detach() * PARTS).round().clamp(1, PARTS) / PARTS - free.detach())
 
     @property
     def present_dynamics(self) -> Dynamics:
@@ -162,7 +163,7 @@ class _Spikes(torch.autograd.Function):
     def forward(ctx: Any, currents: Tensor, threshold: Tensor, leak: Tensor, layer: StdbLayer) -> Tensor:
         population = layer.population(threshold, leak)
         trace, spikes = Trace(len(currents), layer.needs_potentials), torch.empty_like(currents)
-        membrane = at_rest(population, currents[0])
+        membrane, currents = at_rest(currents[0]), with_initial(currents, population)
         for first, steps, _ in blocks_of(len(currents), layer.ends, STEPS):
             before = membrane
             fired, membrane = advance(currents[first : first + steps], before, population)
@@ -186,7 +187,8 @@ class _Spikes(torch.autograd.Function):
             currents = kept[0][own] if kept else None
             found, later = returned(gradients[own], trace, block, currents, population, layer.options, later, layer.learns_leak)
             to_threshold, to_leak = to_threshold + found.threshold, to_leak + found.leak
-        return gradients, to_threshold + initial_gradient(later, population), to_leak, None
+        threshold, leak = initial_gradients(later, population)
+        return gradients, to_threshold + threshold, to_leak + leak, None
 
 
 def _worth(signal: Signal) -> Tensor:

@@ -12,7 +12,8 @@ from separator.snn.learning.stdb.options import StdbOptions, by_potential, time_
 class Population(NamedTuple):
     """Neurons u_t = leak u_{t-1} + I_t - V o_{t-1}, where o_t is 1 as u_t exceeds V (Eq. 2 and 3).
 
-    The reset is not leaked. The potential before the first step is a share of V.
+    The reset is not leaked. An initial potential, a share of V, is what the first current is added to; delayed neurons have it
+    before that, so that it leaks once.
     """
 
     threshold: Tensor  # V, broadcasts against (B, ...)
@@ -32,7 +33,7 @@ class Membrane(NamedTuple):
 class Later(NamedTuple):
     """Gradients that later steps hand back. Shapes: (B, ...)."""
 
-    potential: Tensor  # to u_t by way of u_{t+1} is this, times leak
+    potential: Tensor  # to u_{t+1}; to u_t by way of it is that, times leak
     handed: Tensor  # to the spike that is handed on at t+1
 
 
@@ -44,10 +45,21 @@ class Returned(NamedTuple):
     leak: Tensor  # a scalar
 
 
-def at_rest(population: Population, like: Tensor) -> Membrane:
-    """State before the first step. Shape: as `like`, (B, ...)."""
-    start = (population.threshold * population.initial_potential).expand_as(like)
-    return Membrane(start, torch.zeros_like(like))
+def at_rest(like: Tensor) -> Membrane:
+    """State before the first step, without the initial potential. Shape: as `like`, (B, ...)."""
+    return Membrane(torch.zeros_like(like), torch.zeros_like(like))
+
+
+def with_initial(currents: Tensor, population: Population) -> Tensor:
+    """Currents of the first steps of a run, the first of them with the initial potential. Shape: (K, B, ...)."""
+    if not population.initial_potential:
+        return currents
+    return torch.cat([currents[:1] + population.threshold * _initial_share(population), currents[1:]])
+
+
+def _initial_share(population: Population) -> float:
+    """Initial potential that is left when the first current comes, in thresholds."""
+    return population.initial_potential * (float(population.leak) if population.delayed else 1.0)
 
 
 def advance(currents: Tensor, membrane: Membrane, population: Population) -> tuple[Tensor, Membrane]:
@@ -143,10 +155,11 @@ def nothing_later(like: Tensor) -> Later:
     return Later(torch.zeros_like(like), torch.zeros_like(like))
 
 
-def initial_gradient(later: Later, population: Population) -> Tensor:
-    """Gradient to the threshold by way of the potential before the first step. Shape: the threshold's."""
-    share = later.potential * (float(population.leak) * population.initial_potential)
-    return _summed_to(share, population.threshold)
+def initial_gradients(later: Later, population: Population) -> tuple[Tensor, Tensor]:
+    """Gradients to threshold and leak by way of the initial potential, given what the first step hands back."""
+    threshold = _summed_to(later.potential * _initial_share(population), population.threshold)
+    leaked = population.initial_potential if population.delayed else 0.0
+    return threshold, (later.potential * population.threshold).sum() * leaked
 
 
 def returned(

@@ -18,9 +18,8 @@ from separator.snn.learning.stdb.layer import StdbLayer
 from separator.snn.learning.stdb.neurons import by_times
 from separator.snn.learning.stdb.options import StdbOptions, time_table
 from separator.snn.stack.stack import Stack
-from tests.snn.learning.stdb import lif, unrolled
+from tests.snn.learning.stdb import drawn, unrolled
 
-ROW = {"sources": None, "x": (5, 6)}
 EXACT = {"rtol": 0.0, "atol": 1e-12}
 
 
@@ -79,6 +78,7 @@ def twin(stack, x, ends, masks=None):
     def neurons(i, current):
         layer, threshold = layers[i], channels(thresholds[i] / units[i], current)
         start = (threshold * layer.dynamics.initial_potential).expand_as(current)
+        start = start if layer.dynamics.model.delayed else start / leaves["leak"]  # before it is leaked
         return unrolled.Neurons(threshold, leaves["leak"], layer.options, layer.dynamics.model, start)
 
     def synapses(i):
@@ -163,7 +163,7 @@ OPTIONS = [
 def test_gradients_from_bits_are_those_of_the_unrolled_network(options, delayed, leak):
     torch.manual_seed(0)
     x = torch.randn(5, 6)
-    dynamics = Dynamics(21, coding="constant", neuron="test-lif", neuron_options={"leak": leak, "delayed": delayed})
+    dynamics = Dynamics(21, coding="constant", neuron="leaky", neuron_options={"leak": leak, "delayed": delayed})
     stack = learning(linear_stack(), x, options, dynamics)
     assert min(compare(stack, x)) > 1e-3
 
@@ -183,7 +183,7 @@ def test_segments_thresholds_and_leaks(options, delayed, segment, start, thresho
     torch.manual_seed(seed)
     x = torch.randn(3, 6)
     neuron = {"leak": 0.95, "delayed": int(delayed)}
-    dynamics = Dynamics(19, start, coding="constant", neuron="test-lif", neuron_options=neuron)
+    dynamics = Dynamics(19, start, coding="constant", neuron="leaky", neuron_options=neuron)
     more = LearningOptions(thresholds, stdb=options, learn_leak=leaks, segment=segment)
     stack = linear_stack()
     stack.couple(x, dynamics, "stdb", more, 100.0, channelwise)
@@ -217,7 +217,7 @@ def test_residual_networks_with_dropout_held_over_all_steps(coding, drop):
     torch.manual_seed(0)
     x = torch.rand(3, 2, 8, 8) - 0.3
     neuron = {"leak": 0.98, "delayed": 0}
-    dynamics = Dynamics(13, coding=coding, neuron="test-lif", neuron_options=neuron)
+    dynamics = Dynamics(13, coding=coding, neuron="leaky", neuron_options=neuron)
     stack = residual_stack(drop)
     stack(x)
     stack = learning(stack, x, StdbOptions(alpha=0.5, beta=0.05), dynamics, learn_thresholds=True)
@@ -247,7 +247,7 @@ def test_layers_by_themselves_are_the_stack_as_a_whole(options, segment):
     """A layer that runs alone hands on dense spikes: the way of a conversion, layer by layer."""
     torch.manual_seed(0)
     x = torch.rand(3, 2, 8, 8)
-    dynamics = Dynamics(11, coding="constant", neuron="test-lif", neuron_options={"leak": 0.9, "delayed": 1})
+    dynamics = Dynamics(11, coding="constant", neuron="leaky", neuron_options={"leak": 0.9, "delayed": 1})
     stack = residual_stack()
     stack(x)
     stack = learning(stack, x, options, dynamics, segment=segment, learn_thresholds=True, learn_leak=True)
@@ -273,7 +273,7 @@ def test_layers_by_themselves_are_the_stack_as_a_whole(options, segment):
 
 def test_spikes_of_the_input_are_drawn_anew_for_each_batch_and_as_the_seed_says():
     x = torch.rand(4, 6)
-    stack = learning(linear_stack(), x, StdbOptions(), Dynamics(9, coding="test-drawn-anew"))
+    stack = learning(linear_stack(), x, StdbOptions(), Dynamics(9, coding="poisson"))
     seen = []
     for seed in (5, 5, 6):
         torch.manual_seed(seed)
@@ -282,13 +282,11 @@ def test_spikes_of_the_input_are_drawn_anew_for_each_batch_and_as_the_seed_says(
     assert not torch.equal(seen[0], seen[2])
 
 
-@pytest.mark.parametrize("delayed", [0, 1])
-@pytest.mark.parametrize("neuron", ["test-lif", "integrate-and-fire"])
-def test_numbers_of_few_bits_make_the_very_same_integers(neuron, delayed):
+@pytest.mark.parametrize(
+    ("neuron", "options"), [("integrate-and-fire", {}), ("leaky", {"leak": 1.0}), ("leaky", {"leak": 1.0, "delayed": 1})]
+)
+def test_numbers_of_few_bits_make_the_very_same_integers(neuron, options):
     torch.manual_seed(4)
-    if neuron != "test-lif" and delayed:
-        pytest.skip("these neurons hand on at once")
-    options = {"leak": 1.0, "delayed": delayed} if neuron == "test-lif" else {}
     dynamics = Dynamics(64, 0.25, coding="test-drawn", neuron=neuron, neuron_options=options)
     stack = linear_stack()
     for layer in stack.layers:
@@ -298,7 +296,7 @@ def test_numbers_of_few_bits_make_the_very_same_integers(neuron, delayed):
         role = "readout" if i == 3 else "fire"
         stack.layers[i] = StdbLayer(layer, role, torch.tensor([2.0**-6]), dynamics, StdbOptions())
     learned = stack.train()(x).detach()
-    assert learned.abs().max() > 0.5
+    assert learned.unique().numel() > 20
     evaluated = stack.eval()(x)
     assert torch.equal(learned, evaluated)
     stack.freeze()
@@ -308,7 +306,7 @@ def test_numbers_of_few_bits_make_the_very_same_integers(neuron, delayed):
 def test_a_learned_leak_is_a_whole_number_of_256ths_and_the_frozen_neurons():
     torch.manual_seed(0)
     x = torch.rand(60, 6)
-    dynamics = Dynamics(24, coding="constant", neuron="test-lif", neuron_options={"leak": 0.9})
+    dynamics = Dynamics(24, coding="constant", neuron="leaky", neuron_options={"leak": 0.9})
     stack = linear_stack()
     stack.couple(x, dynamics, "stdb", LearningOptions(True, learn_leak=True, stdb=StdbOptions()), 100.0)
     leaks = {id(layer.free_leak) for layer in stack.layers}
@@ -328,12 +326,13 @@ def test_a_learned_leak_is_a_whole_number_of_256ths_and_the_frozen_neurons():
 
 def test_a_network_learns():
     torch.manual_seed(0)
-    x, labels = torch.randn(48, 6), torch.arange(48) % 4
+    x = torch.randn(48, 6)
+    labels = (x[:, 0] > 0) + 2 * (x[:, 1] > x[:, 2])
     layers = [AnalogLayer(nn.Linear(6, 40, bias=False)), AnalogLayer(nn.Linear(40, 40, bias=False))]
     stack = Stack([*layers, AnalogLayer(nn.Linear(40, 4, bias=False), activation=None)], "potential")
     stack.couple(x, Dynamics(16, coding="constant"), "stdb", LearningOptions(segment=8), 99.0)
     optimiser = torch.optim.Adam(stack.parameters(), 5e-3)
-    for _ in range(40):
+    for _ in range(30):
         loss = sum(F.cross_entropy(reading, labels) for reading in stack.train().readings(x))
         optimiser.zero_grad()
         loss.backward()
@@ -390,4 +389,4 @@ def test_what_cannot_be_is_refused():
         normalised(0).couple(x, Dynamics(8), "stdb", LearningOptions(batch_statistics=True))
 
 
-assert lif  # registers what the tests name
+assert drawn  # registers what the tests name

@@ -53,13 +53,10 @@ class Neurons:
 
     def step(self, current, t):
         """Spikes handed on at a step."""
-        if self.model.delayed:  # the authors' order: compare what there was, then take in what comes
-            spikes = self.fire(t - 1) if t else torch.zeros_like(self.u)
-            self.u = self.leak * self.u + current - self.reset(spikes)
-            return spikes
-        self.u = self.leak * self.u + current - self.reset(self.fired)
+        before = self.fired
+        self.u = self.leak * self.u + current - self.reset(before)
         self.fired = self.fire(t)
-        return self.fired
+        return before if self.model.delayed else self.fired
 
     def detach(self):
         self.u, self.fired = self.u.detach(), self.fired.detach()
