@@ -137,7 +137,7 @@ def test_what_does_not_go_together_is_refused(folder):
         (lambda: LearningSettings("stdb", segment=0), "segment is a whole number of at least 1"),
         (lambda: replace(run, init="x", learning=LearningSettings("surrogate")), "or by --learning.rule stdb"),
         (
-            lambda: replace(run, learning=LearningSettings("tandem"), conversion=ConversionSettings(window=33)),
+            lambda: replace(run, learning=tandem, conversion=ConversionSettings(window=33)),
             "at most 32 steps",
         ),
         (
