@@ -343,6 +343,33 @@ def test_a_network_learns():
     assert (stack(x).argmax(1) == labels).float().mean() > 0.8  # chance is 0.25
 
 
+@pytest.mark.parametrize(("options", "each"), [(StdbOptions(), 0), (StdbOptions("linear"), 4)])
+def test_one_bit_for_each_neuron_and_step_is_kept_and_no_more(options, each):
+    """And of derivatives of the potential, the potential before each block of 8 steps, in `each` bytes."""
+    x, steps, kept = torch.rand(3, 2, 8, 8), 80, []
+    stack = residual_stack()
+    stack(x)
+    stack.couple(x, Dynamics(steps, coding="constant"), "stdb", LearningOptions(stdb=options), 100.0)
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.nbytes) or tensor, lambda tensor: tensor):
+        reading = stack.train().readings(x)[-1]
+    (run,) = (node for node in nodes_of(reading) if hasattr(node, "walk"))
+    neurons = 3 * (4 * 64 + 2 * 4 * 16 + 6 * 4)
+    assert sum(byte.nbytes for trace in run.walk.traces.values() for byte in trace.bytes) == neurons * steps / 8
+    assert sum(u.nbytes for trace in run.walk.traces.values() for u in trace.potentials) == each * neurons * steps / 8
+    assert sum(kept) < 4 * neurons  # the input and the charge of the first layer, whatever the number of steps
+
+
+def nodes_of(tensor):
+    """Nodes of the graph behind a tensor."""
+    found, waiting = [], [tensor.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None:
+            found.append(node)
+            waiting += [following for following, _ in node.next_functions]
+    return found
+
+
 def test_the_table_holds_long_times():
     table = time_table(StdbOptions(), 250, torch.zeros(1, dtype=torch.float64))
     assert len(table) == 251 and float(table[250]) == 0
