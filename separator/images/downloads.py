@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from separator.atomic import atomic_path, make_folder
 from separator.errors import UserError
-from separator.images.cifar import BATCHES, read_cifar10
+from separator.images.cifar import BATCHES, HUNDRED, HUNDRED_FOLDER, read_cifar10, read_cifar100
 from separator.images.idx import read_fashion_mnist, read_mnist
 from separator.images.labelled import ImageSet
 from separator.version import __version__
@@ -67,6 +67,12 @@ SETS = {
         checksums={"cifar-10-binary.tar.gz": "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"},
         read=read_cifar10,
         unpacked=tuple(f"cifar-10-batches-bin/{name}" for names in BATCHES.values() for name in names),
+    ),
+    "cifar100": PublishedSet(
+        mirrors=("https://www.cs.toronto.edu/~kriz", "https://cave.cs.toronto.edu/kriz"),
+        checksums={"cifar-100-binary.tar.gz": "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"},
+        read=read_cifar100,
+        unpacked=tuple(f"{HUNDRED_FOLDER}/{name}" for names in HUNDRED.values() for name in names),
     ),
 }
 

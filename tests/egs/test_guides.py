@@ -38,6 +38,10 @@ HANDED_ON = {
     "cifar10/depth.sh": ("images", {"options": ["train", "convert"], "convert-options": ["convert"]}),
     "imagenet/run.sh": ("images", IMAGES),
     "double-threshold/run.sh": ("images", {"options": ["train"], "spiking-options": ["convert"]}),
+    "hybrid-stdb/run.sh": (
+        "images",
+        {"options": ["train"], "spiking-options": ["convert"], "convert-options": ["convert"]},
+    ),
 }
 STAND_INS = {"arecord": "cat mix.wav", "ffmpeg": "cat mix.wav", "aplay": "cat >heard.wav"}
 

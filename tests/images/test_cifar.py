@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from separator.errors import UserError
-from separator.images.cifar import BATCHES, COPY, read_cifar10
+from separator.images.cifar import BATCHES, COPY, read_cifar10, read_cifar100
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (12, 3, 32, 32), np.uint8)
@@ -71,3 +71,32 @@ def test_bad_files_are_one_line(tmp_path):
     (tmp_path / "data_batch_3.bin").unlink()
     with pytest.raises(UserError, match=r"cannot read .*data_batch_3\.bin: No such file"):
         read_cifar10(tmp_path)
+
+
+def write_hundred(folder, fine):
+    folder.mkdir(exist_ok=True)
+    rows = np.concatenate([(fine // 5)[:, None], fine[:, None], IMAGES.reshape(12, -1)], 1)
+    (folder / "train.bin").write_bytes(rows[:10].tobytes())
+    (folder / "test.bin").write_bytes(rows[10:].tobytes())
+
+
+@pytest.mark.parametrize("below", ["", "cifar-100-binary"])
+def test_a_hundred_classes_are_the_fine_ones(tmp_path, below):
+    fine = np.arange(99, 87, -1).astype(np.uint8)
+    write_hundred(tmp_path / below, fine)
+    images = read_cifar100(tmp_path)
+    assert images.classes == 100 and images.test.origin == "CIFAR-100 (test)"
+    assert np.array_equal(images.test.pixels, IMAGES[10:]) and images.test.labels.tolist() == [89, 88]
+    held = sorted([*images.train.labels, *images.dev.labels])
+    assert held == sorted(fine[:10]) and (len(images.train), len(images.dev)) == (9, 1)
+
+
+def test_bad_files_of_a_hundred_classes_are_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"no test\.bin; give the folder with CIFAR-100's binary version"):
+        read_cifar100(tmp_path)
+    write_hundred(tmp_path, np.full(12, 100, np.uint8))
+    with pytest.raises(UserError, match="labels from 100 to 100, not 0 to 99"):
+        read_cifar100(tmp_path)
+    (tmp_path / "train.bin").write_bytes(bytes(3073))
+    with pytest.raises(UserError, match=r"train\.bin has 3073 bytes, not a multiple of 3074"):
+        read_cifar100(tmp_path)

@@ -24,7 +24,7 @@ def command_of(path):
     recipe, converts = path.parents[1].name, path.stem.startswith("ptl") and not path.stem.endswith(".tune")
     if recipe in ("open-2mix", "wsj0-2mix"):
         return ("convert" if converts else "train"), "speech"
-    if recipe in ("imagenet", "double-threshold"):
+    if recipe in ("imagenet", "double-threshold", "hybrid-stdb"):
         return ("convert" if converts else "train"), "images"
     return {"mnist": "sweep", "mnist-autoencoder": "sweep", "cifar10": "sweep"}[recipe], "images"
 

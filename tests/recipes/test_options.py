@@ -15,7 +15,9 @@ def test_wrong_options_end_it(recipe, options):
     assert error.startswith("run.sh: error: ")
 
 
-@pytest.mark.parametrize("recipe", ["open-2mix", "wsj0-2mix", "mnist-autoencoder", "mnist", "cifar10", "double-threshold"])
+@pytest.mark.parametrize(
+    "recipe", ["open-2mix", "wsj0-2mix", "mnist-autoencoder", "mnist", "cifar10", "double-threshold", "hybrid-stdb"]
+)
 def test_help_tells_the_options(recipe):
     text = subprocess.run(["bash", RECIPES / recipe / "run.sh", "--help"], capture_output=True, text=True, check=True).stdout
     script = (RECIPES / recipe / "run.sh").read_text()

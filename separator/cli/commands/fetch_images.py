@@ -1,8 +1,9 @@
-r"""Download MNIST, Fashion-MNIST or CIFAR-10 into a folder that the commands for images read as --data.folder.
+r"""Download MNIST, Fashion-MNIST, CIFAR-10 or CIFAR-100 into a folder that the commands for images read as --data.folder.
 
   separator fetch-images mnist data/mnist
   separator fetch-images fashion-mnist data/fashion-mnist
   separator fetch-images cifar10 data/cifar10
+  separator fetch-images cifar100 data/cifar100
   separator fetch-images mnist data/mnist --mirror https://mirror.example.org/mnist
 
 Checksums tell whether what arrives is right; files that are there already are left as they are. A folder filled by other

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from separator.errors import UserError
-from separator.snn.spikes.trains import Spikes
+from separator.snn.spikes.trains import LONGEST, Spikes
 from separator.snn.stack.simulation import LayerRun, simulate
 from separator.snn.stack.stack import Stack
 
@@ -18,10 +18,10 @@ from separator.snn.stack.stack import Stack
 class Steps:
     """Sums over items, for each time step of a run. Shapes: (T,)."""
 
-    right: NDArray[np.int64]  # items whose class has the highest sum of spikes of the last layer
+    right: NDArray[np.int64]  # items whose class has the highest sum of spikes of the last layer; its potential if it has none
     right_by_potential: NDArray[np.int64]  # the same by the free potential, all current that has come to the last layer
     events: NDArray[np.int64]  # non-zero spikes of all layers up to here, whatever they are worth; the input has none
-    likeness: NDArray[np.float64]  # cosines between rates of the last layer and the analog network's outputs (Eq. 14)
+    likeness: NDArray[np.float64]  # cosines between these, or potentials, and the analog network's outputs (Eq. 14)
     items: int
     analog_right: int  # items that the analog network has right
     suppressed_right: int  # the same where it has ReLU in place of LeakyReLU (section III-E)
@@ -34,13 +34,11 @@ def check_course(stack: Stack) -> None:
     """Refuse networks that have no course.
 
     Raises:
-        UserError: the network is not spiking, waits for all of its input, or its last layer does not fire.
+        UserError: the network is not spiking, or waits for all of its input.
     """
     layers = stack.spiking_layers()
     if len(layers) < len(stack.layers):
         raise UserError("an analog network has no time steps; give spiking ones, and the analog one as --init")
-    if layers[-1].role == "readout":
-        raise UserError("the last layer does not fire, so that there are no rates; convert with --conversion.readout counts")
     if layers[0].dynamics.schedule != "pipelined":
         raise UserError("layers wait for all of their input, so that steps show nothing; convert with the schedule pipelined")
 
@@ -63,15 +61,17 @@ def course_of(stack: Stack, x: Tensor, labels: Tensor, outputs: Tensor, suppress
     potentials = torch.zeros_like(counts)
 
     def observe(run: LayerRun) -> None:
-        assert isinstance(run.outcome, Spikes)
-        here = slice(run.first, run.first + run.outcome.window)
-        events[here] += run.outcome.events_by_step().numpy()
+        window = run.outcome.window if isinstance(run.outcome, Spikes) else min(LONGEST, steps - run.first)
+        here = slice(run.first, run.first + window)
+        if isinstance(run.outcome, Spikes):
+            events[here] += run.outcome.events_by_step().numpy()
         if run.position == last:
             layer = run.layer
-            counts[here] = run.outcome.trains().double() * layer.scale.double()
             assert isinstance(run.incoming, Spikes)
             currents = layer.current(run.incoming.trains().flatten(0, 1)).double()
-            potentials[here] = (currents * layer.quantum.double()).view(run.outcome.window, *outputs.shape)
+            potentials[here] = (currents * layer.quantum.double()).view(window, *outputs.shape)
+            fired = run.outcome.trains().double() * layer.scale.double() if isinstance(run.outcome, Spikes) else None
+            counts[here] = potentials[here] if fired is None else fired
 
     simulate(layers, x, stack.sources, observe)
     counts, potentials = counts.cumsum_(0), potentials.cumsum_(0)  # multiples of a power of two, far below 2^53 of them

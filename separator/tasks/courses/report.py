@@ -102,12 +102,15 @@ def table(reports: Sequence[CourseReport]) -> str:
         cells += [_shown(found[name]) for name in ("first", "settled", "nearly")]
         cells += ["-" if at is None else f"{report.events[at - 1]:,.0f}", f"{report.events[-1]:,.0f}", f"{likeness:.4f}"]
         lines.append("| " + " | ".join(map(str, cells)) + " |\n")
+    steps = reports[0].steps
+    suppressed = f" The ANN without negative activations has {reports[0].summary()['suppressed']:.2f} %."
     lines.append(
-        f"\nOf {reports[0].steps.items} test items. First: the first time step at which the accuracy, by the sums of the last "
-        "layer's spikes, is that of the ANN or more; settled: the one from which on it stays there; within 0.02 %: the first "
-        "at which no more is missing. Events: mean number of non-zero spikes of an item, of all layers, whatever their "
-        "coefficient; the input has none. Likeness: mean cosine between the rates of the last layer and the ANN's outputs at "
-        f"the end. The ANN without negative activations has {reports[0].summary()['suppressed']:.2f} %.\n"
+        f"\nOf {steps.items} test items. First: the first time step at which the accuracy, by the sums of the last layer's "
+        "spikes, or by its potential where it does not fire, is that of the ANN or more; settled: the one from which on it "
+        "stays there; within 0.02 %: the first at which no more is missing. Events: mean number of non-zero spikes of an "
+        "item, of all layers, whatever their coefficient; the input has none. Likeness: mean cosine between these and the "
+        "ANN's outputs at the end."
+        f"{'' if steps.suppressed_right == steps.analog_right else suppressed}\n"
     )
     if len(reports) > 1:
         lines.append(_reductions(reports[:-1], reports[-1]))

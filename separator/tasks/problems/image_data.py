@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from separator.errors import UserError
-from separator.images.cifar import read_cifar10
+from separator.images.cifar import read_cifar10, read_cifar100
 from separator.images.folder import Framing, read_image_folder
 from separator.images.idx import read_fashion_mnist, read_mnist
 from separator.images.labelled import Images, ImageSet
 
-SetName = Literal["mnist", "fashion-mnist", "cifar10", "folder"]
+SetName = Literal["mnist", "fashion-mnist", "cifar10", "cifar100", "folder"]
 
 COUNTED = 1000  # test images that operations are counted on
 COUNTED_AT_ONCE = 100  # of them, at most
@@ -86,6 +86,7 @@ READERS: dict[SetName, Callable[[ImageSettings], ImageSet]] = {
     "mnist": lambda settings: read_mnist(settings.folder),
     "fashion-mnist": lambda settings: read_fashion_mnist(settings.folder),
     "cifar10": lambda settings: read_cifar10(settings.folder),
+    "cifar100": lambda settings: read_cifar100(settings.folder),
     "folder": lambda settings: read_image_folder(settings.folder, settings.pictures.framing, settings.pictures.workers),
 }
 

@@ -60,6 +60,21 @@ def test_steps_are_counted_as_the_definition_has_them(neuron):
     assert all(np.allclose(getattr(halves, name), value) for name, value in vars(steps).items())
 
 
+def test_a_last_layer_that_does_not_fire_is_followed_by_its_potential():
+    analog, spiking = networks(readout="potential")
+    x, labels = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(1)), torch.arange(6)
+    outputs = analog(x).detach()
+    steps, layers = course_of(spiking.stack, x, labels, outputs, outputs), spiking.stack.spiking_layers()
+    assert layers[-1].role == "readout"
+    trains = reference.trains(layers, x)
+    potentials = (trains[-1] * layers[-1].quantum.double().numpy()).cumsum(0)
+    right = (potentials.argmax(-1) == labels.numpy()).sum(1)
+    assert np.array_equal(steps.right, right) and np.array_equal(steps.right_by_potential, right)
+    assert np.array_equal(steps.events, np.cumsum(sum((train != 0).reshape(40, -1).sum(1) for train in trains[:-1])))
+    alike = torch.nn.functional.cosine_similarity(torch.from_numpy(potentials[-1]), outputs.double()).sum()
+    assert steps.likeness[-1] == pytest.approx(float(alike)) and steps.likeness[-1] > 5
+
+
 def report(right, analog, items=10_000, name="net"):
     right = np.array(right)
     return CourseReport(name, Steps(right, right - 1, np.arange(1, len(right) + 1) * items * 10, right * 1.0, items, analog, 7))
@@ -79,7 +94,6 @@ def test_latency_has_three_definitions():
     ("change", "message"),
     [
         (lambda spiking: networks()[0], "an analog network has no time steps"),
-        (lambda spiking: networks(readout="potential")[1], "the last layer does not fire"),
     ],
 )
 def test_networks_without_a_course_are_refused(change, message):

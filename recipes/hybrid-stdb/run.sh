@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# The networks of Rathi et al. ("Enabling deep spiking neural networks with hybrid conversion and spike timing dependent
+# backpropagation"): trained as analog networks without bias, converted by threshold balancing under Poisson input, and followed
+# over their time steps.
+#
+#   recipes/hybrid-stdb/run.sh --data DIR
+#
+#   --data DIR               folder of the sets, in folders of their own: DIR/cifar10 with the binary batches or the JPEG copy,
+#                            DIR/cifar100 with the binary version, DIR/imagenet with train/CLASS and val/CLASS; links will do
+#   --download true          fetch CIFAR-10 or CIFAR-100 into that folder first
+#   --networks "..."         which ("vgg5-w16"): vgg5-w16, which is ours and for CPUs, vgg5, vgg9, vgg16, resnet8 and resnet20 see
+#                            CIFAR-10, vgg11 CIFAR-100, vgg16-imagenet and resnet34 ImageNet-12; all but the first want a GPU
+#   --steps N                time steps of the converted network (2500)
+#   --balance-steps N        time steps that thresholds are balanced over (1000)
+#   --scale X                of the thresholds of the network that runs for fewer steps, as many as the paper's (0.7)
+#   --images N               test images that are simulated, the first ones (all)
+#   --stage N --stop-stage N first and last stage to run:
+#                              1 training,
+#                              2 conversion, for many time steps, and for few with scaled thresholds,
+#                              3 accuracy and events at each time step (Table 1)
+#   --options "..."          more options for `separator train`, such as "--device cuda"
+#   --spiking-options "..."  more options for `separator convert` and `separator course`
+#   --convert-options "..."  more options for `separator convert`, such as "--conversion.calibration_batches 2"
+#   --exp DIR                where results lie (exp beside this script): a folder for each network
+#
+# Each stage goes on where it was stopped.
+set -euo pipefail
+
+recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$recipe/../utils/images.sh"
+unset seeds jobs # of sweeps, of which there are none
+networks="vgg5-w16"
+steps=2500
+balance_steps=1000
+scale=0.7
+images=
+spiking_options=
+convert_options=
+stop_stage=3
+exp=$recipe/exp
+
+. "$recipe/../utils/parse_options.sh"
+. "$recipe/../utils/common.sh"
+
+# `set_of NETWORK` tells which images a network sees.
+set_of() {
+  case $1 in
+    vgg5-w16 | vgg5 | vgg9 | vgg16 | resnet8 | resnet20) echo cifar10 ;;
+    vgg11) echo cifar100 ;;
+    vgg16-imagenet | resnet34) echo imagenet ;;
+    *) return 1 ;;
+  esac
+}
+
+# `few_steps_of NETWORK` tells the reduced number of time steps that the paper has of it.
+few_steps_of() {
+  case $1 in
+    vgg5*) echo 75 ;;
+    vgg9 | vgg16) echo 100 ;;
+    vgg11) echo 125 ;;
+    resnet8) echo 200 ;;
+    *) echo 250 ;;
+  esac
+}
+
+# `data_of NETWORK` puts the options of its images into the array `seen_images`.
+data_of() {
+  local kind
+  kind=$(set_of "$1")
+  seen_images=(--data.kind "${kind/imagenet/folder}" --data.folder "$data/$kind")
+}
+
+# `convert NETWORK NAME OPTION...` converts it into exp/NETWORK/NAME, with thresholds from training images that are varied.
+convert() {
+  local network=$1 name=$2 varied=(--data.batch 64 --data.flip true)
+  shift 2
+  data_of "$network"
+  [ "$(set_of "$network")" = imagenet ] || varied+=(--data.shift 4)
+  # shellcheck disable=SC2086
+  separator convert --problem images --init "$exp/$network/ann/ann.safetensors" --preset hybrid "$@" "${seen_images[@]}" \
+    "${varied[@]}" --conversion.balance_steps "$balance_steps" --data.dev_batch 50 --data.test_limit 100 $spiking_options \
+    $convert_options --out "$exp/$network/$name"
+}
+
+require_number steps balance_steps
+[ -z "$images" ] || require_number images
+sets=
+for network in $networks; do
+  seen=$(set_of "$network") || fail "--networks are vgg5-w16, vgg5, vgg9, vgg11, vgg16, vgg16-imagenet, resnet8, resnet20 and \
+resnet34, not $network"
+  [[ " $sets " == *" $seen "* ]] || sets+=" $seen"
+done
+sets=${sets# }
+open_data "the folder with a folder for each of ${sets// /, }" "${sets// /, }" "$@"
+for seen in $sets; do
+  if [ "$seen" = imagenet ]; then
+    [ -d "$data/imagenet" ] || fail "$data has no folder imagenet, which nothing fetches"
+    continue
+  fi
+  [ -d "$data/$seen" ] || [ "$download" = true ] || fail "$data has no folder $seen; to fetch it, give --download true"
+  fetch "$seen" "$data/$seen"
+done
+
+if runs 1 "training"; then
+  for network in $networks; do
+    log "training $network"
+    train "$exp/$network/ann" "$network" "$data/$(set_of "$network")"
+  done
+fi
+
+if runs 2 "conversion"; then
+  for network in $networks; do
+    log "converting $network"
+    convert "$network" converted --conversion.window "$steps"
+    convert "$network" reduced --conversion.window "$(few_steps_of "$network")" --conversion.threshold_scale "$scale"
+  done
+fi
+
+if runs 3 "courses"; then
+  for network in $networks; do
+    data_of "$network"
+    # shellcheck disable=SC2086
+    separator course --problem images --init "$exp/$network/ann/ann.safetensors" "${seen_images[@]}" \
+      --model "converted=$exp/$network/converted/snn.safetensors" "reduced=$exp/$network/reduced/snn.safetensors" \
+      ${images:+--data.test_limit "$images"} $spiking_options --out "$exp/$network/course"
+  done
+fi
