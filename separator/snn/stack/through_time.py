@@ -186,6 +186,8 @@ class _Run(torch.autograd.Function):
             total = added if total is None else total + added
             if block.first + block.steps in walk.ends:
                 found.append(total)
+        kind = added.device.type
+        ctx.precision = kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
         ctx.walk, ctx.parameters = walk, parameters
         ctx.save_for_backward(*([] if charge is None else [charge]))
         return torch.stack(found)
@@ -193,8 +195,10 @@ class _Run(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
         back = _Back(ctx.walk, *ctx.saved_tensors)
-        for block in reversed(ctx.walk.blocks):
-            back.through(block, gradient[block.segment])
+        kind, number, enabled = ctx.precision
+        with torch.autocast(kind, number, enabled):  # products as on the way forward
+            for block in reversed(ctx.walk.blocks):
+                back.through(block, gradient[block.segment])
         back.finish()
         return None, back.to_charge, *(back.found.get(id(p)) for p in ctx.parameters)
 

@@ -126,7 +126,7 @@ class StdbLayer(ThroughTimeLayer):
             layer.seen = seen.shape[1:]
         inner = masks.through(layer.before, seen)
         sums = layer.behind(inner) if finish or layer.norm is not None else unfinished(layer.affine, inner)
-        z = layer.joined(sums, seen if other is None else other)
+        z = layer.joined(sums, seen if other is None else other).to(spikes.dtype)  # which products are not in mixed precision
         return z if scale == 1 else z / scale
 
     def charge(self, x: Tensor, unit: float, masks: HeldMasks) -> Tensor:
@@ -134,7 +134,7 @@ class StdbLayer(ThroughTimeLayer):
         layer = self.layer
         if layer.before:
             layer.seen = x.shape[1:]
-        return layer.joined(layer.behind(masks.through(layer.before, x)), x) / unit
+        return layer.joined(layer.behind(masks.through(layer.before, x)), x).to(x.dtype) / unit
 
     def _fire(self, currents: list[Tensor], signal: Signal) -> tuple[Tensor, Tensor]:
         threshold, unit = per_channel(self.threshold, currents[0]), self._unit(signal)

@@ -14,15 +14,18 @@ def unfinished(affine: Affine, x: Tensor) -> Tensor:
 
     Shape: as the layer's.
     """
+    weight = affine.weight
+    if torch.is_autocast_enabled(x.device.type):
+        x, weight = (values.to(torch.get_autocast_dtype(x.device.type)) for values in (x, weight))
     if isinstance(affine, nn.Linear):
-        sums: Tensor = _Linear.apply(x, affine.weight)  # type: ignore[no-untyped-call]
+        sums: Tensor = _Linear.apply(x, weight)  # type: ignore[no-untyped-call]
     else:
         apply = affine_map(affine)
         padded = F.pad(x, apply.edges) if any(before != after for before, after in apply.padding) else x
         padding = (0,) * len(apply.padding) if padded is not x else tuple(before for before, _ in apply.padding)
-        sizes = apply.outputs(x.shape[2:], affine.weight.shape[2:])
+        sizes = apply.outputs(x.shape[2:], weight.shape[2:])
         geometry = (list(apply.stride), list(padding), list(apply.dilation), apply.groups)
-        sums = _Convolution.apply(padded, affine.weight, sizes, geometry)  # type: ignore[no-untyped-call]
+        sums = _Convolution.apply(padded, weight, sizes, geometry)  # type: ignore[no-untyped-call]
     return sums if affine.bias is None else sums + affine.bias.view(-1, *[1] * (sums.dim() - 2))
 
 

@@ -21,7 +21,9 @@ def test_layers_are_tuned_by_stdb_one_after_the_other():
     run = ProgressiveTandemLearning(
         nn.Sequential(stack), stack, [], loss, lambda layer: batches, batches, settings, log=lambda line: None
     )
-    for reports in run.layers():
+    reports = []
+    for so_far in run.layers():
+        reports = so_far
         seen.append([type(layer).__name__ for layer in stack.layers])
     assert seen[0] == ["SpikingLayer", "AnalogLayer", "AnalogLayer"] and stack.converted == 3
     assert all(report.loss_tuned <= report.loss_converted for report in reports)

@@ -271,6 +271,24 @@ def test_layers_by_themselves_are_the_stack_as_a_whole(options, segment):
     assert torch.allclose(stack.layers[0].free_leak.grad, alone.layers[0].free_leak.grad, rtol=1e-9)
 
 
+def test_products_in_mixed_precision_and_neurons_in_full():
+    """Thresholds are far from what rounding changes in most neurons, so that gradients point the same way."""
+    x, found = torch.rand(6, 2, 8, 8), {}
+    for mixed in (False, True):
+        torch.manual_seed(0)
+        stack = residual_stack()
+        stack(x)
+        stack.couple(x, Dynamics(10, coding="constant"), "stdb", LearningOptions(stdb=StdbOptions(), segment=5), 100.0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            readings = torch.stack(stack.train().readings(x))
+        assert readings.dtype == torch.float32
+        readings.square().sum().backward()
+        found[mixed] = torch.cat([layer.layer.affine.weight.grad.flatten() for layer in stack.layers])
+        assert found[mixed].dtype == torch.float32
+    assert not torch.equal(found[True], found[False])
+    assert F.cosine_similarity(found[True], found[False], 0) > 0.95
+
+
 def test_spikes_of_the_input_are_drawn_anew_for_each_batch_and_as_the_seed_says():
     x = torch.rand(4, 6)
     stack = learning(linear_stack(), x, StdbOptions(), Dynamics(9, coding="poisson"))
