@@ -44,6 +44,11 @@ class ConnectedLayers(nn.Module):
         return sum(isinstance(layer, SpikingLayer) for layer in self.layers)
 
     @property
+    def has_analog(self) -> bool:
+        """Whether there are layers that are neither spiking nor learn as such."""
+        return any(isinstance(layer, AnalogLayer) for layer in self.layers)
+
+    @property
     def dynamics(self) -> Dynamics | None:
         """Dynamics of the neurons, None while all layers are analog."""
         first = self.layers[0]

@@ -240,7 +240,7 @@ def freeze(stack: ConnectedLayers) -> None:
 @torch.no_grad()
 def frozen(stack: ConnectedLayers) -> list[SpikingLayer]:
     """The spiking layers of a stack without analog ones, as they would be now; the stack stays as it is."""
-    if any(isinstance(layer, AnalogLayer) for layer in stack.layers):
+    if stack.has_analog:
         raise UserError("there are analog layers in the stack; convert them, or put all of it in tandem first")
     made: list[SpikingLayer] = []
     for i, layer in enumerate(stack.layers):

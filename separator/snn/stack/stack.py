@@ -17,7 +17,7 @@ from separator.snn.learning.stdb.layer import StdbLayer
 from separator.snn.learning.surrogate import Surrogate
 from separator.snn.learning.tandem import TandemLayer
 from separator.snn.learning.through_time import ThroughTimeLayer
-from separator.snn.spikes.trains import Spikes
+from separator.snn.spikes.trains import LONGEST, Spikes
 from separator.snn.stack import converting, relearning
 from separator.snn.stack.connected import ConnectedLayers
 from separator.snn.stack.converting import in_layer
@@ -65,11 +65,10 @@ class Stack(ConnectedLayers):
         spiking = self.spiking_layers()
         if len(spiking) == len(self.layers):
             return [self.read(simulate(spiking, x, self.sources, self.observer))]
-        through_time = [layer for layer in self.layers if isinstance(layer, ThroughTimeLayer)]
-        if not self.training and len(through_time) == len(self.layers):
+        if not self.training and self.dynamics is not None and self.dynamics.window > LONGEST and not self.has_analog:
             return [self.read(simulate(converting.frozen(self), x, self.sources, self.observer))]
-        learning = [layer for layer in through_time if isinstance(layer, StdbLayer)]
-        if len(learning) == len(self.layers):
+        learning = [layer for layer in self.layers if isinstance(layer, StdbLayer)]
+        if self.training and len(learning) == len(self.layers):
             return list(map(self.read, readings(learning, self.sources, x)))
         return self._layer_by_layer(x)
 

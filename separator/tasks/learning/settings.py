@@ -12,6 +12,7 @@ from separator.snn.conversion.settings import ConversionSettings
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.learning.stdb.options import StdbOptions
 from separator.snn.learning.surrogate import Surrogate, SurrogateName
+from separator.snn.spikes.trains import LONGEST
 from separator.tasks.learning.optimisers import OptimiserName
 from separator.tasks.problems.protocol import Problem
 
@@ -173,8 +174,12 @@ class TrainingSettings:
             self.conversion.check_window()
         if self.learning.segment is not None and not self.problem.in_segments:
             raise UserError(f"{self.problem.name} is not learned in segments; leave out --learning.segment")
-        if rule == "stdb" and self.optimiser.activity_penalty:
-            raise UserError("the activity of layers that learn by stdb is not measured; leave out --optimiser.activity_penalty")
+        unmeasured = rule == "stdb" or (rule == "surrogate" and self.conversion.window > LONGEST)
+        if unmeasured and self.optimiser.activity_penalty:
+            raise UserError(
+                f"the activity of layers that learn by stdb, or in more than {LONGEST} steps, is not measured; leave out "
+                "--optimiser.activity_penalty"
+            )
         if self.optimiser.finish is not None and not self.problem.epoch_seconds:
             raise UserError("finish takes hours of sound, of which there are none here; give max_epochs")
 

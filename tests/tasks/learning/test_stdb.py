@@ -103,10 +103,23 @@ def test_losses_at_the_ends_of_segments_are_summed(folder, converted):
         assert torch.equal(network.over_segments(batch[0])[0], network(batch[0]))
 
 
-@pytest.mark.parametrize("start", ["new", "analog", "converted"])
+def test_an_analog_model_gets_thresholds_and_learns_as_it_is(folder, converted):
+    conversion = ConversionSettings(window=WINDOW, coding="poisson", calibration_batches=2, percentile=100.0)
+    start = begin(replace(stdb(folder, converted[0]), conversion=conversion))
+    analog, _ = load_network(converted[0])
+    assert start.card.kind == "snn" and start.card.conversion["neuron_options"] == {"leak": 0.98}
+    handed = torch.cat([pictures for pictures, _ in start.data.calibration(2)])
+    for layer, same in zip(start.network.stack.layers, analog.stack.layers, strict=True):
+        assert torch.equal(layer.layer.affine.weight, same.affine.weight)
+        handed = same(handed)
+        if layer.role != "readout":
+            assert layer.threshold.item() == pytest.approx(handed.max().item() / WINDOW, rel=1e-5)
+
+
+@pytest.mark.parametrize("start", ["new", "converted"])
 def test_a_training_that_was_stopped_comes_to_the_same_weights(folder, converted, tmp_path, start):
     def run(epochs):
-        init = {"new": None, "analog": converted[0], "converted": converted[1]}[start]
+        init = {"new": None, "converted": converted[1]}[start]
         conversion = ConversionSettings(window=WINDOW, coding="poisson", calibration_batches=2)
         changed = replace(stdb(folder, init, epochs), conversion=conversion)
         return changed if init else replace(changed, init=None)

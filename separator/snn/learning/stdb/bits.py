@@ -65,13 +65,13 @@ class Trace:
     def ages(self, block: int) -> Tensor:
         """Steps since the last spike, as of the step before a block; as many as the run has where there was none yet.
 
-        Shape: (B, ...), int32.
+        Shape: (B, ...), whole numbers.
         """
         return ages_after(self.bytes[:block], self.starts[: block + 1], self.steps)
 
 
 def ages_after(blocks: Sequence[Tensor], starts: Sequence[int], never: int) -> Tensor:
-    """Steps since the last spike as of the end of some blocks. Shape: (B, ...), int32.
+    """Steps since the last spike as of the end of some blocks. Shape: (B, ...), whole numbers.
 
     Args:
         blocks: bytes of each, (B, ...).
@@ -80,12 +80,12 @@ def ages_after(blocks: Sequence[Tensor], starts: Sequence[int], never: int) -> T
     """
     if not blocks:
         return torch.tensor(never, dtype=torch.int32)
-    found, where = torch.zeros_like(blocks[0]), torch.zeros_like(blocks[0], dtype=torch.int16)
+    kind = torch.int16 if starts[-1] < 2**15 else torch.int32
+    found, latest = torch.zeros_like(blocks[0]), torch.zeros_like(blocks[0], dtype=kind)
     for byte, start in zip(blocks, starts, strict=False):
         fired = byte != 0
         torch.where(fired, byte, found, out=found)
-        where.masked_fill_(fired, start)
-    latest = where.to(torch.int32)
+        torch.where(fired, torch.tensor(start, dtype=kind, device=byte.device), latest, out=latest)
     for bit in range(1, STEPS):
         latest.add_(found >= 1 << bit)
-    return torch.where(found != 0, starts[-1] - 1 - latest, never)
+    return torch.where(found != 0, (starts[-1] - 1 - latest).to(torch.int32), never)

@@ -85,7 +85,7 @@ class StdbLayer(ThroughTimeLayer):
         """How the neurons run, with the leak as it is now."""
         if not self.learns_leak:
             return self.dynamics
-        options = self.dynamics.neuron_options | {"leak": float(self.leak)}
+        options = self.dynamics.neuron_options | {"leak": float(self.leak.detach())}
         return replace(self.dynamics, neuron_options=options)
 
     @property

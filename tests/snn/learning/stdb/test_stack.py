@@ -334,7 +334,7 @@ def test_a_learned_leak_is_a_whole_number_of_256ths_and_the_frozen_neurons():
         optimiser.zero_grad()
         F.cross_entropy(stack.train()(x), torch.arange(60) % 4).backward()
         optimiser.step()
-    leak = float(stack.layers[0].leak)
+    leak = stack.layers[0].leak.item()
     assert leak * 256 == round(leak * 256) != round(0.9 * 256)
     assert (stack.eval()(x).argmax(1) == stack.train()(x).argmax(1)).float().mean() > 0.9
     stack.freeze()
