@@ -116,13 +116,18 @@ class Walk:
 
     def _worth(self, i: int, own: Sequence[int], spikes: Mapping[int, Tensor]) -> Tensor:
         """Spikes of some layers with their values in the paper's unit, channel behind channel."""
-        pieces = []
-        for j in own:
-            layer = None if j == INPUT else self.layers[j]
-            plain = layer is None or (len(own) == 1 and len(layer.base_threshold) == 1 and not layer.gain.requires_grad)
-            value = None if layer is None or plain else per_channel(layer.threshold / self.units[i], spikes[j][0])
-            pieces.append(spikes[j] if value is None else spikes[j] * value)
+        pieces = [spikes[j] if self._is_unit(i, j) else spikes[j] * self._value(i, j, spikes[j][0]) for j in own]
         return pieces[0] if len(own) == 1 else torch.cat(pieces, 2)
+
+    def _value(self, i: int, j: int, like: Tensor) -> Tensor:
+        return per_channel(self.layers[j].threshold / self.units[i], like)
+
+    def _is_unit(self, i: int, j: int) -> bool:
+        """Whether spikes of layer j are worth 1 to layer i, for good."""
+        if j == INPUT:
+            return True
+        base, learns = self.layers[j].base_threshold, self.layers[j].gain.requires_grad
+        return not learns and len(base) == 1 and float(base) == self.units[i]
 
     def _shares_of(self, block: Block, like: Tensor) -> Tensor:
         return like.new_tensor(self.shares[block.first : block.first + block.steps]).view(-1, *[1] * like.dim())

@@ -212,15 +212,15 @@ def masks_of(stack, x):
 
 
 @pytest.mark.parametrize("coding", ["constant", "test-drawn"])
-@pytest.mark.parametrize("drop", [0.0, 0.4])
-def test_residual_networks_with_dropout_held_over_all_steps(coding, drop):
+@pytest.mark.parametrize(("drop", "learns"), [(0.0, True), (0.4, True), (0.4, False)])
+def test_residual_networks_with_dropout_held_over_all_steps(coding, drop, learns):
     torch.manual_seed(0)
     x = torch.rand(3, 2, 8, 8) - 0.3
     neuron = {"leak": 0.98, "delayed": 0}
     dynamics = Dynamics(13, coding=coding, neuron="leaky", neuron_options=neuron)
     stack = residual_stack(drop)
     stack(x)
-    stack = learning(stack, x, StdbOptions(alpha=0.5, beta=0.05), dynamics, learn_thresholds=True)
+    stack = learning(stack, x, StdbOptions(alpha=0.5, beta=0.05), dynamics, learn_thresholds=learns)
     torch.manual_seed(11)
     gradients = compare(stack, x, masks_of)
     assert min(gradients) > 1e-4
