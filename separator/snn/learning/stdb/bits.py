@@ -65,13 +65,13 @@ class Trace:
     def ages(self, block: int) -> Tensor:
         """Steps since the last spike, as of the step before a block; as many as the run has where there was none yet.
 
-        Shape: (B, ...), whole numbers.
+        Shape: (B, ...), int32.
         """
         return ages_after(self.bytes[:block], self.starts[: block + 1], self.steps)
 
 
 def ages_after(blocks: Sequence[Tensor], starts: Sequence[int], never: int) -> Tensor:
-    """Steps since the last spike as of the end of some blocks. Shape: (B, ...), whole numbers.
+    """Steps since the last spike as of the end of some blocks. Shape: (B, ...), int32.
 
     Args:
         blocks: bytes of each, (B, ...).
@@ -80,12 +80,13 @@ def ages_after(blocks: Sequence[Tensor], starts: Sequence[int], never: int) -> T
     """
     if not blocks:
         return torch.tensor(never, dtype=torch.int32)
-    kind = torch.int16 if starts[-1] < 2**15 else torch.int32
-    found, latest = torch.zeros_like(blocks[0]), torch.zeros_like(blocks[0], dtype=kind)
+    last = torch.zeros(blocks[0].numel(), dtype=torch.int32, device=blocks[0].device)  # 1 more than the step; 0 for none
     for byte, start in zip(blocks, starts, strict=False):
-        fired = byte != 0
-        torch.where(fired, byte, found, out=found)
-        torch.where(fired, torch.tensor(start, dtype=kind, device=byte.device), latest, out=latest)
-    for bit in range(1, STEPS):
-        latest.add_(found >= 1 << bit)
-    return torch.where(found != 0, (starts[-1] - 1 - latest).to(torch.int32), never)
+        steps = [start + number.bit_length() if number else 0 for number in range(1 << STEPS)]
+        torch.maximum(last, looked_up(last.new_tensor(steps), byte).flatten(), out=last)
+    return (starts[-1] - last).masked_fill_(last == 0, never).view(blocks[0].shape)
+
+
+def looked_up(table: Tensor, places: Tensor) -> Tensor:
+    """Entries of a table (N,) at whole numbers. Shape: as theirs."""
+    return torch.index_select(table, 0, places.flatten().to(torch.int32)).view(places.shape)

@@ -1,11 +1,12 @@
 """Populations over time, and back: pure functions of blocks of at most 8 steps, with explicit state."""
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from separator.snn.learning.stdb.bits import Trace
+from separator.snn.learning.stdb.bits import Trace, looked_up
 from separator.snn.learning.stdb.options import StdbOptions, by_potential, time_table
 
 
@@ -101,14 +102,12 @@ def by_times(options: StdbOptions, spikes: Tensor, ages: Tensor, steps: int) -> 
         steps: of the run.
     """
     table = time_table(options, steps, spikes)
-    fades = float(torch.tensor(-options.beta, dtype=torch.float64).exp())
-    since = table[ages.long()].expand_as(spikes[0])
-    derivatives = torch.empty_like(spikes)
-    for t, fired in enumerate(spikes.bool()):
+    fades = math.exp(-options.beta)
+    since = looked_up(table, ages).expand_as(spikes[0])
+    alpha, derivatives = spikes.new_tensor(options.alpha), torch.empty_like(spikes)
+    for t, fired in enumerate(spikes):
         faded = torch.mul(since, fades, out=derivatives[t])
-        since = faded.masked_fill(fired, options.alpha)
-        if options.own_spike:
-            derivatives[t] = since
+        since = faded.lerp_(alpha, fired) if options.own_spike else faded.lerp(alpha, fired)  # alpha itself where it is 1
     return derivatives
 
 
