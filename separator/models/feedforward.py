@@ -143,7 +143,18 @@ class FeedForward(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Outputs, of the sigmoid if there is one. Shape: (B, C, H, W) -> (B, units of the last layer)."""
-        outputs: Tensor = self.stack(self.seen(pictures))
+        return self._output(self.stack(self.seen(pictures)))
+
+    def over_segments(self, pictures: Tensor) -> list[Tensor]:
+        """Outputs at the end of each segment that the stack learns in, as if the run were like the steps so far.
+
+        One where it learns in none, or does not learn. Shape: (B, C, H, W) -> (B, units of the last layer) each.
+        """
+        if self.stack.segments == 1:
+            return [self(pictures)]
+        return [self._output(reading) for reading in self.stack.readings(self.seen(pictures))]
+
+    def _output(self, outputs: Tensor) -> Tensor:
         return outputs.sigmoid() if self.config.output == "sigmoid" else outputs
 
     def seen(self, pictures: Tensor) -> Tensor:

@@ -117,7 +117,7 @@ def test_unknown_presets_are_refused(tmp_path, capsys):
     [
         (["--optimiser.lr", "high"], 'Parser key "optimiser.lr": Expected a float. Got value: high'),
         (["--optimiser.activity_penalty", "-1"], "activity_penalty is a number of at least 0, not -1.0"),
-        (["--learning.rule", "by heart"], "Expected a Literal['analog', 'tandem', 'surrogate']. Got value: by heart"),
+        (["--learning.rule", "by heart"], "Expected a Literal['analog', 'tandem', 'surrogate', 'stdb']. Got value: by heart"),
         (["--teacher", "1"], "unrecognized arguments: --teacher 1"),
         (["--config", "missing.yaml"], "File does not exist: '"),
         ([], "the following arguments are required"),

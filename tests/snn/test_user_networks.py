@@ -214,7 +214,7 @@ def test_what_reaches_the_stack_stays_what_it_is():
         ({"statistics": "batch"}, "statistics are one of none, analog, all"),
         ({"readout": "rate"}, "no readout 'rate'"),
         ({"window": 7.5}, "whole number of steps, not 7.5"),
-        ({"learning": "hebbian"}, "no learning rule 'hebbian'; take one of tandem, surrogate"),
+        ({"learning": "hebbian"}, "no learning rule 'hebbian'; take one of tandem, surrogate, stdb"),
         ({"coding": "morse"}, "no input coding 'morse'"),
         ({"window": "8"}, "whole number of steps, not 8"),
         ({"window": True}, "whole number of steps, not True"),

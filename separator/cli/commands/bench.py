@@ -26,6 +26,11 @@ one data worker makes the mixtures; on 1 and on all --threads, in 32 bits and in
 bf16:NAME is measured in bfloat16 in any case.
 
   separator bench --sweep train=small,medium,bf16:medium --out DIR
+
+`steps` measures memory and time of one step of learning of a network for pictures against the number of time steps: analog,
+through time by automatic differentiation, from spike bits alone, and with potentials computed anew in blocks.
+
+  separator bench --sweep steps=10,25,50,100 --at network=hybrid-vgg5-w16 batch=16 --threads 1 --out DIR
 """
 
 import argparse
@@ -54,14 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sweep",
         nargs="+",
         metavar="NAME",
-        help="published, shipped, window, rate, width, seconds, layer, train, each also NAME=VALUES",
+        help="published, shipped, window, rate, width, seconds, layer, train, steps, each also NAME=VALUES",
     )
     parser.add_argument(
         "--at",
         nargs="+",
         metavar="NAME=VALUE",
         help="where sweeps stand still (window=8 width=512 seconds=4; rate: window=32; layer: window=32 seconds=2; "
-        "train: seconds and width of the recipes)",
+        "train: seconds and width of the recipes; steps: network=hybrid-vgg5-w16 batch=16)",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for tables and pictures of sweeps")
 

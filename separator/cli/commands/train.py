@@ -7,10 +7,15 @@ r"""Train a network, or tune all layers of a spiking one together.
   separator train --problem images --data.folder MNIST --network.layers c16s1-c32s2-c32s1-c64s2-800-10 --out exp/mnist
   separator train --problem images --learning.rule surrogate --learning.surrogate arctan --conversion.window 8 \
       --data.folder MNIST --network.layers c16s2-c32s2-10 --out exp/surrogate
+  separator train --problem images --learning.rule stdb --init exp/reduced/snn.safetensors --learning.leak 0.99 \
+      --learning.segment 25 --optimiser.lr 0.0001 --optimiser.clip 1 --data.kind cifar10 --data.folder DIR --out exp/stdb
 
-Analog networks are trained to be converted. With --learning.rule tandem or surrogate, new networks learn as spiking ones, all
-layers at once: with the gradients of analog twins, coupled by spike counts, or by backpropagation through time with a surrogate
-for the derivative of a spike; their neurons are told by --conversion. Dropout acts on analog networks only.
+Analog networks are trained to be converted. With --learning.rule tandem, surrogate or stdb, new networks learn as spiking ones,
+all layers at once: with the gradients of analog twins, coupled by spike counts, or by backpropagation through time with a
+surrogate for the derivative of a spike; their neurons are told by --conversion. By stdb (Rathi et al. 2020), which keeps one
+bit for each neuron and step, models learn on that --init names, analog or converted; gradients may be cut into segments
+(--learning.segment), with a loss at the end of each. Dropout acts on analog networks and, its masks held over all steps, by
+stdb.
 
 Every value of the configuration can be given on the command line. A folder that already holds `last.ckpt` is gone on with.
 """

@@ -31,6 +31,10 @@ class SpikeCoding(ABC):
     def present(self, x: Tensor, window: int, first: int, steps: int) -> Spikes:
         """Spikes of `steps` steps from step `first` on, of a run of N_s. Shape: (B, ...)."""
 
+    def drawn_anew(self, seed: int) -> "SpikeCoding":
+        """The same coding with other random numbers, for learning; itself where nothing is random."""
+        return self
+
 
 InputCoding = CurrentCoding | SpikeCoding
 

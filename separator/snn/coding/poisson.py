@@ -66,6 +66,10 @@ class Poisson(SpikeCoding):
         up, down = (BinarySpikes(steps, words.where(own, 0)) for own in (parts > 0, parts < 0))
         return SignedSpikes(up, down)
 
+    def drawn_anew(self, seed: int) -> "Poisson":
+        """The same coding with another seed."""
+        return Poisson(seed, self.certain)
+
     def _streams(self, parts: Tensor) -> Tensor:
         """A number for each place of each item, which its draws follow from. Shape: (B, ...) -> (B, ...), int64."""
         places = (torch.arange(1, parts[0].numel() + 1, device=parts.device) * GOLDEN).view_as(parts[0])

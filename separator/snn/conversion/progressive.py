@@ -139,6 +139,7 @@ class ProgressiveTandemLearning:
         watched: Mapping[str, Batches] | None = None,
         origin: Mapping[str, Any] | None = None,
     ) -> None:
+        settings.check_window()
         check_convertible(stack)
         for i, layer in enumerate(stack.layers):
             if settings.fan_in is not None and isinstance(layer, AnalogLayer):

@@ -57,11 +57,6 @@ class ConversionSettings:
 
     def __post_init__(self) -> None:
         _ = self.dynamics  # refuses what neurons cannot do
-        if self.window > LONGEST and not self.at_once:
-            raise UserError(
-                f"layers are tuned in time windows of at most {LONGEST} steps, not {self.window}; to convert without tuning, "
-                "set at_once"
-            )
         balances = THRESHOLDS.pick(self.threshold).balances
         if balances and not self.at_once:
             raise UserError("thresholds are balanced where all layers are converted at once; set at_once")
@@ -76,6 +71,18 @@ class ConversionSettings:
         check_numbers(self, lr=(0.0, MOST), clip=(0.0, MOST), activity_penalty=(0.0, MOST), keep_mb=(0.0, MOST))
         check_numbers(self, max_epochs=(0, MOST), patience=(0, MOST), calibration_batches=(0 if self.at_once else 1, MOST))
         check_numbers(self, passes=(1, MOST), fan_in=(1, MOST))
+
+    def check_window(self) -> None:
+        """Refuse runs that are longer than those that layers are tuned in one after the other, or in tandem.
+
+        Raises:
+            UserError: they are.
+        """
+        if self.window > LONGEST and not self.at_once:
+            raise UserError(
+                f"layers are tuned in time windows of at most {LONGEST} steps, not {self.window}; to convert without tuning, "
+                "set at_once"
+            )
 
     def layer_lr(self, number: int) -> float:
         """Learning rate of a layer, counted on through the passes."""

@@ -81,9 +81,17 @@ class AnalogLayer(nn.Module):
 
     def sums(self, x: Tensor) -> Tensor:
         """Input of batch norm, the affine layer's output."""
+        return self.behind(self.before_affine(x))
+
+    def before_affine(self, x: Tensor) -> Tensor:
+        """Input of the affine layer: what the layers before it make of an input, whose shape is taken note of."""
         if self.before:
             self.seen = x.shape[1:]
-        seen = self.before(x)
+        seen: Tensor = self.before(x)
+        return seen
+
+    def behind(self, seen: Tensor) -> Tensor:
+        """The affine layer's output, from its own input."""
         if _is_strided_pointwise(self.affine):
             # Of inputs stored channels last, oneDNN's backward pass of such convolutions writes where it must not (torch 2.11).
             seen = seen.contiguous()

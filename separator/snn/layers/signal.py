@@ -18,6 +18,7 @@ class Signal(NamedTuple):
     spikes: Spikes | None = None  # None where the sender is analog
     scale: Tensor | None = None  # activation that one spike stands for, the sender's threshold, (1,) or (C,)
     trains: Tensor | None = None  # (N_s, B, ...), differentiable; in place of spikes where learning goes through time
+    readings: Tensor | None = None  # (S, B, ...), of a readout: what its potential stands for at the end of each segment
 
 
 def joined_signals(signals: Sequence[Signal]) -> Signal:

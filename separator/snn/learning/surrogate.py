@@ -16,12 +16,11 @@ import torch
 from torch import Tensor
 
 from separator.errors import UserError
-from separator.snn.coding.inputs import CurrentCoding
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics, Role
 from separator.snn.layers.shapes import per_channel
-from separator.snn.layers.signal import Signal, currents_of
-from separator.snn.learning.tandem import TandemLayer
+from separator.snn.layers.signal import Signal
+from separator.snn.learning.through_time import ThroughTimeLayer
 from separator.snn.neurons.neuron import crosses
 
 SurrogateName = Literal["rectangular", "triangular", "sigmoid", "arctan"]
@@ -90,20 +89,17 @@ class _Spike(torch.autograd.Function):
         return gradient * SURROGATES[surrogate.name]((v - threshold) / threshold, surrogate.width) / threshold, None, None
 
 
-class SurrogateLayer(TandemLayer):
-    """A spiking layer that learns through time, with the weights of the analog layer that it will be converted from.
+class SurrogateLayer(ThroughTimeLayer):
+    """A spiking layer that learns through time, a surrogate standing for the derivative of its spikes.
 
-    In training it runs in floating point, step by step. Where `TandemLayer` has one analog activation for all spikes of the
-    window, here each step has a synaptic current of its own: the analog layer, batch norm included, applied to the spikes of
-    that step as if every step were like it, over N_s. Statistics of batch norm are over batch and time. That is the current
-    of Eq. 3 with folded weights and a constant current of bias / N_s, so that `spiking` makes the very same neurons of it, in
-    integers. The gradient goes through synapses, resets and, by the surrogate, spikes.
-
-    In evaluation it is the spiking layer itself, without gradient: roundings, which differ between the two in one count of
-    10,000 at the first layer, have others differ at every further one, so that deep networks are to be chosen by integers.
+    Where `TandemLayer` has one analog activation for all spikes of the window, here each step has a synaptic current of its
+    own: the analog layer, batch norm included, applied to the spikes of that step as if every step were like it, over N_s.
+    Statistics of batch norm are over batch and time. That is the current of Eq. 3 with folded weights and a constant current
+    of bias / N_s, so that `spiking` makes the very same neurons of it, in integers. The gradient goes through synapses, resets
+    and, by the surrogate, spikes.
 
     Args:
-        layer, role, threshold, dynamics, batch_statistics: see `TandemLayer`.
+        layer, role, threshold, dynamics, batch_statistics, segment: see `ThroughTimeLayer`.
         surrogate: what stands for the derivative of a spike.
 
     Raises:
@@ -118,44 +114,20 @@ class SurrogateLayer(TandemLayer):
         dynamics: Dynamics,
         surrogate: Surrogate,
         batch_statistics: bool = False,
+        segment: int | None = None,
     ) -> None:
-        if dynamics.schedule != "pipelined":
-            raise UserError(f"learning through time needs the schedule 'pipelined', not '{dynamics.schedule}'")
         if dynamics.model.largest > 1:
             raise UserError("spikes with coefficients do not learn through time; take the learning rule 'tandem'")
-        super().__init__(layer, role, threshold, dynamics, batch_statistics=batch_statistics)
+        super().__init__(layer, role, threshold, dynamics, batch_statistics=batch_statistics, segment=segment)
         self.surrogate = surrogate
 
-    def forward(self, signal: Signal, beside: Signal | None = None) -> Signal:
-        """Spikes of each step from those of the layer before; of a readout, its membrane potential as activation."""
-        if not self.training:
-            return self._evaluated(signal, beside)
-        currents = self._currents(signal, beside)
-        if self.role == "readout":
-            return Signal(torch.stack(currents).sum(0))
+    def _fire(self, currents: list[Tensor], signal: Signal) -> tuple[Tensor, Tensor]:
         model, threshold = self.dynamics.model, per_channel(self.threshold, currents[0])
         numbers = model.in_units(threshold, self.dynamics.initial_potential, self.layer.activation)
         state, trains = model.initial_state(numbers, currents[0]), []
-        for current in currents:
+        for t, current in enumerate(currents):
+            if t in self.ends:
+                state = type(state)(*(part.detach() for part in state))
             spikes, state = model.step(current, state, numbers, self.surrogate.fires)
             trains.append(spikes)
-        over_time = torch.stack(trains)
-        return Signal(over_time.sum(0) * threshold, scale=self.threshold, trains=over_time)
-
-    @torch.no_grad()
-    def _evaluated(self, signal: Signal, beside: Signal | None) -> Signal:
-        spiking = self.spiking(signal.scale, beside=None if beside is None else beside.scale)
-        incoming = signal.activation if signal.spikes is None else signal.spikes
-        outcome = spiking.run(incoming, None if beside is None else beside.spikes)
-        return Signal(outcome) if isinstance(outcome, Tensor) else Signal(spiking.activation(outcome), outcome, spiking.scale)
-
-    def _currents(self, signal: Signal, beside: Signal | None) -> list[Tensor]:
-        """Synaptic current of each step, (B, ...) each."""
-        window = self.dynamics.window
-        if signal.trains is None:
-            charge, coding = self.layer.preactivation(signal.activation), self.dynamics.input_coding
-            if not isinstance(coding, CurrentCoding):
-                raise UserError(f"learning through time begins with input as currents, not coded by '{self.dynamics.coding}'")
-            shares = [float(coding.share(t, window)) for t in range(window)]
-            return [charge if share == 1 else charge * share if share else torch.zeros_like(charge) for share in shares]
-        return list(currents_of(self.layer, signal, beside, window))
+        return torch.stack(trains), threshold

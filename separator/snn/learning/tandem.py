@@ -1,5 +1,7 @@
 """The layer under conversion: spikes forward, gradients through its analog twin (Wu et al. 2021, section 4.1)."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -38,6 +40,7 @@ class TandemLayer(nn.Module):
         UserError: runs are longer than a window.
     """
 
+    longest: ClassVar[int] = LONGEST  # time steps of a run
     base_threshold: Tensor
 
     def __init__(
@@ -52,8 +55,8 @@ class TandemLayer(nn.Module):
         inherits: bool = False,
     ) -> None:
         super().__init__()
-        if dynamics.window > LONGEST:
-            raise UserError(f"layers learn in time windows of at most {LONGEST} steps, not {dynamics.window}")
+        if dynamics.window > self.longest:
+            raise UserError(f"layers learn in time windows of at most {self.longest} steps, not {dynamics.window}")
         self.layer, self.role, self.dynamics, self.inherits = layer, role, dynamics, inherits
         self.masked, self.batch_statistics = mask_gradient or learn_threshold, batch_statistics
         self.register_buffer("base_threshold", threshold)
@@ -84,7 +87,12 @@ class TandemLayer(nn.Module):
         """
         scale = torch.ones_like(self.base_threshold[:1]) if scale is None else scale
         threshold = scale if self.inherits else self.threshold
-        return SpikingLayer.convert(self.layer, self.role, scale, threshold, self.dynamics, statistics, beside)
+        return SpikingLayer.convert(self.layer, self.role, scale, threshold, self.present_dynamics, statistics, beside)
+
+    @property
+    def present_dynamics(self) -> Dynamics:
+        """How the neurons run as they are now."""
+        return self.dynamics
 
     def _batch_statistics(self, beside: Tensor, sums: Tensor) -> tuple[Statistics, ...]:
         """Statistics that batch norm takes of a batch, and that of a shortcut of its own."""

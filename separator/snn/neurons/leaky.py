@@ -33,6 +33,8 @@ class Leaky(Neuron):
         UserError: the share is not above 0, or above 1.
     """
 
+    strict = True
+
     def __init__(self, leak: float = 1.0, delayed: float = 0) -> None:
         if not is_number(leak) or not 0 < leak <= 1:
             raise UserError(f"the share of a potential that stays is above 0 and at most 1, not {leak}")

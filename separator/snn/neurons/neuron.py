@@ -36,6 +36,9 @@ class Neuron(ABC):
     settles: ClassVar[bool] = False  # whether `settle` says at once what neurons fire that are charged once
     # Whether potentials are registers of 32 bits that saturate at 2^30 quanta, in place of a bound that they never exceed.
     saturates: ClassVar[bool] = False
+    # What learning through time goes by, beside `leak`, of models that fire spikes of 1 and are reset by subtraction.
+    strict: ClassVar[bool] = False  # fires above the threshold; else at it, too
+    delayed: bool = False  # fires on the potential of the step before
 
     @abstractmethod
     def initial_state(self, numbers: Numbers, like: Tensor) -> State:
@@ -51,6 +54,11 @@ class Neuron(ABC):
             numbers: of the neurons, in the same unit.
             fires: whether a potential reaches a threshold, with a derivative where it learns.
         """
+
+    @property
+    def leak(self) -> float:
+        """Share of the potential that stays from step to step."""
+        return 1.0
 
     @property
     def largest(self) -> int:

@@ -44,6 +44,11 @@ class ConnectedLayers(nn.Module):
         return sum(isinstance(layer, SpikingLayer) for layer in self.layers)
 
     @property
+    def has_analog(self) -> bool:
+        """Whether there are layers that are neither spiking nor learn as such."""
+        return any(isinstance(layer, AnalogLayer) for layer in self.layers)
+
+    @property
     def dynamics(self) -> Dynamics | None:
         """Dynamics of the neurons, None while all layers are analog."""
         first = self.layers[0]
@@ -107,7 +112,9 @@ class ConnectedLayers(nn.Module):
         """Output for what comes behind the stack, from what the last layer's potential or counts stand for."""
         return READOUTS.pick(self.readout).read(activation)
 
-    def scales(self, index: int, like: Tensor, dynamics: Dynamics | None = None) -> tuple[Tensor | None, Tensor | None]:
+    def scales(
+        self, index: int, like: Tensor, dynamics: Dynamics | None = None, layers: Sequence[nn.Module] | None = None
+    ) -> tuple[Tensor | None, Tensor | None]:
         """Values of the spikes that a layer behind spiking ones sees, and of those that its shortcut sees if these are others.
 
         Shapes: (1,) or (C,), on the device of `like`; None where it sees analog input.
@@ -116,13 +123,16 @@ class ConnectedLayers(nn.Module):
             index: of the layer.
             like: for the device.
             dynamics: how the neurons run, where the first layer is analog still.
+            layers: those before it, spiking; None for the stack's own.
         """
+        layers = list(self.layers) if layers is None else layers
         dynamics = self.dynamics if dynamics is None else dynamics
         if index == 0:
             return None if dynamics is None else self.input_scale(dynamics, like), None
         maps = self.sources[index]
-        return self._scale_of(maps[0]), self._scale_of(maps[1]) if is_apart(maps) else None
+        return _scale_of(layers, maps[0]), _scale_of(layers, maps[1]) if is_apart(maps) else None
 
-    def _scale_of(self, own: Sequence[int]) -> Tensor:
-        layers = [self.layers[i] for i in own]
-        return torch.cat([layer.scale for layer in layers if isinstance(layer, SpikingLayer)])
+
+def _scale_of(layers: Sequence[nn.Module], own: Sequence[int]) -> Tensor:
+    seen = [layers[i] for i in own]
+    return torch.cat([layer.scale for layer in seen if isinstance(layer, SpikingLayer)])

@@ -19,6 +19,7 @@ from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.layers.support import check_sizes, check_supported
 from separator.snn.layers.twins import analog_twin
 from separator.snn.learning.rules import LearningOptions, LearningRule
+from separator.snn.learning.stdb.layer import StdbLayer
 from separator.snn.learning.tandem import TandemLayer
 from separator.snn.stack.chains import activations_of, chain_from, is_joined
 from separator.snn.stack.connected import ConnectedLayers
@@ -198,6 +199,14 @@ def couple(
         for i, layer, threshold in _thresholds(stack, [x], dynamics, THRESHOLDS.pick("percentile"), thresholds):
             with in_layer(i):
                 stack.layers[i] = rule(layer, stack.role(i, dynamics), threshold, dynamics, options)
+        share_leak(stack)
+
+
+def share_leak(stack: ConnectedLayers) -> None:
+    """Let all layers that learn by stdb have one leak."""
+    learning = [layer for layer in stack.layers if isinstance(layer, StdbLayer)]
+    for layer in learning:
+        layer.free_leak = learning[0].free_leak
 
 
 def unfreeze(
@@ -226,10 +235,21 @@ def unfreeze(
 
 def freeze(stack: ConnectedLayers) -> None:
     """Make all layers in tandem, or through time, of a stack without analog ones spiking."""
-    if any(isinstance(layer, AnalogLayer) for layer in stack.layers):
+    for i, layer in enumerate(frozen(stack)):
+        stack.layers[i] = layer
+
+
+@torch.no_grad()
+def frozen(stack: ConnectedLayers) -> list[SpikingLayer]:
+    """The spiking layers of a stack without analog ones, as they would be now; the stack stays as it is."""
+    if stack.has_analog:
         raise UserError("there are analog layers in the stack; convert them, or put all of it in tandem first")
+    made: list[SpikingLayer] = []
     for i, layer in enumerate(stack.layers):
         if isinstance(layer, TandemLayer):
-            scale, beside = stack.scales(i, layer.base_threshold)
+            scale, beside = stack.scales(i, layer.base_threshold, layers=made)
             with in_layer(i):
-                stack.layers[i] = layer.spiking(scale, beside=beside)
+                layer = layer.spiking(scale, beside=beside)
+        assert isinstance(layer, SpikingLayer)
+        made.append(layer)
+    return made

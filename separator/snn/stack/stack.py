@@ -14,15 +14,18 @@ from separator.snn.layers.signal import Signal
 from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.layers.twins import with_window
 from separator.snn.learning.rules import RULES, LearningOptions
+from separator.snn.learning.stdb.layer import StdbLayer
 from separator.snn.learning.surrogate import Surrogate
 from separator.snn.learning.tandem import TandemLayer
-from separator.snn.spikes.trains import Spikes
-from separator.snn.stack import converting
+from separator.snn.learning.through_time import ThroughTimeLayer
+from separator.snn.spikes.trains import LONGEST, Spikes
+from separator.snn.stack import converting, relearning
 from separator.snn.stack.connected import ConnectedLayers
 from separator.snn.stack.converting import in_layer
 from separator.snn.stack.graph import INPUT, Sources, forget_unseen, frontier
 from separator.snn.stack.prefix import Prefix, fingerprint
 from separator.snn.stack.simulation import LayerRun, Observer, fire, simulate
+from separator.snn.stack.through_time import readings
 from separator.snn.synapses.incoming import IncomingMap
 from separator.snn.thresholds.rules import THRESHOLDS, ThresholdOptions
 
@@ -53,10 +56,33 @@ class Stack(ConnectedLayers):
 
     def forward(self, x: Tensor) -> Tensor:
         """Activation of the last layer, or its membrane potential once it is spiking or in tandem. Shape: (B, ...)."""
+        return self.readings(x)[-1]
+
+    def readings(self, x: Tensor) -> list[Tensor]:
+        """Outputs at the end of each segment that the stack learns in: the last one, and what the steps so far come to before.
+
+        There are several only while it learns through time in segments. Shape: (B, ...) each.
+        """
         spiking = self.spiking_layers()
         if len(spiking) == len(self.layers):
-            return self.read(simulate(spiking, x, self.sources, self.observer))
+            return [self.read(simulate(spiking, x, self.sources, self.observer))]
+        if not self.training and self.dynamics is not None and self.dynamics.window > LONGEST and not self.has_analog:
+            return [self.read(simulate(converting.frozen(self), x, self.sources, self.observer))]
+        learning = [layer for layer in self.layers if isinstance(layer, StdbLayer)]
+        if self.training and len(learning) == len(self.layers):
+            return list(map(self.read, readings(learning, self.sources, x)))
+        return self._layer_by_layer(x)
+
+    @property
+    def segments(self) -> int:
+        """Number of the segments that it learns in; 1 where it does not learn through time, or is in evaluation mode."""
+        last = self.layers[-1]
+        return len(last.ends) if self.training and isinstance(last, ThroughTimeLayer) else 1
+
+    def _layer_by_layer(self, x: Tensor) -> list[Tensor]:
+        """The same where there are analog layers, or layers that run by themselves."""
         signals = self._handed_on(x)
+        spiking = self.spiking_layers()
         for i in range(len(spiking), len(self.layers)):
             layer, (incoming, beside) = self.layers[i], self.incoming(signals, i)
             with in_layer(i):
@@ -65,8 +91,10 @@ class Stack(ConnectedLayers):
                 else:
                     signals[i] = Signal(layer(incoming.activation, None if beside is None else beside.activation))
             forget_unseen(signals, self.sources, i + 1)
-        last, activation = self.layers[-1], signals[len(self.layers) - 1].activation
-        return self.read(activation) if isinstance(last, TandemLayer) else activation
+        last = signals[len(self.layers) - 1]
+        if not isinstance(self.layers[-1], TandemLayer):
+            return [last.activation]
+        return list(map(self.read, [last.activation] if last.readings is None else last.readings))
 
     def _handed_on(self, x: Tensor) -> dict[int, Signal]:
         """The input, and what the spiking layers hand on to others."""
@@ -241,6 +269,21 @@ class Stack(ConnectedLayers):
             UserError: the stack is not wholly spiking.
         """
         return converting.unfreeze(self, learn_thresholds, weight_bits, mask_gradient, first)
+
+    def relearn(self, analog: Sequence[AnalogLayer], rule: str, options: LearningOptions, dynamics: Dynamics) -> None:
+        """Have the layers of a wholly spiking stack learn together by a rule, as the layers that they were converted from.
+
+        Args:
+            analog: those layers, or others like them, which have seen an input: their pooling and dropout are the learning
+                ones', their numbers do not matter.
+            rule: see `separator.snn.learning.rules`.
+            options: of the rule.
+            dynamics: how the neurons run from now on.
+
+        Raises:
+            UserError: the stack is not wholly spiking, or weights are none that the layers could have.
+        """
+        relearning.relearn(self, analog, RULES.pick(rule), options, dynamics)
 
     def freeze(self) -> None:
         """Make all layers in tandem, or through time, of a stack without analog ones spiking.

@@ -10,6 +10,7 @@ from typing import Any
 
 from separator.errors import UserError
 from separator.tasks.benchmark.measurement import BenchmarkCase, Measurement
+from separator.tasks.benchmark.unrolled.ways import is_trained
 
 
 def benchmark(systems: Sequence[str], lengths: Sequence[float], threads: int) -> list[Measurement]:
@@ -47,7 +48,11 @@ def measure(case: BenchmarkCase) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(case.threads)
-    if case.batch is not None:
+    if is_trained(case.system):
+        from separator.tasks.benchmark.unrolled.timing import measure_unrolled
+
+        values = measure_unrolled(case)
+    elif case.batch is not None:
         from separator.tasks.benchmark.training.timing import measure_training
 
         values = measure_training(case)

@@ -46,6 +46,9 @@ class ConversionRun:
     device: str = "auto"
     threads: int = 0  # CPU threads, 0 for all
 
+    def __post_init__(self) -> None:
+        self.conversion.check_window()
+
     @property
     def origin(self) -> dict[str, Any]:
         """Facts that the conversion depends on beside its own settings, which the limits of the hardware are in."""

@@ -2,20 +2,24 @@
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from separator.errors import UserError
 from separator.ranges import MOST, check_flags, check_numbers
 from separator.resume import facts_of
 from separator.snn.conversion.settings import ConversionSettings
+from separator.snn.layers.dynamics import Dynamics
+from separator.snn.learning.stdb.options import StdbOptions
 from separator.snn.learning.surrogate import Surrogate, SurrogateName
+from separator.snn.spikes.trains import LONGEST
 from separator.tasks.learning.optimisers import OptimiserName
 from separator.tasks.problems.protocol import Problem
 
 # How a network learns: as an analog one; as a spiking one with the gradient of its analog twins, by spike counts (Wu et al.
-# 2019, "A tandem learning rule"); or as a spiking one through time, with surrogates for the derivatives of spikes.
-Rule = Literal["analog", "tandem", "surrogate"]
+# 2019, "A tandem learning rule"); or as a spiking one through time, with surrogates for the derivatives of spikes: by all that
+# was computed, or (Rathi et al. 2020) by spike bits and the times since spikes.
+Rule = Literal["analog", "tandem", "surrogate", "stdb"]
 # Of the settings of a conversion, those that a network that learns as a spiking one goes by.
 OF_NEURONS = (
     *("window", "initial_potential", "schedule", "weight_bits", "encoder_bits"),
@@ -99,19 +103,43 @@ class CardSettings:
 
 @dataclass(frozen=True)
 class LearningSettings:
-    """Learning rule of a new network; neurons of one that learns as a spiking one are those of the conversion settings."""
+    """Learning rule of a network; neurons of a new one that learns as a spiking one are those of the conversion settings."""
 
     rule: Rule = "analog"
     surrogate: SurrogateName = "rectangular"  # derivative of a spike: rectangular, triangular, sigmoid or arctan
     surrogate_width: float = 1.0  # in thresholds
+    stdb: StdbOptions = field(default_factory=StdbOptions)  # derivative of a spike, of the rule stdb
+    segment: int | None = None  # steps that gradients go back through at most, with a loss at the end of each segment
+    leak: float | None = None  # share of potentials that stays from step to step; null for what the neurons have
+    delayed: bool | None = None  # whether neurons fire on the potential of the step before; null likewise
+    learn_leak: bool = False  # in steps of 1/256, one leak for all layers
 
     def __post_init__(self) -> None:
         _ = self.derivative  # refuses what cannot be
+        check_flags(self)
+        check_numbers(self, segment=(1, MOST))
+        if self.segment is not None and self.rule not in ("surrogate", "stdb"):
+            raise UserError("segments are those of learning through time; give --learning.rule surrogate or stdb")
+        if self.rule != "stdb" and (self.leak is not None or self.delayed is not None or self.learn_leak):
+            raise UserError("leak, delayed and learn_leak are of the rule stdb; for others, give --conversion.neuron_options")
 
     @property
     def derivative(self) -> Surrogate:
         """Surrogate for the derivative of a spike."""
         return Surrogate(self.surrogate, self.surrogate_width)
+
+    def neurons(self, dynamics: Dynamics) -> Dynamics:
+        """How neurons run that learn by this rule, from how they ran before; leaky ones where that is asked for.
+
+        Raises:
+            UserError: there are no such neurons.
+        """
+        if self.leak is None and self.delayed is None and not self.learn_leak:
+            return dynamics
+        given = {"leak": self.leak, "delayed": None if self.delayed is None else int(self.delayed)}
+        changed = {name: value for name, value in given.items() if value is not None}
+        before = dynamics.neuron_options if dynamics.neuron == "leaky" else {}
+        return replace(dynamics, neuron="leaky", neuron_options=before | changed)
 
 
 def usual_neurons() -> ConversionSettings:
@@ -136,8 +164,22 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         check_numbers(self, seed=(0, 2**32 - 1), threads=(0, MOST))
-        if self.init is not None and self.learning != LearningSettings():
-            raise UserError("a model to start from learns as what it is, analog or spiking; leave out --init or --learning")
+        rule = self.learning.rule
+        if self.init is not None and self.learning != LearningSettings() and rule != "stdb":
+            raise UserError(
+                "a model to start from learns as what it is, analog or spiking, or by --learning.rule stdb; leave out --init "
+                "or --learning"
+            )
+        if rule == "tandem":
+            self.conversion.check_window()
+        if self.learning.segment is not None and not self.problem.in_segments:
+            raise UserError(f"{self.problem.name} is not learned in segments; leave out --learning.segment")
+        unmeasured = rule == "stdb" or (rule == "surrogate" and self.conversion.window > LONGEST)
+        if unmeasured and self.optimiser.activity_penalty:
+            raise UserError(
+                f"the activity of layers that learn by stdb, or in more than {LONGEST} steps, is not measured; leave out "
+                "--optimiser.activity_penalty"
+            )
         if self.optimiser.finish is not None and not self.problem.epoch_seconds:
             raise UserError("finish takes hours of sound, of which there are none here; give max_epochs")
 

@@ -1,6 +1,7 @@
 """The network that a training begins with: new, from a model, or put in tandem with its analog twins."""
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,8 @@ from separator.errors import UserError
 from separator.models.card import ModelCard
 from separator.models.files import Network, load_network
 from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.dynamics import Dynamics
+from separator.snn.learning.rules import LearningOptions
 from separator.snn.stack.stack import Stack
 from separator.tasks.learning.settings import OF_NEURONS, TrainingSettings
 from separator.tasks.problems.protocol import Data, Objective, Problem
@@ -18,7 +21,9 @@ LEARNED = ("epochs", "hours", "history")  # of a model's scores, what still hold
 
 
 def starting_point(settings: TrainingSettings) -> tuple[Problem, Network, ModelCard]:
-    """The network as training begins, its problem, and its card; the stack of a spiking model is put in tandem.
+    """The network as training begins, its problem, and its card.
+
+    The stack of a spiking model is put in tandem, unless it learns by a rule of its own; see `begin_spiking`.
 
     Raises:
         UserError: there is no such model, it is damaged, of another problem, or has other sizes than the settings say.
@@ -36,7 +41,7 @@ def starting_point(settings: TrainingSettings) -> tuple[Problem, Network, ModelC
     network, card = load_network(settings.init)
     check_same_sizes(settings, network)
     network, conversion = network.requires_grad_(True), card.conversion
-    if conversion is not None:
+    if conversion is not None and settings.learning.rule == "analog":
         dynamics = network.stack.unfreeze(settings.optimiser.learn_thresholds, settings.optimiser.weight_bits)
         kept = {name: value for name, value in conversion.items() if name != "hardware"}  # which was of other weights
         conversion = kept | {"weight_bits": dynamics.weight_bits}
@@ -47,26 +52,68 @@ def starting_point(settings: TrainingSettings) -> tuple[Problem, Network, ModelC
 
 
 def begin_spiking(network: Network, card: ModelCard, settings: TrainingSettings, objective: Objective, data: Data) -> ModelCard:
-    """Have a new network learn as `settings` say, all layers at once; returns its card.
+    """Have a network learn as `settings` say, all layers at once; returns its card.
+
+    A new one, or an analog model, gets its thresholds from activations; a spiking model has them.
 
     Raises:
-        UserError: a layer is never active on the calibration batches.
+        UserError: a layer is never active on the calibration batches, or it cannot learn so.
     """
-    how, neurons, stack = settings.learning, settings.conversion, network.stack
-    if how.rule == "analog" or settings.init is not None:
+    how, stack = settings.learning, network.stack
+    if how.rule == "analog":
         return card
+    before = card.conversion
+    if before is None:
+        neurons = settings.conversion
+        dynamics = how.neurons(neurons.dynamics)
+        _couple(network, settings, dynamics, objective, data)
+        conversion: dict[str, Any] = {name: getattr(neurons, name) for name in OF_NEURONS}
+    else:
+        found, bits = stack.spiking_layers()[0].dynamics, settings.optimiser.weight_bits
+        dynamics = how.neurons(found if bits is None else replace(found, weight_bits=bits))
+        template = type(network)(network.config).eval()  # type: ignore[arg-type]
+        with torch.no_grad():
+            template(one_input(objective, data).cpu())  # pooling is known by what it sees
+        analog = [layer for layer in template.stack.layers if isinstance(layer, AnalogLayer)]
+        stack.relearn(analog, how.rule, learning_options(settings), dynamics)
+        network.train()
+        conversion = {name: value for name, value in before.items() if name != "hardware"}  # which was of other weights
+    learned: dict[str, Any] = {"surrogate": how.surrogate, "surrogate_width": how.surrogate_width}
+    if how.rule == "stdb":
+        learned = {"stdb": asdict(how.stdb)}
+    changed = {"neuron": dynamics.neuron, "neuron_options": dynamics.neuron_options, "weight_bits": dynamics.weight_bits}
+    conversion |= {"readout": stack.readout, "learning": how.rule} | changed | learned
+    return replace(card, conversion=conversion, name=settings.card.name or "snn")
+
+
+def with_learned_neurons(card: ModelCard, network: Network) -> ModelCard:
+    """The card of a network that has learned and is spiking, with options of its neurons that have learned too."""
+    dynamics = network.stack.dynamics
+    assert dynamics is not None and card.conversion is not None
+    return replace(card, conversion=card.conversion | {"neuron_options": dynamics.neuron_options})
+
+
+def learning_options(settings: TrainingSettings, batch_statistics: bool = False) -> LearningOptions:
+    """Options of the rule that a network learns by."""
+    how, learns = settings.learning, settings.optimiser.learn_thresholds
+    return LearningOptions(
+        learns and how.rule == "stdb",
+        batch_statistics=batch_statistics,
+        surrogate=how.derivative,
+        stdb=how.stdb,
+        learn_leak=how.learn_leak,
+        segment=how.segment,
+    )
+
+
+def _couple(network: Network, settings: TrainingSettings, dynamics: Dynamics, objective: Objective, data: Data) -> None:
+    neurons, stack = settings.conversion, network.stack
     signals = stack_input(network, objective, data, neurons.calibration_batches)
-    thresholds = (neurons.percentile, neurons.channelwise)
+    options = learning_options(settings, batch_statistics=settings.init is None)
     try:
-        if how.rule == "tandem":
-            stack.put_in_tandem(signals, neurons.dynamics, *thresholds, batch_statistics=True)
-        else:
-            stack.put_through_time(signals, neurons.dynamics, how.derivative, *thresholds, batch_statistics=True)
+        stack.couple(signals, dynamics, settings.learning.rule, options, neurons.percentile, neurons.channelwise)
     except ValueError as error:
         raise UserError(f"{error}; try another --seed, or networks with batch norm") from error
-    learned = {"learning": how.rule, "surrogate": how.surrogate, "surrogate_width": how.surrogate_width}
-    of_neurons = {name: getattr(neurons, name) for name in OF_NEURONS}
-    return replace(card, conversion=of_neurons | {"readout": stack.readout} | learned)
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ from separator.tasks.learning.run.checkpoints import checkpoints, fit, load_chec
 from separator.tasks.learning.run.logs import LoggedEpochs, WholeCSVLogger
 from separator.tasks.learning.run.same_run import FACTS, LastingStop, SameRun, SeededSteps
 from separator.tasks.learning.settings import OF_THE_END, MachineSettings, TrainingSettings, without
-from separator.tasks.learning.start import begin_spiking, one_input, starting_point
+from separator.tasks.learning.start import begin_spiking, one_input, starting_point, with_learned_neurons
 from separator.tasks.problems.protocol import Data, Problem
 from separator.writer import sole_writer
 
@@ -262,6 +262,7 @@ def export(checkpoint: Path, path: Path, settings: TrainingSettings, data: Data)
         with torch.no_grad():
             network(one_input(problem.objective, data).cpu())  # sizes of what comes in are known from then on
         network.stack.freeze()
+        card = with_learned_neurons(card, network)
     heard = Heard.from_dict(state.get("heard") or {}).to_dict()
     scores = {"steps": state["global_step"], "epochs": card.scores.get("epochs", 0) + state["epoch"] + 1}
     scores |= heard if heard["hours"] else {}

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from separator.models.card import Goal
+from separator.models.feedforward import FeedForward
 from separator.tasks.problems.image_data import Batch
 from separator.tasks.problems.protocol import Batches, Score
 
@@ -31,12 +32,12 @@ class ImageObjective:
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
         """Loss, which is minimised."""
-        return self._loss(network(batch[0]), batch)
+        return self._summed(outputs_of(network, batch[0]), batch)
 
     def measure(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Loss, which is minimised, and accuracy in % or the mean square error."""
-        outputs = network(batch[0])
-        loss = self._loss(outputs, batch)
+        readings = outputs_of(network, batch[0])
+        loss, outputs = self._summed(readings, batch), readings[-1]
         return loss, accuracy(outputs, batch[1]) if self.goal == "classify" else loss.detach()
 
     def upstream(self, network: nn.Module) -> list[nn.Module]:
@@ -60,9 +61,18 @@ class ImageObjective:
                 found["top5"] = best | found["accuracy"]  # of equal outputs, both may choose others
         return found
 
+    def _summed(self, readings: list[Tensor], batch: Batch) -> Tensor:
+        """Losses at the ends of all segments together, so that their gradients are summed."""
+        return torch.stack([self._loss(outputs, batch) for outputs in readings]).sum()
+
     def _loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         pictures, labels = batch
         return F.cross_entropy(outputs, labels) if self.goal == "classify" else F.mse_loss(outputs, pictures.flatten(1))
+
+
+def outputs_of(network: nn.Module, pictures: Tensor) -> list[Tensor]:
+    """Outputs of a network at the end of each segment that it learns in, one where there are none. Shape: (B, ...) each."""
+    return network.over_segments(pictures) if isinstance(network, FeedForward) else [network(pictures)]
 
 
 def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:

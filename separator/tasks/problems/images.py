@@ -43,6 +43,7 @@ class Images:
     of_the_scores: ClassVar[tuple[str, ...]] = ("data.folder", "data.dev_batch", "data.test_limit", "data.watched")
     for_training: ClassVar[frozenset[str]] = frozenset({"network", "goal", *(f"data.{name}" for name in FOR_TRAINING)})
     spread: ClassVar[bool] = False
+    in_segments: ClassVar[bool] = True
     item: ClassVar[str] = "image"
     charge: ClassVar[str] = "pixels"
     metrics: ClassVar[Mapping[str, Metric]] = {

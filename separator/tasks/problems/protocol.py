@@ -98,6 +98,7 @@ class Problem(Protocol):
     of_the_machine: ClassVar[tuple[str, ...]]
     of_the_scores: ClassVar[tuple[str, ...]]
     spread: ClassVar[bool]  # whether several processes can share an epoch
+    in_segments: ClassVar[bool]  # whether the objective tells a loss at the end of each segment that a network learns in
 
     @property
     def data(self) -> Any:

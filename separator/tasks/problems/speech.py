@@ -27,6 +27,7 @@ class Speech:
     of_the_machine: ClassVar[tuple[str, ...]] = ("data.workers", "data.cache")
     of_the_scores: ClassVar[tuple[str, ...]] = ()
     spread: ClassVar[bool] = True
+    in_segments: ClassVar[bool] = False
 
     @property
     def objective(self) -> SeparationObjective:

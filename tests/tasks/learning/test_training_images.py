@@ -276,7 +276,7 @@ def test_what_diverges_keeps_the_best_network_before(folder, tmp_path, learning)
 def test_neurons_that_cannot_be_are_refused(folder):
     run = settings(folder)
     for change, message in (
-        (lambda: ConversionSettings(window=33), "at most 32 steps, not 33"),
+        (lambda: ConversionRun(run.problem, "x", TuningSettings(window=33)), "at most 32 steps, not 33"),
         (lambda: LearningSettings(surrogate="step"), "no surrogate 'step'"),
         (lambda: LearningSettings(surrogate_width=0.0), "above 0 thresholds"),
         (lambda: ConversionSettings(percentile=0.0), "percentile is above 0"),

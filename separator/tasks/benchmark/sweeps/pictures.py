@@ -8,6 +8,7 @@ from separator.atomic import atomic_path
 from separator.tasks.benchmark.sweeps.plan import COMPARISONS
 from separator.tasks.benchmark.systems import parse_system
 from separator.tasks.benchmark.training.figures import PARTS, describe, mixing_times, shares, speed
+from separator.tasks.benchmark.unrolled.figures import draw_unrolled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +23,7 @@ LABELS = {
     "width": "width (filters and channels)",
     "seconds": "length of sound (s)",
     "layer": "layer under conversion",
+    "steps": "time steps",
 }
 NAMES = {"paper-ann": "ANN", "paper-snn": "layer by layer", "paper-snn-pipelined": "pipelined"}
 BACKEND_NAMES = {"": "", "bf16": ", bfloat16", "dense": ", dense", "spikingjelly": ", SpikingJelly"}
@@ -51,7 +53,8 @@ def sweep_figure(name: str, curves: Sequence["Curve"]) -> "Figure":
     """Draw one sweep.
 
     Of the conversion, seconds of a training step, a panel for each network. Of training, where a step's time goes, and its
-    speed. Of separating, time as a multiple of the first system's, and memory, in comparisons as bars.
+    speed. Of learning through time, memory and time by way. Of separating, time as a multiple of the first system's, and
+    memory, in comparisons as bars.
 
     Args:
         name: of the sweep.
@@ -80,6 +83,8 @@ def _draw_panels(axes: Sequence["Axes"], name: str, curves: Sequence["Curve"]) -
         _draw_comparison(axes, curves)
     elif name == "train":
         _draw_training(axes, curves)
+    elif name == "steps":
+        draw_unrolled(axes, curves)
     elif name == "layer":
         for axis, after, before in zip(axes, curves[::2], curves[1::2], strict=True):
             _draw_conversion(axis, after, before)

@@ -1,6 +1,6 @@
 """Sweeps: their systems, their values, and the cases that they come to; and the systems that are compared side by side."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +9,7 @@ from separator.tasks.benchmark.measurement import BenchmarkCase, Measurement
 from separator.tasks.benchmark.sweeps.settings import DEFAULTS, TYPES, Settings, parse_setting
 from separator.tasks.benchmark.systems import ASTEROID, RANDOM_NETWORKS, parse_system
 from separator.tasks.benchmark.training.recipes import RECIPES, in_precisions, recipe_of
+from separator.tasks.benchmark.unrolled.ways import WAYS
 
 # Systems of sweeps over a setting. The first is what the others are multiples of.
 SWEPT_SYSTEMS = (
@@ -47,6 +48,7 @@ VALUES: dict[str, tuple[Any, ...]] = dict.fromkeys(COMPARISONS, (4.0, 60.0)) | {
     "seconds": (1.0, 4.0, 15.0, 60.0),
     "layer": ("small-ann", "paper-ann"),
     "train": tuple(RECIPES),
+    "steps": (10, 25, 50, 100),
 }
 RENAMED = {"stage": "layer"}  # names of sweeps in former versions
 # Times that each case of a sweep is measured in turn, so that no spell of other load falls on one case alone.
@@ -62,7 +64,8 @@ class Sweep:
     """
 
     name: str  # one of `VALUES`
-    values: tuple[Any, ...]  # numbers, of comparisons seconds; names of networks for `layer` and `train`
+    # Numbers, of comparisons seconds and of `steps` time steps; names of networks for `layer` and `train`.
+    values: tuple[Any, ...]
 
     def __post_init__(self) -> None:
         if self.name in RENAMED:
@@ -80,7 +83,7 @@ class Sweep:
         name, equals, values = text.partition("=")
         if not equals:
             return cls(name, VALUES.get(name, ()))
-        kind = "seconds" if name in COMPARISONS else name
+        kind = "seconds" if name in COMPARISONS else "window" if name == "steps" else name
         return cls(name, tuple(parse_setting(kind, value) if kind in TYPES else value for value in values.split(",")))
 
 
@@ -128,6 +131,8 @@ class SweepPlan:
                 for system in (network, f"dense:{network}"):
                     case = BenchmarkCase(f"{system}@{settings.window}", settings.seconds, self.threads, width)
                     yield system, {layer: replace(case, layer=layer) for layer in range(count_layers(network))}
+        elif sweep.name == "steps":
+            yield from self._unrolled(settings, sweep.values)
         elif sweep.name in COMPARISONS:
             lengths = {value: replace(settings, seconds=value).seconds for value in sweep.values}
             for system in COMPARISONS[sweep.name]:
@@ -144,6 +149,15 @@ class SweepPlan:
             seconds, width = self.given.get("seconds", recipe.segment), self.given.get("width")
             case = BenchmarkCase(system, seconds, 1, width, batch=recipe.batch)
             yield system, {threads: replace(case, threads=threads) for threads in dict.fromkeys((1, self.threads))}
+
+    def _unrolled(self, settings: Settings, steps: Sequence[int]) -> Iterator[tuple[str, dict[Any, BenchmarkCase]]]:
+        """Ways to learn, by the number of time steps; an analog network has none."""
+        if min(steps) < 1:
+            raise UserError(f"a network learns through at least 1 time step, not {min(steps)}")
+        for way in WAYS:
+            system = f"{way}:{settings.network}"
+            named = {n: system if way == "analog" else f"{system}@{n}" for n in steps}
+            yield system, {n: BenchmarkCase(name, 0.0, self.threads, batch=settings.batch) for n, name in named.items()}
 
 
 def count_layers(network: str) -> int:

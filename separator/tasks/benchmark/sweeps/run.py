@@ -27,7 +27,7 @@ def check_libraries(plan: SweepPlan) -> None:
         UserError: a library is missing.
     """
     extras = {"matplotlib": "score"}
-    systems = {case.system for sweep in plan.sweeps for case in _cases(plan, sweep)}
+    systems = {case.system for sweep in plan.sweeps if sweep.name != "steps" for case in _cases(plan, sweep)}
     if any(parse_system(system).backend == "spikingjelly" for system in systems):
         extras["spikingjelly"] = "compare"
     if ASTEROID in systems or any(sweep.name in ("layer", "train") for sweep in plan.sweeps):

@@ -9,7 +9,7 @@ from separator.errors import UserError
 from separator.tasks.benchmark.measurement import BenchmarkCase
 from separator.tasks.benchmark.systems import RANDOM_NETWORKS, parse_system
 
-TYPES = {"window": int, "rate": float, "width": int, "seconds": float}
+TYPES: dict[str, type] = {"window": int, "rate": float, "width": int, "seconds": float, "batch": int, "network": str}
 # Of sweeps that have others than those of `Settings`: rates of few steps are coarse, and recipes convert with 2 s.
 DEFAULTS: dict[str, dict[str, Any]] = {"rate": {"window": 32}, "layer": {"window": 32, "seconds": 2.0}}
 
@@ -26,6 +26,8 @@ class Settings:
     width: int = 512  # filters and channels
     seconds: float = 4.0  # of sound
     rate: float | None = None  # that thresholds are chosen for; None for those of the 99th percentile
+    batch: int = 16  # pictures that are learned from at a time
+    network: str = "hybrid-vgg5-w16"  # that learns from them, by name or layers
 
     def __post_init__(self) -> None:
         if not 1 <= self.window <= 32:
@@ -34,6 +36,8 @@ class Settings:
             raise UserError(f"a width is at least 1, not {self.width}")
         if not (self.seconds > 0 and math.isfinite(self.seconds)):
             raise UserError(f"a length of sound is above 0 seconds, not {self.seconds:g}")
+        if self.batch < 1:
+            raise UserError(f"a batch has at least 1 picture, not {self.batch}")
         if self.rate is not None and not 0 < self.rate < 1:
             raise UserError(f"a firing rate is between 0 and 1, not {self.rate:g}")
 
@@ -44,7 +48,7 @@ class Settings:
         return BenchmarkCase(named, self.seconds, threads, self.width, self.rate if spiking else None)
 
 
-def parse_setting(name: str, text: str) -> int | float:
+def parse_setting(name: str, text: str) -> int | float | str:
     """Value of a field of `Settings`.
 
     Raises:
@@ -53,13 +57,13 @@ def parse_setting(name: str, text: str) -> int | float:
     if name not in TYPES:
         raise UserError(f"there is no '{name}' to set; take {', '.join(TYPES)}")
     try:
-        value: int | float = TYPES[name](text)
+        value: int | float | str = TYPES[name](text)
     except ValueError as error:
         raise UserError(f"{name} is a {'whole ' if TYPES[name] is int else ''}number, not {text!r}") from error
     return value
 
 
-def parse_settings(texts: Iterable[str]) -> dict[str, int | float]:
+def parse_settings(texts: Iterable[str]) -> dict[str, int | float | str]:
     """Fields of `Settings` from texts `NAME=VALUE`.
 
     Raises:

@@ -8,6 +8,7 @@ from separator.tasks.benchmark.measurement import ROUNDS
 from separator.tasks.benchmark.sweeps.plan import COMPARISONS
 from separator.tasks.benchmark.table import systems_table
 from separator.tasks.benchmark.training.figures import training_rows
+from separator.tasks.benchmark.unrolled.figures import describe, unrolled_rows
 
 if TYPE_CHECKING:
     from separator.tasks.benchmark.measurement import Measurement
@@ -21,6 +22,7 @@ TITLES = {
     "seconds": "Length of sound (s)",
     "layer": "Conversion, layer by layer",
     "train": "Training",
+    "steps": "Learning through time",
     "published": "Networks of the published size, side by side",
     "shipped": "Shipped networks, side by side",
 }
@@ -52,6 +54,12 @@ def sweep_tables(
             parts += comparison_tables(curves)
         elif sweep.name == "train":
             parts += [says + _table(rows) for says, rows in training_rows(curves)]
+        elif sweep.name == "steps":
+            from separator.tasks.benchmark.unrolled.timing import count_neurons
+
+            neurons = count_neurons(settings.network)
+            parts.append(describe(curves, neurons))
+            parts += [says + _table(rows) for says, rows in unrolled_rows(curves, neurons, settings.batch)]
         else:
             parts += layer_tables(settings, curves) if sweep.name == "layer" else value_tables(sweep.name, settings, curves)
     return "".join(parts)

@@ -143,7 +143,7 @@ def test_command_line(tmp_path, capsys, monkeypatch):
     [
         (
             ["--sweep", "depth"],
-            "there is no sweep 'depth'; take published, shipped, window, rate, width, seconds, layer, train",
+            "there is no sweep 'depth'; take published, shipped, window, rate, width, seconds, layer, train, steps",
         ),
         (["--sweep", "stage=small-ann"], "the sweep 'stage' is named 'layer' now"),
         (["--sweep", "window=4,x"], "window is a whole number, not 'x'"),
