@@ -386,7 +386,7 @@ def test_what_cannot_be_converted_is_named_with_what_can(layer, words):
 )
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(UserError):
-        ConversionSettings(**settings)
+        ConversionSettings(**settings).check_window()
 
 
 def test_report_tells_silence_and_saturation(trained):
