@@ -13,6 +13,7 @@ from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.shapes import per_channel
 from separator.snn.layers.signal import Signal
+from separator.snn.learning.rules import LearningOptions
 from separator.snn.learning.surrogate import SURROGATES, Surrogate, SurrogateLayer
 from separator.snn.spikes.binary import BinarySpikes
 from separator.snn.stack.stack import Stack, outcomes
@@ -196,6 +197,39 @@ def test_long_windows_approach_the_analog_network():
         errors[window] = float((stack(x).detach() - expected).norm() / expected.norm())
     assert errors[32] < 0.1
     assert errors[32] < errors[4]
+
+
+@pytest.mark.parametrize("segment", [None, 7, 4])
+def test_segments_are_those_of_states_detached_by_hand(segment):
+    torch.manual_seed(0)
+    steps, x = 40, torch.randn(6, 5, dtype=torch.float64)
+    stack = Stack([AnalogLayer(nn.Linear(5, 8)), AnalogLayer(nn.Linear(8, 3), activation=None)], "potential")
+    options = LearningOptions(surrogate=Surrogate("arctan", 1.5), segment=segment)
+    stack.couple(x.float(), Dynamics(steps, coding="constant"), "surrogate", options)
+    readings = stack.double().train().readings(x)
+    first, last = (copy.deepcopy(layer.layer) for layer in stack.layers)
+    threshold, ends = stack.layers[0].threshold.detach(), [*range(segment or steps, steps, segment or steps), steps]
+    v, total, expected = torch.zeros(6, 8, dtype=torch.float64), torch.zeros(6, 3, dtype=torch.float64), []
+    for t in range(steps):
+        if t in ends:
+            v, total = v.detach(), total.detach()
+        v = v + first.affine(x) / steps
+        spikes = THEIRS["arctan"](1.5 * threshold)(v - threshold)
+        v = v - spikes * threshold
+        total = total + last.affine(spikes * threshold * steps) / steps
+        if t + 1 in ends:
+            expected.append(total * steps / (t + 1))
+    assert len(readings) == len(expected) == stack.segments
+    directions = torch.randn(len(ends), 6, 3, dtype=torch.float64)
+    for found in (readings, expected):
+        (torch.stack(list(found)) * directions).sum().backward()
+    for mine, its in zip(readings, expected, strict=True):
+        assert torch.allclose(mine, its, rtol=1e-9)
+    for layer, its in zip(stack.layers, (first, last), strict=True):
+        assert torch.allclose(layer.layer.affine.weight.grad, its.affine.weight.grad, rtol=1e-6)
+    evaluated = stack.eval()(x.float().double())
+    stack.freeze()
+    assert torch.equal(stack(x), evaluated)  # in more steps than a word has bits
 
 
 def test_activation_is_count_times_threshold():
