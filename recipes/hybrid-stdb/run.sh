@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The networks of Rathi et al. ("Enabling deep spiking neural networks with hybrid conversion and spike timing dependent
-# backpropagation"): trained as analog networks without bias, converted by threshold balancing under Poisson input, and followed
-# over their time steps.
+# backpropagation"): trained as analog networks without bias, converted by threshold balancing under Poisson input, tuned by
+# spike-timing-dependent backpropagation, and followed over their time steps.
 #
 #   recipes/hybrid-stdb/run.sh --data DIR
 #
@@ -12,15 +12,22 @@
 #                            CIFAR-10, vgg11 CIFAR-100, vgg16-imagenet and resnet34 ImageNet-12; all but the first want a GPU
 #   --steps N                time steps of the converted network (2500)
 #   --balance-steps N        time steps that thresholds are balanced over (1000)
-#   --scale X                of the thresholds of the network that runs for fewer steps, as many as the paper's (0.7)
+#   --scale X                of the thresholds of the network that runs for fewer steps (0.7)
+#   --few-steps N            time steps that it runs for, and learns through (as many as the paper's)
+#   --epochs N               that it is tuned for, at most (20)
+#   --rate X                 learning rate of the tuning (1e-4)
 #   --images N               test images that are simulated, the first ones (all)
 #   --stage N --stop-stage N first and last stage to run:
 #                              1 training,
 #                              2 conversion, for many time steps, and for few with scaled thresholds,
-#                              3 accuracy and events at each time step (Table 1)
+#                              3 tuning of the network that runs for fewer steps (Algorithms 2 and 3),
+#                              4 accuracy and events at each time step (Table 1), spikes of each layer (Fig. 3),
+#                              5 the same tuning with each derivative of a spike (Fig. 4), only where it is asked for
 #   --options "..."          more options for `separator train`, such as "--device cuda"
 #   --spiking-options "..."  more options for `separator convert` and `separator course`
 #   --convert-options "..."  more options for `separator convert`, such as "--conversion.calibration_batches 2"
+#   --tune-options "..."     more options for the tuning, such as "--data.train_limit 5000" or "--learning.segment 25"
+#   --derivatives "..."      that stage 5 compares ("stdb linear exponential")
 #   --exp DIR                where results lie (exp beside this script): a folder for each network
 #
 # Each stage goes on where it was stopped.
@@ -33,10 +40,15 @@ networks="vgg5-w16"
 steps=2500
 balance_steps=1000
 scale=0.7
+few_steps=
+epochs=20
+rate=1e-4
+derivatives="stdb linear exponential"
 images=
 spiking_options=
 convert_options=
-stop_stage=3
+tune_options=
+stop_stage=4
 exp=$recipe/exp
 
 . "$recipe/../utils/parse_options.sh"
@@ -54,7 +66,8 @@ set_of() {
 
 # `few_steps_of NETWORK` tells the reduced number of time steps that the paper has of it.
 few_steps_of() {
-  case $1 in
+  case ${few_steps:-$1} in
+    [0-9]*) echo "$few_steps" ;;
     vgg5*) echo 75 ;;
     vgg9 | vgg16) echo 100 ;;
     vgg11) echo 125 ;;
@@ -82,7 +95,30 @@ convert() {
     $convert_options --out "$exp/$network/$name"
 }
 
-require_number steps balance_steps
+# `tune NETWORK NAME OPTION...` tunes its conversion for fewer steps by spike-timing-dependent backpropagation.
+tune() {
+  local network=$1 name=$2 varied=(--data.batch 64 --data.flip true)
+  shift 2
+  data_of "$network"
+  [ "$(set_of "$network")" = imagenet ] || varied+=(--data.shift 4)
+  # shellcheck disable=SC2086
+  separator train --problem images --init "$exp/$network/reduced/snn.safetensors" --learning.rule stdb --learning.leak 0.99 \
+    --optimiser.schedule step --optimiser.lr "$rate" --optimiser.max_epochs "$epochs" --optimiser.clip 1 --optimiser.best score \
+    "${seen_images[@]}" "${varied[@]}" --data.dev_batch 50 "$@" $options $tune_options --out "$exp/$network/$name"
+}
+
+# `models_of NETWORK NAME...` sets the array `models` to the analog network and those of its spiking ones that there are.
+models_of() {
+  local network=$1 name
+  shift
+  models=()
+  for name; do
+    [ ! -e "$exp/$network/$name/snn.safetensors" ] || models+=("$(basename "$name")=$exp/$network/$name/snn.safetensors")
+  done
+}
+
+require_number steps balance_steps epochs
+[ -z "$few_steps" ] || require_number few_steps
 [ -z "$images" ] || require_number images
 sets=
 for network in $networks; do
@@ -116,12 +152,38 @@ if runs 2 "conversion"; then
   done
 fi
 
-if runs 3 "courses"; then
+if runs 3 "tuning"; then
+  for network in $networks; do
+    log "tuning $network"
+    tune "$network" stdb
+  done
+fi
+
+if runs 4 "courses and scores"; then
   for network in $networks; do
     data_of "$network"
+    models_of "$network" converted reduced stdb
     # shellcheck disable=SC2086
-    separator course --problem images --init "$exp/$network/ann/ann.safetensors" "${seen_images[@]}" \
-      --model "converted=$exp/$network/converted/snn.safetensors" "reduced=$exp/$network/reduced/snn.safetensors" \
+    separator course --problem images --init "$exp/$network/ann/ann.safetensors" "${seen_images[@]}" --model "${models[@]}" \
       ${images:+--data.test_limit "$images"} $spiking_options --out "$exp/$network/course"
+    models_of "$network" reduced stdb # the longest runs only have their course
+    # shellcheck disable=SC2086
+    separator evaluate --problem images --model "ann=$exp/$network/ann/ann.safetensors" "${models[@]}" "${seen_images[@]}" \
+      --data.dev_batch 50 ${images:+--data.test_limit "$images"} $spiking_options --out "$exp/$network/results"
+  done
+fi
+
+if runs 5 "derivatives of a spike"; then
+  for network in $networks; do
+    data_of "$network"
+    names=()
+    for derivative in $derivatives; do
+      tune "$network" "derivatives/$derivative" --learning.stdb.derivative "$derivative"
+      names+=("derivatives/$derivative")
+    done
+    models_of "$network" "${names[@]}"
+    # shellcheck disable=SC2086
+    separator evaluate --problem images --model "${models[@]}" "${seen_images[@]}" --data.dev_batch 50 \
+      ${images:+--data.test_limit "$images"} $spiking_options --out "$exp/$network/derivatives/results"
   done
 fi
