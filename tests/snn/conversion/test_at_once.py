@@ -89,4 +89,4 @@ def test_short_runs_tell_polarities():
 
 def test_longer_runs_are_not_tuned():
     with pytest.raises(UserError, match="to convert without tuning, set at_once"):
-        ConversionSettings(window=100).check_window()
+        converted("termapping", at_once=False)
