@@ -89,4 +89,4 @@ def test_short_runs_tell_polarities():
 
 def test_longer_runs_are_not_tuned():
     with pytest.raises(UserError, match="to convert without tuning, set at_once"):
-        converted("termapping", at_once=False)
+        converted("termapping", at_once=False, calibration_batches=1)
