@@ -57,11 +57,16 @@ class ConversionSettings:
 
     def __post_init__(self) -> None:
         _ = self.dynamics  # refuses what neurons cannot do
+        balances = THRESHOLDS.pick(self.threshold).balances
+        if balances and not self.at_once:
+            raise UserError("thresholds are balanced where all layers are converted at once; set at_once")
+        if not balances and (self.threshold_scale != 1 or self.balance_steps is not None):
+            raise UserError("threshold_scale and balance_steps are for the threshold rule balanced")
         if self.statistics not in get_args(NormStatistics):
             raise UserError(f"statistics are one of {', '.join(get_args(NormStatistics))}, not '{self.statistics}'")
         if self.lr == [] or self.max_epochs == []:
             raise UserError("a learning rate or a number of epochs is missing")
-        _ = self.threshold_options, THRESHOLDS.pick(self.threshold), READOUTS.pick(self.readout), RULES.pick(self.learning)
+        _ = self.threshold_options, READOUTS.pick(self.readout), RULES.pick(self.learning)
         check_flags(self)
         check_numbers(self, lr=(0.0, MOST), clip=(0.0, MOST), activity_penalty=(0.0, MOST), keep_mb=(0.0, MOST))
         check_numbers(self, max_epochs=(0, MOST), patience=(0, MOST), calibration_batches=(0 if self.at_once else 1, MOST))

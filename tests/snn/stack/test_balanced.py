@@ -168,6 +168,14 @@ def test_what_cannot_be_balanced_is_refused(message, dynamics, options):
     assert stack.converted == 0
 
 
+def test_settings_that_nothing_heeds_are_refused():
+    with pytest.raises(UserError, match="converted at once; set at_once"):
+        ConversionSettings(threshold="balanced")
+    for options in ({"threshold_scale": 0.7}, {"balance_steps": 9}):
+        with pytest.raises(UserError, match="for the threshold rule balanced"):
+            ConversionSettings(**options)
+
+
 def residual():
     """Pre-processing, a block that the identity goes past behind average pooling, and one with a projection (section 4.2)."""
     torch.manual_seed(2)

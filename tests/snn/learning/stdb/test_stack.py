@@ -429,7 +429,7 @@ def test_what_cannot_be_is_refused():
         linear_stack().couple(x, Dynamics(8, schedule="layer-by-layer"), "stdb", LearningOptions())
     with pytest.raises(UserError, match="at least 1 step long, not 0"):
         linear_stack().couple(x, Dynamics(8), "stdb", LearningOptions(segment=0))
-    with pytest.raises(UserError, match="'integrate-and-fire' does not take the options {'leak': 1.0}"):
+    with pytest.raises(UserError, match="'integrate-and-fire' does not take the options"):
         linear_stack().couple(x, Dynamics(8), "stdb", LearningOptions(learn_leak=True))
     with pytest.raises(UserError, match="without batch norm"):
         nets.linear_stack(0).couple(x, Dynamics(8), "stdb", LearningOptions(batch_statistics=True))
