@@ -81,14 +81,13 @@ class AnalogLayer(nn.Module):
 
     def sums(self, x: Tensor) -> Tensor:
         """Input of batch norm, the affine layer's output."""
-        return self.behind(self.before_affine(x))
+        self.look_at(x)
+        return self.behind(self.before(x))
 
-    def before_affine(self, x: Tensor) -> Tensor:
-        """Input of the affine layer: what the layers before it make of an input, whose shape is taken note of."""
+    def look_at(self, x: Tensor) -> None:
+        """Take note of the shape of an input, which absorbing the layers before depends on."""
         if self.before:
             self.seen = x.shape[1:]
-        seen: Tensor = self.before(x)
-        return seen
 
     def behind(self, seen: Tensor) -> Tensor:
         """The affine layer's output, from its own input."""

@@ -112,4 +112,4 @@ def test_the_report_counts_spikes_of_both_polarities(neuron):
 
 def test_longer_runs_are_not_tuned():
     with pytest.raises(UserError, match="to convert without tuning, set at_once"):
-        ConversionSettings(window=100).check_window()
+        converted("termapping", at_once=False, calibration_batches=1)

@@ -380,7 +380,7 @@ def test_what_cannot_be_converted_is_named_with_what_can(layer, words):
 @pytest.mark.parametrize(
     "settings",
     [
-        *({"window": 0}, {"window": 33}, {"initial_potential": 1.0}, {"percentile": 0}, {"lr": []}, {"max_epochs": []}),
+        *({"window": 0}, {"window": 8193}, {"initial_potential": 1.0}, {"percentile": 0}, {"lr": []}, {"max_epochs": []}),
         *({"weight_bits": 99}, {"encoder_bits": 1}, {"passes": 0}, {"fan_in": 0}, {"activity_penalty": -1}),
     ],
 )

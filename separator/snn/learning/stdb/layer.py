@@ -67,6 +67,7 @@ class StdbLayer(ThroughTimeLayer):
         super().__init__(layer, role, threshold, dynamics, learn_threshold, segment=segment)
         self.options = options
         self.free_leak = nn.Parameter(torch.tensor(float(dynamics.model.leak)), requires_grad=learn_leak)
+        _ = self.present_dynamics  # refuses leaks of neurons that have none
 
     def train(self, mode: bool = True) -> "StdbLayer":
         """Training mode, in which dropout before the layer acts."""
@@ -122,8 +123,7 @@ class StdbLayer(ThroughTimeLayer):
         scale = unit * self.dynamics.window if _has_constants(layer) else 1.0
         seen, other = (x if x is None or scale == 1 else x * scale for x in (spikes, beside))
         assert seen is not None
-        if layer.before:
-            layer.seen = seen.shape[1:]
+        layer.look_at(seen)
         inner = masks.through(layer.before, seen)
         sums = layer.behind(inner) if finish or layer.norm is not None else unfinished(layer.affine, inner)
         z = layer.joined(sums, seen if other is None else other).to(spikes.dtype)  # which products are not in mixed precision
@@ -132,8 +132,7 @@ class StdbLayer(ThroughTimeLayer):
     def charge(self, x: Tensor, unit: float, masks: HeldMasks) -> Tensor:
         """The charge of a layer with analog input, in the paper's unit, differentiable. Shape: (B, ...)."""
         layer = self.layer
-        if layer.before:
-            layer.seen = x.shape[1:]
+        layer.look_at(x)
         return layer.joined(layer.behind(masks.through(layer.before, x)), x).to(x.dtype) / unit
 
     def _fire(self, currents: list[Tensor], signal: Signal) -> tuple[Tensor, Tensor]:

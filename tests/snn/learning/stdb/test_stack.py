@@ -18,6 +18,7 @@ from separator.snn.learning.stdb.layer import StdbLayer
 from separator.snn.learning.stdb.neurons import by_times
 from separator.snn.learning.stdb.options import StdbOptions, time_table
 from separator.snn.stack.stack import Stack
+from tests.snn import nets
 from tests.snn.learning.stdb import drawn, unrolled
 
 EXACT = {"rtol": 0.0, "atol": 1e-12}
@@ -428,10 +429,10 @@ def test_what_cannot_be_is_refused():
         linear_stack().couple(x, Dynamics(8, schedule="layer-by-layer"), "stdb", LearningOptions())
     with pytest.raises(UserError, match="at least 1 step long, not 0"):
         linear_stack().couple(x, Dynamics(8), "stdb", LearningOptions(segment=0))
-    from tests.snn.nets import linear_stack as normalised
-
+    with pytest.raises(UserError, match="'integrate-and-fire' does not take the options"):
+        linear_stack().couple(x, Dynamics(8), "stdb", LearningOptions(learn_leak=True))
     with pytest.raises(UserError, match="without batch norm"):
-        normalised(0).couple(x, Dynamics(8), "stdb", LearningOptions(batch_statistics=True))
+        nets.linear_stack(0).couple(x, Dynamics(8), "stdb", LearningOptions(batch_statistics=True))
 
 
 assert drawn  # registers what the tests name
