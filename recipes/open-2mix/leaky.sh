@@ -11,6 +11,7 @@
 #   --leaky-configs "..."    of the conversions of the one with LeakyReLU; paths that are not found are looked for beside this
 #                            script (conf/termapping.yaml conf/augmapping.yaml conf/termapping-8.yaml conf/augmapping-4.yaml
 #                            conf/path-independent-4.yaml conf/augmapping-2.yaml conf/augmapping-2-ptl.yaml)
+#   --also "NAME@STEPS ..."  of these, what is scored with another number of steps as well (augmapping-4@8)
 #   --relu-configs "..."     of those of its twin (conf/relu-4.yaml conf/relu-4-ptl.yaml)
 #   --tuning-mixtures N      that each layer is tuned on, 2 s each (200)
 #   --train-options "..."    more options for `separator train`
@@ -36,6 +37,7 @@ stop_stage=4
 config=conf/small.yaml
 leaky_configs="conf/termapping.yaml conf/augmapping.yaml conf/termapping-8.yaml conf/augmapping-4.yaml conf/path-independent-4.yaml
   conf/augmapping-2.yaml conf/augmapping-2-ptl.yaml"
+also=augmapping-4@8
 relu_configs="conf/relu-4.yaml conf/relu-4-ptl.yaml"
 tuning_mixtures=200
 train_options=
@@ -98,6 +100,9 @@ activate
 twin leaky "$slope" "$leaky_configs"
 twin relu 0 "$relu_configs"
 models leaky "$leaky_configs"
+for conversion in $also; do
+  models+=("leaky-$conversion=$exp/leaky/${conversion%@*}/snn.safetensors@${conversion#*@}")
+done
 models relu "$relu_configs"
 if runs 4 "scores"; then
   separator evaluate --mixtures "open=$data/wav8k/min/test" --model "${models[@]}" --metrics si-sdr --limit "$limit" \

@@ -53,6 +53,7 @@ def test_twins_are_trained_and_converted_alike_and_scored_together(calls, tmp_pa
     ]
     (scoring,) = (line for line in lines if line.startswith("evaluate "))
     assert "--limit 7" in scoring and f"--model leaky={tmp_path}/exp/leaky/ann/ann.safetensors leaky-termapping=" in scoring
+    assert f"leaky-augmapping-4@8={tmp_path}/exp/leaky/augmapping-4/snn.safetensors@8" in scoring
     assert f"relu={tmp_path}/exp/relu/ann/ann.safetensors relu-relu-4=" in scoring
 
 
@@ -94,6 +95,7 @@ def test_one_command_trains_both_converts_them_and_makes_the_table(synthetic_cor
         "leaky": ("", "", ""),
         "leaky-augmapping-4": ("leaky", "4", "4"),
         "leaky-augmapping-2-ptl": ("leaky", "2", "3"),
+        "leaky-augmapping-4@8": ("leaky", "8", "4"),
         "relu": ("", "", ""),
         "relu-relu-4": ("relu", "4", "1"),
     }

@@ -107,14 +107,14 @@ def spiking_figure(rows: Sequence[Mapping[str, Any]]) -> "Figure":
     from matplotlib.figure import Figure
 
     conditions = list(dict.fromkeys(row["condition"] for row in rows))
-    figure = Figure(figsize=(1 + 5 * len(conditions), 4), layout="constrained")
+    figure = Figure(figsize=(4 + 5 * len(conditions), 4), layout="constrained")
     panels = figure.subplots(1, len(conditions), sharey=True, squeeze=False)[0]
     for axes, condition in zip(panels, conditions, strict=True):
         axes.set(title=condition, xlabel="synaptic operations / MACs of the ANN")
         axes.grid(alpha=0.3)
         _draw(axes, [row for row in rows if row["condition"] == condition])
     panels[0].set_ylabel("SI-SDRi (dB), mean and 95 % interval")
-    panels[0].legend(fontsize="small")
+    panels[-1].legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))  # beside, where it hides no interval
     return figure
 
 
