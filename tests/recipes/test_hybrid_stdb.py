@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from separator.cli.main import main
 from separator.models.files import load_network
 from tests.images.test_cifar import write_batches
+from tests.images.test_folder import tree
 from tests.recipes.running import run
 
 MACHINE = "--device cpu --threads 1"
@@ -76,3 +78,21 @@ def test_mistakes_end_it(tmp_path):
         status, error = run("hybrid-stdb", *options)
         assert status == 1
         assert error.startswith("run.sh: error: ") and message in error
+
+
+def test_a_residual_network_sees_pictures_of_any_size(tmp_path):
+    """As resnet34 does, small: from a tree of pictures by class to the spiking network."""
+    data = ["--data.kind", "folder", "--data.folder", str(tree(tmp_path / "tree")), "--data.pictures.workers", "0"]
+    data += ["--data.pictures.resize", "20", "--data.pictures.crop", "16", "--data.batch", "9"]
+    sizes = {"layers": "c4-d20-c4-a2-b4d20-b6s2d20-a4-3", "channels": 3, "height": 16, "width": 16}
+    sizes |= {"norm": "false", "bias": "false", "mean": 0.5, "std": 0.5}
+    network = [f"--network.{name}={value}" for name, value in sizes.items()]
+    machine = ["--device", "cpu", "--threads", "1"]
+    training = ["--optimiser.max_epochs", "1", "--optimiser.initial_weights", "he", "--out", str(tmp_path / "ann")]
+    assert main(["train", "--problem", "images", *data, *network, *machine, *training]) == 0
+    init = ["--init", str(tmp_path / "ann" / "ann.safetensors"), "--preset", "hybrid", "--conversion.window", "40"]
+    assert main(["convert", *init, *data, *machine, "--out", str(tmp_path / "snn")]) == 0
+    spiking, card = load_network(tmp_path / "snn" / "snn.safetensors")
+    assert card.conversion["readout"] == "potential" and spiking.config.layers.endswith("b6s2d20-a4-3")
+    *_, last, _ = spiking.stack.spiking_layers()
+    assert float(last.scale[0]) == pytest.approx(float(spiking.stack.layers[1].scale[0]), rel=1e-4)  # 1, in a block
