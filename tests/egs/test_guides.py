@@ -31,6 +31,7 @@ SPEECH = {"train-options": ["train"], "convert-options": ["convert"], "tune-opti
 IMAGES = {"options": ["train", "convert"], "train-options": ["train"], "convert-options": ["convert"]}
 HANDED_ON = {
     "open-2mix/run.sh": ("speech", SPEECH),
+    "open-2mix/methods.sh": ("speech", SPEECH),
     "wsj0-2mix/run.sh": ("speech", SPEECH),
     "mnist/run.sh": ("images", {"options": ["sweep"]}),
     "mnist-autoencoder/run.sh": ("images", {"options": ["sweep"]}),
@@ -40,7 +41,12 @@ HANDED_ON = {
     "double-threshold/run.sh": ("images", {"options": ["train"], "spiking-options": ["convert"]}),
     "hybrid-stdb/run.sh": (
         "images",
-        {"options": ["train"], "spiking-options": ["convert"], "convert-options": ["convert"]},
+        {
+            "options": ["train"],
+            "spiking-options": ["convert"],
+            "convert-options": ["convert"],
+            "tune-options": ["train"],
+        },
     ),
 }
 STAND_INS = {"arecord": "cat mix.wav", "ffmpeg": "cat mix.wav", "aplay": "cat >heard.wav"}

@@ -141,9 +141,10 @@ def test_a_network_of_double_thresholds_from_pictures_to_its_score(tmp_path):
     mnist(tmp_path / "mnist", 60)
     places = ("--data", tmp_path, "--exp", tmp_path / "exp", "--networks", "net2")
     fewer = ("--methods", "augmapping", "--boundaries", "3", "--images", "4")
-    options = "--data.batch 20 --optimiser.max_epochs 1 --device cpu --threads 1"
+    machine = "--device cpu --threads 1"
+    options = ("--options", f"--data.batch 20 --optimiser.max_epochs 1 {machine}")
     status, error = run(
-        "double-threshold", *places, *fewer, "--options", options, "--spiking-options", "--device cpu --threads 1"
+        "double-threshold", *places, *fewer, *options, "--spiking-options", f"--data.test_limit 4 --data.dev_batch 4 {machine}"
     )
     assert status == 0, error
     for folder, names in (("course", ["augmapping"]), ("boundaries/course", ["at-most-3", "no-negative"])):
@@ -187,6 +188,17 @@ def test_configurations_say_what_can_be_done(recipe, configs):
     fewest = {"patience-small": 15, "pruned-full": 5, "pruned-small": 5}.get(configs[-1], 25)
     assert settings.seeds == 5 and len(list(settings.conversions())) >= fewest
     assert all(settings.settings_of(work).readout == "potential" for work in settings.conversions())
+
+
+def test_derivatives_of_a_spike_are_compared_where_that_is_asked_for(calls, tmp_path):
+    made = calls("hybrid-stdb", "--stage", "3", "--stop-stage", "5", "--download", "true", "--epochs", "2", "--rate", "1e-3")
+    trained = [
+        settings_from(command_parser("train")[1].parse_args(call[1:]), TrainingSettings) for call in made if call[0] == "train"
+    ]
+    assert [settings.learning.stdb.derivative for settings in trained] == ["stdb", "stdb", "linear", "exponential"]
+    assert all(settings.learning.rule == "stdb" and settings.learning.leak == 0.99 for settings in trained)
+    assert all((settings.optimiser.max_epochs, settings.optimiser.lr) == (2, 1e-3) for settings in trained)
+    assert [call[0] for call in made].count("evaluate") == 2
 
 
 def test_mistakes_with_networks_of_double_thresholds_end_it(tmp_path):

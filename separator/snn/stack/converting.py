@@ -146,7 +146,8 @@ def _thresholds(
                 lambda i=i: stack.scales(i, x, dynamics)[0],  # type: ignore[misc]
                 is_bypassed(stack.sources, i),
             )
-            heeded = replace(options, below=dynamics.model.initial_below(options.initial_potential, layer.activation))
+            with in_layer(i):
+                heeded = replace(options, below=dynamics.model.initial_below(options.initial_potential, layer.activation))
             learned = layer.activation.bound.detach() if isinstance(layer.activation, QuantisedReLU) else None
             bound = rule.bound(seen, heeded) if learned is None else learned
             threshold = bound / options.levels

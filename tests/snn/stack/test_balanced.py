@@ -19,6 +19,7 @@ from separator.snn.execution.chosen import execution
 from separator.snn.layers.analog import AnalogLayer, layers_of
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.layers.twins import analog_numbers
 from separator.snn.stack import reference
 from separator.snn.stack.graph import INPUT, is_bypassed
 from separator.snn.stack.stack import Stack
@@ -113,7 +114,7 @@ def test_they_are_balanced_without_a_leak_and_over_steps_of_their_own():
     assert balanced(stack, x, 20, steps=STEPS, neuron={"leak": 0.9}) == pytest.approx(expected, rel=1e-4)
     assert stack.dynamics.window == 20 and all(layer.neuron.leak == 230 / 256 for layer in stack.layers)
     own = convolutions().layers[0].affine.weight.detach()
-    assert torch.allclose(stack.layers[0].analog_numbers()[0] * 20, own, rtol=1e-4, atol=1e-5)
+    assert torch.allclose(analog_numbers(stack.layers[0])[0] * 20, own, rtol=1e-4, atol=1e-5)
 
 
 def test_no_layer_is_simulated_twice(monkeypatch):

@@ -65,7 +65,8 @@ class SweepSettings:
         if self.optimiser.max_epochs < 0 and self.optimiser.finish is None:
             raise UserError("trainings of a sweep must end; give --optimiser.max_epochs, or --optimiser.finish")
         for work in self.conversions():
-            _ = self.settings_of(work), self.levels_of(work)  # refuse values that cannot be
+            self.settings_of(work).check_window()
+            _ = self.levels_of(work)  # refuses values that cannot be
 
     def conversions(self) -> Iterator[Conversion]:
         """All that is to be converted."""

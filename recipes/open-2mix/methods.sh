@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Activations below zero on speech: the separator with LeakyReLU and its twin with ReLU, trained alike; the one converted by
-# TerMapping and AugMapping (Yu et al. 2020), without tuning and with it, the other by progressive tandem learning; one table.
+# All methods of conversion on speech: the separator with LeakyReLU and its twin with ReLU, trained alike; the one converted by
+# TerMapping and AugMapping (Yu et al. 2020), without tuning and with it, the other by progressive tandem learning (Wu et al. 2021)
+# and by threshold balancing, then spike-timing-dependent backpropagation (Rathi et al. 2020); one table.
 #
 #   recipes/open-2mix/leaky.sh --corpus DIR
 #
@@ -12,10 +13,12 @@
 #                            script (conf/termapping.yaml conf/augmapping.yaml conf/termapping-8.yaml conf/augmapping-4.yaml
 #                            conf/path-independent-4.yaml conf/augmapping-2.yaml conf/augmapping-2-ptl.yaml)
 #   --also "NAME@STEPS ..."  of these, what is scored with another number of steps as well (augmapping-4@8)
-#   --relu-configs "..."     of those of its twin (conf/relu-4.yaml conf/relu-4-ptl.yaml)
+#   --relu-configs "..."     of those of its twin (conf/relu-4.yaml conf/relu-4-ptl.yaml conf/balanced-8.yaml conf/balanced-32.yaml);
+#                            a NAME.tune.yaml beside a NAME.yaml tunes all of its layers together afterwards
 #   --tuning-mixtures N      that each layer is tuned on, 2 s each (200)
 #   --train-options "..."    more options for `separator train`
 #   --convert-options "..."  more options for `separator convert`
+#   --tune-options "..."     more options for `separator train` where it tunes a conversion
 #   --test-mixtures N        (3000)
 #   --dev-mixtures N         (2000)
 #   --limit N                open mixtures that are scored (200)
@@ -38,10 +41,11 @@ config=conf/small.yaml
 leaky_configs="conf/termapping.yaml conf/augmapping.yaml conf/termapping-8.yaml conf/augmapping-4.yaml conf/path-independent-4.yaml
   conf/augmapping-2.yaml conf/augmapping-2-ptl.yaml"
 also=augmapping-4@8
-relu_configs="conf/relu-4.yaml conf/relu-4-ptl.yaml"
+relu_configs="conf/relu-4.yaml conf/relu-4-ptl.yaml conf/balanced-8.yaml conf/balanced-32.yaml"
 tuning_mixtures=200
 train_options=
 convert_options=
+tune_options=
 test_mixtures=3000
 dev_mixtures=2000
 limit=200
@@ -82,17 +86,19 @@ twin() {
   bash "$recipe/run.sh" --corpus "$corpus" --stage "$stage" --stop-stage "$last" --tag "$1" --config "${config% }" \
     --convert-configs "$3" --train-options "--network.slope $2 $train_options" \
     --convert-options "--data.epoch_mixtures $tuning_mixtures $convert_options" --test-mixtures "$test_mixtures" \
+    --tune-options "--data.epoch_mixtures $tuning_mixtures $tune_options" \
     --dev-mixtures "$dev_mixtures" --more "$more" --rooms "$rooms" --noise "$noise" --data "$data" --exp "$exp" --jobs "$jobs"
 }
 
 # `models NAME CONFIGS` adds a twin and its conversions to the array `models`.
 models=()
 models() {
-  local name=$1 conversion
+  local name=$1 config conversion
   models+=("$name=$exp/$name/ann/ann.safetensors")
-  for conversion in $2; do
-    conversion=$(basename "$conversion" .yaml)
+  for config in $2; do
+    conversion=$(basename "$config" .yaml)
     models+=("$name-$conversion=$exp/$name/$conversion/snn.safetensors")
+    [ ! -f "${config%.yaml}.tune.yaml" ] || models+=("$name-$conversion-tuned=$exp/$name/$conversion-tuned/snn.safetensors")
   done
 }
 

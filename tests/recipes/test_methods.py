@@ -1,4 +1,4 @@
-"""The recipe for activations below zero: with a stand-in for the command, and once for real."""
+"""The recipe for all methods on speech: with a stand-in for the command, and once for real."""
 
 import csv
 
@@ -7,7 +7,7 @@ import pytest
 from separator.models import load_model
 from tests.recipes.running import MACHINE, RECIPES, SHORT, SMALL, run_script
 
-SCRIPT = RECIPES / "open-2mix" / "leaky.sh"
+SCRIPT = RECIPES / "open-2mix" / "methods.sh"
 CUT = "--data.segment 0.5 --data.batch 4 --data.workers 0 --data.dev_mixtures 4 --conversion.calibration_batches 2 --threads 1"
 STAND_IN = """#!/usr/bin/env bash
 printf '%s\\n' "$*" >>"$NOTES"
@@ -35,7 +35,7 @@ def calls(synthetic_corpus, tmp_path):
 def test_twins_are_trained_and_converted_alike_and_scored_together(calls, tmp_path):
     status, error, lines = calls("--slope", 0.25, "--tuning-mixtures", 9, "--limit", 7, "--stage", 2)
     assert status == 0, error
-    leaky, relu = (line for line in lines if line.startswith("train "))
+    leaky, relu = (line for line in lines if line.startswith("train ") and "tune.yaml" not in line)
     assert "--network.slope 0.25" in leaky and f"--out {tmp_path}/exp/leaky/ann" in leaky
     assert leaky.replace("slope 0.25", "slope 0").replace("exp/leaky/", "exp/relu/") == relu
     conversions = [line for line in lines if line.startswith("convert ")]
@@ -50,7 +50,12 @@ def test_twins_are_trained_and_converted_alike_and_scored_together(calls, tmp_pa
         "leaky/augmapping-2-ptl",
         "relu/relu-4",
         "relu/relu-4-ptl",
+        "relu/balanced-8",
+        "relu/balanced-32",
     ]
+    tunings = [line for line in lines if line.startswith("train ") and "tune.yaml" in line]
+    assert [line.split(f"--init {tmp_path}/exp/relu/")[1].split("/")[0] for line in tunings] == ["balanced-8", "balanced-32"]
+    assert all("--data.epoch_mixtures 9" in line for line in tunings)
     (scoring,) = (line for line in lines if line.startswith("evaluate "))
     assert "--limit 7" in scoring and f"--model leaky={tmp_path}/exp/leaky/ann/ann.safetensors leaky-termapping=" in scoring
     assert f"leaky-augmapping-4@8={tmp_path}/exp/leaky/augmapping-4/snn.safetensors@8" in scoring
@@ -80,9 +85,10 @@ def test_mistakes_are_told_at_once(calls, options, message):
 def test_one_command_trains_both_converts_them_and_makes_the_table(synthetic_corpus, tmp_path):
     options = (
         *("--corpus", synthetic_corpus, "--dev-mixtures", 2, "--test-mixtures", 2, "--limit", 2, "--jobs", 1),
-        *("--leaky-configs", "conf/augmapping-4.yaml conf/augmapping-2-ptl.yaml", "--relu-configs", "conf/relu-4.yaml"),
+        *("--leaky-configs", "conf/augmapping-4.yaml conf/augmapping-2-ptl.yaml"),
+        *("--relu-configs", "conf/relu-4.yaml conf/balanced-8.yaml"),
         *("--data", tmp_path, "--exp", tmp_path / "exp", "--train-options", f"{SMALL} {SHORT} {MACHINE}"),
-        *("--convert-options", CUT, "--tuning-mixtures", 8),
+        *("--convert-options", CUT, "--tuning-mixtures", 8, "--tune-options", f"{SHORT} {MACHINE}"),
     )
     status, error = run_script(SCRIPT, *options)
     assert status == 0, error
@@ -98,6 +104,8 @@ def test_one_command_trains_both_converts_them_and_makes_the_table(synthetic_cor
         "leaky-augmapping-4@8": ("leaky", "8", "4"),
         "relu": ("", "", ""),
         "relu-relu-4": ("relu", "4", "1"),
+        "relu-balanced-8": ("relu", "8", "1"),
+        "relu-balanced-8-tuned": ("relu", "8", "1"),
     }
     assert all(float(row["spikes_per_neuron"]) > 0 for row in rows.values() if row["against"])
     assert (out / "results" / "spikes.png").stat().st_size > 1000
