@@ -1,6 +1,6 @@
 """Choices by name: what a seam of the engine can be filled with. A new choice is one entry, made from anywhere."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 from separator.errors import UserError
@@ -37,3 +37,16 @@ class Registry(Generic[Choice]):
     def items(self) -> list[tuple[str, Choice]]:
         """Names and choices, in the order in which they were added."""
         return list(self._choices.items())
+
+
+def made_by(registry: Registry[Callable[..., Choice]], name: str, options: Mapping[str, float]) -> Choice:
+    """What the choice of a name makes from options, plain numbers by name.
+
+    Raises:
+        UserError: there is no such choice, or it has no such option.
+    """
+    make = registry.pick(name)
+    try:
+        return make(**options)
+    except TypeError as error:
+        raise UserError(f"the {registry.kind} '{name}' does not take the options {dict(options)}: {error}") from error

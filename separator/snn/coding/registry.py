@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
-from separator.errors import UserError
 from separator.snn.coding.inputs import Charge, Constant, InputCoding
 from separator.snn.coding.poisson import Poisson
-from separator.snn.registry import Registry
+from separator.snn.registry import Registry, made_by
 
 # What makes a coding from its options, plain numbers by name.
 CODINGS: Registry[Callable[..., InputCoding]] = Registry(
@@ -19,8 +18,4 @@ def coding_of(name: str, options: Mapping[str, float]) -> InputCoding:
     Raises:
         UserError: there is no such coding, or it has no such option.
     """
-    make = CODINGS.pick(name)
-    try:
-        return make(**options)
-    except TypeError as error:
-        raise UserError(f"the input coding '{name}' does not take the options {dict(options)}: {error}") from error
+    return made_by(CODINGS, name, options)

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Mapping
 
-from separator.errors import UserError
 from separator.snn.neurons.double_threshold import Augmented, DoubleThreshold, PathIndependent
 from separator.snn.neurons.hard_reset import HardReset
 from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
 from separator.snn.neurons.leaky import Leaky
 from separator.snn.neurons.neuron import Neuron
-from separator.snn.registry import Registry
+from separator.snn.registry import Registry, made_by
 
 # What makes a model from its options, plain numbers by name.
 NEURONS: Registry[Callable[..., Neuron]] = Registry(
@@ -30,8 +29,4 @@ def neuron_of(name: str, options: Mapping[str, float]) -> Neuron:
     Raises:
         UserError: there is no such model, or it has no such option.
     """
-    make = NEURONS.pick(name)
-    try:
-        return make(**options)
-    except TypeError as error:
-        raise UserError(f"the neuron model '{name}' does not take the options {dict(options)}: {error}") from error
+    return made_by(NEURONS, name, options)
