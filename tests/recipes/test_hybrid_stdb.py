@@ -21,10 +21,11 @@ def test_it_runs_from_the_pictures_to_the_scores(tmp_path):
     write_batches(tmp_path / "cifar10")
     fewer = ("--steps", 40, "--balance-steps", 8, "--images", 2, "--scale", 0.5, "--few-steps", 6, "--epochs", 1)
     options = f"--data.batch 5 --optimiser.max_epochs 1 {MACHINE}"
+    few = "--conversion.calibration_batches 1 --data.dev_batch 2 --data.test_limit 2"
     status, error = run(
         "hybrid-stdb",
         *("--data", tmp_path, "--exp", tmp_path / "exp", *fewer),
-        *("--options", options, "--spiking-options", MACHINE, "--convert-options", "--conversion.calibration_batches 1"),
+        *("--options", options, "--spiking-options", MACHINE, "--convert-options", few),
         *("--tune-options", "--data.batch 5 --learning.segment 4 --learning.stdb.derivative linear"),
     )
     assert status == 0, error

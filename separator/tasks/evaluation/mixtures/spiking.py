@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SPIKES_TABLE, SPIKES_PICTURE = "spikes.csv", "spikes.png"
 METRIC, DECIMALS = "si-sdri", 2
+MARKERS = "osD^v"  # of ten systems each, which have ten colours
 # Of an operations report; there is none of analog systems.
 COSTS = (
     "window",
@@ -120,9 +121,10 @@ def spiking_figure(rows: Sequence[Mapping[str, Any]]) -> "Figure":
 
 def _draw(axes: "Axes", rows: Sequence[Mapping[str, Any]]) -> None:
     for number, row in enumerate(rows):
-        colour, cost = f"C{number % 10}", row["synaptic_operations_per_mac"]
+        colour, marker, cost = f"C{number % 10}", MARKERS[number // 10 % len(MARKERS)], row["synaptic_operations_per_mac"]
         if cost is None:
             axes.axhline(row[METRIC], color=colour, linestyle="--", label=row["system"])
             continue
-        label = f"{row['system']}: {row['window']} steps, {row['bits_per_spike']} bits"
-        axes.errorbar([cost], [row[METRIC]], yerr=[row[f"{METRIC}_error"]], fmt="o", capsize=3, color=colour, label=label)
+        bits = row["bits_per_spike"]
+        label = f"{row['system']}: {row['window']} steps, {bits} bit{'s' * (bits != 1)}"
+        axes.errorbar([cost], [row[METRIC]], yerr=[row[f"{METRIC}_error"]], fmt=marker, capsize=3, color=colour, label=label)
