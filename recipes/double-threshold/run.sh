@@ -89,11 +89,6 @@ methods_of() {
   done
 }
 
-# `data_of NETWORK` puts the options of its test images into the array `seen_images`.
-data_of() {
-  seen_images=(--data.kind "$(set_of "$1")" --data.folder "$data/$(set_of "$1")")
-}
-
 # `convert NETWORK NAME OPTION...` converts it into exp/NETWORK/NAME.
 convert() {
   local network=$1 name=$2
@@ -124,17 +119,7 @@ for method in $methods; do
   esac
 done
 [ -z "$images" ] || require_number images
-sets=
-for network in $networks; do
-  seen=$(set_of "$network") || fail "--networks are net1 to net6 and these with -relu, not $network"
-  [[ " $sets " == *" $seen "* ]] || sets+=" $seen"
-done
-sets=${sets# }
-open_data "the folder with a folder for each of ${sets// /, }" "${sets// /, }" "$@"
-for seen in $sets; do
-  [ -d "$data/$seen" ] || [ "$download" = true ] || fail "$data has no folder $seen; to fetch it, give --download true"
-  fetch "$seen" "$data/$seen"
-done
+open_sets "net1 to net6 and these with -relu" "$@"
 
 if runs 1 "training"; then
   for network in $networks; do

@@ -76,13 +76,6 @@ few_steps_of() {
   esac
 }
 
-# `data_of NETWORK` puts the options of its images into the array `seen_images`.
-data_of() {
-  local kind
-  kind=$(set_of "$1")
-  seen_images=(--data.kind "${kind/imagenet/folder}" --data.folder "$data/$kind")
-}
-
 # `convert NETWORK NAME OPTION...` converts it into exp/NETWORK/NAME, with thresholds from training images that are varied.
 convert() {
   local network=$1 name=$2 varied=(--data.batch 64 --data.flip true)
@@ -107,7 +100,7 @@ tune() {
     "${seen_images[@]}" "${varied[@]}" --data.dev_batch 50 "$@" $options $tune_options --out "$exp/$network/$name"
 }
 
-# `models_of NETWORK NAME...` sets the array `models` to the analog network and those of its spiking ones that there are.
+# `models_of NETWORK NAME...` sets the array `models` to those of its spiking networks that there are.
 models_of() {
   local network=$1 name
   shift
@@ -120,22 +113,7 @@ models_of() {
 require_number steps balance_steps epochs
 [ -z "$few_steps" ] || require_number few_steps
 [ -z "$images" ] || require_number images
-sets=
-for network in $networks; do
-  seen=$(set_of "$network") || fail "--networks are vgg5-w16, vgg5, vgg9, vgg11, vgg16, vgg16-imagenet, resnet8, resnet20 and \
-resnet34, not $network"
-  [[ " $sets " == *" $seen "* ]] || sets+=" $seen"
-done
-sets=${sets# }
-open_data "the folder with a folder for each of ${sets// /, }" "${sets// /, }" "$@"
-for seen in $sets; do
-  if [ "$seen" = imagenet ]; then
-    [ -d "$data/imagenet" ] || fail "$data has no folder imagenet, which nothing fetches"
-    continue
-  fi
-  [ -d "$data/$seen" ] || [ "$download" = true ] || fail "$data has no folder $seen; to fetch it, give --download true"
-  fetch "$seen" "$data/$seen"
-done
+open_sets "vgg5-w16, vgg5, vgg9, vgg11, vgg16, vgg16-imagenet, resnet8, resnet20 and resnet34" "$@"
 
 if runs 1 "training"; then
   for network in $networks; do

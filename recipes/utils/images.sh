@@ -27,6 +27,34 @@ open_data() {
   activate
 }
 
+# `open_sets TEXT "$@"` does so for the sets, as `set_of` tells them, that --networks see, each in a folder of its own; TEXT tells which
+# networks there are.
+open_sets() {
+  local text=$1 network seen sets=
+  shift
+  for network in $networks; do
+    seen=$(set_of "$network") || fail "--networks are $text, not $network"
+    [[ " $sets " == *" $seen "* ]] || sets+=" $seen"
+  done
+  sets=${sets# }
+  open_data "the folder with a folder for each of ${sets// /, }" "${sets// /, }" "$@"
+  for seen in $sets; do
+    if [ "$seen" = imagenet ]; then
+      [ -d "$data/imagenet" ] || fail "$data has no folder imagenet, which nothing fetches"
+      continue
+    fi
+    [ -d "$data/$seen" ] || [ "$download" = true ] || fail "$data has no folder $seen; to fetch it, give --download true"
+    fetch "$seen" "$data/$seen"
+  done
+}
+
+# `data_of NETWORK` puts the options of the images that it sees, in such a folder, into the array `seen_images`.
+data_of() {
+  local seen
+  seen=$(set_of "$1")
+  seen_images=(--data.kind "${seen/imagenet/folder}" --data.folder "$data/$seen")
+}
+
 # `fetch SET FOLDER` downloads what the folder lacks of a set, if that is asked for.
 fetch() {
   [ "$download" = false ] || separator fetch-images "$1" "$2"
