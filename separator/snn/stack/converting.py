@@ -210,13 +210,23 @@ def share_leak(stack: ConnectedLayers) -> None:
         layer.free_leak = learning[0].free_leak
 
 
+def wholly_spiking(stack: ConnectedLayers) -> list[SpikingLayer]:
+    """The layers of a stack all of which are spiking.
+
+    Raises:
+        UserError: some are not.
+    """
+    spiking = stack.spiking_layers()
+    if len(spiking) < len(stack.layers):
+        raise UserError(f"{len(stack.layers) - len(spiking)} layers of the stack are not spiking; convert them first")
+    return spiking
+
+
 def unfreeze(
     stack: ConnectedLayers, learn_thresholds: bool, weight_bits: int | None, mask_gradient: bool, first: int
 ) -> Dynamics:
     """Put the layers of a wholly spiking stack in tandem with analog twins."""
-    spiking = stack.spiking_layers()
-    if len(spiking) < len(stack.layers):
-        raise UserError(f"{len(stack.layers) - len(spiking)} layers of the stack are not spiking; convert them first")
+    spiking = wholly_spiking(stack)
     dynamics = spiking[0].dynamics
     if weight_bits is not None:
         dynamics = replace(dynamics, weight_bits=weight_bits)

@@ -13,7 +13,7 @@ from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.layers.twins import analog_twin
 from separator.snn.learning.rules import LearningOptions, LearningRule
 from separator.snn.stack.connected import ConnectedLayers
-from separator.snn.stack.converting import in_layer, share_leak
+from separator.snn.stack.converting import in_layer, share_leak, wholly_spiking
 from separator.snn.synapses.absorb import absorbed_weight
 from separator.snn.synapses.affine import affine_map
 
@@ -22,11 +22,8 @@ def relearn(
     stack: ConnectedLayers, analog: Sequence[AnalogLayer], rule: LearningRule, options: LearningOptions, dynamics: Dynamics
 ) -> None:
     """Put layers that learn in the place of those of a wholly spiking stack; see `Stack.relearn`."""
-    spiking = stack.spiking_layers()
-    if len(spiking) < len(stack.layers):
-        raise UserError(f"{len(stack.layers) - len(spiking)} layers of the stack are not spiking; convert them first")
     made = []
-    for i, (layer, like) in enumerate(zip(spiking, analog, strict=True)):
+    for i, (layer, like) in enumerate(zip(wholly_spiking(stack), analog, strict=True)):
         with in_layer(i):
             twin = restored_twin(layer, like, *stack.scales(i, layer.quantum, dynamics))
             made.append(rule(twin, layer.role, _one_if_equal(layer.scale), dynamics, options))

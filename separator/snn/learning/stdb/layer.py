@@ -27,9 +27,8 @@ from separator.snn.learning.stdb.neurons import (
 from separator.snn.learning.stdb.options import StdbOptions
 from separator.snn.learning.stdb.way_back import unfinished
 from separator.snn.learning.through_time import ThroughTimeLayer
+from separator.snn.neurons.leaky import PARTS
 from separator.snn.spikes.binary import BinarySpikes
-
-PARTS = 256  # that a leak is counted in, as whole numbers have it
 
 
 class StdbLayer(ThroughTimeLayer):
