@@ -2,9 +2,11 @@
 
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import nn
 
+from separator.snn.execution.chosen import execution
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics, Schedule
 from separator.snn.stack import reference, simulation
@@ -116,3 +118,23 @@ def fire(layers, x):
 def spike_trains(layers, x):
     """Spikes of all layers that fire, by the reference. Shapes: (N_s, B, ...)."""
     return reference.trains(layers, x)[:-1]
+
+
+def check_fires_as_defined(stack, x, executions):
+    """Every layer fires, and the output is, what the reference says, by each execution; returns the reference's trains."""
+    layers = stack.spiking_layers()
+    expected = reference.trains(layers, x, stack.sources)
+    assert all(train.any() for train in expected)
+    for name in executions:
+        trains = [[] for _ in layers]
+        with execution(name):
+            outcome = simulation.simulate(
+                layers, x, stack.sources, lambda run, trains=trains: trains[run.position].append(run.outcome)
+            )
+        for train, own, layer in zip(expected, trains, layers, strict=True):
+            if layer.role != "readout":
+                assert np.array_equal(torch.cat([spikes.trains() for spikes in own]).numpy(), train)
+        unit = layers[-1].quantum if layers[-1].role == "readout" else layers[-1].scale
+        total = torch.from_numpy(expected[-1].sum(0)).double()
+        assert torch.equal(outcome, (total * unit.double().view(-1, *[1] * (outcome.dim() - 2))).float())
+    return expected

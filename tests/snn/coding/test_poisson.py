@@ -1,6 +1,5 @@
 """Poisson coding against plain integers, against its expectations, and through layers."""
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -16,9 +15,9 @@ from separator.snn.layers.analog import layers_of
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.observe.activity import record_activity
 from separator.snn.stack import reference
-from separator.snn.stack.simulation import simulate, windows_of
+from separator.snn.stack.simulation import windows_of
 from separator.snn.stack.stack import Stack
-from tests.snn.nets import conv2d_stack
+from tests.snn.nets import check_fires_as_defined, conv2d_stack
 
 WRAP = 2**64
 STEP = 0x9E3779B97F4A7C15
@@ -150,19 +149,8 @@ def test_all_executions_take_signed_spikes(kind, neuron, window, bits):
     stack(x)
     coding = {"coding": "poisson", "coding_options": {"seed": 5}}
     stack.convert(x, Dynamics(window, 0.5, "pipelined", bits, neuron=neuron, **coding), 99.9)
-    layers = stack.spiking_layers()
-    assert layers[0].role == "fire"
-    expected = reference.trains(layers, x, stack.sources)
-    assert all(train.any() for train in expected)
-    for name in ("fastest", "dense", "event-driven", "row-adding"):
-        trains = [[] for _ in layers]
-        with execution(name):
-            outcome = simulate(layers, x, stack.sources, lambda run, trains=trains: trains[run.position].append(run.outcome))
-        for train, own in zip(expected[:-1], trains[:-1], strict=True):
-            assert np.array_equal(torch.cat([spikes.trains() for spikes in own]).numpy(), train)
-        unit = layers[-1].quantum if layers[-1].role == "readout" else layers[-1].scale
-        total = torch.from_numpy(expected[-1].sum(0)).double()
-        assert torch.equal(outcome, (total * unit.double().view(-1, *[1] * (outcome.dim() - 2))).float())
+    assert stack.layers[0].role == "fire"
+    check_fires_as_defined(stack, x, ("fastest", "dense", "event-driven", "row-adding"))
 
 
 def test_layers_that_wait_for_all_of_their_input_take_them():

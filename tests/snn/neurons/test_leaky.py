@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from separator.errors import UserError
-from separator.snn.execution.chosen import execution
 from separator.snn.execution.scans import run_neurons
 from separator.snn.layers.analog import layers_of
 from separator.snn.layers.dynamics import Dynamics
@@ -17,9 +16,8 @@ from separator.snn.learning.surrogate import Surrogate
 from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
 from separator.snn.neurons.leaky import Leaky
 from separator.snn.stack import reference
-from separator.snn.stack.simulation import simulate
 from separator.snn.stack.stack import Stack
-from tests.snn.nets import STACKS, if_numbers
+from tests.snn.nets import STACKS, check_fires_as_defined, if_numbers
 
 courses = st.lists(st.integers(-3000, 3000), min_size=1, max_size=80)
 KEPT = {1.0: 256, 0.99: 253, 0.5: 128, 0.001: 1, 0.95: 243}
@@ -113,17 +111,7 @@ def test_all_executions_fire_what_the_definition_says(leak, delayed, window, sch
     stack(x)
     options = {"leak": leak, "delayed": delayed}
     stack.convert(x, Dynamics(window, initial, schedule, bits, neuron="leaky", neuron_options=options, coding=coding), 99.0)
-    layers = stack.spiking_layers()
-    expected = reference.trains(layers, x, stack.sources)
-    assert all(train.any() for train in expected)
-    for name in ("fastest", "dense", "event-driven", "row-adding"):
-        trains = [[] for _ in layers]
-        with execution(name):
-            outcome = simulate(layers, x, stack.sources, lambda run, trains=trains: trains[run.position].append(run.outcome))
-        for train, own in zip(expected[:-1], trains[:-1], strict=True):
-            assert np.array_equal(torch.cat([spikes.trains() for spikes in own]).numpy(), train)
-        total = torch.from_numpy(expected[-1].sum(0)).double()
-        assert torch.equal(outcome, (total * layers[-1].quantum.double()).float())
+    check_fires_as_defined(stack, x, ("fastest", "dense", "event-driven", "row-adding"))
 
 
 def test_where_nothing_leaks_the_event_driven_kernel_serves():
