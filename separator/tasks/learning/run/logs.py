@@ -53,7 +53,9 @@ class LoggedEpochs(pl.Callback):
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the figures of the epoch."""
         looked = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
-        of_epoch = ("train_", "activity", *(self.held_out if looked else ()))
+        # A checkpoint made while what is held out is looked at comes before the epoch's own figures of training.
+        of_training = () if trainer.validating else ("train_", "activity")
+        of_epoch = (*of_training, *(self.held_out if looked else ()))
         checkpoint[FIGURES] = {n: float(value) for n, value in trainer.callback_metrics.items() if n.startswith(of_epoch)}
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:

@@ -43,8 +43,8 @@ def same(folder, whole):
     assert list(differences(whole, contents(folder))) == []
 
 
-@pytest.mark.parametrize("step", [0, 3, 7])  # of 12
-def test_a_training_killed_in_an_epoch_comes_to_the_same(run, whole, tmp_path, monkeypatch, step):
+def kill_at(step, monkeypatch, training):
+    """Run a training until it would take this step."""
     learn = LearningModule.training_step
 
     def killed(module, batch, index):
@@ -55,9 +55,24 @@ def test_a_training_killed_in_an_epoch_comes_to_the_same(run, whole, tmp_path, m
     with monkeypatch.context() as patched:
         patched.setattr(LearningModule, "training_step", killed)
         with pytest.raises(Killed):
-            train(run, tmp_path, progress=False)
+            training()
+
+
+@pytest.mark.parametrize("step", [0, 3, 7])  # of 12
+def test_a_training_killed_in_an_epoch_comes_to_the_same(run, whole, tmp_path, monkeypatch, step):
+    kill_at(step, monkeypatch, lambda: train(run, tmp_path, progress=False))
     train(run, tmp_path, progress=False)
     same(tmp_path, contents(whole))
+
+
+def test_dev_figures_of_some_epochs_only_are_kept_without_those_of_training_before(run, tmp_path, monkeypatch):
+    seldom = replace(run, optimiser=replace(run.optimiser, dev_every=2))
+    train(seldom, tmp_path / "whole", progress=False)
+    figures = torch.load(tmp_path / "whole" / "best.ckpt", weights_only=True)["figures"]
+    assert figures and all(name.startswith("dev_") for name in figures)
+    kill_at(3, monkeypatch, lambda: train(seldom, tmp_path / "killed", progress=False))  # in an epoch that is looked at
+    train(seldom, tmp_path / "killed", progress=False)
+    same(tmp_path / "killed", contents(tmp_path / "whole"))
 
 
 def test_a_training_killed_between_checkpoint_and_log_comes_to_the_same(run, whole, tmp_path, monkeypatch):
