@@ -159,7 +159,8 @@ def check_recipe(words):
     for option, names in handed_on.items():
         for name in names:
             handed = options_of(words).get(option, "").split()
-            command_parser(name)[1].parse_args([f"--problem={problem}", *REQUIRED[name, problem], "--out=o", *handed])
+            if handed:
+                command_parser(name)[1].parse_args([f"--problem={problem}", *REQUIRED[name, problem], "--out=o", *handed])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Every configuration of the recipes is one that its command takes as it stands."""
 
+from dataclasses import fields, is_dataclass
+
 import pytest
 import yaml
 
@@ -36,13 +38,13 @@ def arguments(path):
     return [*REQUIRED[command, problem], *before, f"--config={path}", "--out=o"]
 
 
-def printed(path, capsys):
-    """The whole configuration that the file leads to, as the command prints it."""
-    with pytest.raises(SystemExit) as ended:
-        main([command_of(path)[0], *arguments(path), "--print_config"])
-    shown = capsys.readouterr()
-    assert ended.value.code == 0, shown.err
-    return yaml.safe_load(shown.out)
+def plain(value):
+    """Settings as they stand in a file."""
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def differing(asked, found, place=""):
@@ -57,14 +59,12 @@ def test_there_are_configurations():
 
 
 @pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: str(path.relative_to(RECIPES)))
-def test_the_command_takes_every_value(path, capsys):
-    assert differing(yaml.safe_load(path.read_text()), printed(path, capsys)) == []
-
-
-@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: str(path.relative_to(RECIPES)))
-def test_the_values_make_settings(path):
+def test_the_command_takes_every_value(path):
     command, problem = command_of(path)
     parsed = command_parser(command)[1].parse_args(arguments(path))
+    asked = yaml.safe_load(path.read_text())
+    found = {name: plain(parsed[name]) for name in asked if name in parsed} | {"problem": problem}
+    assert differing(asked, found) == []
     assert parsed.problem.name == problem
     if command == "sweep":
         sweep = settings_from(parsed, SweepSettings)
@@ -83,5 +83,14 @@ def test_a_value_that_there_is_none_of_is_refused(tmp_path, capsys):
     path = tmp_path / "open-2mix" / "conf" / "wrong.yaml"
     path.parent.mkdir(parents=True)
     path.write_text("optimiser: {speed: 9}\n")
-    with pytest.raises(AssertionError, match="speed"):
-        printed(path, capsys)
+    with pytest.raises(SystemExit):
+        main([command_of(path)[0], *arguments(path), "--print_config"])
+    assert "speed" in capsys.readouterr().err
+
+
+def test_the_configuration_is_printed_with_the_values_of_a_file(capsys):
+    path = RECIPES / "hybrid-stdb" / "conf" / "vgg5.yaml"
+    with pytest.raises(SystemExit) as ended:
+        main([command_of(path)[0], *arguments(path), "--print_config"])
+    assert ended.value.code == 0
+    assert differing(yaml.safe_load(path.read_text()), yaml.safe_load(capsys.readouterr().out)) == []

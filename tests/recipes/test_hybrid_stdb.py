@@ -15,18 +15,20 @@ from tests.images.test_folder import tree
 from tests.recipes.running import run
 
 MACHINE = "--device cpu --threads 1"
+NARROW = "c4-a2-c8-d20-c8-a2-32-d50-32-d50-10"  # VGG5, a 16th as wide; the rest of its configuration:
+REST = "--network.height 32 --network.width 32 --network.norm false --network.bias false --network.mean .5 --network.std .5"
 
 
 def test_it_runs_from_the_pictures_to_the_scores(tmp_path):
     write_batches(tmp_path / "cifar10")
     fewer = ("--steps", 40, "--balance-steps", 8, "--images", 2, "--scale", 0.5, "--few-steps", 6, "--epochs", 1)
-    options = f"--data.batch 5 --optimiser.max_epochs 1 {MACHINE}"
+    options = f"--data.batch 5 --optimiser.max_epochs 1 --network.layers {NARROW} --network.channels 3 {MACHINE}"
     few = "--conversion.calibration_batches 1 --data.dev_batch 2 --data.test_limit 2"
     status, error = run(
         "hybrid-stdb",
         *("--data", tmp_path, "--exp", tmp_path / "exp", *fewer),
         *("--options", options, "--spiking-options", MACHINE, "--convert-options", few),
-        *("--tune-options", "--data.batch 5 --learning.segment 4 --learning.stdb.derivative linear"),
+        *("--tune-options", f"{REST} --data.batch 5 --learning.segment 4 --learning.stdb.derivative linear"),
     )
     assert status == 0, error
     out = tmp_path / "exp" / "vgg5-w16"
