@@ -9,9 +9,9 @@ import pytest
 import torch
 from hypothesis import settings
 from matplotlib.figure import Figure
-from PIL import Image
 
 from separator.corpora.synthetic import make_corpus
+from tests.blank import save_blank
 from tests.corpora.fake_wsj0 import FakeWsj0, make_fake_wsj0
 from tests.recipes.running import SHARED, quick_command
 
@@ -60,17 +60,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 @pytest.fixture(scope="module")
 def blank_pictures() -> Iterator[None]:
-    """Figures are put together but not rendered, which takes most of the time of a small conversion: files have their size.
-
-    They are rendered by the tests of presentation, and from end to end by those of the recipes.
-    """
-
-    def blank(figure: Figure, path: Any, dpi: float, format: str = "png") -> None:
-        width, height = figure.get_size_inches() * dpi
-        Image.new("RGB", (round(width), round(height))).save(path, format)
-
+    """Figures are put together but not rendered."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Figure, "savefig", blank)
+        patched.setattr(Figure, "savefig", save_blank)
         yield
 
 

@@ -9,6 +9,8 @@ from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import save_model
 from tests.interrupt import interrupted
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 TINY = ["--network.filters", "32", "--network.filter_length", "16", "--network.channels", "8", "--network.dilations", "[1,2]"]
 
 

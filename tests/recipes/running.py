@@ -6,6 +6,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from tests.blank import ASKED
+
 RECIPES = Path(__file__).parents[2] / "recipes"
 SHARED = "SEPARATOR_TESTS_COMMAND"
 
@@ -45,6 +47,7 @@ def run_script(script, *options, commands=None, **environment):
     return result.returncode, result.stderr
 
 
-def run(recipe, *options, commands=None):
-    """Run a recipe; see `run_script`."""
-    return run_script(RECIPES / recipe / "run.sh", *options, commands=commands)
+def run(recipe, *options, commands=None, pictures=False):
+    """Run a recipe; see `run_script`. Its pictures are blank, unless they are asked for."""
+    environment = {} if pictures else {ASKED: "1"}
+    return run_script(RECIPES / recipe / "run.sh", *options, commands=commands, **environment)

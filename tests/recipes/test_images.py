@@ -56,7 +56,7 @@ def percentiles_of(sweep):
 def test_mnist_from_training_to_scores(tmp_path):
     options = f"{TINY} --network.layers c2s2-6-10 --values [4]"
     places = ("--data", mnist(tmp_path, 40), "--exp", tmp_path / "exp")
-    status, error = run("mnist", *places, "--seeds", 1, "--options", options)
+    status, error = run("mnist", *places, "--seeds", 1, "--options", options, pictures=True)
     assert status == 0, error
     results = (tmp_path / "exp" / "results" / "RESULTS.md").read_text()
     assert "published-weight_bits-4" in results and "preset-window-4" in results

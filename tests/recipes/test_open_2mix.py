@@ -66,6 +66,7 @@ def test_runs_from_the_corpus_to_the_examples(synthetic_corpus, tmp_path):
         *("--convert-configs", RECIPES / "open-2mix" / "conf" / "ptl-4.yaml", "--data", tmp_path, "--exp", tmp_path / "exp"),
         *("--train-options", f"{SMALL} {SHORT} {MACHINE}", "--convert-options", f"{SHORT} {conversion}"),
         *("--tune-options", f"{SHORT} {MACHINE}", "--other", f"far={synthetic_corpus}/dev", "--other-mixtures", 2),
+        pictures=True,
     )
     assert status == 0, error
     out = tmp_path / "exp" / "small"

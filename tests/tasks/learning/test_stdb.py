@@ -22,6 +22,8 @@ from separator.tasks.problems.images import Images
 from separator.tasks.problems.speech import Speech
 from tests.images.test_idx import mnist
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 WINDOW = 40  # more than a word of 32 steps
 LAYERS = "c4s2-a2-d20-c6-d20-20-10"
 

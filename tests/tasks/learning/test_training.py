@@ -25,6 +25,8 @@ from separator.tasks.problems.separation_loss import SeparationObjective, pit_lo
 from separator.tasks.problems.speech import Speech
 from tests.recipes.running import quick_command
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 TINY = TasNetConfig(filters=32, filter_length=16, channels=8, dilations=(1, 2))
 
 

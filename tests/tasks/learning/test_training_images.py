@@ -21,6 +21,8 @@ from separator.tasks.problems.image_objectives import ImageObjective, mean_score
 from separator.tasks.problems.images import Images
 from tests.images.test_idx import mnist
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
