@@ -24,7 +24,7 @@ def mixture():
 @pytest.mark.parametrize("name", SPIKING)
 def test_shipped_networks_equal_the_reference(name, mixture):
     network = load_model(name).network
-    part = mixture[:, 8000 : 8000 + 20 * network.config.stride]
+    part = mixture[:, 8000 : 8000 + 12 * network.config.stride]
     seen = network.stack_input(network.encode(part))
     layers = network.stack.spiking_layers()
     potential = torch.from_numpy(reference.simulate(layers, seen)).float() * layers[-1].quantum.view(1, -1, 1, 1)
