@@ -9,6 +9,7 @@ reciprocal in 64-bit floating point and put right by their remainders, which are
 import numpy as np
 
 from separator.snn.execution.kernels.compiled import compiled
+from separator.snn.execution.kernels.vectors import PLACES, fire_either
 
 LEAST = -(2**31)  # number of 32 bits
 
@@ -83,8 +84,12 @@ def fire_augmented(currents, v, positive, negative, plus, minus, boundary, most,
         potentials = v[row, c]
         for t in range(steps):
             incoming, fired = currents[0 if repeated else t, row, c], coefficients[t, row, c]
-            more = np.int32(0)
-            for i in range(potentials.shape[0]):
+            more, whole = np.int32(0), potentials.shape[0] // PLACES * PLACES
+            for i in range(0, whole, PLACES):
+                more |= fire_either(
+                    potentials, incoming, fired, i, above, below, up_at, down_at, next_up, next_down, highest
+                )  # fmt: skip
+            for i in range(whole, potentials.shape[0]):
                 x = min(max(np.int32(potentials[i] + np.int32(incoming[i])), lowest), highest)
                 more |= np.int32(x >= next_up) | np.int32(x <= next_down)
                 up, down = np.int32(x >= up_at), np.int32(x <= down_at)
