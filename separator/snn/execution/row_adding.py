@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MOST_WEIGHT = 2**15 - 1  # as 16 bits hold it
 MOST_SUMMED = MOST_WEIGHT // LARGEST  # inputs whose sum they hold
+CHANNELS = 128  # of a part of the inputs of a linear layer
 LARGE = 2.0**30  # sums up to which 32-bit integers have room for a potential beside them
 
 
@@ -84,7 +85,8 @@ class RowAdding:
         if shape not in self._layouts:
             self._layouts[shape] = self._laid_out(shape)
         summed, geometry, sizes, weights = self._layouts[shape]
-        images = trains.reshape(*trains.shape[:3], *_two(shape[1:])).contiguous().numpy()
+        places = shape[1:] or geometry.kernel  # linear layers without any see channels side by side
+        images = trains.reshape(*trains.shape[:2], -1, *_two(places)).contiguous().numpy()
         currents = currents_of(images, weights, geometry, summed, _two(sizes), torch.get_num_threads())
         return torch.from_numpy(currents).view(*currents.shape[:3], *sizes)
 
@@ -94,7 +96,7 @@ class RowAdding:
         if apart is None or prod(apart.size) > MOST_SUMMED:
             apart = Pooled((1,) * (len(shape) - 1), self.apply, self.weight)
         size, apply, weight = apart
-        places = [length // n for length, n in zip(shape[1:], size, strict=True)]
+        places = [length // n for length, n in zip(shape[1:], size, strict=True)] or [_parts(shape[0])]
         if apply.kind is nn.Linear:  # which sees all places at once
             taps, geometry, sizes = places, Geometry(kernel=_two(places)), []
         else:
@@ -117,10 +119,16 @@ def _two(sizes: Sequence[int]) -> Two:
     return rows, columns
 
 
+def _parts(channels: int) -> int:
+    """Into how many parts channels are best divided, so that the weights of each stay in the first-level cache."""
+    wanted = -(-channels // CHANNELS)
+    return next((n for n in range(wanted, 4 * wanted) if channels % n == 0), 1)
+
+
 def trains_of(spikes: Spikes) -> Tensor:
     """Spikes of each step as bytes. Shape: (N_s, B, ...), int8."""
     if isinstance(spikes, AugmentedSpikes):
-        return torch.stack(list(spikes.coefficients))
+        return spikes.bytes()
     if not isinstance(spikes, SignedSpikes):
         return spikes.trains().to(torch.int8)
     from separator.snn.execution.kernels.scan import unpack_signed

@@ -16,6 +16,7 @@ from separator.snn.execution.kernels.threads import in_threads
 from separator.snn.execution.kernels.vectors import BYTES, TILE, Vectors, add_pairs, lowest_bit, not_silent, tiles_for
 
 MOST = 2**15 - 1  # largest magnitude of a weight, and of an input
+CACHED = 12 * 2**10  # weights that are added over and over
 COLUMNS = 512  # of outputs, of a job
 SUMS = 2**10  # positions and steps whose sums a job has room for, if a step has no more; with 64 outputs each, 2^18 bytes
 
@@ -120,7 +121,9 @@ def _add(  # noqa: ANN202
     blocks, _, _, pairs, _ = weight.shape
     high, wide = height // summed[0], width // summed[1]
     parts, lanes = (columns_out + columns - 1) // columns, TILE * len(tiles)
-    run = kernel[1] if dilation[1] == 1 else 1  # taps whose places lie side by side
+    # Taps whose places lie side by side, and whose weights stay in the first-level cache.
+    run = min(kernel[1], max(1, CACHED // (pairs * 2 * lanes))) if dilation[1] == 1 else 1
+    chunks = (kernel[1] + run - 1) // run
     seen = min(wide, (columns - 1) * stride[1] + (kernel[1] - 1) * dilation[1] + 1)
     sums = np.zeros((high, seen, 2 * pairs), np.int16)
     numbers = np.empty(min(group, steps) * high * seen * pairs + 1, np.uint32)
@@ -140,19 +143,20 @@ def _add(  # noqa: ANN202
             for block in range(blocks):
                 constant = bias[block * lanes : (block + 1) * lanes]
                 total[:] = constant
-                for i in range(kernel[0]):
+                for chunk in range(kernel[0] * chunks):
+                    i, j = chunk // chunks, chunk % chunks * run
+                    taps = min(run, kernel[1] - j)
                     for t in range(here):
                         for y in range(rows_out):
                             row = y * stride[0] - before[0] + i * dilation[0]
                             if 0 <= row < high:
                                 for x in range(last - first):
-                                    for j in range(0, kernel[1], run):
-                                        left = (first + x) * stride[1] - before[1] + j * dilation[1] - lowest
-                                        at = begin[t, row, min(max(left, 0), highest - lowest)]
-                                        n = begin[t, row, min(max(left + run, 0), highest - lowest)] - at
-                                        tap = (block * kernel[0] + i) * kernel[1] + j - left  # of the row's first place
-                                        to = ((t * rows_out + y) * columns + x) * lanes
-                                        add_pairs(weight, tap * pairs * 2 * lanes, numbers, values, at, n, total, to, tiles)
+                                    left = (first + x) * stride[1] - before[1] + j * dilation[1] - lowest
+                                    at = begin[t, row, min(max(left, 0), highest - lowest)]
+                                    n = begin[t, row, min(max(left + taps, 0), highest - lowest)] - at
+                                    its = ((block * kernel[0] + i) * kernel[1] + j - left) * pairs  # of the row's first place
+                                    to = ((t * rows_out + y) * columns + x) * lanes
+                                    add_pairs(weight, its * 2 * lanes, numbers, values, at, n, total, to, tiles)
                 for t in range(here):
                     for n in range(min(lanes, outputs - block * lanes)):
                         for y in range(rows_out):

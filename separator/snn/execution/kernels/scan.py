@@ -9,9 +9,10 @@ reciprocal in 64-bit floating point and put right by their remainders, which are
 import numpy as np
 
 from separator.snn.execution.kernels.compiled import compiled
-from separator.snn.execution.kernels.vectors import PLACES, fire_either
+from separator.snn.execution.kernels.vectors import TILE, fire_either
 
 LEAST = -(2**31)  # number of 32 bits
+FOUR, ONE = (0,) * 4, (0,)  # vectors of neurons that fire at once
 
 
 @compiled
@@ -74,7 +75,7 @@ def fire_augmented(currents, v, positive, negative, plus, minus, boundary, most,
     Most neurons fire none or one threshold, which takes comparisons only; where one may fire more, those are looked for.
     """
     repeated, channels = currents.shape[0] == 1, v.shape[1]
-    lowest, highest = np.int32(-most), np.int32(most)
+    highest = np.int32(most)
     for job in range(first, last):
         row, c = job // channels, job % channels
         above, below = positive[c], negative[c]
@@ -84,26 +85,35 @@ def fire_augmented(currents, v, positive, negative, plus, minus, boundary, most,
         potentials = v[row, c]
         for t in range(steps):
             incoming, fired = currents[0 if repeated else t, row, c], coefficients[t, row, c]
-            more, whole = np.int32(0), potentials.shape[0] // PLACES * PLACES
-            for i in range(0, whole, PLACES):
-                more |= fire_either(
-                    potentials, incoming, fired, i, above, below, up_at, down_at, next_up, next_down, highest
-                )  # fmt: skip
-            for i in range(whole, potentials.shape[0]):
-                x = min(max(np.int32(potentials[i] + np.int32(incoming[i])), lowest), highest)
-                more |= np.int32(x >= next_up) | np.int32(x <= next_down)
-                up, down = np.int32(x >= up_at), np.int32(x <= down_at)
-                potentials[i] = np.int32(x - up * above + down * below)
-                fired[i] = np.int8(up - down)
-            if more and boundary > 1:
-                _fire_more(potentials, fired, above, below, plus[c], minus[c], boundary - 1.0)
+            i, places = 0, potentials.shape[0]
+            while i < places:
+                if i + TILE * len(FOUR) <= places:
+                    n = TILE * len(FOUR)
+                    more = fire_either(
+                        potentials, incoming, fired, i, above, below, up_at, down_at, next_up, next_down, highest, FOUR
+                    )  # fmt: skip
+                elif i + TILE <= places:
+                    n = TILE
+                    more = fire_either(
+                        potentials, incoming, fired, i, above, below, up_at, down_at, next_up, next_down, highest, ONE
+                    )  # fmt: skip
+                else:
+                    n = 1
+                    x = min(max(np.int32(potentials[i] + incoming[i]), -highest), highest)
+                    more = np.int32((x >= next_up) | (x <= next_down))
+                    up, down = np.int32(x >= up_at), np.int32(x <= down_at)
+                    potentials[i] = np.int32(x - up * above + down * below)
+                    fired[i] = np.int8(up - down)
+                if more and boundary > 1:
+                    _fire_more(potentials, fired, i, i + n, above, below, plus[c], minus[c], boundary - 1.0)
+                i += n
 
 
 @compiled
-def _fire_more(potentials, fired, above, below, early, late, boundary):
+def _fire_more(potentials, fired, first, last, above, below, early, late, boundary):
     """What neurons that have fired a threshold have left of the same sign, of at most `boundary` more."""
     per_above, per_below = 1.0 / above, 1.0 / below
-    for i in range(potentials.shape[0]):
+    for i in range(first, last):
         sign = fired[i]
         if sign != 0:
             x = float(potentials[i])

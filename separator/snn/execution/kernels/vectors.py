@@ -19,7 +19,6 @@ MOVED = 32  # row numbers that are moved at once
 UNROLLED = 4  # rows that are added between two looks at whether there are more
 ROWS_AT_ONCE = 256  # rows of bytes that add up in 16 bits without overflow
 BYTES = 32  # spikes of a byte that are searched at once
-PLACES = 32  # neurons with two thresholds that fire at once
 TILE, MOST_TILES = 8, 8  # outputs whose sums make a vector of 32 bits, and how many of these are kept in registers
 
 ADDRESS, INT8, INT16, INT32 = (ir.IntType(bits) for bits in (64, 8, 16, 32))
@@ -389,9 +388,9 @@ def fire(
 @intrinsic
 def fire_either(
     typing_context: Any, v: Any, current: Any, fired: Any, first: Any, above: Any, below: Any, up_at: Any, down_at: Any,
-    next_up: Any, next_down: Any, most: Any,
+    next_up: Any, next_down: Any, most: Any, tiles: Any,
 ) -> Any:  # fmt: skip
-    """Charge PLACES neurons with two thresholds from `first` on, compare, and reset by subtraction.
+    """Charge tiles x TILE neurons with two thresholds from `first` on, compare, and reset by subtraction.
 
     Potentials and currents have 32 bits, spikes, which are -1, 0 or 1, 8 bits. Potentials saturate at `most`.
 
@@ -401,9 +400,10 @@ def fire_either(
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _pointers(context, builder, signature, arguments)
-        of, bytes_of = ir.VectorType(INT32, PLACES), ir.VectorType(INT8, PLACES)
+        lanes = TILE * tiles.count
+        of, bytes_of = ir.VectorType(INT32, lanes), ir.VectorType(INT8, lanes)
         above, below, up_at, down_at, next_up, next_down, most = (
-            _repeated(builder, builder.sext(x, ADDRESS), of) for x in arguments[4:]
+            _repeated(builder, builder.sext(x, ADDRESS), of) for x in arguments[4:11]
         )
         places, nothing = _vector(builder, pointer(0, 3), of), _constant(of, 0)
         current = builder.load(_vector(builder, pointer(1, 3), of), align=4)
@@ -417,7 +417,7 @@ def fire_either(
         spikes = builder.sub(builder.zext(up, bytes_of), builder.zext(down, bytes_of))
         builder.store(spikes, _vector(builder, pointer(2, 3), bytes_of), align=1)
         more = builder.or_(builder.icmp_signed(">=", charged, next_up), builder.icmp_signed("<=", charged, next_down))
-        return builder.zext(builder.icmp_unsigned("!=", builder.bitcast(more, ir.IntType(PLACES)), INT32(0)), INT32)
+        return builder.zext(builder.icmp_unsigned("!=", builder.bitcast(more, ir.IntType(lanes)), ir.IntType(lanes)(0)), INT32)
 
     number = types.int32
-    return number(v, current, fired, types.intp, *[number] * 7), generate
+    return number(v, current, fired, types.intp, *[number] * 7, tiles), generate
