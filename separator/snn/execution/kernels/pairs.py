@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from separator.snn.execution.kernels.compiled import compiled
 from separator.snn.execution.kernels.geometry import Geometry
 from separator.snn.execution.kernels.threads import in_threads
-from separator.snn.execution.kernels.vectors import BYTES, TILE, Vectors, add_pairs, lowest_bit, not_silent, tiles_for
+from separator.snn.execution.kernels.vectors import BYTES, TILE, Vectors, add_pairs, lowest_bit, not_silent, on_cache_lines, tiles_for
 
 MOST = 2**15 - 1  # largest magnitude of a weight, and of an input
 CACHED = 12 * 2**10  # weights that are added over and over
@@ -39,7 +39,8 @@ def paired_weights(weight: NDArray[np.int32], bias: NDArray[np.int32]) -> Paired
     missing = (0, blocks * lanes - outputs)
     padded = np.pad(weight.astype(np.int16), (missing, (0, 2 * pairs - inputs), (0, 0), (0, 0)))
     laid_out = padded.reshape(blocks, lanes, pairs, 2, *taps).transpose(0, 4, 5, 2, 1, 3)
-    rows = np.ascontiguousarray(laid_out).reshape(blocks, *taps, pairs, 2 * lanes)
+    rows = on_cache_lines((blocks, *taps, pairs, 2 * lanes), np.int16)
+    rows[:] = laid_out.reshape(rows.shape)
     return PairedWeights(rows, tiles, np.pad(bias, missing), outputs)
 
 
@@ -122,8 +123,9 @@ def _add(  # noqa: ANN202
     high, wide = height // summed[0], width // summed[1]
     parts, lanes = (columns_out + columns - 1) // columns, TILE * len(tiles)
     # Taps whose places lie side by side, and whose weights stay in the first-level cache.
-    run = min(kernel[1], max(1, CACHED // (pairs * 2 * lanes))) if dilation[1] == 1 else 1
-    chunks = (kernel[1] + run - 1) // run
+    most = max(1, CACHED // (pairs * 2 * lanes)) if dilation[1] == 1 else 1
+    chunks = (kernel[1] + most - 1) // most
+    run = (kernel[1] + chunks - 1) // chunks
     seen = min(wide, (columns - 1) * stride[1] + (kernel[1] - 1) * dilation[1] + 1)
     sums = np.zeros((high, seen, 2 * pairs), np.int16)
     numbers = np.empty(min(group, steps) * high * seen * pairs + 1, np.uint32)

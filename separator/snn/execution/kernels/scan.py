@@ -9,7 +9,7 @@ reciprocal in 64-bit floating point and put right by their remainders, which are
 import numpy as np
 
 from separator.snn.execution.kernels.compiled import compiled
-from separator.snn.execution.kernels.vectors import TILE, fire_either
+from separator.snn.execution.kernels.vectors import TILE, fire_either, lowest_bit
 
 LEAST = -(2**31)  # number of 32 bits
 FOUR, ONE = (0,) * 4, (0,)  # vectors of neurons that fire at once
@@ -100,28 +100,26 @@ def fire_augmented(currents, v, positive, negative, plus, minus, boundary, most,
                 else:
                     n = 1
                     x = min(max(np.int32(potentials[i] + incoming[i]), -highest), highest)
-                    more = np.int32((x >= next_up) | (x <= next_down))
+                    more = np.uint32((x >= next_up) | (x <= next_down))
                     up, down = np.int32(x >= up_at), np.int32(x <= down_at)
                     potentials[i] = np.int32(x - up * above + down * below)
                     fired[i] = np.int8(up - down)
                 if more and boundary > 1:
-                    _fire_more(potentials, fired, i, i + n, above, below, plus[c], minus[c], boundary - 1.0)
+                    _fire_more(potentials, fired, i, more, above, below, plus[c], minus[c], boundary - 1.0)
                 i += n
 
 
 @compiled
-def _fire_more(potentials, fired, first, last, above, below, early, late, boundary):
-    """What neurons that have fired a threshold have left of the same sign, of at most `boundary` more."""
-    per_above, per_below = 1.0 / above, 1.0 / below
-    for i in range(first, last):
-        sign = fired[i]
-        if sign != 0:
-            x = float(potentials[i])
-            if (x + early >= above) if sign > 0 else (late - x >= below):
-                whole = thresholds_in(x, float(above), float(below), float(early), float(late), per_above, per_below)
-                whole = min(whole, boundary)
-                fired[i] = np.int8(np.int32(sign * (whole + 1)))
-                potentials[i] = np.int32(x - sign * whole * (above if sign > 0 else below))
+def _fire_more(potentials, fired, first, more, above, below, early, late, boundary):
+    """What is left of neurons that have fired a threshold, the bits of `more` from `first` on: of at most `boundary` more."""
+    while more:
+        i = first + lowest_bit(more)
+        x, sign = float(potentials[i]), fired[i]
+        whole = thresholds_in(x, float(above), float(below), float(early), float(late), 1.0 / above, 1.0 / below)
+        whole = min(whole, boundary)
+        fired[i] = np.int8(np.int32(sign * (whole + 1)))
+        potentials[i] = np.int32(x - sign * whole * (above if sign > 0 else below))
+        more &= more - np.uint32(1)
 
 
 @compiled

@@ -11,6 +11,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 VECTOR = 64  # bytes; machines with shorter vectors take several
 LANES = 128  # neurons, at most, whose sums are kept in registers; a row of weights has one byte for each
@@ -18,6 +19,7 @@ WORDS = 32  # that are searched for spikes at once
 MOVED = 32  # row numbers that are moved at once
 UNROLLED = 4  # rows that are added between two looks at whether there are more
 ROWS_AT_ONCE = 256  # rows of bytes that add up in 16 bits without overflow
+CACHE_LINE = 64  # bytes
 BYTES = 32  # spikes of a byte that are searched at once
 TILE, MOST_TILES = 8, 8  # outputs whose sums make a vector of 32 bits, and how many of these are kept in registers
 
@@ -46,6 +48,14 @@ def tiles_for(outputs: int) -> Vectors:
 def lane_order(lanes: int) -> Any:
     """Neuron of the block whose weight each byte of a row is, such that `add_rows` has the sums in order. Shape: (lanes,)."""
     return np.arange(lanes).reshape(-1, 4, VECTOR // 4).transpose(0, 2, 1).ravel()
+
+
+def on_cache_lines(shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
+    """Numbers that start on a cache line: rows that straddle two take twice the time to fetch."""
+    size = int(np.prod(shape)) * np.dtype(kind).itemsize
+    room = np.empty(size + CACHE_LINE, np.uint8)
+    start = -room.ctypes.data % CACHE_LINE
+    return room[start : start + size].view(kind).reshape(shape)
 
 
 def _constant(of: Any, value: int) -> Any:
@@ -395,7 +405,7 @@ def fire_either(
     Potentials and currents have 32 bits, spikes, which are -1, 0 or 1, 8 bits. Potentials saturate at `most`.
 
     Returns:
-        1 if a neuron had reached `next_up` or `next_down`, else 0.
+        which of the neurons had reached `next_up` or `next_down`, as the bits of an unsigned number.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -417,7 +427,8 @@ def fire_either(
         spikes = builder.sub(builder.zext(up, bytes_of), builder.zext(down, bytes_of))
         builder.store(spikes, _vector(builder, pointer(2, 3), bytes_of), align=1)
         more = builder.or_(builder.icmp_signed(">=", charged, next_up), builder.icmp_signed("<=", charged, next_down))
-        return builder.zext(builder.icmp_unsigned("!=", builder.bitcast(more, ir.IntType(lanes)), ir.IntType(lanes)(0)), INT32)
+        bits = builder.bitcast(more, ir.IntType(lanes))
+        return bits if lanes == 32 else builder.zext(bits, INT32)
 
     number = types.int32
-    return number(v, current, fired, types.intp, *[number] * 7, tiles), generate
+    return types.uint32(v, current, fired, types.intp, *[number] * 7, tiles), generate
