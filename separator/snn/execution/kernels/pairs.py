@@ -1,8 +1,9 @@
 """Currents that spikes of any size cause: where few neurons fire, weights are read for those alone.
 
 The inputs at a place are taken two by two, as a machine multiplies and adds pairs of 16-bit integers by one instruction. For a
-job, some columns of outputs of one item, each place of the input is listed once: at each step, the pairs that are not silent. Then,
-for a block of outputs whose weights stay in the cache meanwhile, their rows of weights are added in registers.
+job, some columns of outputs of one item, the pairs that are not silent are listed once, for each step and place of the input.
+Then their rows of weights are added in registers: for a block of outputs and a few taps at a time, over all steps and places
+that there is room for, so that these weights stay in the cache meanwhile.
 """
 
 from typing import NamedTuple
@@ -13,7 +14,16 @@ from numpy.typing import NDArray
 from separator.snn.execution.kernels.compiled import compiled
 from separator.snn.execution.kernels.geometry import Geometry
 from separator.snn.execution.kernels.threads import in_threads
-from separator.snn.execution.kernels.vectors import BYTES, TILE, Vectors, add_pairs, lowest_bit, not_silent, on_cache_lines, tiles_for
+from separator.snn.execution.kernels.vectors import (
+    BYTES,
+    TILE,
+    Vectors,
+    add_pairs,
+    lowest_bit,
+    not_silent,
+    on_cache_lines,
+    tiles_for,
+)
 
 MOST = 2**15 - 1  # largest magnitude of a weight, and of an input
 CACHED = 12 * 2**10  # weights that are added over and over

@@ -110,7 +110,7 @@ def fire_augmented(currents, v, positive, negative, plus, minus, boundary, most,
 
 
 @compiled
-def _fire_more(potentials, fired, first, more, above, below, early, late, boundary):
+def _fire_more(potentials, fired, first, more, above, below, early, late, boundary):  # noqa: ANN202
     """What is left of neurons that have fired a threshold, the bits of `more` from `first` on: of at most `boundary` more."""
     while more:
         i = first + lowest_bit(more)

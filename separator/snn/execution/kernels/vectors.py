@@ -323,9 +323,9 @@ def add_pairs(
 ) -> Any:  # fmt: skip
     """Add to `sums`, (tiles x TILE,), 32 bits, `n` rows of `weight`, times the two numbers that belong to each.
 
-    A row has the weights of two inputs, (tiles x TILE, 2), 16 bits; `rows` has their numbers, and `values`, both from `first` on,
-    what the two inputs are, each 16 bits of 32. Products and sums of pairs are one instruction on many machines, and none of
-    them overflows unless all four numbers are -2^15.
+    A row has the weights of two inputs, (tiles x TILE, 2), 16 bits; `rows` has the numbers of rows, and `values` what the two
+    inputs are, each 16 bits of 32, both from `first` on. Products and sums of pairs are one instruction on many machines, and
+    none of them overflows unless all four numbers are -2^15.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
