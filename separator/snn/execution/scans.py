@@ -100,7 +100,9 @@ def _augmented(neuron: Neuron, currents: Tensor, numbers: Numbers, steps: int, s
 
     v = _taken(None if state is None else state.v, currents.shape[1:], torch.int32)
     coefficients = torch.empty(steps, *v.shape, dtype=torch.int8)
-    _in_rows(fire_augmented, currents, (v,), numbers, (float(neuron.largest), float(MOST), steps), (coefficients,))
+    _in_rows(
+        fire_augmented, currents.to(torch.int32), (v,), numbers, (float(neuron.largest), float(MOST), steps), (coefficients,)
+    )
     return AugmentedSpikes(steps, coefficients.unbind()), Membrane(v)
 
 

@@ -39,6 +39,7 @@ from separator.snn.execution.kernels.vectors import (
     fire,
     lane_order,
     move_rows,
+    on_cache_lines,
     tell_runs,
     vectors_for,
 )
@@ -46,7 +47,6 @@ from separator.snn.execution.kernels.vectors import (
 MOST_ROWS = 2**16 - 1  # inputs times taps whose numbers fit in 16 bits; one more number is for a row of zeros
 POSITIONS = 32  # output positions of a job, at most
 LISTED = 2**22  # row numbers that a job has room for, if that is not less than one position can have
-CACHE_LINE = 64  # bytes
 KINDS = 3  # of events: a single spike, the begin of a run, its end
 # Rows of weights that runs must save for each output position and step, so that telling them from single spikes pays, and
 # input positions that this is judged from.
@@ -88,7 +88,7 @@ def event_layer(weight: Integers, bias: Integers, threshold: Integers, initial: 
     missing = (0, blocks * lanes - outputs)
     rows = np.pad(weight, (missing, *[(0, 0)] * 3)).transpose(2, 3, 1, 0).reshape(-1, blocks, lanes)[..., lane_order(lanes)]
     raised = (rows.astype(np.int64) + excess).transpose(1, 0, 2)
-    laid_out = _on_cache_lines((blocks, planes, len(rows) + 1, lanes))
+    laid_out = on_cache_lines((blocks, planes, len(rows) + 1, lanes), np.uint8)
     for plane in range(planes):
         laid_out[:, plane, :-1] = raised >> 8 * plane & 255
     laid_out[:, :, -1] = 0
@@ -137,14 +137,6 @@ def fire_events(
     shared = (words, *numbers, *geometry, window, kinds, apart, positions, runs, fired, carried)
     in_threads(lambda first, last: _fire(first, last, *shared), len(words) * sizes[0] * runs[0] * runs[1], threads)
     return fired
-
-
-def _on_cache_lines(shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Bytes that start on a cache line: rows that straddle two take twice the time to fetch."""
-    size = int(np.prod(shape))
-    room = np.empty(size + CACHE_LINE, np.uint8)
-    start = -room.ctypes.data % CACHE_LINE
-    return room[start : start + size].reshape(shape)
 
 
 @compiled

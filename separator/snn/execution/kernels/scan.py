@@ -9,8 +9,10 @@ reciprocal in 64-bit floating point and put right by their remainders, which are
 import numpy as np
 
 from separator.snn.execution.kernels.compiled import compiled
+from separator.snn.execution.kernels.vectors import TILE, fire_either, lowest_bit
 
-ROWS, COLUMNS = 64, 128  # steps and items, and outputs, that rows of weights are added for while they are in the cache
+LEAST = -(2**31)  # number of 32 bits
+FOUR, ONE = (0,) * 4, (0,)  # vectors of neurons that fire at once
 
 
 @compiled
@@ -68,21 +70,56 @@ def thresholds_in(x, above, below, early, late, per_above, per_below):
 
 @compiled
 def fire_augmented(currents, v, positive, negative, plus, minus, boundary, most, steps, coefficients, first, last):
-    """Spikes with coefficients of at most `boundary`; potentials saturate at `most`; see `Augmented`."""
+    """Spikes with coefficients of at most `boundary`; potentials saturate at `most`; see `Augmented`.
+
+    Most neurons fire none or one threshold, which takes comparisons only; where one may fire more, those are looked for.
+    """
     repeated, channels = currents.shape[0] == 1, v.shape[1]
+    highest = np.int32(most)
     for job in range(first, last):
         row, c = job // channels, job % channels
-        above, below, early, late = float(positive[c]), float(negative[c]), float(plus[c]), float(minus[c])
-        per_above, per_below = 1.0 / above, 1.0 / below
+        above, below = positive[c], negative[c]
+        up_at, down_at = np.int32(above - plus[c]), np.int32(minus[c] - below)
+        next_up = np.int32(min(up_at + np.int64(above), np.int64(most) + 1))
+        next_down = np.int32(max(down_at - np.int64(below), np.int64(LEAST)))
         potentials = v[row, c]
         for t in range(steps):
             incoming, fired = currents[0 if repeated else t, row, c], coefficients[t, row, c]
-            for i in range(potentials.shape[0]):
-                x = min(max(float(potentials[i]) + float(incoming[i]), -most), most)
-                whole = min(thresholds_in(x, above, below, early, late, per_above, per_below), boundary)
-                spike = whole if x > 0 else -whole
-                potentials[i] = np.int32(x - spike * (above if x > 0 else below))
-                fired[i] = np.int8(np.int32(spike))
+            i, places = 0, potentials.shape[0]
+            while i < places:
+                if i + TILE * len(FOUR) <= places:
+                    n = TILE * len(FOUR)
+                    more = fire_either(
+                        potentials, incoming, fired, i, above, below, up_at, down_at, next_up, next_down, highest, FOUR
+                    )  # fmt: skip
+                elif i + TILE <= places:
+                    n = TILE
+                    more = fire_either(
+                        potentials, incoming, fired, i, above, below, up_at, down_at, next_up, next_down, highest, ONE
+                    )  # fmt: skip
+                else:
+                    n = 1
+                    x = min(max(np.int32(potentials[i] + incoming[i]), -highest), highest)
+                    more = np.uint32((x >= next_up) | (x <= next_down))
+                    up, down = np.int32(x >= up_at), np.int32(x <= down_at)
+                    potentials[i] = np.int32(x - up * above + down * below)
+                    fired[i] = np.int8(up - down)
+                if more and boundary > 1:
+                    _fire_more(potentials, fired, i, more, above, below, plus[c], minus[c], boundary - 1.0)
+                i += n
+
+
+@compiled
+def _fire_more(potentials, fired, first, more, above, below, early, late, boundary):  # noqa: ANN202
+    """What is left of neurons that have fired a threshold, the bits of `more` from `first` on: of at most `boundary` more."""
+    while more:
+        i = first + lowest_bit(more)
+        x, sign = float(potentials[i]), fired[i]
+        whole = thresholds_in(x, float(above), float(below), float(early), float(late), 1.0 / above, 1.0 / below)
+        whole = min(whole, boundary)
+        fired[i] = np.int8(np.int32(sign * (whole + 1)))
+        potentials[i] = np.int32(x - sign * whole * (above if sign > 0 else below))
+        more &= more - np.uint32(1)
 
 
 @compiled
@@ -106,44 +143,6 @@ def fire_path_independent(
                 spike = min(max(due, -boundary), boundary)
                 done[i] += np.int32(spike)
                 spikes[i] = np.int8(np.int32(spike))
-
-
-@compiled
-def add_rows(trains, weight, bias, currents, first, last):
-    """Currents that spikes cause through synapses of each input with each output: a row of weights for every spike.
-
-    Args:
-        trains: (rows, inputs), int8, spikes of a step and an item.
-        weight: (inputs, outputs), int32.
-        bias: (outputs,), int32, current of each step.
-        currents: (rows, outputs), int32, written.
-        first: of the rows to do.
-        last: the one behind them.
-    """
-    inputs, outputs = weight.shape
-    spiking = np.empty((ROWS, inputs), np.int32)
-    counts = np.empty(ROWS, np.int64)
-    for begin in range(first, last, ROWS):
-        end = min(begin + ROWS, last)
-        for row in range(begin, end):
-            n = 0
-            for j in range(inputs):
-                if trains[row, j] != 0:
-                    spiking[row - begin, n] = j
-                    n += 1
-            counts[row - begin] = n
-        for start in range(0, outputs, COLUMNS):
-            stop = min(start + COLUMNS, outputs)
-            constant = bias[start:stop]
-            for row in range(begin, end):
-                sums = currents[row, start:stop]
-                for i in range(sums.shape[0]):
-                    sums[i] = constant[i]
-                for k in range(counts[row - begin]):
-                    j = spiking[row - begin, k]
-                    size, added = np.int32(trains[row, j]), weight[j, start:stop]
-                    for i in range(sums.shape[0]):
-                        sums[i] += np.int32(size * added[i])
 
 
 @compiled

@@ -11,6 +11,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 VECTOR = 64  # bytes; machines with shorter vectors take several
 LANES = 128  # neurons, at most, whose sums are kept in registers; a row of weights has one byte for each
@@ -18,6 +19,9 @@ WORDS = 32  # that are searched for spikes at once
 MOVED = 32  # row numbers that are moved at once
 UNROLLED = 4  # rows that are added between two looks at whether there are more
 ROWS_AT_ONCE = 256  # rows of bytes that add up in 16 bits without overflow
+CACHE_LINE = 64  # bytes
+BYTES = 32  # spikes of a byte that are searched at once
+TILE, MOST_TILES = 8, 8  # outputs whose sums make a vector of 32 bits, and how many of these are kept in registers
 
 ADDRESS, INT8, INT16, INT32 = (ir.IntType(bits) for bits in (64, 8, 16, 32))
 SHORTS, INTEGERS = (ir.VectorType(kind, VECTOR * 8 // kind.width) for kind in (INT16, INT32))
@@ -36,9 +40,22 @@ def vectors_for(neurons: int) -> Vectors:
     return (0,) * (min(LANES, -(-neurons // VECTOR) * VECTOR) // VECTOR)
 
 
+def tiles_for(outputs: int) -> Vectors:
+    """Tiles of a row of a block for so many outputs, as many as are kept in registers if there are more."""
+    return (0,) * min(MOST_TILES, -(-outputs // TILE))
+
+
 def lane_order(lanes: int) -> Any:
     """Neuron of the block whose weight each byte of a row is, such that `add_rows` has the sums in order. Shape: (lanes,)."""
     return np.arange(lanes).reshape(-1, 4, VECTOR // 4).transpose(0, 2, 1).ravel()
+
+
+def on_cache_lines(shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
+    """Numbers that start on a cache line: rows that straddle two take twice the time to fetch."""
+    size = int(np.prod(shape)) * np.dtype(kind).itemsize
+    room = np.empty(size + CACHE_LINE, np.uint8)
+    start = -room.ctypes.data % CACHE_LINE
+    return room[start : start + size].view(kind).reshape(shape)
 
 
 def _constant(of: Any, value: int) -> Any:
@@ -74,6 +91,28 @@ def bits_set(typing_context: Any, number: Any) -> Any:
         return builder.zext(builder.ctpop(arguments[0]), ADDRESS)
 
     return types.intp(number), generate
+
+
+@intrinsic
+def lowest_bit(typing_context: Any, number: Any) -> Any:
+    """Position of the lowest bit that is set in an unsigned number, which is not 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.zext(builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1)), ADDRESS)
+
+    return types.intp(number), generate
+
+
+@intrinsic
+def not_silent(typing_context: Any, spikes: Any, first: Any) -> Any:
+    """Which of BYTES bytes from `first` on are not 0, as the bits of an unsigned number."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        of = ir.VectorType(INT8, BYTES)
+        found = builder.load(_vector(builder, _pointers(context, builder, signature, arguments)(0, 1), of), align=1)
+        return builder.bitcast(builder.icmp_unsigned("!=", found, _constant(of, 0)), ir.IntType(BYTES))
+
+    return types.uint32(spikes, types.intp), generate
 
 
 @intrinsic
@@ -278,6 +317,56 @@ def add_rows(
 
 
 @intrinsic
+def add_pairs(
+    typing_context: Any, weight: Any, weight_from: Any, rows: Any, values: Any, first: Any, n: Any, sums: Any, sums_from: Any,
+    tiles: Any,
+) -> Any:  # fmt: skip
+    """Add to `sums`, (tiles x TILE,), 32 bits, `n` rows of `weight`, times the two numbers that belong to each.
+
+    A row has the weights of two inputs, (tiles x TILE, 2), 16 bits; `rows` has the numbers of rows, and `values` what the two
+    inputs are, each 16 bits of 32, both from `first` on. Products and sums of pairs are one instruction on many machines, and
+    none of them overflows unless all four numbers are -2^15.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointers(context, builder, signature, arguments)
+        table, numbers, inputs, totals = pointer(0, 1), pointer(2, 4), pointer(3, 4), pointer(6, 7)
+        places = range(tiles.count)
+        of, pairs = ir.VectorType(INT32, TILE), ir.VectorType(INT16, 2 * TILE)
+        registers = [cgutils.alloca_once(builder, of) for _ in places]
+        for v in places:
+            builder.store(builder.load(_vector(builder, totals, of, v), align=4), registers[v])
+        with cgutils.for_range(builder, arguments[5], intp=ADDRESS) as loop:
+            number = builder.zext(builder.load(builder.gep(numbers, [loop.index])), ADDRESS)
+            row = builder.gep(table, [builder.mul(number, _constant(ADDRESS, 2 * TILE * tiles.count))])
+            value = builder.load(builder.gep(inputs, [loop.index]))
+            both = builder.bitcast(_repeated(builder, builder.zext(value, ADDRESS), of), pairs)
+            for v in places:
+                weights = builder.load(_vector(builder, row, pairs, v), align=2)
+                products = _multiplied_in_pairs(context, builder, weights, both)
+                builder.store(builder.add(builder.load(registers[v]), products), registers[v])
+        for v in places:
+            builder.store(builder.load(registers[v]), _vector(builder, totals, of, v), align=4)
+        return context.get_dummy_value()
+
+    whole = types.intp
+    return types.void(weight, whole, rows, values, whole, whole, sums, whole, tiles), generate
+
+
+def _multiplied_in_pairs(context: Any, builder: Any, x: Any, y: Any) -> Any:
+    """Sums of the products of neighbours, of 16 bits, in 32 bits."""
+    of = ir.VectorType(INT32, TILE)
+    if "+avx2" in context.codegen().magic_tuple()[2]:
+        kind = ir.FunctionType(of, [x.type, y.type])
+        multiply = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx2.pmadd.wd")
+        return builder.call(multiply, [x, y])
+    wide = ir.VectorType(INT32, 2 * TILE)
+    products = builder.mul(builder.sext(x, wide), builder.sext(y, wide))
+    each = [ir.Constant(of, list(range(start, 2 * TILE, 2))) for start in (0, 1)]
+    return builder.add(*(builder.shuffle_vector(products, ir.Constant(wide, ir.Undefined), chosen) for chosen in each))
+
+
+@intrinsic
 def fire(
     typing_context: Any, v: Any, v_from: Any, packed: Any, packed_from: Any, current: Any, current_from: Any,
     more: Any, more_from: Any, threshold: Any, threshold_from: Any, less: Any, step: Any, vectors: Any,
@@ -304,3 +393,42 @@ def fire(
     whole = types.intp
     arrays = (v, whole, packed, whole, current, whole, more, whole, threshold, whole)
     return types.void(*arrays, whole, whole, vectors), generate
+
+
+@intrinsic
+def fire_either(
+    typing_context: Any, v: Any, current: Any, fired: Any, first: Any, above: Any, below: Any, up_at: Any, down_at: Any,
+    next_up: Any, next_down: Any, most: Any, tiles: Any,
+) -> Any:  # fmt: skip
+    """Charge tiles x TILE neurons with two thresholds from `first` on, compare, and reset by subtraction.
+
+    Potentials and currents have 32 bits, spikes, which are -1, 0 or 1, 8 bits. Potentials saturate at `most`.
+
+    Returns:
+        which of the neurons had reached `next_up` or `next_down`, as the bits of an unsigned number.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointers(context, builder, signature, arguments)
+        lanes = TILE * tiles.count
+        of, bytes_of = ir.VectorType(INT32, lanes), ir.VectorType(INT8, lanes)
+        above, below, up_at, down_at, next_up, next_down, most = (
+            _repeated(builder, builder.sext(x, ADDRESS), of) for x in arguments[4:11]
+        )
+        places, nothing = _vector(builder, pointer(0, 3), of), _constant(of, 0)
+        current = builder.load(_vector(builder, pointer(1, 3), of), align=4)
+        charged = builder.add(builder.load(places, align=4), current)
+        charged = builder.select(builder.icmp_signed(">", charged, most), most, charged)
+        least = builder.sub(nothing, most)
+        charged = builder.select(builder.icmp_signed("<", charged, least), least, charged)
+        up, down = builder.icmp_signed(">=", charged, up_at), builder.icmp_signed("<=", charged, down_at)
+        left = builder.sub(charged, builder.select(up, above, nothing))
+        builder.store(builder.add(left, builder.select(down, below, nothing)), places, align=4)
+        spikes = builder.sub(builder.zext(up, bytes_of), builder.zext(down, bytes_of))
+        builder.store(spikes, _vector(builder, pointer(2, 3), bytes_of), align=1)
+        more = builder.or_(builder.icmp_signed(">=", charged, next_up), builder.icmp_signed("<=", charged, next_down))
+        bits = builder.bitcast(more, ir.IntType(lanes))
+        return bits if lanes == 32 else builder.zext(bits, INT32)
+
+    number = types.int32
+    return types.uint32(v, current, fired, types.intp, *[number] * 7, tiles), generate

@@ -1,0 +1,176 @@
+"""Currents that spikes of any size cause: where few neurons fire, weights are read for those alone.
+
+The inputs at a place are taken two by two, as a machine multiplies and adds pairs of 16-bit integers by one instruction. For a
+job, some columns of outputs of one item, the pairs that are not silent are listed once, for each step and place of the input.
+Then their rows of weights are added in registers: for a block of outputs and a few taps at a time, over all steps and places
+that there is room for, so that these weights stay in the cache meanwhile.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from separator.snn.execution.kernels.compiled import compiled
+from separator.snn.execution.kernels.geometry import Geometry
+from separator.snn.execution.kernels.threads import in_threads
+from separator.snn.execution.kernels.vectors import (
+    BYTES,
+    TILE,
+    Vectors,
+    add_pairs,
+    lowest_bit,
+    not_silent,
+    on_cache_lines,
+    tiles_for,
+)
+
+MOST = 2**15 - 1  # largest magnitude of a weight, and of an input
+CACHED = 12 * 2**10  # weights that are added over and over
+COLUMNS = 512  # of outputs, of a job
+SUMS = 2**10  # positions and steps whose sums a job has room for, if a step has no more; with 64 outputs each, 2^18 bytes
+
+
+class PairedWeights(NamedTuple):
+    """Weights laid out for `currents_of`; outputs are padded to whole blocks, inputs to whole pairs."""
+
+    weight: NDArray[np.int16]  # (blocks, rows, columns, pairs, 2 x lanes), of each output the two weights side by side
+    tiles: Vectors  # of each block
+    bias: NDArray[np.int32]  # (blocks x lanes,)
+    outputs: int  # C_out
+
+
+def paired_weights(weight: NDArray[np.int32], bias: NDArray[np.int32]) -> PairedWeights:
+    """Lay out the weights, at most MOST each, and the currents of each step. Shapes: (C_out, C_in, rows, columns), (C_out,)."""
+    outputs, inputs, *taps = weight.shape
+    tiles = tiles_for(outputs)
+    lanes = TILE * len(tiles)
+    blocks, pairs = -(-outputs // lanes), -(-inputs // 2)
+    missing = (0, blocks * lanes - outputs)
+    padded = np.pad(weight.astype(np.int16), (missing, (0, 2 * pairs - inputs), (0, 0), (0, 0)))
+    laid_out = padded.reshape(blocks, lanes, pairs, 2, *taps).transpose(0, 4, 5, 2, 1, 3)
+    rows = on_cache_lines((blocks, *taps, pairs, 2 * lanes), np.int16)
+    rows[:] = laid_out.reshape(rows.shape)
+    return PairedWeights(rows, tiles, np.pad(bias, missing), outputs)
+
+
+def currents_of(
+    trains: NDArray[np.int8],
+    layer: PairedWeights,
+    geometry: Geometry,
+    summed: tuple[int, int],
+    sizes: tuple[int, int],
+    threads: int,
+) -> NDArray[np.int32]:
+    """Currents of each step, that of the bias included. Shape: (N_s, B, C_in, H, W) -> (N_s, B, C_out, *sizes).
+
+    Args:
+        trains: spikes.
+        layer: laid out.
+        geometry: where outputs look among sums of inputs.
+        summed: neighbouring inputs that are summed, without overlap or rest, to at most MOST.
+        sizes: of the outputs.
+        threads: that share the work.
+    """
+    currents = np.empty((*trains.shape[:2], layer.outputs, *sizes), np.int32)
+    columns = min(sizes[1], COLUMNS)
+    group = max(1, SUMS // (sizes[0] * columns))
+    shared = (trains, summed, layer.weight, layer.tiles, layer.bias, *geometry, columns, group, currents)
+    jobs = trains.shape[1] * -(-sizes[1] // columns)
+    in_threads(lambda first, last: _add(*shared, first, last), jobs, threads)
+    return currents
+
+
+@compiled
+def _sum(trains, t, item, summed, first, last, sums):  # noqa: ANN001, ANN202
+    """Sums of neighbouring inputs at the places `first` to `last` - 1 of each row, channels last."""
+    _, items, inputs, height, width = trains.shape
+    flat = trains.reshape(-1)
+    place = np.arange((last - first) * summed[1]) // summed[1]
+    sums[:] = 0
+    for c in range(inputs):
+        begin = (((t * items + item) * inputs + c) * height * width) + first * summed[1]
+        for y in range(len(sums)):
+            for _ in range(summed[0]):
+                x = 0
+                while x < len(place) and begin + x + BYTES <= len(flat):
+                    spiking = not_silent(flat, begin + x)
+                    if len(place) - x < BYTES:
+                        spiking &= np.uint32((1 << (len(place) - x)) - 1)
+                    while spiking:
+                        i = x + lowest_bit(spiking)
+                        sums[y, place[i], c] += flat[begin + i]
+                        spiking &= spiking - np.uint32(1)
+                    x += BYTES
+                for i in range(x, len(place)):  # at the very end
+                    sums[y, place[i], c] += flat[begin + i]
+                begin += width
+
+
+@compiled
+def _list(sums, numbers, values, begin, end):  # noqa: ANN001, ANN202
+    """List pairs that are not silent: their numbers in a row of places, what they are, and where each place begins."""
+    rows, columns, inputs = sums.shape
+    pairs = inputs // 2
+    for y in range(rows):
+        for x in range(columns):
+            begin[y, x] = end
+            both = sums[y, x].view(np.uint32)
+            for k in range(pairs):
+                numbers[end], values[end] = x * pairs + k, both[k]
+                end += both[k] != 0
+        begin[y, columns] = end
+    return end
+
+
+@compiled
+def _add(  # noqa: ANN202
+    trains, summed, weight, tiles, bias, kernel, stride, before, dilation, columns, group, currents, first_job, last_job,  # noqa: ANN001
+):  # fmt: skip
+    steps, _, _, height, width = trains.shape
+    _, _, outputs, rows_out, columns_out = currents.shape
+    blocks, _, _, pairs, _ = weight.shape
+    high, wide = height // summed[0], width // summed[1]
+    parts, lanes = (columns_out + columns - 1) // columns, TILE * len(tiles)
+    # Taps whose places lie side by side, and whose weights stay in the first-level cache.
+    most = max(1, CACHED // (pairs * 2 * lanes)) if dilation[1] == 1 else 1
+    chunks = (kernel[1] + most - 1) // most
+    run = (kernel[1] + chunks - 1) // chunks
+    seen = min(wide, (columns - 1) * stride[1] + (kernel[1] - 1) * dilation[1] + 1)
+    sums = np.zeros((high, seen, 2 * pairs), np.int16)
+    numbers = np.empty(min(group, steps) * high * seen * pairs + 1, np.uint32)
+    values = np.empty(len(numbers), np.uint32)
+    begin = np.empty((min(group, steps), high, seen + 1), np.int64)
+    total = np.empty((min(group, steps), rows_out, columns, lanes), np.int32)
+    for job in range(first_job, last_job):
+        item, first = job // parts, job % parts * columns
+        last = min(first + columns, columns_out)
+        lowest = min(max(first * stride[1] - before[1], 0), wide)
+        highest = min(max((last - 1) * stride[1] - before[1] + (kernel[1] - 1) * dilation[1] + 1, lowest), wide)
+        for start in range(0, steps, group):
+            here, end = min(group, steps - start), 0
+            for t in range(here):
+                _sum(trains, start + t, item, summed, lowest, highest, sums[:, : highest - lowest])
+                end = _list(sums[:, : highest - lowest], numbers, values, begin[t], end)
+            for block in range(blocks):
+                constant = bias[block * lanes : (block + 1) * lanes]
+                total[:] = constant
+                for chunk in range(kernel[0] * chunks):
+                    i, j = chunk // chunks, chunk % chunks * run
+                    taps = min(run, kernel[1] - j)
+                    for t in range(here):
+                        for y in range(rows_out):
+                            row = y * stride[0] - before[0] + i * dilation[0]
+                            if 0 <= row < high:
+                                for x in range(last - first):
+                                    left = (first + x) * stride[1] - before[1] + j * dilation[1] - lowest
+                                    at = begin[t, row, min(max(left, 0), highest - lowest)]
+                                    n = begin[t, row, min(max(left + taps, 0), highest - lowest)] - at
+                                    its = ((block * kernel[0] + i) * kernel[1] + j - left) * pairs  # of the row's first place
+                                    to = ((t * rows_out + y) * columns + x) * lanes
+                                    add_pairs(weight, its * 2 * lanes, numbers, values, at, n, total, to, tiles)
+                for t in range(here):
+                    for n in range(min(lanes, outputs - block * lanes)):
+                        for y in range(rows_out):
+                            for x in range(last - first):
+                                currents[start + t, item, block * lanes + n, y, first + x] = total[t, y, x, n]
