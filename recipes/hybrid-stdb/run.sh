@@ -96,8 +96,9 @@ tune() {
   [ "$(set_of "$network")" = imagenet ] || varied+=(--data.shift 4)
   # shellcheck disable=SC2086
   separator train --problem images --init "$exp/$network/reduced/snn.safetensors" --learning.rule stdb --learning.leak 0.99 \
-    --optimiser.schedule step --optimiser.drop 0.5 --optimiser.drop_every 5 --optimiser.weight_decay 5e-4 \
-    --optimiser.lr "$rate" --optimiser.max_epochs "$epochs" --optimiser.clip 1 --optimiser.best score "${seen_images[@]}" \
+    --learning.stdb.loss_of_spikes true --optimiser.lr "$rate" --optimiser.schedule step --optimiser.drop 0.5 \
+    --optimiser.drop_every 5 --optimiser.weight_decay 5e-4 --optimiser.max_epochs "$epochs" --optimiser.clip 1 \
+    --optimiser.best score "${seen_images[@]}" \
     "${varied[@]}" --data.dev_batch 50 "$@" $options $tune_options --out "$exp/$network/$name"
 }
 

@@ -46,7 +46,7 @@ def readings(layers: Sequence[StdbLayer], sources: Sequence[Sources], x: Tensor)
     charge = layers[0].charge(x, 1.0, walk.masks[0]) if walk.charged else None
     found: Tensor = _Run.apply(walk, charge, *_parameters(walk))  # type: ignore[no-untyped-call]
     elapsed = found.new_tensor(walk.ends).view(-1, *[1] * (found.dim() - 1))
-    return found * (walk.units[-1] * layers[0].dynamics.window / elapsed)
+    return found * (layers[-1].reading_unit(walk.units[-1]) * layers[0].dynamics.window / elapsed)
 
 
 def _parameters(walk: Walk) -> list[Tensor]:
