@@ -96,7 +96,7 @@ def _forward(walk: Walk, charge: Tensor | None, block: Block, membranes: dict[in
         before = membranes[i] if i in membranes else at_rest(currents[0])
         currents = currents if i in membranes else with_initial(currents, population)
         fired, membranes[i] = advance(currents, before, population)
-        trace = walk.traces.setdefault(i, Trace(layer.dynamics.window, layer.needs_potentials))
+        trace = walk.traces.setdefault(i, Trace(layer.dynamics.window, layer.needs_potentials, len(walk.blocks)))
         trace.add(block.first, fired, before.potential)
         handed[i] = handed_on(fired, before.fired, layer.delayed)
         forget_unseen(handed, walk.sources, i + 1)

@@ -168,9 +168,10 @@ class _Spikes(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, currents: Tensor, threshold: Tensor, leak: Tensor, layer: StdbLayer) -> Tensor:
         population = layer.population(threshold, leak)
-        trace, spikes = Trace(len(currents), layer.needs_potentials), torch.empty_like(currents)
+        blocks = list(blocks_of(len(currents), layer.ends, STEPS))
+        trace, spikes = Trace(len(currents), layer.needs_potentials, len(blocks)), torch.empty_like(currents)
         membrane, currents = at_rest(currents[0]), with_initial(currents, population)
-        for first, steps, _ in blocks_of(len(currents), layer.ends, STEPS):
+        for first, steps, _ in blocks:
             before = membrane
             fired, membrane = advance(currents[first : first + steps], before, population)
             trace.add(first, fired, before.potential)
