@@ -82,11 +82,16 @@ def jobs(work: Path) -> list[Job]:
     anytime = ["--optimiser.schedule", "anytime", "--optimiser.finish", str(6 * 8 * 0.5 / 3600), "--optimiser.dev_every", "2"]
     averaged = ["--optimiser.average", "0.9", "--optimiser.name", "muon"]
     twice = [*CONVERSION, "--conversion.passes", "2", "--conversion.max_epochs", "1"]
+    spiking = ["--network.layers", "c3s2-a2-d20-10", "--network.norm", "false", "--network.bias", "false"]
+    balanced = ["--preset", "hybrid", "--conversion.window", "12", "--conversion.balance_steps", "24"]
+    leaky = ["--learning.rule", "stdb", "--learning.segment", "5", "--learning.leak", "0.98", "--learning.learn_leak", "true"]
+    learned = ["--optimiser.learn_thresholds", "true", "--optimiser.best", "score", "--optimiser.max_epochs", "5"]
+    falling = ["--optimiser.drop", "0.5", "--optimiser.drop_every", "2", "--optimiser.weight_decay", "0.001"]
     varied = ["--values", "[2]", "--conversion.max_epochs", "1", "--conversion.calibration_batches", "2"]
     swept = [*images, *layers, "--seeds", "2", *varied, "--optimiser.max_epochs", "1"]
     sets = ["--mixtures", f"open={work}/mixtures", "--limit", "4", *MACHINE]
     systems = [f"ann={ann}", f"snn={made}/convert-speech/snn.safetensors"]
-    networks = [f"ann={seen}", f"snn={made}/convert-images/snn.safetensors"]
+    networks = [f"ann={seen}", f"snn={made}/convert-images/snn.safetensors", f"stdb={made}/train-stdb/snn.safetensors"]
     listed: dict[str, list[str]] = {
         "train-plateau": ["train", *speech, *fly, *plateau, "--optimiser.max_epochs", "9"],
         "train-anytime": ["train", *speech, *fly, *anytime, *averaged],
@@ -94,6 +99,9 @@ def jobs(work: Path) -> list[Job]:
         "train-images": ["train", *images, *layers, "--optimiser.max_epochs", "6", "--optimiser.lr", "0.01"],
         "convert-speech": ["convert", *short, *fly, "--init", ann, *twice],
         "convert-images": ["convert", *images, "--init", seen, *twice],
+        "train-for-hybrid": ["train", *images, *spiking, *falling, "--optimiser.max_epochs", "4"],
+        "convert-hybrid": ["convert", *images, "--init", f"{made}/train-for-hybrid/ann.safetensors", *balanced],
+        "train-stdb": ["train", *images, "--init", f"{made}/convert-hybrid/snn.safetensors", *leaky, *learned, *falling],
         "sweep": ["sweep", *swept],
         "evaluate-speech": ["evaluate", *sets, "--model", *systems, "--jobs", "2"],
         "evaluate-images": ["evaluate", *pictures, "--model", *networks, "--pictures", "4"],

@@ -15,7 +15,7 @@
 #   --scale X                of the thresholds of the network that runs for fewer steps (0.7)
 #   --few-steps N            time steps that it runs for, and learns through (as many as the paper's)
 #   --epochs N               that it is tuned for, at most (20)
-#   --rate X                 learning rate of the tuning (1e-4)
+#   --rate X                 learning rate of the tuning, halved every five epochs (1e-4)
 #   --images N               test images that are simulated, the first ones (all)
 #   --stage N --stop-stage N first and last stage to run:
 #                              1 training,
@@ -96,8 +96,10 @@ tune() {
   [ "$(set_of "$network")" = imagenet ] || varied+=(--data.shift 4)
   # shellcheck disable=SC2086
   separator train --problem images --init "$exp/$network/reduced/snn.safetensors" --learning.rule stdb --learning.leak 0.99 \
-    --optimiser.schedule step --optimiser.lr "$rate" --optimiser.max_epochs "$epochs" --optimiser.clip 1 --optimiser.best score \
-    "${seen_images[@]}" "${varied[@]}" --data.dev_batch 50 "$@" $options $tune_options --out "$exp/$network/$name"
+    --learning.stdb.loss_of_spikes true --optimiser.lr "$rate" --optimiser.schedule step --optimiser.drop 0.5 \
+    --optimiser.drop_every 5 --optimiser.weight_decay 5e-4 --optimiser.max_epochs "$epochs" --optimiser.clip 1 \
+    --optimiser.best score "${seen_images[@]}" \
+    "${varied[@]}" --data.dev_batch 50 "$@" $options $tune_options --out "$exp/$network/$name"
 }
 
 # `models_of NETWORK NAME...` sets the array `models` to those of its spiking networks that there are.

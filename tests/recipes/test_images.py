@@ -198,6 +198,8 @@ def test_derivatives_of_a_spike_are_compared_where_that_is_asked_for(calls, tmp_
     assert [settings.learning.stdb.derivative for settings in trained] == ["stdb", "stdb", "linear", "exponential"]
     assert all(settings.learning.rule == "stdb" and settings.learning.leak == 0.99 for settings in trained)
     assert all((settings.optimiser.max_epochs, settings.optimiser.lr) == (2, 1e-3) for settings in trained)
+    assert all((settings.optimiser.drop, settings.optimiser.drop_every) == (0.5, 5) for settings in trained)
+    assert all(settings.optimiser.weight_decay == 5e-4 and settings.learning.stdb.loss_of_spikes for settings in trained)
     assert [call[0] for call in made].count("evaluate") == 2
 
 

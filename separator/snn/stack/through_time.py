@@ -46,7 +46,7 @@ def readings(layers: Sequence[StdbLayer], sources: Sequence[Sources], x: Tensor)
     charge = layers[0].charge(x, 1.0, walk.masks[0]) if walk.charged else None
     found: Tensor = _Run.apply(walk, charge, *_parameters(walk))  # type: ignore[no-untyped-call]
     elapsed = found.new_tensor(walk.ends).view(-1, *[1] * (found.dim() - 1))
-    return found * (walk.units[-1] * layers[0].dynamics.window / elapsed)
+    return found * (layers[-1].reading_unit(walk.units[-1]) * layers[0].dynamics.window / elapsed)
 
 
 def _parameters(walk: Walk) -> list[Tensor]:
@@ -96,7 +96,7 @@ def _forward(walk: Walk, charge: Tensor | None, block: Block, membranes: dict[in
         before = membranes[i] if i in membranes else at_rest(currents[0])
         currents = currents if i in membranes else with_initial(currents, population)
         fired, membranes[i] = advance(currents, before, population)
-        trace = walk.traces.setdefault(i, Trace(layer.dynamics.window, layer.needs_potentials))
+        trace = walk.traces.setdefault(i, Trace(layer.dynamics.window, layer.needs_potentials, len(walk.blocks)))
         trace.add(block.first, fired, before.potential)
         handed[i] = handed_on(fired, before.fired, layer.delayed)
         forget_unseen(handed, walk.sources, i + 1)

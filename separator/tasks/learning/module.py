@@ -15,7 +15,7 @@ from separator.models.files import Network
 from separator.snn.conversion.penalty import ActivityPenalty
 from separator.tasks.learning.hours import Finish, Heard
 from separator.tasks.learning.optimisers import make_optimiser
-from separator.tasks.learning.schedules import Cycle, anytime, trapezoid
+from separator.tasks.learning.schedules import Cycle, anytime, stairs, trapezoid
 from separator.tasks.learning.settings import OptimiserSettings
 from separator.tasks.problems.protocol import Batches, Data, Objective
 
@@ -98,7 +98,7 @@ class LearningModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Optimiser and learning-rate schedule."""
         settings = self.settings
-        optimiser = make_optimiser(settings.name, dict(self.network.named_parameters()), settings.lr)
+        optimiser = make_optimiser(settings.name, dict(self.network.named_parameters()), settings.lr, settings.weight_decay)
         if settings.schedule == "plateau":
             # Stepped here: Lightning does it behind the checkpoint, and a resumed training would forget an epoch.
             self.halving = ReduceLROnPlateau(optimiser, factor=0.5, patience=settings.patience - 1)
@@ -114,15 +114,15 @@ class LearningModule(pl.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_epoch_start(self) -> None:
-        """Take a tenth of the learning rate in the second half of the epochs, where it falls in a step.
+        """Set the learning rate of the epoch, where it falls in steps.
 
         Lightning's schedulers by epoch are stepped behind the checkpoint, and a resumed training would forget an epoch.
         """
         settings = self.settings
         if settings.schedule == "step":
-            half = max(1, settings.max_epochs // 2)
+            drops = (settings.drop, settings.drop_at, settings.drop_every)
             for group in self.trainer.optimizers[0].param_groups:
-                group["lr"] = settings.lr * (0.1 if self.current_epoch >= half else 1.0)
+                group["lr"] = settings.lr * stairs(self.current_epoch, settings.max_epochs, *drops)
 
     def on_validation_end(self) -> None:
         """Halve the learning rate where the dev loss stays where it is; take note of what the hours so far came to."""

@@ -17,12 +17,29 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 
 
-def make_optimiser(name: OptimiserName, parameters: Mapping[str, nn.Parameter], lr: float) -> torch.optim.Optimizer:
-    """An optimiser of the parameters of a `TasNet`, given by their names."""
+def make_optimiser(
+    name: OptimiserName, parameters: Mapping[str, nn.Parameter], lr: float, weight_decay: float = 0.0
+) -> torch.optim.Optimizer:
+    """An optimiser of the parameters of a network, given by their names.
+
+    Args:
+        name: of the optimiser; Muon is for those of a `TasNet`.
+        parameters: by their names.
+        lr: learning rate.
+        weight_decay: so many times each weight is added to its gradient, under Adam alone. Biases, thresholds and the like,
+            of fewer than two dimensions, do not decay.
+    """
     if name == "adam":
-        return torch.optim.Adam(parameters.values(), lr)
+        return torch.optim.Adam(_groups(parameters.values(), weight_decay) if weight_decay else parameters.values(), lr)
     matrices = {key: p for key, p in parameters.items() if p.ndim >= 2 and key.startswith(("stack.", "mask."))}
     return Muon(matrices.values(), [p for key, p in parameters.items() if key not in matrices], lr)
+
+
+def _groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Parameters for an optimiser of torch: those that decay, and the others."""
+    listed = list(parameters)
+    weights, others = [p for p in listed if p.ndim >= 2], [p for p in listed if p.ndim < 2]
+    return [{"params": weights, "weight_decay": weight_decay}, {"params": others}]
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Learning rates over the steps of a training, as shares of the full one, or as schedules of torch."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from torch.optim.lr_scheduler import OneCycleLR
@@ -23,6 +25,21 @@ def anytime(step: int, warmup: int, finish: tuple[int, int] | None = None) -> fl
         return rising
     begin, end = finish
     return trapezoid(step, end, warmup, end - begin)
+
+
+def stairs(epoch: int, epochs: int, drop: float, drop_at: Sequence[float], drop_every: int | None) -> float:
+    """Share of the learning rate in an epoch, where it falls in steps.
+
+    Args:
+        epoch: that begins, from 0.
+        epochs: of the training.
+        drop: what each step leaves of the rate.
+        drop_at: shares of all epochs, rounded down, but at least to one epoch, after which it falls.
+        drop_every: epochs after each of which it falls, in place of that.
+    """
+    if drop_every is not None:
+        return drop ** (epoch // drop_every)
+    return drop ** sum(epoch >= max(1, math.floor(share * epochs + 1e-9)) for share in drop_at)
 
 
 class Cycle(OneCycleLR):

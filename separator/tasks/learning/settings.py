@@ -37,15 +37,19 @@ class OptimiserSettings:
 
     name: OptimiserName = "adam"
     lr: float = 1e-3
+    weight_decay: float = 0.0  # so many times each weight is added to its gradient, adam only
     # plateau: halve after `patience` bad epochs; trapezoid: constant, then linearly to zero over `decay` of all epochs;
-    # anytime: constant until `finish` is given, with no end (max_epochs -1) or one that is no matter; step: a tenth from half
-    # of the epochs on; cycle: torch's OneCycleLR, up from a 25th over 0.3 of all steps, then down to next to nothing, along
-    # cosines, while the momentum falls and rises
+    # anytime: constant until `finish` is given, with no end (max_epochs -1) or one that is no matter; step: `drop` times
+    # as much from some epochs on; cycle: torch's OneCycleLR, up from a 25th over 0.3 of all steps, then down to next to
+    # nothing, along cosines, while the momentum falls and rises
     schedule: Literal["plateau", "trapezoid", "anytime", "step", "cycle"] = "plateau"
     patience: int = 3  # epochs
     stop_patience: int | None = 10  # epochs without improvement after which training stops; null for never
     warmup: int = 0  # steps, trapezoid and anytime only
     decay: float = 0.3  # share of all steps, trapezoid only
+    drop: float = 0.1  # what a step leaves of the rate, step only, as are
+    drop_at: tuple[float, ...] = (0.5,)  # shares of all epochs after which it falls, and
+    drop_every: int | None = None  # epochs after each of which it falls, in place of these
     finish: float | None = None  # hours of mixtures, anytime only: let the rate fall to zero over them from now on, then end
     average: float = 0.0  # share that the exponential average of the weights keeps at a step; 0 for no average
     max_epochs: int = 100  # -1 for no end
@@ -68,10 +72,13 @@ class OptimiserSettings:
         check_numbers(self, lr=(0.0, MOST), decay=(0.0, 1.0), clip=(0.0, MOST), activity_penalty=(0.0, MOST))
         check_numbers(self, patience=(0, MOST), stop_patience=(0, MOST), warmup=(0, MOST), dev_every=(1, MOST))
         check_numbers(self, max_epochs=(-1, MOST), weight_bits=(2, 16))
+        check_numbers(self, weight_decay=(0.0, MOST), drop=(0.0, 1.0), drop_at=(0.0, 1.0), drop_every=(1, MOST))
         if not math.isfinite(self.initial_bias):
             raise UserError(f"a bias is a finite number, not {self.initial_bias}")
         if not 0 <= self.average < 1:
             raise UserError(f"the average keeps a share of 0 to below 1 at a step, not {self.average}")
+        if self.weight_decay and self.name != "adam":
+            raise UserError(f"weights decay under adam; leave out weight_decay for {self.name}")
         if self.schedule == "cycle" and self.max_epochs < 1:
             raise UserError(f"the schedule cycle needs an end; give max_epochs of at least 1, not {self.max_epochs}")
         if self.finish is not None and (self.schedule != "anytime" or self.finish <= 0):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from separator.tasks.learning.optimisers import Muon, orthogonalised
+from separator.tasks.learning.optimisers import Muon, make_optimiser, orthogonalised
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (6, 20), (20, 6)])
@@ -52,3 +52,24 @@ def test_convolutions_are_matrices_of_output_by_rest():
         layer.weight.grad = gradient.view_as(layer.weight).clone()
         Muon([layer.weight], [], lr=0.1).step()
     assert torch.allclose(convolution.weight.flatten(1), linear.weight)
+
+
+def test_under_adam_weights_decay_as_those_of_torch_and_biases_do_not():
+    torch.manual_seed(0)
+    ours = nn.Sequential(nn.Conv1d(3, 5, 2), nn.Tanh(), nn.Flatten(), nn.Linear(25, 4))
+    theirs, without = copy.deepcopy(ours), copy.deepcopy(ours)
+    x = torch.randn(16, 3, 6)
+
+    def added():
+        """The penalty whose gradient is 0.3 times each weight."""
+        return sum(0.3 / 2 * layer.weight.square().sum() for layer in (theirs[0], theirs[3]))
+
+    optimiser = torch.optim.Adam(theirs.parameters(), 0.01)
+    for _ in range(5):
+        theirs.zero_grad()
+        (theirs(x).square().mean() + added()).backward()
+        optimiser.step()
+    step([make_optimiser("adam", dict(ours.named_parameters()), 0.01, weight_decay=0.3)], ours, x)
+    step([make_optimiser("adam", dict(without.named_parameters()), 0.01)], without, x)
+    for mine, other, plain in zip(ours.parameters(), theirs.parameters(), without.parameters(), strict=True):
+        assert torch.allclose(mine, other, atol=1e-6) and not torch.allclose(mine, plain, atol=1e-3)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from separator.tasks.learning.schedules import Cycle, anytime, trapezoid
+from separator.tasks.learning.schedules import Cycle, anytime, stairs, trapezoid
 
 
 def test_trapezoid_rises_stays_and_falls_to_zero():
@@ -27,6 +27,21 @@ def test_a_finish_from_the_first_step_on_still_warms_up():
 
 def adam():
     return torch.optim.Adam(nn.Linear(1, 1).parameters(), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "drops", "expected"),
+    [
+        (4, (0.1, (0.5,), None), [1, 1, 0.1, 0.1]),
+        (5, (0.1, (0.5,), None), [1, 1, 0.1, 0.1, 0.1]),
+        (1, (0.1, (0.5,), None), [1]),
+        (10, (0.1, (0.6, 0.8, 0.9), None), [1] * 6 + [0.1] * 2 + [0.01, 0.001]),
+        (100, (0.5, (0.29,), None), [1] * 29 + [0.5] * 71),  # 0.29 x 100 is 28.999999999999996 in floating point
+        (12, (0.5, (0.1,), 5), [1] * 5 + [0.5] * 5 + [0.25] * 2),
+    ],
+)
+def test_stairs(epochs, drops, expected):
+    assert [stairs(epoch, epochs, *drops) for epoch in range(epochs)] == pytest.approx(expected)
 
 
 def rates(schedule, steps):

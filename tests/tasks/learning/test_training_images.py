@@ -169,6 +169,24 @@ def test_a_cycle_that_was_stopped_ends_in_the_same_network(folder, tmp_path, mon
         replace(run.optimiser, max_epochs=-1)
 
 
+def test_rates_that_fall_in_steps_and_decaying_weights_are_gone_on_with(folder, tmp_path):
+    def run(epochs):
+        optimiser = optimiser_of(Images, lr=0.01, drop=0.5, drop_every=1, weight_decay=0.1, max_epochs=epochs)
+        return replace(settings(folder), optimiser=optimiser)
+
+    whole, _ = load_network(train(run(3), tmp_path / "whole", progress=False))
+    train(run(2), tmp_path / "parts", progress=False)
+    parts, _ = load_network(train(run(3), tmp_path / "parts", progress=False))
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), parts.state_dict().values(), strict=True))
+    (state,) = torch.load(tmp_path / "parts" / "last.ckpt", weights_only=True)["optimizer_states"]
+    groups = [(group["lr"], group["weight_decay"]) for group in state["param_groups"]]
+    assert groups == [(0.0025, 0.1), (0.0025, 0)]
+    with pytest.raises(UserError, match="weights decay under adam; leave out weight_decay for muon"):
+        optimiser_of(Images, name="muon", weight_decay=0.1)
+    with pytest.raises(UserError, match="drop_every is a whole number of at least 1, not 0"):
+        optimiser_of(Images, drop_every=0)
+
+
 @pytest.mark.parametrize(("goal", "best"), [("classify", max), ("reconstruct", min)])
 def test_the_epoch_of_the_best_score_is_kept(folder, tmp_path, goal, best):
     run = settings(folder, goal, epochs=6)

@@ -30,10 +30,14 @@ class Trace:
     Args:
         steps: time steps of the run.
         keep_potentials: whether the potentials that blocks begin with are kept too, for derivatives that ask for them.
+        blocks: of the run; None where all but the last are as long as blocks are.
     """
 
-    def __init__(self, steps: int, keep_potentials: bool = False) -> None:
+    def __init__(self, steps: int, keep_potentials: bool = False, blocks: int | None = None) -> None:
         self.steps, self.keep_potentials = steps, keep_potentials
+        self.blocks = -(-steps // STEPS) if blocks is None else blocks
+        # Bytes of all blocks are allocated at once: one by one, between what is soon freed, they took four times their size.
+        self.room: Tensor | None = None
         self.starts: list[int] = []  # first step of each block
         self.bytes: list[Tensor] = []  # spikes of each block, (B, ...)
         self.potentials: list[Tensor] = []  # potentials after the step before each block, (B, ...)
@@ -47,7 +51,10 @@ class Trace:
             before: potential after the step before, (B, ...).
         """
         self.starts.append(first)
-        self.bytes.append(packed(spikes))
+        byte = packed(spikes)
+        if self.room is None:
+            self.room = byte.new_empty(self.blocks, *byte.shape)
+        self.bytes.append(self.room[len(self.bytes)].copy_(byte))
         if self.keep_potentials:
             self.potentials.append(before)
 

@@ -103,6 +103,14 @@ class StdbLayer(ThroughTimeLayer):
         """Whether the way back needs potentials, so that some are kept, and the others computed anew."""
         return not self.options.by_time or self.learns_leak
 
+    def reading_unit(self, unit: float) -> float:
+        """What the unit of a readout's potential stands for where a loss is told of it.
+
+        Args:
+            unit: what it stands for in truth, in units of activation.
+        """
+        return 1 / self.dynamics.window if self.role == "readout" and self.options.loss_of_spikes else unit
+
     def population(self, threshold: Tensor, leak: Tensor) -> Population:
         """The neurons with a threshold in the paper's unit, which broadcasts against (B, ...)."""
         model = self.dynamics.model
@@ -151,7 +159,7 @@ class StdbLayer(ThroughTimeLayer):
             return [charge * share for share in self.shares]
         spikes, other = (None if one is None else (_worth(one) / unit).flatten(0, 1) for one in (signal, beside))
         assert spikes is not None
-        return list((self.currents(spikes, other, unit, masks) * unit).chunk(self.dynamics.window))
+        return list((self.currents(spikes, other, unit, masks) * self.reading_unit(unit)).chunk(self.dynamics.window))
 
 
 class _Spikes(torch.autograd.Function):
@@ -160,9 +168,10 @@ class _Spikes(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, currents: Tensor, threshold: Tensor, leak: Tensor, layer: StdbLayer) -> Tensor:
         population = layer.population(threshold, leak)
-        trace, spikes = Trace(len(currents), layer.needs_potentials), torch.empty_like(currents)
+        blocks = list(blocks_of(len(currents), layer.ends, STEPS))
+        trace, spikes = Trace(len(currents), layer.needs_potentials, len(blocks)), torch.empty_like(currents)
         membrane, currents = at_rest(currents[0]), with_initial(currents, population)
-        for first, steps, _ in blocks_of(len(currents), layer.ends, STEPS):
+        for first, steps, _ in blocks:
             before = membrane
             fired, membrane = advance(currents[first : first + steps], before, population)
             trace.add(first, fired, before.potential)

@@ -27,6 +27,9 @@ class StdbOptions:
     own_spike: bool = True  # dt is 0 where the neuron fires (Fig. 1); false, as the authors' code has it: since the one before
     through_reset: bool = True  # a spike passes gradients through its reset too; false, as the authors' code has it: none
     over_threshold: bool = False  # derivatives are divided by V, as in the authors' code
+    # The loss sees the last layer's potential a step as spikes make it, each adding a weight (Eq. 4); false: what it stands
+    # for, which is the smaller the lower thresholds are, as when they were scaled down.
+    loss_of_spikes: bool = False
 
     def __post_init__(self) -> None:
         if self.derivative not in get_args(Derivative):

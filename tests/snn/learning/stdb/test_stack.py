@@ -112,7 +112,8 @@ def twin(stack, x, ends, masks=None):
     else:
         inputs = [leaves["x"] * float(coding.share(t, window)) * window for t in range(window)]
     found = unrolled.run(neurons, [synapses(i) for i in range(len(layers))], inputs, ends)
-    return [r * units[-1] * window / end for r, end in zip(found, ends, strict=True)], leaves
+    worth = 1 if layers[-1].options.loss_of_spikes else units[-1] * window
+    return [r * worth / end for r, end in zip(found, ends, strict=True)], leaves
 
 
 def compare(stack, x, masks=None, segment=None):
@@ -153,6 +154,7 @@ OPTIONS = [
     StdbOptions(alpha=0.7, beta=0.1),
     StdbOptions(alpha=0.7, beta=0.1, own_spike=False),
     StdbOptions(alpha=0.7, beta=0.1, through_reset=False, over_threshold=True),
+    StdbOptions(alpha=0.7, beta=0.1, loss_of_spikes=True),
     StdbOptions("linear", alpha=0.5),
     StdbOptions("exponential", alpha=0.5, beta=0.7),
 ]
