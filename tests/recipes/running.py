@@ -8,6 +8,7 @@ from pathlib import Path
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SHARED = "SEPARATOR_TESTS_COMMAND"
+BLANK = "SEPARATOR_TESTS_BLANK"  # variable with the commands whose pictures are left blank
 
 # Options of separation recipes: a small network that learns a little.
 SMALL = "--network.filters 32 --network.filter_length 16 --network.channels 8 --network.dilations [1,2]"
@@ -45,6 +46,6 @@ def run_script(script, *options, commands=None, **environment):
     return result.returncode, result.stderr
 
 
-def run(recipe, *options, commands=None):
+def run(recipe, *options, commands=None, **environment):
     """Run a recipe; see `run_script`."""
-    return run_script(RECIPES / recipe / "run.sh", *options, commands=commands)
+    return run_script(RECIPES / recipe / "run.sh", *options, commands=commands, **environment)

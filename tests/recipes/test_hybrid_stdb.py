@@ -12,21 +12,25 @@ from separator.models.files import load_network
 from separator.snn.layers.twins import analog_numbers
 from tests.images.test_cifar import write_batches
 from tests.images.test_folder import tree
-from tests.recipes.running import run
+from tests.recipes.running import BLANK, run
 
 MACHINE = "--device cpu --threads 1"
+NARROW = "c4-a2-c8-d20-c8-a2-64-d50-64-d50-10"  # as hybrid-vgg5-w16
 
 
 def test_it_runs_from_the_pictures_to_the_scores(tmp_path):
     write_batches(tmp_path / "cifar10")
     fewer = ("--steps", 40, "--balance-steps", 8, "--images", 2, "--scale", 0.5, "--few-steps", 6, "--epochs", 1)
-    options = f"--data.batch 5 --optimiser.max_epochs 1 {MACHINE}"
+    options = f"--network.layers {NARROW} --data.batch 5 --optimiser.max_epochs 1 {MACHINE}"
+    sizes = "--network.channels 3 --network.height 32 --network.width 32 --network.mean 0.5 --network.std 0.5"
+    sizes += " --network.norm false --network.bias false"
     few = "--conversion.calibration_batches 1 --data.dev_batch 2 --data.test_limit 2"
     status, error = run(
         "hybrid-stdb",
         *("--data", tmp_path, "--exp", tmp_path / "exp", *fewer),
         *("--options", options, "--spiking-options", MACHINE, "--convert-options", few),
-        *("--tune-options", "--data.batch 5 --learning.segment 4 --learning.stdb.derivative linear"),
+        *("--tune-options", f"{sizes} --data.batch 5 --learning.segment 4 --learning.stdb.derivative linear"),
+        **{BLANK: "convert course"},
     )
     assert status == 0, error
     out = tmp_path / "exp" / "vgg5-w16"

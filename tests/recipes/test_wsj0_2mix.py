@@ -1,7 +1,7 @@
 """The recipe for wsj0-2mix, on a corpus that is made up."""
 
 from separator.corpora.mixtures import read_mixtures
-from tests.recipes.running import MACHINE, SHORT, SMALL, run
+from tests.recipes.running import BLANK, MACHINE, SHORT, SMALL, run
 
 
 def test_makes_the_mixtures_of_the_lists(fake_wsj0, tmp_path):
@@ -26,6 +26,7 @@ def test_runs_from_the_discs_to_the_examples(fake_wsj0, tmp_path):
         *("--data", tmp_path, "--exp", tmp_path / "exp", "--tag", "tiny", "--jobs", 1),
         *("--train-options", f"{SMALL} {SHORT} {MACHINE}"),
         *("--convert-options", f"{SHORT} --conversion.max_epochs 1 --conversion.window 4 --threads 1"),
+        **{BLANK: "convert examples"},
     )
     assert status == 0, error
     out = tmp_path / "exp" / "tiny"

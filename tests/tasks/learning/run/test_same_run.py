@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from matplotlib.figure import Figure
 
 from separator.models.feedforward import FeedForwardConfig
 from separator.tasks.learning.conversion import ConversionRun, TuningSettings, convert
@@ -18,6 +17,7 @@ from separator.tasks.problems.image_data import ImageSettings
 from separator.tasks.problems.images import Images
 from tests.images.test_idx import mnist
 from tests.kills import contents, differences
+from tests.pictures import leave_blank
 
 
 class Killed(BaseException):
@@ -113,7 +113,7 @@ def test_a_training_that_stopped_early_stays_stopped_unless_there_is_more_patien
 
 
 def test_a_conversion_with_dropout_killed_in_a_layer_comes_to_the_same(run, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: path.write_bytes(b"a picture"))  # slow to draw
+    leave_blank(monkeypatch)
     settings = TuningSettings(window=4, max_epochs=1, calibration_batches=2)
     conversion = ConversionRun(Images(run.problem.data), str(whole / "ann.safetensors"), settings, device="cpu", threads=1)
 
