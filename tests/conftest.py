@@ -1,5 +1,6 @@
 """Settings and fixtures of the whole suite."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,8 @@ from hypothesis import settings
 from matplotlib.figure import Figure
 
 from separator.corpora.synthetic import make_corpus
-from tests.blank import save_blank
 from tests.corpora.fake_wsj0 import FakeWsj0, make_fake_wsj0
+from tests.pictures import leave_blank
 from tests.recipes.running import SHARED, quick_command
 
 settings.register_profile("separator", deadline=None, max_examples=40)  # machines differ in speed
@@ -38,6 +39,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector all that lives until the end, and processes forked from this one a copy of it."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes() -> None:
     """Start one server of commands for all workers."""
@@ -60,9 +67,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 @pytest.fixture(scope="module")
 def blank_pictures() -> Iterator[None]:
-    """Figures are put together but not rendered."""
+    """See `leave_blank`; they are rendered by the tests of presentation, and from end to end by those of two recipes."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Figure, "savefig", save_blank)
+        leave_blank(patched)
         yield
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -158,9 +159,13 @@ def check_recipe(words):
     problem, handed_on = HANDED_ON[words[0].removeprefix("recipes/")]
     for option, names in handed_on.items():
         for name in names:
-            handed = options_of(words).get(option, "").split()
-            if handed:
-                command_parser(name)[1].parse_args([f"--problem={problem}", *REQUIRED[name, problem], "--out=o", *handed])
+            check_handed_on(name, problem, options_of(words).get(option, ""))
+
+
+@cache
+def check_handed_on(name, problem, options):
+    """Parse what a recipe hands on to a command; many hand on the same, or nothing."""
+    command_parser(name)[1].parse_args([f"--problem={problem}", *REQUIRED[name, problem], "--out=o", *options.split()])
 
 
 @pytest.mark.parametrize(

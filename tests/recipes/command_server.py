@@ -6,6 +6,7 @@ arguments, folder, environment and standard streams of the caller.
   python -m tests.recipes.command_server     prints a folder with a script `separator`, and serves it until its input ends
 """
 
+import gc
 import json
 import os
 import pkgutil
@@ -19,9 +20,25 @@ from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import separator.tasks
+import pytest
+from numba.core.registry import cpu_target
+from PIL import Image
+
+import separator
 from separator.cli.main import COMMANDS, main
-from tests.blank import ASKED, save_blank
+from tests.pictures import ASKED, leave_blank
+
+# What commands import when they run, or what does that they call: a second or two of each call.
+LIBRARIES = (
+    "asteroid.losses",
+    "docstring_parser",
+    "jsonargparse",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.figure",
+    "parselmouth",
+    "torch.utils.tensorboard",
+    "torchvision",
+)
 
 # A caller waits for the exit status of its call; nothing comes where the process was killed.
 CALL = """#!{python} -IS
@@ -42,11 +59,14 @@ def load() -> None:
     """Import all commands, and what they import when they run; benchmarks have processes of their own."""
     for name in COMMANDS:
         import_module(f"separator.cli.commands.{name.replace('-', '_')}")
-    for module in pkgutil.walk_packages(separator.tasks.__path__, "separator.tasks."):
+    for module in pkgutil.walk_packages(separator.__path__, "separator."):
         if "benchmark" not in module.name:
             import_module(module.name)
-    for library in ("jsonargparse", "matplotlib.figure", "matplotlib.backends.backend_agg", "parselmouth", "torchvision"):
+    for library in LIBRARIES:
         import_module(library)
+    Image.init()  # formats of pictures
+    cpu_target.target_context.refresh()  # what compiled kernels that were kept want of numba
+    gc.freeze()  # all of it lives on, in each process
 
 
 def serve(folder: Path) -> None:
@@ -96,9 +116,7 @@ def answer(connection: socket.socket, script: Path) -> None:
     sys.argv[:] = [str(script), *arguments]  # a training on several devices calls itself again, by what it was called
     sys.modules["__main__"].__spec__ = None
     if ASKED in environment:
-        from matplotlib.figure import Figure
-
-        Figure.savefig = save_blank
+        leave_blank(pytest.MonkeyPatch())
     status = run(arguments)
     connection.sendall(bytes([status]))
     os._exit(status)

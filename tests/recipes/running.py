@@ -6,7 +6,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from tests.blank import ASKED
+from tests.pictures import ASKED
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SHARED = "SEPARATOR_TESTS_COMMAND"

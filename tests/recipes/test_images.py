@@ -142,10 +142,10 @@ def test_a_network_of_double_thresholds_from_pictures_to_its_score(tmp_path):
     places = ("--data", tmp_path, "--exp", tmp_path / "exp", "--networks", "net2")
     fewer = ("--methods", "augmapping", "--boundaries", "3", "--images", "4")
     machine = "--device cpu --threads 1"
-    options = ("--options", f"--data.batch 20 --optimiser.max_epochs 1 {machine}")
-    status, error = run(
-        "double-threshold", *places, *fewer, *options, "--spiking-options", f"--data.test_limit 4 --data.dev_batch 4 {machine}"
-    )
+    narrow = "--network.layers c2k5p0-a2-d20-c4k5p0-a2-d20-10"
+    options = ("--options", f"{narrow} --data.batch 20 --optimiser.max_epochs 1 {machine}")
+    spiking_options = ("--spiking-options", f"--data.test_limit 4 --data.dev_batch 4 {machine}")
+    status, error = run("double-threshold", *places, *fewer, *options, *spiking_options)
     assert status == 0, error
     for folder, names in (("course", ["augmapping"]), ("boundaries/course", ["at-most-3", "no-negative"])):
         with (tmp_path / "exp/net2" / folder / "course.csv").open() as file:

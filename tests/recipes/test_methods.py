@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from separator.models import load_model
-from tests.blank import ASKED
+from tests.pictures import ASKED
 from tests.recipes.running import MACHINE, RECIPES, SHORT, SMALL, run_script
 
 SCRIPT = RECIPES / "open-2mix" / "methods.sh"

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from separator.atomic import atomic_path, write_csv, write_text
+from separator.atomic import write_csv, write_text
 from separator.tasks.courses.measures import Steps
+from separator.tasks.pictures import write_picture
 
 NEARLY = 0.02  # % of accuracy below the analog network, one image or two of 10,000
 TOLERANCES = (1.5, 1.0, 0.5, 0.1, 0.0)  # %, of Table IV
@@ -176,5 +177,4 @@ def draw(reports: Sequence[CourseReport], path: Path) -> None:
     for own in (axes[0, 0], axes[0, 1], axes[1, 1]):
         own.set_yscale("log")
     axes[0, 0].legend()
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
+    write_picture(path, figure)

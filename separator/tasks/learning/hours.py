@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from separator.atomic import atomic_path, write_csv
+from separator.atomic import write_csv
 from separator.models.card import ModelCard
+from separator.tasks.pictures import write_picture
 
 HOURS, LOG, PICTURE = "hours", "hours.csv", "hours.png"
 
@@ -67,8 +68,7 @@ def write_hours(rows: Sequence[Mapping[str, float]], folder: Path) -> None:
         return
     columns = dict.fromkeys(name for row in rows for name in row)
     write_csv(folder / LOG, [{name: row.get(name, "") for name in columns} for row in rows])
-    with atomic_path(folder / PICTURE) as path:
-        plot_hours(rows, path)
+    plot_hours(rows, folder / PICTURE)
 
 
 def plot_hours(rows: Sequence[Mapping[str, float]], path: Path) -> None:
@@ -83,4 +83,4 @@ def plot_hours(rows: Sequence[Mapping[str, float]], path: Path) -> None:
     axes.set(xlabel="hours of mixtures heard", ylabel="SI-SDRi (dB)", title="Averaged weights on dev mixtures")
     axes.legend()
     axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120, format="png")
+    write_picture(path, figure)

@@ -5,17 +5,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from separator.atomic import atomic_path, write_csv, write_text
+from separator.atomic import write_csv, write_text
 from separator.snn.conversion.progressive import ProgressiveTandemLearning
 from separator.snn.observe.distribution import Distribution
 from separator.snn.observe.report import LayerReport, Noted
+from separator.tasks.pictures import write_picture
 from separator.tasks.presentation.layer_pictures import activations_figure, layers_figure, progress_figure
 from separator.tasks.presentation.layer_tables import activation_rows, layer_table, progress_rows
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 PAUSE = 10.0  # s, between pictures of a conversion that goes on
 
@@ -43,7 +40,7 @@ def convert_with_reports(engine: ProgressiveTandemLearning, folder: Path, score:
 def write_activations(distributions: Sequence[Distribution], folder: Path) -> None:
     """Write the distributions of activations, as CSV and as a picture."""
     write_csv(folder / "activations.csv", activation_rows(distributions))
-    _write_picture(folder / "activations.png", activations_figure(distributions))
+    write_picture(folder / "activations.png", activations_figure(distributions))
 
 
 def write_reports(layers: Sequence[LayerReport], folder: Path) -> None:
@@ -59,10 +56,5 @@ def write_progress(history: Sequence[Noted], folder: Path, score: str) -> None:
 
 def draw_reports(layers: Sequence[LayerReport], history: Sequence[Noted], folder: Path, score: str) -> None:
     """Draw the report of a conversion, and its loss or scores of each epoch."""
-    _write_picture(folder / "report.png", layers_figure(layers))
-    _write_picture(folder / "progress.png", progress_figure(history, score))
-
-
-def _write_picture(path: Path, figure: "Figure") -> None:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120, format="png")
+    write_picture(folder / "report.png", layers_figure(layers))
+    write_picture(folder / "progress.png", progress_figure(history, score))

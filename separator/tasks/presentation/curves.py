@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from separator.atomic import atomic_path, write_text
 from separator.errors import UserError
+from separator.tasks.pictures import write_picture
 
 Metric = Literal["accuracy", "loss"]
 LABELS: dict[Metric, str] = {"accuracy": "accuracy (%)", "loss": "loss"}
@@ -158,4 +159,4 @@ def draw(curves: Sequence[tuple[Run, Curve]], metric: Metric, path: Any) -> None
         axes.legend(fontsize="small")
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.savefig(path, dpi=120)
+    write_picture(path, figure)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
-from separator.atomic import atomic_path
+from separator.tasks.pictures import write_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,8 +67,7 @@ def draw_spectrograms(
         axis.set_ylabel("frequency (kHz)" if place is not None and place.is_first_col() else "")
     figure.colorbar(image, ax=axes, label="level (dB, 0 is the loudest point of the mixture)", aspect=40)
     figure.suptitle(title)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+    write_picture(path, figure, dpi=100)
 
 
 def show_levels(axis: "Axes", signal: NDArray[np.floating], sample_rate: int, reference: float, title: str) -> "AxesImage":

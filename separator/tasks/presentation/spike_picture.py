@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from separator.atomic import atomic_path
 from separator.snn.spikes.trains import Spikes
 from separator.snn.stack.simulation import LayerRun
+from separator.tasks.pictures import write_picture
 from separator.tasks.presentation.spectrograms import WIDTH, power_spectrogram, show_levels
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ def draw_spikes(
         UserError: the file cannot be written.
     """
     figure = spike_figure(mixture, sources, spikes, sample_rate, layer, window)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+    write_picture(path, figure, dpi=100)
 
 
 def spike_figure(

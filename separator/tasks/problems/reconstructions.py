@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from separator.atomic import atomic_path
+from separator.tasks.pictures import write_picture
 
 PAIRS = 6  # in a row
 GAP = 3  # pixels between pairs; within a pair there is one
@@ -49,5 +49,4 @@ def draw_reconstructions(path: Path, images: NDArray[np.floating], reconstructio
     axes.imshow(grid[0] if len(grid) == 1 else grid.transpose(1, 2, 0), "gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_axis_off()
     figure.suptitle(f"{title}\neach image with its reconstruction on its right", fontsize="small", y=0.995)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=DPI)
+    write_picture(path, figure, DPI)

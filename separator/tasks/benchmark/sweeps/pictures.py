@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from separator.atomic import atomic_path
 from separator.tasks.benchmark.sweeps.plan import COMPARISONS
 from separator.tasks.benchmark.systems import parse_system
 from separator.tasks.benchmark.training.figures import PARTS, describe, mixing_times, shares, speed
 from separator.tasks.benchmark.unrolled.figures import draw_unrolled
+from separator.tasks.pictures import write_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,8 +45,7 @@ def draw_sweep(path: Path, name: str, curves: Sequence["Curve"]) -> None:
         UserError: the file cannot be written.
     """
     figure = sweep_figure(name, curves)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    write_picture(path, figure)
 
 
 def sweep_figure(name: str, curves: Sequence["Curve"]) -> "Figure":

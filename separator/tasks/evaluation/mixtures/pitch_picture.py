@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from separator.atomic import atomic_path
 from separator.metrics.breakdown import Counts
 from separator.metrics.groups import BANDS
 from separator.metrics.table import Summary
+from separator.tasks.pictures import write_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,8 +27,7 @@ def draw_pitch_picture(path: Path, summary: Summary, counts: Counts) -> None:
         UserError: the file cannot be written.
     """
     figure = pitch_figure(summary, counts)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    write_picture(path, figure)
 
 
 def pitch_figure(summary: Summary, counts: Counts) -> "Figure":

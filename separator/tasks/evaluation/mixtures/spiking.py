@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from separator.atomic import atomic_path
 from separator.metrics.breakdown import with_error
 from separator.metrics.table import OVERALL, Statistic, Summary, interval
 from separator.tasks.evaluation.mixtures.systems import UNPROCESSED
+from separator.tasks.pictures import write_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,8 +98,7 @@ def draw_spiking(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         UserError: the file cannot be written.
     """
     figure = spiking_figure(rows)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    write_picture(path, figure)
 
 
 def spiking_figure(rows: Sequence[Mapping[str, Any]]) -> "Figure":

@@ -12,6 +12,7 @@ from separator.atomic import atomic_path, write_text
 from separator.metrics.intervals import Interval, mean
 from separator.tasks.journal import Row
 from separator.tasks.learning.sweeps.settings import LABELS
+from separator.tasks.pictures import write_picture
 from separator.tasks.problems.protocol import Score
 
 ANALOG = "ann"  # in place of a value: the network before conversion
@@ -127,4 +128,4 @@ def plot(swept: Swept, path: Any) -> None:
             axes.set_xscale("log", base=2)
         axes.set_xticks(places, [f"{place:g}" for place in places])
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120, format="png")
+    write_picture(path, figure)
