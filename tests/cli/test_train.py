@@ -51,6 +51,7 @@ def test_several_corpora_and_a_published_configuration(synthetic_corpus, tmp_pat
     config = Path(__file__).parents[2] / "recipes" / "open-2mix" / "conf" / "medium.yaml"
     own = ["--data.train", both, "--data.held_out", "[2, 0]", "--data.epoch_mixtures", "12", "--data.dev_mixtures", "4"]
     short = ["--optimiser.max_epochs", "1", "--optimiser.dev_every", "1"]
+    short += [*TINY, "--network.look_back", "[4]", "--data.segment", "0.5"]  # behind the file, which else has its way
     assert main(arguments(synthetic_corpus, tmp_path, "--config", str(config), *own, *short)) == 0
     columns = (tmp_path / "csv" / "version_0" / "metrics.csv").read_text().splitlines()[0].split(",")
     assert {"dev_SI-SDRi", "held_out_SI-SDRi"} <= set(columns)

@@ -62,7 +62,9 @@ def test_the_command_takes_every_value_and_makes_settings(path, monkeypatch):
     parser = command_parser(command)[1]
     read = []
     build = parser.instantiate
-    monkeypatch.setattr(parser, "instantiate", lambda values: read.append(parser.dump(values)) or build(values))
+    monkeypatch.setattr(
+        parser, "instantiate", lambda values: read.append(parser.dump(values, skip_unset=False)) or build(values)
+    )
     parsed = parser.parse_args(arguments(path))
     assert differing(yaml.safe_load(path.read_text()), yaml.safe_load(read[0])) == []
     assert parsed.problem.name == problem
