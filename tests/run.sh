@@ -8,5 +8,6 @@ PATH=$PWD/.venv/bin:$PATH
 ruff check .
 ruff format --check .
 mypy
+unset PYTHONDONTWRITEBYTECODE # each process would compile all tests anew, which takes longer than most of them
 # Files side by side, on two cores or a few more: each process loads torch.
 pytest --numprocesses auto --maxprocesses 4 --dist loadfile "$@"
