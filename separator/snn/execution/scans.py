@@ -98,6 +98,9 @@ def _signed(neuron: Neuron, currents: Tensor, numbers: Numbers, steps: int, stat
 def _augmented(neuron: Neuron, currents: Tensor, numbers: Numbers, steps: int, state: Membrane | None) -> tuple[Spikes, State]:
     from separator.snn.execution.kernels.scan import fire_augmented
 
+    if max(map(abs, map(float, currents.aminmax()))) >= MOST:  # which beside a potential are more than 32 bits hold
+        wide = {name: x.double().view(-1, 1) for name, x in numbers.items()}
+        return neuron.run(list(currents.double().expand(steps, *currents.shape[1:])), wide, state)
     v = _taken(None if state is None else state.v, currents.shape[1:], torch.int32)
     coefficients = torch.empty(steps, *v.shape, dtype=torch.int8)
     _in_rows(

@@ -126,6 +126,19 @@ def test_neurons_fire_what_their_model_says_however_many_there_are(boundary, pla
     assert torch.equal(state.v.to(torch.int64), left.v)
 
 
+@pytest.mark.parametrize("size", [MOST, 2**31 - 1, 5 * 10**9])
+@pytest.mark.parametrize("kind", [torch.int64, torch.float64])
+def test_neurons_fire_what_their_model_says_on_currents_beyond_32_bits(size, kind):
+    neuron, numbers, wide = Augmented(), numbers_of(5), {name: x.double().view(-1, 1) for name, x in numbers_of(5).items()}
+    currents = torch.tensor([size, size, -3, -size, -size, 7, size] * 5 * 8).view(7, 1, 5, 8).to(kind)
+    expected, _ = neuron.run(currents.double(), wide, None)
+    first, between = run_neurons(neuron, currents[:3], numbers, None)
+    second, _ = run_neurons(neuron, currents[3:], numbers, between)
+    assert torch.equal(torch.cat([first.trains(), second.trains()]), expected.trains())
+    steady, _ = run_neurons(neuron, [currents[0]] * 7, numbers, None)
+    assert torch.equal(steady.trains(), neuron.run([currents[0].double()] * 7, wide, None)[0].trains())
+
+
 def test_coefficients_are_copied_only_if_they_lie_apart():
     trains = spikes_of(6, 2, 5)
     behind, apart = AugmentedSpikes(6, trains.unbind()), AugmentedSpikes(6, [step.clone() for step in trains])
