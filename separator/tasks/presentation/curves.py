@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from separator.atomic import atomic_path, write_text
+from separator.atomic import write_text
 from separator.errors import UserError
 from separator.tasks.pictures import write_picture
 
@@ -111,11 +111,10 @@ def plot_curves(runs: Sequence[Run], picture: Path) -> Path:
         raise UserError(f"{picture} is where the table would be; give the picture another ending, such as .png")
     curves = [(run, read_curve(run.folder)) for run in runs]
     metric: Metric = "accuracy" if all("dev_accuracy" in curve.values for _, curve in curves) else "loss"
-    with atomic_path(picture) as temporary:
-        try:
-            draw(curves, metric, temporary)
-        except ValueError as error:
-            raise UserError(f"cannot draw {picture}: {error}") from error
+    try:
+        draw(curves, metric, picture)
+    except ValueError as error:
+        raise UserError(f"cannot draw {picture}: {error}") from error
     table = picture.with_suffix(".md")
     write_text(table, to_markdown(curves, metric))
     return table

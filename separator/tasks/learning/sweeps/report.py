@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from separator.atomic import atomic_path, write_text
+from separator.atomic import write_text
 from separator.metrics.intervals import Interval, mean
 from separator.tasks.journal import Row
 from separator.tasks.learning.sweeps.settings import LABELS
@@ -59,8 +59,7 @@ def differences(runs: Sequence[Row], base: Sequence[Row]) -> Interval | None:
 def write_sweep(swept: Swept, folder: Path) -> None:
     """Write the table and the picture of what there is so far."""
     write_text(folder / f"{swept.vary}.md", to_markdown(swept))
-    with atomic_path(folder / f"{swept.vary}.png") as temporary:
-        plot(swept, temporary)
+    plot(swept, folder / f"{swept.vary}.png")
 
 
 def to_markdown(swept: Swept) -> str:
