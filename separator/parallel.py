@@ -23,6 +23,8 @@ Result = TypeVar("Result")
 
 FEW = 8  # items that are not worth starting processes for
 QUEUED = 3  # jobs in flight for each process: enough that none waits, few enough that their signals fit in memory
+# How processes are started: not forked from this one, whose networks' threads would not survive that, but from a server.
+METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -136,18 +138,13 @@ def _module_of(work: Callable[..., Any]) -> str:
 
 @contextmanager
 def _executor(processes: int, module: str) -> Iterator[ProcessPoolExecutor]:
-    """Processes of one thread each, which leave Ctrl-C to their parent.
-
-    They are not forked from this process, whose networks' threads would not survive that, but from a server, which has imported
-    the module.
-    """
-    method = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
+    """Processes of one thread each, which leave Ctrl-C to their parent; the server that they come from has imported the module."""
     before = {name: os.environ.get(name) for name in THREAD_LIMITS}
     os.environ.update(dict.fromkeys(THREAD_LIMITS, "1"))
     try:
-        if method == "forkserver":
+        if METHOD == "forkserver":
             _start_server(module)
-        with ProcessPoolExecutor(processes, get_context(method), initializer=_start_worker) as executor:
+        with ProcessPoolExecutor(processes, get_context(METHOD), initializer=_start_worker) as executor:
             yield executor
     finally:
         for name, value in before.items():

@@ -181,6 +181,8 @@ def test_a_reader_that_stalls_keeps_no_process_alive(tmp_path, number, status, t
         **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE),
     )
     readers = [pipe.open("rb") for pipe in pipes] or [process.stdout]
+    for reader in readers:
+        fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)  # which is full soon
     feeder = threading.Thread(target=feed, args=(process.stdin, speechlike(400_000).tobytes()))
     feeder.start()
     fill(readers[0])
@@ -201,7 +203,7 @@ def feed(file, data):
 def fill(pipe):
     """Wait until nothing more goes into a pipe, since nobody reads."""
     held, since = -1, time.monotonic()
-    while held <= 0 or time.monotonic() - since < 2:
+    while held <= 0 or time.monotonic() - since < 0.7:
         waiting = int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
         if waiting != held:
             held, since = waiting, time.monotonic()

@@ -25,6 +25,7 @@ from numba.core.registry import cpu_target
 from PIL import Image
 
 import separator
+from separator import parallel
 from separator.cli.main import COMMANDS, main
 from tests.pictures import ASKED, leave_blank
 
@@ -115,6 +116,7 @@ def answer(connection: socket.socket, script: Path) -> None:
     os.environ.update(environment)
     sys.argv[:] = [str(script), *arguments]  # a training on several devices calls itself again, by what it was called
     sys.modules["__main__"].__spec__ = None
+    parallel.METHOD = "fork"  # all is imported here already, and no thread runs yet
     if ASKED in environment:
         leave_blank(pytest.MonkeyPatch())
     status = run(arguments)

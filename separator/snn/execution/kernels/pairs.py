@@ -153,8 +153,11 @@ def _add(  # noqa: ANN202
                 _sum(trains, start + t, item, summed, lowest, highest, sums[:, : highest - lowest])
                 end = _list(sums[:, : highest - lowest], numbers, values, begin[t], end)
             for block in range(blocks):
-                constant = bias[block * lanes : (block + 1) * lanes]
-                total[:] = constant
+                for t in range(here):
+                    for y in range(rows_out):
+                        for x in range(columns):
+                            for n in range(lanes):
+                                total[t, y, x, n] = bias[block * lanes + n]
                 for chunk in range(kernel[0] * chunks):
                     i, j = chunk // chunks, chunk % chunks * run
                     taps = min(run, kernel[1] - j)
