@@ -138,7 +138,7 @@ def _module_of(work: Callable[..., Any]) -> str:
 
 @contextmanager
 def _executor(processes: int, module: str) -> Iterator[ProcessPoolExecutor]:
-    """Processes of one thread each, which leave Ctrl-C to their parent; the server that they come from has imported the module."""
+    """Processes of one thread each, which leave Ctrl-C to their parent; their server has imported the module."""
     before = {name: os.environ.get(name) for name in THREAD_LIMITS}
     os.environ.update(dict.fromkeys(THREAD_LIMITS, "1"))
     try:
