@@ -3,19 +3,20 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import add
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from tqdm import tqdm
+from numpy.typing import NDArray
 
 from separator.atomic import atomic_path, make_folder, write_text
 from separator.errors import UserError
 from separator.models.feedforward import FeedForward
 from separator.models.files import load_network
+from separator.parallel import cores, parallel_map
 from separator.resume import refuse_differences
 from separator.tasks.courses.measures import Steps, check_course, course_of
 from separator.tasks.courses.report import CourseReport, write_reports
@@ -38,7 +39,7 @@ class CourseSettings:
     models: Sequence[tuple[str, str]]  # names and models
     batch: int = 50  # items at a time
     device: str = "auto"
-    threads: int = 0
+    threads: int = 0  # batches that are simulated side by side on a CPU; 0 for as many as cores
 
     def __post_init__(self) -> None:
         names = [name for name, _ in self.models]
@@ -60,14 +61,13 @@ def follow(settings: CourseSettings, folder: Path, log: Callable[[str], None] = 
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = resolve_device(settings.device)
+    _networks.cache_clear()  # files may have changed
     analog, card = load_network(settings.init, device)
     problem = settings.problem.of_model(analog, card)
     if card.kind == "snn" or not isinstance(analog, FeedForward):
         raise UserError(f"{settings.init} is spiking; --init takes the analog network that the others were converted from")
-    data = problem.open(analog, 0, device)
-    rectified = FeedForward(replace(analog.config, slope=0.0)).eval()
-    rectified.load_state_dict(analog.state_dict())
-    networks = {name: _of(name, model, analog, settings.init, device) for name, model in settings.models}
+    data = problem.open(analog, 0)
+    windows = {name: _window(name, model, analog, settings.init, device) for name, model in settings.models}
     facts = {"init": model_fingerprint(settings.init), "origin": data.origin, "batch": settings.batch}
     batches = _split(list(data.test()), settings.batch)
     facts["items"] = sum(len(labels) for _, labels in batches)
@@ -76,24 +76,25 @@ def follow(settings: CourseSettings, folder: Path, log: Callable[[str], None] = 
         for name, model in settings.models:
             parts = folder / "parts" / name
             make_folder(parts)
-            window = networks[name].stack.spiking_layers()[0].window
-            _same(parts / "facts.json", facts | {"model": model_fingerprint(model), "window": window}, folder)
-            log(f"following {name} over {window} time steps")
-            steps = [
-                _part(parts / f"{number:05d}.npz", networks[name], analog, rectified, *batch)
-                for number, batch in enumerate(tqdm(batches, disable=None))
+            _same(parts / "facts.json", facts | {"model": model_fingerprint(model), "window": windows[name]}, folder)
+            log(f"following {name} over {windows[name]} time steps")
+            tasks = [
+                _Part(parts / f"{number:05d}.npz", settings.init, model, device, x.numpy(), labels.numpy())
+                for number, (x, labels) in enumerate(batches)
             ]
-            reports.append(CourseReport(name, reduce(add, steps)))
+            at_once = (settings.threads or cores()) if device == "cpu" else 1
+            reports.append(CourseReport(name, reduce(add, parallel_map(_steps_of, tasks, at_once, "batches"))))
         write_reports(reports, folder)
     return reports
 
 
-def _of(name: str, model: str, analog: FeedForward, init: str, device: str) -> FeedForward:
+def _window(name: str, model: str, analog: FeedForward, init: str, device: str) -> int:
+    """Time steps of a model, which must be a conversion of the analog network."""
     network, _ = load_network(model, device)
     if not isinstance(network, FeedForward) or network.config != analog.config:
         raise UserError(f"{name} was not converted from {init}: it has other layers")
     check_course(network.stack)
-    return network
+    return network.stack.spiking_layers()[0].window
 
 
 def _split(batches: Sequence[Any], size: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -107,15 +108,36 @@ def _same(path: Path, facts: dict[str, Any], folder: Path) -> None:
     write_text(path, json.dumps(facts, indent=1))
 
 
+class _Part(NamedTuple):
+    """A course on one batch, for a process that may be another one."""
+
+    path: Path  # of its file
+    init: str
+    model: str
+    device: str
+    x: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+
 @torch.no_grad()
-def _part(
-    path: Path, network: FeedForward, analog: FeedForward, rectified: FeedForward, x: torch.Tensor, labels: torch.Tensor
-) -> Steps:
+def _steps_of(part: _Part) -> Steps:
     """The course on one batch, from its file if there is one."""
-    if path.exists():
-        with np.load(path) as kept:
+    if part.path.exists():
+        with np.load(part.path) as kept:
             return Steps(**{name: kept[name] for name in Steps.__dataclass_fields__})
+    network, analog, rectified = _networks(part.init, part.model, part.device)
+    x, labels = torch.from_numpy(part.x).to(part.device), torch.from_numpy(part.labels)
     steps = course_of(network.stack, network.seen(x), labels, analog(x), rectified(x))
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
+    with atomic_path(part.path) as temporary, temporary.open("wb") as file:
         np.savez(file, **vars(steps))
     return steps
+
+
+@lru_cache(maxsize=1)
+def _networks(init: str, model: str, device: str) -> tuple[FeedForward, FeedForward, FeedForward]:
+    """The spiking network, the analog one, and this with ReLU in place of LeakyReLU."""
+    network, analog = (load_network(name, device)[0] for name in (model, init))
+    assert isinstance(network, FeedForward) and isinstance(analog, FeedForward)
+    rectified = FeedForward(replace(analog.config, slope=0.0)).eval()
+    rectified.load_state_dict(analog.state_dict())
+    return network, analog, rectified

@@ -57,6 +57,7 @@ def course_of(stack: Stack, x: Tensor, labels: Tensor, outputs: Tensor, suppress
     layers = stack.spiking_layers()
     steps, last = layers[0].window, len(layers) - 1
     events = np.zeros(steps, np.int64)
+    outputs, suppressed, labels = outputs.cpu(), suppressed.cpu(), labels.cpu()
     counts = torch.zeros(steps, *outputs.shape, dtype=torch.float64)
     potentials = torch.zeros_like(counts)
 
@@ -64,14 +65,14 @@ def course_of(stack: Stack, x: Tensor, labels: Tensor, outputs: Tensor, suppress
         window = run.outcome.window if isinstance(run.outcome, Spikes) else min(LONGEST, steps - run.first)
         here = slice(run.first, run.first + window)
         if isinstance(run.outcome, Spikes):
-            events[here] += run.outcome.events_by_step().numpy()
+            events[here] += run.outcome.events_by_step().cpu().numpy()
         if run.position == last:
             layer = run.layer
             assert isinstance(run.incoming, Spikes)
             currents = layer.current(run.incoming.trains().flatten(0, 1)).double()
-            potentials[here] = (currents * layer.quantum.double()).view(window, *outputs.shape)
+            potentials[here] = (currents * layer.quantum.double()).view(window, *counts.shape[1:]).cpu()
             fired = run.outcome.trains().double() * layer.scale.double() if isinstance(run.outcome, Spikes) else None
-            counts[here] = potentials[here] if fired is None else fired
+            counts[here] = potentials[here] if fired is None else fired.cpu()
 
     simulate(layers, x, stack.sources, observe)
     counts, potentials = counts.cumsum_(0), potentials.cumsum_(0)  # multiples of a power of two, far below 2^53 of them

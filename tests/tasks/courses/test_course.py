@@ -1,6 +1,7 @@
 """Courses against the definition of the engine, counted step by step, and against hand-made accuracies."""
 
 import csv
+import subprocess
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from separator.tasks.courses.report import CourseReport, table
 from separator.tasks.problems.image_data import ImageSettings
 from separator.tasks.problems.images import Images
 from tests.images.test_idx import mnist
+from tests.recipes.running import quick_command
 
 CONFIG = FeedForwardConfig("c2k5p0-a8-9-10", norm=False, bias=False, slope=0.2)
 
@@ -125,6 +127,10 @@ def test_it_goes_on_where_it_was_stopped(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("separator.tasks.courses.course.course_of", lambda *given: computed.append(1) or course_of(*given))
     assert main([*command, "--out", str(out)]) == 0 and len(computed) == 1
     assert {name: (out / name).read_bytes() for name in first} == first
+    script = [str(quick_command() / "separator"), *command, "--batch", "4"]  # more than are worth processes
+    for threads in ("1", "2"):
+        subprocess.run([*script, "--threads", threads, "--out", str(tmp_path / threads)], capture_output=True, check=True)
+    assert all((tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes() for name in first)
     assert main([*command, "--batch", "16", "--out", str(out)]) == 1
     assert "holds a run with other settings (batch was 15 and is 16)" in capsys.readouterr().err
 

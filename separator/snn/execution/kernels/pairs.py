@@ -19,6 +19,7 @@ from separator.snn.execution.kernels.vectors import (
     TILE,
     Vectors,
     add_pairs,
+    append_numbers,
     lowest_bit,
     not_silent,
     on_cache_lines,
@@ -27,6 +28,7 @@ from separator.snn.execution.kernels.vectors import (
 
 MOST = 2**15 - 1  # largest magnitude of a weight, and of an input
 CACHED = 12 * 2**10  # weights that are added over and over
+OCTET = 8  # pairs that are looked at at once
 COLUMNS = 512  # of outputs, of a job
 SUMS = 2**10  # positions and steps whose sums a job has room for, if a step has no more; with 64 outputs each, 2^18 bytes
 
@@ -82,43 +84,44 @@ def currents_of(
 
 
 @compiled
-def _sum(trains, t, item, summed, first, last, sums):  # noqa: ANN001, ANN202
-    """Sums of neighbouring inputs at the places `first` to `last` - 1 of each row, channels last."""
-    _, items, inputs, height, width = trains.shape
-    flat = trains.reshape(-1)
-    place = np.arange((last - first) * summed[1]) // summed[1]
-    sums[:] = 0
+def _places(inputs, rows, columns, summed, seen, channels, places):  # noqa: ANN001, ANN202
+    """Of each of an item's spikes, as they lie in memory, where the sum is that it belongs to, of (rows, seen, channels)."""
+    n = 0
     for c in range(inputs):
-        begin = (((t * items + item) * inputs + c) * height * width) + first * summed[1]
-        for y in range(len(sums)):
-            for _ in range(summed[0]):
-                x = 0
-                while x < len(place) and begin + x + BYTES <= len(flat):
-                    spiking = not_silent(flat, begin + x)
-                    if len(place) - x < BYTES:
-                        spiking &= np.uint32((1 << (len(place) - x)) - 1)
-                    while spiking:
-                        i = x + lowest_bit(spiking)
-                        sums[y, place[i], c] += flat[begin + i]
-                        spiking &= spiking - np.uint32(1)
-                    x += BYTES
-                for i in range(x, len(place)):  # at the very end
-                    sums[y, place[i], c] += flat[begin + i]
-                begin += width
+        for y in range(rows):
+            for x in range(columns):
+                places[n] = (y // summed[0] * seen + x // summed[1]) * channels + c
+                n += 1
 
 
 @compiled
-def _list(sums, numbers, values, begin, end):  # noqa: ANN001, ANN202
-    """List pairs that are not silent: their numbers in a row of places, what they are, and where each place begins."""
-    rows, columns, inputs = sums.shape
-    pairs = inputs // 2
-    for y in range(rows):
+def _sum(spikes, begin, lines, length, apart, places, sums):  # noqa: ANN001, ANN202
+    """Add up the spikes of an item: of so many lines of memory, from `begin` on and so far apart."""
+    for line in range(lines):
+        start, first = begin + line * apart, line * length
+        for x in range(0, length, BYTES):
+            if start + x + BYTES <= len(spikes):
+                spiking = not_silent(spikes, start + x)
+                if length - x < BYTES:
+                    spiking &= np.uint32((1 << (length - x)) - 1)
+                while spiking:
+                    i = x + lowest_bit(spiking)
+                    sums[places[first + i]] += spikes[start + i]
+                    spiking &= spiking - np.uint32(1)
+            else:  # at the very end
+                for i in range(x, min(x + BYTES, length)):
+                    sums[places[first + i]] += spikes[start + i]
+
+
+@compiled
+def _list(both, first, columns, seen, pairs, numbers, begin, end):  # noqa: ANN001, ANN202
+    """List pairs that are not silent by their numbers in a row of places, and where in the list each place begins."""
+    for y in range(len(begin)):
         for x in range(columns):
             begin[y, x] = end
-            both = sums[y, x].view(np.uint32)
-            for k in range(pairs):
-                numbers[end], values[end] = x * pairs + k, both[k]
-                end += both[k] != 0
+            for k in range(0, pairs, OCTET):
+                at = (y * seen + x) * pairs + k
+                end = append_numbers(both, first + at, min(OCTET, pairs - k), x * pairs + k, numbers, end)
         begin[y, columns] = end
     return end
 
@@ -127,7 +130,7 @@ def _list(sums, numbers, values, begin, end):  # noqa: ANN001, ANN202
 def _add(  # noqa: ANN202
     trains, summed, weight, tiles, bias, kernel, stride, before, dilation, columns, group, currents, first_job, last_job,  # noqa: ANN001
 ):  # fmt: skip
-    steps, _, _, height, width = trains.shape
+    steps, items, inputs, height, width = trains.shape
     _, _, outputs, rows_out, columns_out = currents.shape
     blocks, _, _, pairs, _ = weight.shape
     high, wide = height // summed[0], width // summed[1]
@@ -137,21 +140,31 @@ def _add(  # noqa: ANN202
     chunks = (kernel[1] + most - 1) // most
     run = (kernel[1] + chunks - 1) // chunks
     seen = min(wide, (columns - 1) * stride[1] + (kernel[1] - 1) * dilation[1] + 1)
-    sums = np.zeros((high, seen, 2 * pairs), np.int16)
-    numbers = np.empty(min(group, steps) * high * seen * pairs + 1, np.uint32)
-    values = np.empty(len(numbers), np.uint32)
+    spikes, size = trains.reshape(-1), high * seen * pairs
+    places = np.empty(inputs * height * seen * summed[1], np.int32)
+    sums = np.empty(2 * (min(group, steps) * size + OCTET), np.int16)
+    both, numbers = sums.view(np.uint32), np.empty(len(sums) // 2, np.uint32)
     begin = np.empty((min(group, steps), high, seen + 1), np.int64)
+    summed_up, apart = currents.reshape(-1), rows_out * columns_out
     total = np.empty((min(group, steps), rows_out, columns, lanes), np.int32)
     for job in range(first_job, last_job):
         item, first = job // parts, job % parts * columns
         last = min(first + columns, columns_out)
         lowest = min(max(first * stride[1] - before[1], 0), wide)
         highest = min(max((last - 1) * stride[1] - before[1] + (kernel[1] - 1) * dilation[1] + 1, lowest), wide)
+        lines, length = inputs * height, (highest - lowest) * summed[1]
+        if job == first_job or parts > 1:
+            _places(inputs, height, length, summed, seen, 2 * pairs, places)
+        if length == width:  # all lie side by side
+            lines, length = 1, lines * length
         for start in range(0, steps, group):
             here, end = min(group, steps - start), 0
             for t in range(here):
-                _sum(trains, start + t, item, summed, lowest, highest, sums[:, : highest - lowest])
-                end = _list(sums[:, : highest - lowest], numbers, values, begin[t], end)
+                these = sums[2 * t * size : 2 * (t + 1) * size]
+                these[:] = 0
+                at = ((start + t) * items + item) * inputs * height * width + lowest * summed[1]
+                _sum(spikes, at, lines, length, width, places, these)
+                end = _list(both, t * size, highest - lowest, seen, pairs, numbers, begin[t], end)
             for block in range(blocks):
                 for t in range(here):
                     for y in range(rows_out):
@@ -171,9 +184,14 @@ def _add(  # noqa: ANN202
                                     n = begin[t, row, min(max(left + taps, 0), highest - lowest)] - at
                                     its = ((block * kernel[0] + i) * kernel[1] + j - left) * pairs  # of the row's first place
                                     to = ((t * rows_out + y) * columns + x) * lanes
-                                    add_pairs(weight, its * 2 * lanes, numbers, values, at, n, total, to, tiles)
+                                    its_values = t * size + row * seen * pairs
+                                    add_pairs(
+                                        weight, its * 2 * lanes, both, its_values, numbers, at, n, total, to, tiles
+                                    )  # fmt: skip
                 for t in range(here):
-                    for n in range(min(lanes, outputs - block * lanes)):
-                        for y in range(rows_out):
-                            for x in range(last - first):
-                                currents[start + t, item, block * lanes + n, y, first + x] = total[t, y, x, n]
+                    begins = ((start + t) * items + item) * outputs + block * lanes
+                    for y in range(rows_out):
+                        for x in range(last - first):
+                            to = begins * apart + y * columns_out + first + x
+                            for n in range(min(lanes, outputs - block * lanes)):
+                                summed_up[to + n * apart] = total[t, y, x, n]

@@ -192,18 +192,51 @@ def _write_compressed(builder: Any, spiking: Any, numbers: Any, place: Any, n: A
 
 
 def _write_looked_up(builder: Any, spiking: Any, first: Any, place: Any, n: Any) -> Any:
-    """Write the numbers, from `first` on, of those of WORDS that are spiking, eight at a time, from a table."""
-    octets = ir.ArrayType(OCTET, 256)
-    table = cgutils.global_constant(builder, "set_bits", ir.Constant(octets, [ir.Constant(OCTET, x) for x in SET_BITS]))
+    """Write the numbers, from `first` on, of those of WORDS that are spiking, eight at a time."""
+    table = _set_bits(builder)
     bits = builder.bitcast(spiking, ir.IntType(WORDS))
     for start in range(0, WORDS, 8):
         octet = builder.trunc(builder.lshr(bits, _constant(bits.type, start)), INT8)
-        found = builder.load(builder.gep(table, [_constant(INT32, 0), builder.zext(octet, ADDRESS)]))
-        numbers = builder.add(found, _repeated(builder, builder.add(first, _constant(ADDRESS, start)), OCTET))
-        builder.store(numbers, _vector(builder, place, OCTET), align=2)
-        count = builder.zext(builder.ctpop(octet), ADDRESS)
+        count = _write_octet(builder, table, octet, builder.add(first, _constant(ADDRESS, start)), place, OCTET)
         place, n = builder.gep(place, [count]), builder.add(n, count)
     return n
+
+
+def _set_bits(builder: Any) -> Any:
+    """The table SET_BITS."""
+    octets = ir.ArrayType(OCTET, 256)
+    return cgutils.global_constant(builder, "set_bits", ir.Constant(octets, [ir.Constant(OCTET, x) for x in SET_BITS]))
+
+
+def _write_octet(builder: Any, table: Any, octet: Any, first: Any, place: Any, of: Any) -> Any:
+    """Write the numbers, from `first` on, of the bits of a byte that are set, as a vector `of` eight; how many they are."""
+    found = builder.load(builder.gep(table, [_constant(INT32, 0), builder.zext(octet, ADDRESS)]))
+    found = found if of == OCTET else builder.zext(found, of)
+    builder.store(builder.add(found, _repeated(builder, first, of)), _vector(builder, place, of), align=2)
+    return builder.zext(builder.ctpop(octet), ADDRESS)
+
+
+@intrinsic
+def append_numbers(typing_context: Any, values: Any, values_from: Any, n: Any, first: Any, rows: Any, rows_from: Any) -> Any:
+    """List which of `n` values, at most eight, are not 0: write their numbers, `first` and on, in `rows` from `rows_from` on.
+
+    Both have 32 bits, and room for eight whatever `n` is: there is no branch.
+
+    Returns:
+        where the next number goes.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointers(context, builder, signature, arguments)
+        of = ir.VectorType(INT32, 8)
+        found = builder.load(_vector(builder, pointer(0, 1), of), align=4)
+        one = _constant(ADDRESS, 1)
+        valid = builder.trunc(builder.sub(builder.shl(one, arguments[2]), one), INT8)
+        octet = builder.and_(builder.bitcast(builder.icmp_unsigned("!=", found, _constant(of, 0)), INT8), valid)
+        return builder.add(arguments[5], _write_octet(builder, _set_bits(builder), octet, arguments[3], pointer(4, 5), of))
+
+    whole = types.intp
+    return whole(values, whole, whole, whole, rows, whole), generate
 
 
 @intrinsic
@@ -318,28 +351,28 @@ def add_rows(
 
 @intrinsic
 def add_pairs(
-    typing_context: Any, weight: Any, weight_from: Any, rows: Any, values: Any, first: Any, n: Any, sums: Any, sums_from: Any,
-    tiles: Any,
+    typing_context: Any, weight: Any, weight_from: Any, values: Any, values_from: Any, rows: Any, first: Any, n: Any,
+    sums: Any, sums_from: Any, tiles: Any,
 ) -> Any:  # fmt: skip
     """Add to `sums`, (tiles x TILE,), 32 bits, `n` rows of `weight`, times the two numbers that belong to each.
 
-    A row has the weights of two inputs, (tiles x TILE, 2), 16 bits; `rows` has the numbers of rows, and `values` what the two
-    inputs are, each 16 bits of 32, both from `first` on. Products and sums of pairs are one instruction on many machines, and
-    none of them overflows unless all four numbers are -2^15.
+    A row has the weights of two inputs, (tiles x TILE, 2), 16 bits, and `values` at the same number what the two inputs are,
+    each 16 bits of 32; `rows` has the numbers, from `first` on. Products and sums of pairs are one instruction of many machines;
+    none overflows unless all four numbers are -2^15.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _pointers(context, builder, signature, arguments)
-        table, numbers, inputs, totals = pointer(0, 1), pointer(2, 4), pointer(3, 4), pointer(6, 7)
+        table, inputs, numbers, totals = pointer(0, 1), pointer(2, 3), pointer(4, 5), pointer(7, 8)
         places = range(tiles.count)
         of, pairs = ir.VectorType(INT32, TILE), ir.VectorType(INT16, 2 * TILE)
         registers = [cgutils.alloca_once(builder, of) for _ in places]
         for v in places:
             builder.store(builder.load(_vector(builder, totals, of, v), align=4), registers[v])
-        with cgutils.for_range(builder, arguments[5], intp=ADDRESS) as loop:
+        with cgutils.for_range(builder, arguments[6], intp=ADDRESS) as loop:
             number = builder.zext(builder.load(builder.gep(numbers, [loop.index])), ADDRESS)
             row = builder.gep(table, [builder.mul(number, _constant(ADDRESS, 2 * TILE * tiles.count))])
-            value = builder.load(builder.gep(inputs, [loop.index]))
+            value = builder.load(builder.gep(inputs, [number]))
             both = builder.bitcast(_repeated(builder, builder.zext(value, ADDRESS), of), pairs)
             for v in places:
                 weights = builder.load(_vector(builder, row, pairs, v), align=2)
@@ -350,7 +383,7 @@ def add_pairs(
         return context.get_dummy_value()
 
     whole = types.intp
-    return types.void(weight, whole, rows, values, whole, whole, sums, whole, tiles), generate
+    return types.void(weight, whole, values, whole, rows, whole, whole, sums, whole, tiles), generate
 
 
 def _multiplied_in_pairs(context: Any, builder: Any, x: Any, y: Any) -> Any:
