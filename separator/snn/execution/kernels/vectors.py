@@ -357,8 +357,8 @@ def add_pairs(
     """Add to `sums`, (tiles x TILE,), 32 bits, `n` rows of `weight`, times the two numbers that belong to each.
 
     A row has the weights of two inputs, (tiles x TILE, 2), 16 bits, and `values` at the same number what the two inputs are,
-    each 16 bits of 32; `rows` has the numbers, from `first` on. Products and sums of pairs are one instruction of many machines;
-    none overflows unless all four numbers are -2^15.
+    each 16 bits of 32; `rows` has the numbers, from `first` on. Many machines multiply and add pairs by one instruction, which
+    does not overflow unless all four numbers are -2^15.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
