@@ -9,7 +9,7 @@
 #                            DIR/cifar100 with the binary version, DIR/imagenet with train/CLASS and val/CLASS; links will do
 #   --download true          fetch CIFAR-10 or CIFAR-100 into that folder first
 #   --networks "..."         which ("vgg5-w16"): vgg5-w16, which is ours and for CPUs, vgg5, vgg9, vgg16, resnet8 and resnet20 see
-#                            CIFAR-10, vgg11 CIFAR-100, vgg16-imagenet and resnet34 ImageNet-12; all but the first want a GPU
+#                            CIFAR-10, vgg11 CIFAR-100, vgg16-imagenet and resnet34 ImageNet-12; all but those of width 16 want a GPU
 #   --steps N                time steps of the converted network (2500)
 #   --balance-steps N        time steps that thresholds are balanced over (1000)
 #   --scale X                of the thresholds of the network that runs for fewer steps (0.7)
@@ -57,7 +57,7 @@ exp=$recipe/exp
 # `set_of NETWORK` tells which images a network sees.
 set_of() {
   case $1 in
-    vgg5-w16 | vgg5 | vgg9 | vgg16 | resnet8 | resnet20) echo cifar10 ;;
+    vgg5-w16 | vgg5 | vgg9 | vgg16 | resnet8-w16 | resnet8 | resnet20) echo cifar10 ;;
     vgg11) echo cifar100 ;;
     vgg16-imagenet | resnet34) echo imagenet ;;
     *) return 1 ;;
@@ -71,7 +71,7 @@ few_steps_of() {
     vgg5*) echo 75 ;;
     vgg9 | vgg16) echo 100 ;;
     vgg11) echo 125 ;;
-    resnet8) echo 200 ;;
+    resnet8*) echo 200 ;;
     *) echo 250 ;;
   esac
 }
@@ -115,7 +115,7 @@ models_of() {
 require_number steps balance_steps epochs
 [ -z "$few_steps" ] || require_number few_steps
 [ -z "$images" ] || require_number images
-open_sets "vgg5-w16, vgg5, vgg9, vgg11, vgg16, vgg16-imagenet, resnet8, resnet20 and resnet34" "$@"
+open_sets "vgg5-w16, vgg5, vgg9, vgg11, vgg16, vgg16-imagenet, resnet8-w16, resnet8, resnet20 and resnet34" "$@"
 
 if runs 1 "training"; then
   for network in $networks; do

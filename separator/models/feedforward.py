@@ -48,7 +48,7 @@ DOUBLE_THRESHOLD = {
 # The networks of Rathi et al. 2020 (hybrid conversion), which have neither bias nor normalisation, as their program has them:
 # average pooling, dropout of 20 % behind convolutions that no pooling follows and of 50 % in the classifier. VGG5-w16 is VGG5
 # at a quarter of its width, ours, for CPUs. Residual networks begin with three convolutions (section 4.2); ResNet8, which their
-# program does not have, is ours: one block each of 64 and 128 filters. Of ResNet34 they tell the layers in front of the
+# program does not have, is ours: one block each of 64 and 128 filters, a quarter of these in ResNet8-w16. Of ResNet34 they tell the layers in front of the
 # classifier; that it sees the mean of what is left of a picture of 224 is ours, and the number of blocks is their program's.
 HYBRID = {
     "vgg5": "c64-a2-c128-d20-c128-a2-4096-d50-4096-d50-10",
@@ -58,18 +58,20 @@ HYBRID = {
     "vgg16": "c64-d20-c64-a2-c128-d20-c128-a2-c256-d20-c256-d20-c256-a2-c512-d20-c512-d20-c512-a2-c512-d20-c512-d20-c512-d20"
     "-4096-d50-4096-d50-10",
 }
-PREPROCESSING = "c64-d20-c64-d20-c64-a2"
-BLOCKS = {"resnet8": (1, 1, 0, 0), "resnet20": (2, 2, 2, 2), "resnet34": (3, 4, 5, 3)}
 
 
-def _blocks(counts: Sequence[int]) -> str:
-    """So many blocks of 64, 128, 256 and 512 filters, the first of all but the first with a stride of 2."""
-    widths = zip((64, 128, 256, 512), counts, strict=True)
-    return "-".join(f"b{n}{'s2' if n > 64 and i == 0 else ''}d20" for n, count in widths for i in range(count))
+def _residual(counts: Sequence[int], width: int = 64) -> str:
+    """Three convolutions, then so many blocks of each width, which doubles: the first of all but the first has a stride of 2."""
+    blocks = [f"b{width << n}{'s2' if n > 0 and i == 0 else ''}d20" for n, count in enumerate(counts) for i in range(count)]
+    return "-".join([f"c{width}-d20-c{width}-d20-c{width}-a2", *blocks])
 
 
-HYBRID |= {name: f"{PREPROCESSING}-{_blocks(counts)}-10" for name, counts in BLOCKS.items()}
-HYBRID["resnet34"] = f"{PREPROCESSING}-{_blocks(BLOCKS['resnet34'])}-a14-1000"
+HYBRID |= {
+    "resnet8": f"{_residual((1, 1))}-10",
+    "resnet8-w16": f"{_residual((1, 1), 16)}-10",
+    "resnet20": f"{_residual((2, 2, 2, 2))}-10",
+    "resnet34": f"{_residual((3, 4, 5, 3))}-a14-1000",
+}
 NETWORKS = {
     "mnist-autoencoder": "128-64-32-64-128-784",
     "mnist-cnn": "c16s1-c32s2-c32s1-c64s2-800-10",

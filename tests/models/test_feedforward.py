@@ -133,17 +133,24 @@ def test_networks_of_hybrid_conversion_have_the_published_layers(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "blocks", "size", "classes"),
-    [("resnet8", [1, 1], 32, 10), ("resnet20", [2, 2, 2, 2], 32, 10), ("resnet34", [3, 4, 5, 3], 224, 1000)],
+    ("name", "width", "blocks", "size", "classes"),
+    [
+        ("resnet8", 64, [1, 1], 32, 10),
+        ("resnet8-w16", 16, [1, 1], 32, 10),
+        ("resnet20", 64, [2, 2, 2, 2], 32, 10),
+        ("resnet34", 64, [3, 4, 5, 3], 224, 1000),
+    ],
 )
-def test_residual_networks_of_hybrid_conversion_have_the_published_layers(name, blocks, size, classes):
+def test_residual_networks_of_hybrid_conversion_have_the_published_layers(name, width, blocks, size, classes):
     with torch.device("meta"):
         network = FeedForward(FeedForwardConfig(f"hybrid-{name}", 3, size, size, **BARE)).eval()
         assert network(torch.empty(1, 3, size, size)).shape == (1, classes)
     layers = network.stack.layers
-    assert len(layers) == int(name.removeprefix("resnet")) and {type(layer.shortcut) for layer in layers[:3]} == {type(None)}
+    assert len(layers) == int(name.removeprefix("resnet").removesuffix("-w16")) and {
+        type(layer.shortcut) for layer in layers[:3]
+    } == {type(None)}
     found = [layer.affine.out_channels for layer in layers[3:-1:2]]
-    assert found == [64 * 2**i for i, count in enumerate(blocks) for _ in range(count)]
+    assert found == [width * 2**i for i, count in enumerate(blocks) for _ in range(count)]
     shortcuts = [layer.shortcut for layer in layers[4:-1:2]]
     firsts = [sum(blocks[:i]) for i in range(1, len(blocks))]
     for i, shortcut in enumerate(shortcuts):
