@@ -48,8 +48,9 @@ DOUBLE_THRESHOLD = {
 # The networks of Rathi et al. 2020 (hybrid conversion), which have neither bias nor normalisation, as their program has them:
 # average pooling, dropout of 20 % behind convolutions that no pooling follows and of 50 % in the classifier. VGG5-w16 is VGG5
 # at a quarter of its width, ours, for CPUs. Residual networks begin with three convolutions (section 4.2); ResNet8, which their
-# program does not have, is ours: one block each of 64 and 128 filters, a quarter of these in ResNet8-w16. Of ResNet34 they tell the layers in front of the
-# classifier; that it sees the mean of what is left of a picture of 224 is ours, and the number of blocks is their program's.
+# program does not have, is ours: one block each of 64 and 128 filters, a quarter of these in ResNet8-w16. Of ResNet34 they tell
+# the layers in front of the classifier; that it sees the mean of what is left of a picture of 224 is ours, and the number of
+# blocks is their program's.
 HYBRID = {
     "vgg5": "c64-a2-c128-d20-c128-a2-4096-d50-4096-d50-10",
     "vgg5-w16": "c16-a2-c32-d20-c32-a2-1024-d50-1024-d50-10",
@@ -61,7 +62,7 @@ HYBRID = {
 
 
 def _residual(counts: Sequence[int], width: int = 64) -> str:
-    """Three convolutions, then so many blocks of each width, which doubles: the first of all but the first has a stride of 2."""
+    """Three convolutions, then so many blocks of each width, which doubles; from the second one on, the first has a stride of 2."""
     blocks = [f"b{width << n}{'s2' if n > 0 and i == 0 else ''}d20" for n, count in enumerate(counts) for i in range(count)]
     return "-".join([f"c{width}-d20-c{width}-d20-c{width}-a2", *blocks])
 
