@@ -62,7 +62,7 @@ HYBRID = {
 
 
 def _residual(counts: Sequence[int], width: int = 64) -> str:
-    """Three convolutions, then so many blocks of each width, which doubles; the first of each but the first has a stride of 2."""
+    """Three convolutions, then so many blocks of each width, which doubles; where it has, the first block has a stride of 2."""
     blocks = [f"b{width << n}{'s2' if n > 0 and i == 0 else ''}d20" for n, count in enumerate(counts) for i in range(count)]
     return "-".join([f"c{width}-d20-c{width}-d20-c{width}-a2", *blocks])
 
