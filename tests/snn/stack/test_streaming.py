@@ -140,7 +140,7 @@ def test_nothing_is_kept_of_what_no_output_will_see():
     for _ in range(3):
         stream.push(torch.randn(1, 3, 1, 1000))
     assert stream.layers[0].held is None  # its outputs see their own position alone
-    held = [layer.held.parts[0] for layer in stream.layers[1:]]
+    held = [layer.held.memory.parts[0] for layer in stream.layers[1:]]
     assert [numbers.untyped_storage().nbytes() // numbers.itemsize // 5 for numbers in held] == [2, 8, 8]
 
 

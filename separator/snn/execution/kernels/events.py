@@ -17,6 +17,7 @@ Sums are right modulo 2^32, and so the potentials, which have fewer bits, are ri
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import gcd
 from typing import NamedTuple
 
@@ -125,18 +126,23 @@ def fire_events(
         potentials: that neurons start from, (B, *sizes, C_out), in place of the initial ones; then those that they end with.
     """
     fired = np.empty((len(words), *sizes, layer.outputs), np.uint32)
-    stride, dilation = geometry.stride[1], geometry.dilation[1]
-    apart = dilation // gcd(stride, dilation)  # output columns that see common input columns are so far apart
-    positions = max(1, min(POSITIONS, LISTED // (window * layer.weight.shape[2])))
-    runs = min(apart, sizes[1]), -(-sizes[1] // (apart * positions))
+    blocks, planes, rows, _ = layer.weight.shape
+    apart, positions, runs = _jobs(sizes[1], geometry.stride[1], geometry.dilation[1], window * rows)
     numbers = layer.weight, layer.vectors, layer.excess, layer.bias, layer.threshold, layer.initial, layer.at_once
     words = np.ascontiguousarray(words)
-    blocks, planes, rows, _ = layer.weight.shape
     kinds = KINDS if _events_saved(words, window) * (rows - 1) / words.shape[3] * blocks * planes >= PAYS else 1
     carried = np.empty((0, 0, 0, 0), np.int32) if potentials is None else potentials
     shared = (words, *numbers, *geometry, window, kinds, apart, positions, runs, fired, carried)
     in_threads(lambda first, last: _fire(first, last, *shared), len(words) * sizes[0] * runs[0] * runs[1], threads)
     return fired
+
+
+@lru_cache
+def _jobs(columns: int, stride: int, dilation: int, most_listed: int) -> tuple[int, int, tuple[int, int]]:
+    """Output columns from one of a job to the next, how many these are at most, and how many jobs a row of them is."""
+    apart = dilation // gcd(stride, dilation)  # output columns that see common input columns are so far apart
+    positions = max(1, min(POSITIONS, LISTED // most_listed))
+    return apart, positions, (min(apart, columns), -(-columns // (apart * positions)))
 
 
 @compiled
