@@ -42,7 +42,7 @@ class StackStream:
             self._is_event_driven
         ):  # laid out here, not while sound waits; what comes before the stack sees that kernels are there
             for layer in (stream.layer for stream in self.layers):
-                if isinstance(layer, SpikingLayer) and layer.role == "fire":
+                if isinstance(layer, SpikingLayer) and layer.role != "encode":
                     layer.compiled_for(EVENT_DRIVEN, False)
 
     @property
