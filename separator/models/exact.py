@@ -5,7 +5,6 @@ with. Numbers are whole multiples of a power of two, held in 64-bit floating poi
 order; all else is single operations, which IEEE 754 rounds alike everywhere. No gradient passes.
 """
 
-import sys
 from collections.abc import Callable
 from functools import lru_cache, partial
 from importlib import import_module
@@ -16,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from separator.snn.execution.chosen import chosen_execution
+from separator.snn.execution.chosen import FASTEST, chosen_execution, has_loaded_kernels
 from separator.snn.integers.products import BLOCK, FEW, matrix_product
 from separator.snn.integers.quanta import EXACT, TINIEST, every_bit, power_above
 from separator.snn.synapses.affine import AffineMap
@@ -225,8 +224,13 @@ def compiled_for(x: Tensor) -> ModuleType | None:
 
     To import numba for these alone takes longer than they save on half an hour of sound.
     """
-    fits = x.device.type == "cpu" and chosen_execution() == "fastest" and "numba" in sys.modules
-    return import_module("separator.models.kernels") if fits else None
+    fits = x.device.type == "cpu" and chosen_execution() == FASTEST and has_loaded_kernels()
+    return _loops() if fits else None
+
+
+@lru_cache
+def _loops() -> ModuleType:
+    return import_module("separator.models.kernels")
 
 
 def compiled_for_few(x: Tensor) -> ModuleType | None:

@@ -30,25 +30,31 @@ class Held:
     def __init__(self, reach: int) -> None:
         self.reach = reach
         self.memory: Handed | None = None  # of the signal up to `end`; what is behind it is room
-        self.end = 0
-        self._arrays: list[NDArray[Any]] | None = None  # the memory for numpy, where it is used
+        self.end = self.size = 0  # positions up to where the signal and its room go
+        self._kinds: list[torch.dtype] = []  # of the tensors that the memory is made of
+        self._arrays: list[NDArray[Any]] | None = None  # these for numpy, where it is used
 
     def add(self, piece: Handed) -> Handed:
         """Take the next piece, give it behind what was kept. Shape: (B, C, ..., n) -> (B, C, ..., m)."""
-        first, start, end = max(0, self.end - self.reach), self.end, self.end + piece.shape[-1]
-        memory, parts = self.memory, _parts(piece)
-        if memory is not None and end <= memory.shape[-1] and _are_alike(_parts(memory), parts):
+        parts = _parts(piece)
+        first, start, end = max(0, self.end - self.reach), self.end, self.end + parts[0].shape[-1]
+        if end <= self.size and [part.dtype for part in parts] == self._kinds:
             self.end = end
             return _like(piece, self._written(parts, first, start, end))
-        seen = piece if memory is None else in_time([_part(memory, first, start), piece])
+        seen = piece if self.memory is None else in_time([_part(self.memory, first, start), piece])
+        length = seen.shape[-1]
         if end - start <= SMALL:
-            self.memory, self.end = in_time([seen, silence(seen, ROOM)]), seen.shape[-1]
+            self._keep(in_time([seen, silence(seen, ROOM)]), length)
         else:
-            self.memory = _cut(seen, max(0, seen.shape[-1] - self.reach))
-            self.end = self.memory.shape[-1]
-        kept = _parts(self.memory)
-        self._arrays = [part.numpy() for part in kept] if all(map(_by_numpy, kept)) else None
+            kept = _cut(seen, max(0, length - self.reach))
+            self._keep(kept, kept.shape[-1])
         return seen
+
+    def _keep(self, memory: Handed, end: int) -> None:
+        parts = _parts(memory)
+        self.memory, self.end, self.size = memory, end, parts[0].shape[-1]
+        self._kinds = [part.dtype for part in parts]
+        self._arrays = [part.numpy() for part in parts] if all(map(_by_numpy, parts)) else None
 
     def _written(self, parts: tuple[Tensor, ...], first: int, start: int, end: int) -> list[Tensor]:
         """What is seen from the first position on, once parts of a piece are put from start to end."""
@@ -82,11 +88,6 @@ def in_time(pieces: list[Handed]) -> Handed:
 
 def _parts(piece: Handed) -> tuple[Tensor, ...]:
     return (piece,) if isinstance(piece, Tensor) else piece.parts
-
-
-def _are_alike(some: tuple[Tensor, ...], others: tuple[Tensor, ...]) -> bool:
-    """True if signals are made of the same kinds of tensors."""
-    return len(some) == len(others) and all(one.dtype == other.dtype for one, other in zip(some, others, strict=True))
 
 
 def _like(piece: Handed, parts: Sequence[Tensor]) -> Handed:

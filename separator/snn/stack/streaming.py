@@ -126,10 +126,13 @@ class _LayerStream:
             return None
         if self.held.memory is None and self.before:
             self.held.add(silence(like, self.before))
-        after = silence(like, self.after) if last and self.after else None
-        pieces = [piece for piece in (signal, after) if piece is not None]
-        seen = self.held.add(in_time(pieces)) if pieces else None
-        return seen if seen is not None and seen.shape[-1] > self.reach else None
+        if last and self.after:
+            after = silence(like, self.after)
+            signal = after if signal is None else in_time([signal, after])
+        if signal is None:
+            return None
+        seen = self.held.add(signal)
+        return seen if seen.shape[-1] > self.reach else None
 
 
 def _reaches_along_time(layer: AnalogLayer | SpikingLayer) -> bool:

@@ -52,6 +52,8 @@ KINDS = 3  # of events: a single spike, the begin of a run, its end
 # Rows of weights that runs must save for each output position and step, so that telling them from single spikes pays, and
 # input positions that this is judged from.
 PAYS, SAMPLED = 48, 16
+ALWAYS, NEVER = -np.inf, np.inf
+NOTHING = np.empty((0, 0, 0, 0), np.int32)
 
 Words = NDArray[np.uint32]
 Integers = NDArray[np.int32]
@@ -66,8 +68,8 @@ class EventLayer(NamedTuple):
     bias: Integers  # (blocks x lanes,), current per time step
     threshold: Integers
     initial: Integers
-    outputs: int  # C_out
     at_once: bool  # whether neurons fire once all of their input is in, not while it arrives
+    outputs: int  # C_out
 
 
 def event_layer(weight: Integers, bias: Integers, threshold: Integers, initial: Integers, at_once: bool = False) -> EventLayer:
@@ -100,8 +102,8 @@ def event_layer(weight: Integers, bias: Integers, threshold: Integers, initial: 
         np.pad(bias, missing),
         np.pad(threshold, missing, constant_values=np.iinfo(np.int32).max),
         np.pad(initial, missing),
-        outputs,
         at_once,
+        outputs,
     )
 
 
@@ -128,11 +130,12 @@ def fire_events(
     fired = np.empty((len(words), *sizes, layer.outputs), np.uint32)
     blocks, planes, rows, _ = layer.weight.shape
     apart, positions, runs = _jobs(sizes[1], geometry.stride[1], geometry.dilation[1], window * rows)
-    numbers = layer.weight, layer.vectors, layer.excess, layer.bias, layer.threshold, layer.initial, layer.at_once
     words = np.ascontiguousarray(words)
-    kinds = KINDS if _events_saved(words, window) * (rows - 1) / words.shape[3] * blocks * planes >= PAYS else 1
-    carried = np.empty((0, 0, 0, 0), np.int32) if potentials is None else potentials
-    shared = (words, *numbers, *geometry, window, kinds, apart, positions, runs, fired, carried)
+    pays = PAYS * words.shape[3] / ((rows - 1) * blocks * planes)
+    if threads > 1:  # judged once for all of them
+        pays = ALWAYS if _events_saved(words, window) >= pays else NEVER
+    carried = NOTHING if potentials is None else potentials
+    shared = (words, *layer[:-1], *geometry, window, pays, apart, positions, runs, fired, carried)
     in_threads(lambda first, last: _fire(first, last, *shared), len(words) * sizes[0] * runs[0] * runs[1], threads)
     return fired
 
@@ -167,11 +170,12 @@ def _events_saved(words, window):  # noqa: ANN001, ANN202
 @compiled
 def _fire(  # noqa: ANN202
     first_job, last_job, words, weight, vectors, excess, bias, threshold, initial, at_once,  # noqa: ANN001
-    kernel, stride, before, dilation, window, kinds, apart, positions, runs, fired, carried,  # noqa: ANN001
+    kernel, stride, before, dilation, window, pays, apart, positions, runs, fired, carried,  # noqa: ANN001
 ):  # fmt: skip
     _, height, width, inputs = words.shape
     _, rows_out, columns_out, outputs = fired.shape
     blocks, planes, rows, _ = weight.shape
+    kinds = KINDS if pays == ALWAYS or (pays < NEVER and _events_saved(words, window) >= pays) else 1
     ahead = apart * stride[1] // dilation[1]  # positions in use that lie between what an output and the next one see first
     seen = (positions - 1) * ahead + kernel[1]
     padded = (inputs + WORDS - 1) // WORDS * WORDS
