@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 
+MANY, SOME = 1000, 500  # samples of pieces of many frames and of few, which other loops serve
 SLOWEST, FASTEST = 100, 10_000_000  # Hz, of sound; what lies beyond is a mistake, and would take all memory
 
 
@@ -35,7 +36,9 @@ class EstimateStream:
     def __init__(self, model: "SeparationModel", device: str, live: bool = False) -> None:
         self.device = device
         if live:
-            model.stream(live).push(torch.zeros(1, 1, device=device), last=True)
+            rehearsal = model.stream(live)
+            for samples in (MANY, SOME):
+                rehearsal.push(torch.zeros(1, samples, device=device), last=samples == SOME)
         self._stream = model.stream(live)
 
     @property
