@@ -43,9 +43,10 @@ class ExactLinear(nn.Linear):
         if exact is None:
             return super().forward(x)
         if (compiled := compiled_for_few(x)) is not None:
-            sums = x.new_empty((*x.shape[:-1], self.out_features), dtype=torch.float64)
-            rows = x.double().flatten(0, -2)
-            apply_compiled(compiled.linear, rows, self.input_bits, TINIEST, *exact, sums.flatten(0, -2))
+            sums = torch.empty(x.numel() // x.shape[-1], self.out_features, dtype=torch.float64)
+            rows = x.double().reshape(-1, x.shape[-1])
+            apply_compiled(compiled.linear, rows, self.input_bits, TINIEST, *exact, sums)
+            sums = sums.view(*x.shape[:-1], self.out_features)
             return self.biased(sums)
         whole, per_input = _in_steps(x.double(), self.input_bits)
         return self.in_units(torch.matmul(whole, exact.columns), per_input.mul_(exact.per_unit))

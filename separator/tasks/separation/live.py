@@ -141,11 +141,14 @@ class SeparationStream:
             raise UserError("the stream is finished; start another one")
         if samples.ndim != 1 or samples.dtype.kind != "f":
             raise UserError(f"a block is one channel of floats, (k,), not {samples.dtype} of shape {samples.shape}")
-        with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
-            samples = samples.astype(np.float32)
-        bad = np.flatnonzero(~np.isfinite(samples))
-        self._take(samples[: bad[0]] if len(bad) else samples)
-        if len(bad):
+        if samples.dtype != np.float32:
+            with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
+                samples = samples.astype(np.float32)
+        finite = np.isfinite(samples)
+        if finite.all():
+            self._take(samples)
+        else:
+            self._take(samples[: finite.argmin()])
             raise UserError(f"sample {self.pushed} of the stream is NaN or infinite")
 
     def _take(self, samples: Array) -> None:
