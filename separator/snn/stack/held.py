@@ -34,16 +34,16 @@ class Held:
         self._kinds: list[torch.dtype] = []  # of the tensors that the memory is made of
         self._arrays: list[NDArray[Any]] | None = None  # these for numpy, where it is used
 
-    def add(self, piece: Handed) -> Handed:
-        """Take the next piece, give it behind what was kept. Shape: (B, C, ..., n) -> (B, C, ..., m)."""
+    def add(self, piece: Handed, *more: Handed) -> Handed:
+        """Take the next piece, and more of them, give them behind what was kept. Shape: (B, C, ..., n) -> (B, C, ..., m)."""
         parts = _parts(piece)
         first, start, end = max(0, self.end - self.reach), self.end, self.end + parts[0].shape[-1]
-        if end <= self.size and [part.dtype for part in parts] == self._kinds:
+        if end <= self.size and not more and [part.dtype for part in parts] == self._kinds:
             self.end = end
             return _like(piece, self._written(parts, first, start, end))
-        seen = piece if self.memory is None else in_time([_part(self.memory, first, start), piece])
+        seen = in_time([piece, *more] if self.memory is None else [_part(self.memory, first, start), piece, *more])
         length = seen.shape[-1]
-        if end - start <= SMALL:
+        if length - (start - first) <= SMALL:
             self._keep(in_time([seen, silence(seen, ROOM)]), length)
         else:
             kept = _cut(seen, max(0, length - self.reach))

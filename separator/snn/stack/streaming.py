@@ -11,7 +11,7 @@ from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.spikes.trains import LONGEST, Spikes
 from separator.snn.stack.graph import is_row
-from separator.snn.stack.held import Handed, Held, in_time, silence
+from separator.snn.stack.held import Handed, Held, silence
 from separator.snn.stack.simulation import run_layer
 from separator.snn.stack.stack import Stack
 
@@ -126,12 +126,12 @@ class _LayerStream:
             return None
         if self.held.memory is None and self.before:
             self.held.add(silence(like, self.before))
+        pieces = [] if signal is None else [signal]
         if last and self.after:
-            after = silence(like, self.after)
-            signal = after if signal is None else in_time([signal, after])
-        if signal is None:
+            pieces.append(silence(like, self.after))
+        if not pieces:
             return None
-        seen = self.held.add(signal)
+        seen = self.held.add(*pieces)
         return seen if seen.shape[-1] > self.reach else None
 
 
