@@ -71,14 +71,17 @@ class Survey:
         self._gram += np.einsum("tc,td->cd", block, block)
         before = self._peaks
         self._low, self._high = np.minimum(block.min(0), self._low), np.maximum(block.max(0), self._high)
-        self._flat[self._peaks * SAME > before] = 0
-        self._flat += ((np.abs(block[1:]) >= self._peaks * SAME) & (block[1:] == block[:-1])).sum(0)
+        at_peak = self._peaks * SAME
+        self._flat[at_peak > before] = 0
+        self._flat += ((np.abs(block[1:]) >= at_peak) & (block[1:] == block[:-1])).sum(0)
 
     def alone(self) -> int | None:
         """The channel to be taken alone, the loudest, where their mean would cancel; else None."""
         channels = len(self._sums)
+        if channels == 1:
+            return None
         mean, energies = np.full(channels, 1 / channels), np.diag(self._gram)
-        if channels == 1 or mean @ self._gram @ mean * channels >= CANCELLING * energies.mean():
+        if mean @ self._gram @ mean * channels >= CANCELLING * energies.mean():
             self._alone = -1
         elif self._alone < 0 or energies[self._alone] < self._kept * energies.max():
             self._alone = int(energies.argmax())

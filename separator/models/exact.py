@@ -5,19 +5,18 @@ with. Numbers are whole multiples of a power of two, held in 64-bit floating poi
 order; all else is single operations, which IEEE 754 rounds alike everywhere. No gradient passes.
 """
 
-import sys
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from separator.snn.execution.chosen import chosen_execution
-from separator.snn.integers.products import BLOCK, matrix_product
+from separator.snn.execution.chosen import FASTEST, chosen_execution, has_loaded_kernels
+from separator.snn.integers.products import BLOCK, FEW, matrix_product
 from separator.snn.integers.quanta import EXACT, TINIEST, every_bit, power_above
 from separator.snn.synapses.affine import AffineMap
 
@@ -36,15 +35,21 @@ class ExactLinear(nn.Linear):
     def in_steps(self) -> "StepWeight":
         """The weights as they are now, to be given to `forward` as often as it is called."""
         weight = self.weight.detach().double()
-        per_unit = steps_per_unit(weight.abs().amax(), WEIGHT_BITS)
-        return StepWeight((weight * per_unit).round_(), per_unit)
+        per_unit = float(steps_per_unit(weight.abs().amax(), WEIGHT_BITS))
+        return StepWeight((weight * per_unit).round_().t().contiguous(), per_unit)
 
     def forward(self, x: Tensor, exact: "StepWeight | None" = None) -> Tensor:
         """Shape: (..., L) -> (..., N); to the bit, then float64, from weights in steps, if they are given."""
         if exact is None:
             return super().forward(x)
+        if (compiled := compiled_for_few(x)) is not None:
+            sums = torch.empty(x.numel() // x.shape[-1], self.out_features, dtype=torch.float64)
+            rows = x.double().reshape(-1, x.shape[-1])
+            apply_compiled(compiled.linear, rows, self.input_bits, TINIEST, *exact, sums)
+            sums = sums.view(*x.shape[:-1], self.out_features)
+            return self.biased(sums)
         whole, per_input = _in_steps(x.double(), self.input_bits)
-        return self.in_units(F.linear(whole, exact.whole), per_input.mul_(exact.per_unit))
+        return self.in_units(torch.matmul(whole, exact.columns), per_input.mul_(exact.per_unit))
 
     @property
     def input_bits(self) -> int:
@@ -53,15 +58,18 @@ class ExactLinear(nn.Linear):
 
     def in_units(self, sums: Tensor, per_unit: Tensor) -> Tensor:
         """Outputs from sums in steps. Shapes: (..., N), how many of these are 1 (..., 1) -> (..., N), in place."""
-        sums.mul_(per_unit.reciprocal())
+        return self.biased(sums.mul_(per_unit.reciprocal()))
+
+    def biased(self, sums: Tensor) -> Tensor:
+        """Sums with the bias, if there is one. Shape: (..., N) -> (..., N), in place."""
         return sums if self.bias is None else sums.add_(self.bias.detach().double())
 
 
 class StepWeight(NamedTuple):
     """A weight matrix as whole numbers of steps, float64."""
 
-    whole: Tensor  # (N, L)
-    per_unit: Tensor  # how many steps are 1, ()
+    columns: Tensor  # (L, N)
+    per_unit: float  # how many steps are 1
 
 
 class EightBitLinear(nn.Linear):
@@ -70,7 +78,9 @@ class EightBitLinear(nn.Linear):
     def eight_bits(self) -> "EightBitWeight":
         """The weights as they are now, to be given to `forward` as often as it is called."""
         weight, step = _in_8_bits(self.weight.detach())
-        return EightBitWeight(matrix_product(AffineMap(nn.Linear), weight) or _product_in_floats(weight), step.view(-1))
+        columns = weight.t().to(torch.float32 if weight.shape[1] * 127**2 <= EXACT else torch.float64).contiguous()
+        product = matrix_product(AffineMap(nn.Linear), weight) or partial(_product_in_floats, columns)
+        return EightBitWeight(product, columns, step.view(-1))
 
     def forward(self, x: Tensor, exact: "EightBitWeight | None" = None) -> Tensor:
         """Shape: (..., N) -> (..., M); to the bit, then float32 from inputs and weights of 8 bits, if they are given."""
@@ -85,6 +95,7 @@ class EightBitWeight(NamedTuple):
     """A weight matrix as 8-bit integers in steps."""
 
     product: Callable[[Tensor], Tensor]  # of 8-bit frames with it, (R, N) -> (R, M)
+    columns: Tensor  # (N, M), in a type of floating point that has room for sums
     step: Tensor  # (M,)
 
     def sums(self, frames: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,12 +113,12 @@ class ExactLayerNorm(nn.LayerNorm):
 
     @torch.no_grad()
     def _exactly(self, x: Tensor) -> Tensor:
-        gain, bias = self.weight.double(), self.bias.double()
         normalised = torch.empty(x.shape, dtype=torch.float32, device=x.device)
         if (compiled := compiled_for(x)) is not None:
             features, out = x.double().flatten(0, -2), normalised.flatten(0, -2)
-            apply_compiled(compiled.normalise, features, gain, bias, self.eps, FEATURE_BITS, TINIEST, out)
+            apply_compiled(compiled.normalise, features, self.weight, self.bias, self.eps, FEATURE_BITS, TINIEST, out)
             return normalised
+        gain, bias = self.weight.double(), self.bias.double()
         parts = (torch.split(rows.flatten(0, -2), BLOCK) for rows in (x, normalised))
         for features, out in zip(*parts, strict=True):
             whole = features.double()
@@ -149,25 +160,43 @@ def masked(
         features: to be masked.
         weights: of both, those that they have now if None.
     """
-    watched = mask._forward_hooks or layer._forward_hooks  # what counts their operations sees them called
-    eight_bits, in_steps = masking_weights(mask, layer) if weights is None else weights
-    compiled = None if watched else compiled_for(seen)
-    frames = max(1, min(BLOCK, BLOCK_SIZE // len(mask.weight)))
-    blocks = zip(torch.split(seen, frames), torch.split(features.float(), frames), strict=True)
-    if compiled is None:
-        masks = ((sigmoid(mask(rows, eight_bits)), some) for rows, some in blocks)
-        return torch.cat([layer(of.view(len(of), -1, some.shape[1]) * some[:, None], in_steps) for of, some in masks])
-    argument = eight_bits.step, mask.bias, _sigmoid_table(seen.device), 1 / ARGUMENT_STEP
-    sources = len(mask.weight) // features.shape[1]
+    both = masking_weights(mask, layer) if weights is None else weights
+    features = features.float()
+    # What counts the layers' operations sees them called.
+    if compiled_for(seen) is None or mask._forward_hooks or layer._forward_hooks:
+        blocks = zip(*(torch.split(rows, _block(mask)) for rows in (seen, features)), strict=True)
+        masks = ((sigmoid(mask(rows, both.mask)), some) for rows, some in blocks)
+        return torch.cat([layer(of.view(len(of), -1, some.shape[1]) * some[:, None], both.layer) for of, some in masks])
+    outputs = torch.empty(len(seen), len(mask.weight) // features.shape[1], layer.out_features, dtype=torch.float64)
+    if (compiled := compiled_for_few(seen)) is None:
+        return _masked_by_loops(mask, layer, seen, features, both, outputs)
+    argument = both.mask.step, mask.bias, _sigmoid_table(seen.device), 1 / ARGUMENT_STEP
+    inputs = seen.float(), both.mask.columns, *argument, features
+    apply_compiled(compiled.masked_linear, *inputs, layer.input_bits, TINIEST, *both.layer, outputs)
+    return layer.biased(outputs)
+
+
+def _masked_by_loops(
+    mask: EightBitLinear, layer: ExactLinear, seen: Tensor, features: Tensor, weights: MaskingWeights, outputs: Tensor
+) -> Tensor:
+    """The same by compiled loops and products of matrices, a block of frames at a time; where it goes is given."""
+    frames, (_, sources, _) = _block(mask), outputs.shape
+    argument = weights.mask.step, mask.bias, _sigmoid_table(seen.device), 1 / ARGUMENT_STEP
     steps = torch.empty(min(frames, len(seen)), sources, features.shape[1], dtype=torch.float64)
     per_input = torch.empty(len(steps), sources, 1, dtype=torch.float64)
-    outputs = torch.empty(len(seen), sources, layer.out_features, dtype=torch.float64)
-    for (rows, some), out in zip(blocks, torch.split(outputs, frames), strict=True):
-        sums, row_step = eight_bits.sums(rows)
+    compiled = compiled_for(seen)
+    assert compiled is not None
+    for rows, some, out in zip(*(torch.split(part, frames) for part in (seen, features, outputs)), strict=True):
+        sums, row_step = weights.mask.sums(rows)
         inputs, per_unit = steps[: len(rows)], per_input[: len(rows)]
         apply_compiled(compiled.mask, sums.int(), row_step, *argument, some, layer.input_bits, TINIEST, inputs, per_unit)
-        layer.in_units(torch.matmul(inputs, in_steps.whole.t(), out=out), per_unit * in_steps.per_unit)
+        layer.in_units(torch.matmul(inputs, weights.layer.columns, out=out), per_unit * weights.layer.per_unit)
     return outputs
+
+
+def _block(mask: EightBitLinear) -> int:
+    """Frames that are masked at a time."""
+    return max(1, min(BLOCK, BLOCK_SIZE // len(mask.weight)))
 
 
 def sigmoid(x: Tensor) -> Tensor:
@@ -185,16 +214,10 @@ def _sigmoid_table(device: torch.device) -> Tensor:
     return ((exact / VALUE_STEP).round() * VALUE_STEP).float().to(device)
 
 
-def _product_in_floats(weight: Tensor) -> Callable[[Tensor], Tensor]:
-    """Products of 8-bit frames with 8-bit weights in floating point that has room for their sums."""
-    kind = torch.float32 if weight.shape[1] * 127**2 <= EXACT else torch.float64
-    whole = weight.to(kind)
-
-    def product(frames: Tensor) -> Tensor:
-        with every_bit(frames.device):
-            return F.linear(frames.to(kind), whole)
-
-    return product
+def _product_in_floats(columns: Tensor, frames: Tensor) -> Tensor:
+    """Products of 8-bit frames with a matrix. Shapes: (N, M), (R, N) -> (R, M)."""
+    with every_bit(frames.device):
+        return frames.to(columns.dtype) @ columns
 
 
 def compiled_for(x: Tensor) -> ModuleType | None:
@@ -202,13 +225,29 @@ def compiled_for(x: Tensor) -> ModuleType | None:
 
     To import numba for these alone takes longer than they save on half an hour of sound.
     """
-    fits = x.device.type == "cpu" and chosen_execution() == "fastest" and "numba" in sys.modules
-    return import_module("separator.models.kernels") if fits else None
+    fits = x.device.type == "cpu" and chosen_execution() == FASTEST and has_loaded_kernels()
+    return _loops() if fits else None
+
+
+@lru_cache
+def _loops() -> ModuleType:
+    return import_module("separator.models.kernels")
+
+
+def compiled_for_few(x: Tensor) -> ModuleType | None:
+    """The same where frames are so few that their products are taken there, too. Shape: (..., N)."""
+    compiled = compiled_for(x)
+    return None if compiled is None or x.numel() > FEW * x.shape[-1] else compiled
 
 
 def apply_compiled(loops: Callable[..., None], *arguments: Tensor | float) -> None:
     """Call compiled loops on the arrays of tensors, which must be contiguous if they are written."""
-    loops(*(x.detach().contiguous().numpy() if isinstance(x, Tensor) else x for x in arguments))
+    loops(*(_array(x) if isinstance(x, Tensor) else x for x in arguments))
+
+
+def _array(x: Tensor) -> NDArray[Any]:
+    x = x.detach() if x.requires_grad else x
+    return (x if x.is_contiguous() else x.contiguous()).numpy()
 
 
 def _in_steps(x: Tensor, bits: int) -> tuple[Tensor, Tensor]:

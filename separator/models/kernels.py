@@ -7,6 +7,7 @@ a second one would gain is lost while torch's own threads, which wait by spinnin
 import numpy as np
 
 from separator.snn.execution.kernels.compiled import compiled
+from separator.snn.execution.kernels.products import multiply
 
 # Floating-point numbers of 32 and of 64 bits: bits behind the exponent, and what is added to it.
 FRACTION, FRACTION_64 = 23, 52
@@ -20,8 +21,8 @@ def normalise(features, gain, bias, eps, bits, tiniest, out):  # noqa: ANN001, A
 
     Args:
         features: (R, N), float64.
-        gain: (N,), float64.
-        bias: (N,), float64.
+        gain: (N,), float32.
+        bias: (N,), float32.
         eps: added to the variance.
         bits: at most 20, and N at most 2^12, so that squares add up in 64 bits.
         tiniest: power of two that the largest counts as if it is below.
@@ -71,6 +72,27 @@ def in_steps(x, bits, tiniest, whole, per_unit):  # noqa: ANN001, ANN201
         per_unit[r, 0] = 2.0 ** (bits + BIAS_64 - exponent)
         for n in range(x.shape[1]):
             whole[r, n] = np.rint(x[r, n] * per_unit[r, 0])
+
+
+@compiled
+def linear(x, bits, tiniest, columns, per_weight, out):  # noqa: ANN001, ANN201
+    """Products of a few rows, rounded to so many bits of the largest in each, with a matrix.
+
+    Args:
+        x: (R, N), float64.
+        bits: of the largest, few enough that no sum is rounded.
+        tiniest: power of two that the largest counts as if it is below.
+        columns: (N, M), float64, whole numbers of steps.
+        per_weight: how many of these are 1.
+        out: where sums go, (R, M), float64.
+    """
+    whole, per_unit = np.empty(x.shape, np.float64), np.empty((len(x), 1), np.float64)
+    in_steps(x, bits, tiniest, whole, per_unit)
+    multiply(whole, columns, out)
+    for r in range(len(x)):
+        unit = 1 / (per_unit[r, 0] * per_weight)
+        for n in range(out.shape[1]):
+            out[r, n] *= unit
 
 
 @compiled
@@ -156,3 +178,45 @@ def mask(arguments, row_step, step, bias, table, per_argument, features, bits, t
             for n in range(count):
                 steps[r, s, n] = np.rint(masked[n] * steps_per_unit)
             per_unit[r, s, 0] = steps_per_unit
+
+
+@compiled
+def masked_linear(  # noqa: ANN201
+    seen, mask_columns, step, bias, table, per_argument, features, bits, tiniest, columns, per_weight, out,  # noqa: ANN001
+):  # fmt: skip
+    """Products of a few rows of masked features with a matrix, from what the masks are made of.
+
+    Args:
+        seen: (R, K), float32, what the masks' layer sees, to be rounded to 8 bits of the largest of a row.
+        mask_columns: (K, C N), that layer's weights, whole numbers of steps of a type that adds them exactly.
+        step: (C N,), float32, these steps.
+        bias: (C N,), float32, of that layer.
+        table: masks by their arguments, as `mask` has it.
+        per_argument: steps of the table in 1.
+        features: (R, N), float32.
+        bits: of the largest masked feature of a row and source.
+        tiniest: power of two that the largest counts as if it is below.
+        columns: (N, M), float64, whole numbers of steps.
+        per_weight: how many of these are 1.
+        out: where sums go, (R, C, M), float64.
+    """
+    rows, sources, count = len(seen), out.shape[1], features.shape[1]
+    whole, row_step = np.empty(seen.shape, mask_columns.dtype), np.empty((rows, 1), np.float32)
+    for r in range(rows):
+        largest = np.float32(0)
+        for k in range(seen.shape[1]):
+            largest = max(largest, abs(seen[r, k]))
+        row_step[r, 0] = max(largest / np.float32(127), np.float32(tiniest))
+        for k in range(seen.shape[1]):
+            whole[r, k] = np.rint(seen[r, k] / row_step[r, 0])
+    sums = np.empty((rows, mask_columns.shape[1]), mask_columns.dtype)
+    multiply(whole, mask_columns, sums)
+    steps, per_unit = np.empty((rows, sources, count), np.float64), np.empty((rows, sources, 1), np.float64)
+    arguments = sums.astype(np.int32)
+    mask(arguments, row_step, step, bias, table, per_argument, features, bits, tiniest, steps, per_unit)
+    multiply(steps.reshape(rows * sources, count), columns, out.reshape(rows * sources, out.shape[2]))
+    for r in range(rows):
+        for s in range(sources):
+            unit = 1 / (per_unit[r, s, 0] * per_weight)
+            for n in range(out.shape[2]):
+                out[r, s, n] *= unit

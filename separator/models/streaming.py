@@ -25,8 +25,9 @@ class TasNetStream:
         self.network = network
         self.norm = WindowNormStream(network.norm) if isinstance(network.norm, WindowNorm) else None
         self.stack = StackStream(network.stack, live)
-        self.encoder = network.encoder.in_steps() if network.exact else None
-        self.masking = masking_weights(network.mask, network.decoder) if network.exact else None
+        self.exact = network.exact
+        self.encoder = network.encoder.in_steps() if self.exact else None
+        self.masking = masking_weights(network.mask, network.decoder) if self.exact else None
         self.taken = self.given = 0  # samples
         self.samples: Tensor | None = None  # (B, n) that lie in frames to come
         self.features: Tensor | None = None  # (B, K, N) that wait for their masks
@@ -54,7 +55,7 @@ class TasNetStream:
             self.samples = samples
             return self._nothing(mixture)
         span = (max(1, count) - 1) * stride + length
-        padded = F.pad(samples, (0, max(0, span - samples.shape[-1])))
+        padded = F.pad(samples, (0, span - samples.shape[-1])) if span > samples.shape[-1] else samples
         frames = padded.unfold(-1, length, stride)[:, :count]
         self.samples = samples[..., count * stride :]
         given = self.given
@@ -73,8 +74,9 @@ class TasNetStream:
         """Shape: (B, K, L) -> (B, C, K' L/2), K' the frames whose masks are there."""
         network = self.network
         features = network.features(frames, self.encoder)
-        self.features = features if self.features is None else torch.cat([self.features, features], 1)
-        seen = network.stack_input(features) if self.norm is None else frames_last(self.norm.push(features, last))
+        waiting = self.features is not None and self.features.shape[1]
+        self.features = torch.cat([self.features, features], 1) if self.features is not None and waiting else features
+        seen = network.stack_input(features, self.exact) if self.norm is None else frames_last(self.norm.push(features, last))
         activation = self.stack.push(seen, last)
         if activation is None:
             return self._nothing(frames)

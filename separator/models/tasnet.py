@@ -187,14 +187,19 @@ class TasNet(nn.Module):
             frames: of the mixture.
             exact: weights of the encoder where all is computed to the bit, those that it has now if None.
         """
-        if self.exact and exact is None:
+        if exact is None and self.exact:
             exact = self.encoder.in_steps()
         features: Tensor = self.encoder(frames, exact)
         return features.relu_()
 
-    def stack_input(self, features: Tensor) -> Tensor:
-        """Features normalised, with gain and bias. Shape: (B, K, N) -> (B, N, 1, K)."""
-        normalised: Tensor = self.norm(features, exact=self.exact)
+    def stack_input(self, features: Tensor, exact: bool | None = None) -> Tensor:
+        """Features normalised, with gain and bias. Shape: (B, K, N) -> (B, N, 1, K).
+
+        Args:
+            features: of the mixture.
+            exact: whether all is computed to the bit, as the network has it now if None.
+        """
+        normalised: Tensor = self.norm(features, exact=self.exact if exact is None else exact)
         return frames_last(normalised)
 
     def masks(self, activation: Tensor) -> Tensor:
@@ -210,7 +215,7 @@ class TasNet(nn.Module):
             features: of the mixture.
             exact: weights of mask and decoder where all is computed to the bit, those that they have now if None.
         """
-        if not self.exact:
+        if exact is None and not self.exact:
             frames: Tensor = self.decoder(self.masks(activation) * features[:, None])
             return frames
         rows = masked(self.mask, self.decoder, _frames_first(activation).flatten(0, 1), features.flatten(0, 1), exact)

@@ -12,6 +12,7 @@ from separator.models import kernels
 from separator.models.exact import EightBitLinear, ExactLayerNorm, ExactLinear, masked, sigmoid
 from separator.models.tasnet import TasNet, TasNetConfig, small
 from separator.snn.execution.chosen import execution
+from separator.snn.integers.products import FEW
 from separator.snn.stack import reference
 from tests.snn.nets import converted, randomised
 
@@ -21,6 +22,10 @@ TINY = TasNetConfig(filters=32, filter_length=16, channels=8, dilations=(1, 2))
 def wave(samples, seed=0, scale=0.1, bits=16):
     rng = np.random.default_rng(seed)
     return torch.from_numpy(np.round(rng.normal(size=(1, samples)) * scale * 2 ** (bits - 1)) / 2 ** (bits - 1)).float()
+
+
+def calls_of_loops(name):
+    return patch.object(kernels, name, wraps=getattr(kernels, name))
 
 
 def half_even(x: Fraction, largest: Fraction, bits: int) -> Fraction:
@@ -104,21 +109,37 @@ def test_compiled_loops_equal_single_operations(seed, rows, exponent):
         torch.nn.init.normal_(parameter, std=3, generator=rng)
     levels = torch.rand(rows, 1, generator=rng).round() * 10.0 ** (exponent * torch.rand(rows, 1, generator=rng))
     seen, features = torch.randn(rows, 6, generator=rng), torch.randn(rows, 24, generator=rng).double().relu() * levels
-    with patch.object(kernels, "mask", wraps=kernels.mask) as mask_loops:
+    with calls_of_loops("masked_linear" if rows <= FEW else "mask") as calls:
         loops = masked(mask, decoder, seen, features), norm(features, exact=True)
-        assert mask_loops.call_count == 1
+        assert calls.call_count == 1
         with execution("dense"):
             operations = masked(mask, decoder, seen, features), norm(features, exact=True)
-        assert mask_loops.call_count == 1
+        assert calls.call_count == 1
     assert all(torch.equal(*pair) for pair in zip(loops, operations, strict=True))
     for row, arguments in enumerate(mask(seen, mask.eight_bits()).view(rows, 2, 24)):
         sources = sigmoid(arguments) * features[row].float()
         assert torch.equal(loops[0][row], decoder(sources, decoder.in_steps()))
 
 
-def test_an_argument_that_is_no_number_reads_nothing_beside_the_table():
+@given(st.integers(0, 10**6), st.integers(1, 2 * FEW), st.integers(1, 9), st.booleans(), st.sampled_from([0, -20, -45, 15]))
+def test_few_frames_have_the_sums_of_many(seed, rows, inputs, bias, exponent):
+    rng = torch.Generator().manual_seed(seed)
+    layer, frames = ExactLinear(inputs, 7, bias), torch.randn(rows, inputs, generator=rng)
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter, std=3, generator=rng)
+    frames *= torch.rand(rows, 1, generator=rng).round() * 10.0 ** (exponent * torch.rand(rows, 1, generator=rng))
+    weights = layer.in_steps()
+    with calls_of_loops("linear") as calls:
+        found = layer(frames, weights)
+        assert calls.call_count == int(rows <= FEW)
+        with execution("dense"):
+            assert torch.equal(layer(frames, weights), found)
+
+
+@pytest.mark.parametrize("rows", [9, FEW + 1])
+def test_an_argument_that_is_no_number_reads_nothing_beside_the_table(rows):
     mask, decoder = EightBitLinear(6, 24), ExactLinear(24, 5, bias=False)
-    seen, features = torch.rand(9, 6), torch.rand(9, 24, dtype=torch.float64)
+    seen, features = torch.rand(rows, 6), torch.rand(rows, 24, dtype=torch.float64)
     found = []
     for bias in (math.nan, 1e9):
         mask.bias.data.fill_(bias)
@@ -130,12 +151,12 @@ def test_layers_that_are_watched_are_called():
     mask, decoder = EightBitLinear(6, 2 * 24), ExactLinear(24, 5, bias=False)
     seen, features = torch.rand(9, 6), torch.rand(9, 24, dtype=torch.float64)
     calls = []
-    with patch.object(kernels, "mask", wraps=kernels.mask) as mask_loops:
+    with calls_of_loops("masked_linear") as by_loops_calls:
         by_loops = masked(mask, decoder, seen, features)
         for layer in (mask, decoder):
             layer.register_forward_hook(lambda layer, inputs, output: calls.append((layer, output.shape[:-1].numel())))
         assert torch.equal(masked(mask, decoder, seen, features), by_loops)
-        assert mask_loops.call_count == 1 and calls == [(mask, 9), (decoder, 18)]
+        assert by_loops_calls.call_count == 1 and calls == [(mask, 9), (decoder, 18)]
 
 
 def test_exact_layers_are_the_ones_that_learned():

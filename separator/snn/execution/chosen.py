@@ -1,5 +1,6 @@
 """Choice of the execution that simulates spiking layers; all of them fire the same spikes."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,6 +17,11 @@ _chosen: ContextVar[str] = ContextVar("execution", default=FASTEST)
 def chosen_execution() -> str:
     """The execution that layers run by now."""
     return _chosen.get()
+
+
+def has_loaded_kernels() -> bool:
+    """True if compiled loops serve on a CPU without numba being imported for them, which takes half a second."""
+    return chosen_execution() != DENSE and "numba" in sys.modules
 
 
 @contextmanager

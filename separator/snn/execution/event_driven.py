@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from separator.snn.execution.kernels.geometry import Geometry
@@ -48,6 +49,7 @@ class EventDriven:
     ) -> None:
         self.kernel, self.apply, self.taps, self.initial, self.less = kernel, apply, taps, initial, less
         self.geometry, self.missing = geometry_of(apply, taps), (1,) * (2 - len(taps))
+        self._known_sizes: dict[torch.Size, tuple[int, ...]] = {}  # of the last shape: a stream's pieces are of one size
 
     @property
     def carries(self) -> bool:
@@ -64,15 +66,20 @@ class EventDriven:
         """Spikes fired on the incoming ones, and the state after them if it is to `carry` it."""
         assert isinstance(spikes, BinarySpikes)
         words, missing = self.apply.flattened(spikes.words), self.missing
-        shape = words.shape
-        sizes = (*missing, *self.apply.outputs(shape[2:], self.taps))
-        incoming = words.view(*shape[:2], *missing, *shape[2:]) if missing else words
-        potentials = self._potentials(state, (shape[0], *sizes)) if carry else None
+        sizes = self._sizes(words.shape)
+        incoming = words.view(*words.shape[:2], *missing, *words.shape[2:]) if missing else words
+        potentials = self._potentials(state, (len(words), *sizes)) if carry else None
         fired = self.kernel(self.geometry, incoming, sizes, spikes.window, potentials)
         left = None if potentials is None else Membrane(potentials.flatten(0, len(missing)).movedim(-1, 1).add_(self.less))
         if missing:
             fired = fired.view(*fired.shape[:2], *fired.shape[2 + len(missing) :])
         return BinarySpikes(spikes.window, words=fired), left
+
+    def _sizes(self, shape: torch.Size) -> tuple[int, ...]:
+        """Sizes of the output's dimensions of position, missing ones included, from the shape of the input."""
+        if shape not in self._known_sizes:
+            self._known_sizes = {shape: (*self.missing, *self.apply.outputs(shape[2:], self.taps))}
+        return self._known_sizes[shape]
 
     def _potentials(self, state: Membrane | None, sizes: Sequence[int]) -> Tensor:
         """Potentials to start from, in memory of their own. Shape: (B, *sizes, C_out)."""
@@ -115,23 +122,27 @@ def geometry_of(apply: AffineMap, taps: tuple[int, ...]) -> Geometry:
 
 def _events(weight: Tensor, bias: Tensor, threshold: Tensor, initial: Tensor, at_once: bool) -> Kernel | None:
     try:
-        from separator.snn.execution.kernels.events import MOST_ROWS, event_layer
+        from separator.snn.execution.kernels.events import MOST_ROWS, event_layer, fire_events
     except ImportError:  # a machine without numba
         return None
     if weight[0].numel() > MOST_ROWS:
         return None
     layer = event_layer(weight.numpy(), bias.numpy(), threshold.numpy(), initial.numpy(), at_once)
-    return partial(_fire_events, layer)
+    return partial(_fire_events, layer, fire_events)
 
 
 def _fire_events(
-    layer: "EventLayer", geometry: Geometry, words: Tensor, sizes: Sequence[int], window: int, potentials: Tensor | None
+    layer: "EventLayer",
+    fire: Callable[..., NDArray[np.uint32]],
+    geometry: Geometry,
+    words: Tensor,
+    sizes: Sequence[int],
+    window: int,
+    potentials: Tensor | None,
 ) -> Tensor:
-    from separator.snn.execution.kernels.events import fire_events
-
     carried = None if potentials is None else potentials.numpy()
     incoming = words.numpy().transpose(0, 2, 3, 1).view(np.uint32)
-    fired = fire_events(incoming, layer, geometry, sizes, window, torch.get_num_threads(), carried)
+    fired = fire(incoming, layer, geometry, sizes, window, torch.get_num_threads(), carried)
     return torch.from_numpy(fired.view(np.int32).transpose(0, 3, 1, 2))
 
 

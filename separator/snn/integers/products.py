@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from separator.snn.synapses.affine import AffineMap
 
 Work = Callable[[Tensor], Tensor]
+FEW = 16  # positions, up to which compiled loops were faster than a thread of BLAS (see `execution.kernels.products`)
 BLOCK = 1024  # positions that a CPU computes at a time, so that what it makes of them on the way stays in the cache
 
 

@@ -9,17 +9,20 @@ from torch import Tensor, nn
 
 from separator.errors import UserError
 from separator.snn.coding.inputs import CurrentCoding
-from separator.snn.execution.chosen import FASTEST, chosen_execution
+from separator.snn.execution.chosen import EVENT_DRIVEN, FASTEST, chosen_execution
 from separator.snn.execution.executions import Compiled, Population, compiled, taking
 from separator.snn.execution.scans import run_neurons
+from separator.snn.integers.products import matrix_product
 from separator.snn.integers.quanta import EXACT, magnitudes
 from separator.snn.layers.analog import RELU, AnalogLayer
+from separator.snn.layers.charges import ChargesOfFew, require_finite
 from separator.snn.layers.dynamics import Dynamics, Role
 from separator.snn.layers.fold import Statistics, folded, folded_shortcut
 from separator.snn.layers.rounding import INPUT_LIMIT, INPUT_QUANTUM, charge_ceiling, rounded
 from separator.snn.layers.shapes import per_channel, per_input, per_output
 from separator.snn.layers.sums import WeightedSums
 from separator.snn.layers.support import check_activation
+from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
 from separator.snn.neurons.neuron import Numbers, State
 from separator.snn.spikes.trains import Spikes, joined
 from separator.snn.synapses.affine import AffineMap
@@ -215,15 +218,26 @@ class SpikingLayer(nn.Module):
         """Whole numbers of the neurons, of the type of `like` and shaped to broadcast against it."""
         return {name: self._against(like, name, partial(getattr, self, name)) for name in self.neuron.names}
 
+    @property
+    def _map_of_quanta(self) -> IncomingMap:
+        """Map of a layer that encodes, from quanta of the input to those of its neurons, in float64."""
+        return self.maps[0].times(INPUT_QUANTUM / per_output(self.quantum.double(), self.weight))
+
+    @cached_property
+    def _charges_of_few(self) -> ChargesOfFew | None:
+        """Charge of a layer that encodes where there are few positions; None where no compiled loop serves."""
+        product = matrix_product(*self._map_of_quanta) if self.weight.device.type == "cpu" else None
+        if product is None or self.dynamics.in_integers:
+            return None
+        return ChargesOfFew(product, self.bias.double() / self.quantum, self._ceiling().float())
+
     @cached_property
     def sums(self) -> WeightedSums:
         """Weighted sums of the layer's input in quanta, inputs of a layer that encodes in `INPUT_QUANTUM`."""
         if self._laid_out is not None:
             return self._laid_out.sums.padded_as(self.maps)
         if self.role == "encode":
-            return WeightedSums(
-                [self.maps[0].times(INPUT_QUANTUM / per_output(self.quantum.double(), self.weight))], encodes=True
-            )
+            return WeightedSums([self._map_of_quanta], encodes=True)
         return WeightedSums(self.maps, self.has_long_sums, self.neuron.saturates)
 
     def charge(self, x: Tensor, share: float = 1.0) -> Tensor:
@@ -248,8 +262,13 @@ class SpikingLayer(nn.Module):
     def exact_potential(self, spikes: Spikes, beside: Spikes | None = None) -> Tensor:
         """The same as it is before it is rounded: float64 where sums are long.
 
-        One application of the map to the sums of the trains; in whole numbers that is exactly the sum of the currents.
+        One application of the map to the sums of the trains; in whole numbers that is exactly the sum of the currents, which
+        the event-driven execution adds up where it was chosen.
         """
+        kernel = self._kernel(spikes, beside) if chosen_execution() == EVENT_DRIVEN and not self.neuron.saturates else None
+        if kernel is not None and kernel.carries:
+            free: Tensor = kernel(_together(spikes, beside), None, True)[1].v.float()
+            return free * self._against(free, "quantum", lambda: self.quantum)
 
         def in_units(sums: Tensor) -> Tensor:
             free = self._summed(sums)
@@ -265,9 +284,11 @@ class SpikingLayer(nn.Module):
             UserError: the input holds numbers that are NaN or infinite.
         """
         coding = self.dynamics.input_coding
-        if not bool(x.isfinite().all()):
-            raise UserError("the input holds numbers that are NaN or infinite, which no neuron can be charged with")
-        if isinstance(coding, CurrentCoding) and coding.at_once:
+        at_once = isinstance(coding, CurrentCoding) and coding.at_once
+        if at_once and self._charges_of_few is not None and self._charges_of_few.serves(x):
+            return self._settled(self._settle(self._charges_of_few(x)))
+        require_finite(bool(x.isfinite().all()))
+        if at_once:
             return self._settled(self.sums(x, _in_input_quanta, lambda sums: self._settle(self._rounded_charge(sums))))
         currents = list(self.encoding_currents(x, 0, self.window))
         return self._advanced(currents, None)[0]
@@ -397,23 +418,30 @@ class SpikingLayer(nn.Module):
                 kernel = self._laid_out.compiled_for(name, apart)
                 self._layouts[name, apart] = None if kernel is None else kernel.padded_as(self.apply_affine)
             else:
-                weight = None  # executions count in 32-bit integers
-                if not self.has_long_sums:
-                    weight = stacked_weight(*self.maps) if apart else merged_weight(*self.maps)
-                numbers, at_once = self.numbers, self.dynamics.schedule == "layer-by-layer"
-                self._layouts[name, apart] = (
-                    None
-                    if weight is None
-                    else compiled(Population(self.apply_affine, weight, self.bias, self.neuron, numbers, at_once), name)
-                )
+                population = self._population(apart)
+                self._layouts[name, apart] = None if population is None else compiled(population, name)
         return self._layouts[name, apart]
+
+    def _population(self, apart: bool) -> Population | None:
+        """The neurons with all of their synapses, a readout's with a threshold out of reach; None if there is no such map."""
+        if self.has_long_sums:  # executions count in 32-bit integers
+            return None
+        weight = stacked_weight(*self.maps) if apart else merged_weight(*self.maps)
+        if weight is None:
+            return None
+        if self.role == "readout":
+            never = torch.full_like(self.bias, torch.iinfo(torch.int32).max)
+            numbers = {"threshold": never, "initial_potential": torch.zeros_like(self.bias)}
+            return Population(self.apply_affine, weight, self.bias, IntegrateAndFire(), numbers)
+        at_once = self.dynamics.schedule == "layer-by-layer"
+        return Population(self.apply_affine, weight, self.bias, self.neuron, self.numbers, at_once)
 
     @cached_property
     def _layouts(self) -> dict[tuple[str, bool], Compiled | None]:
         return {}
 
     def _forget_layout(self) -> None:
-        names = ("maps", "has_long_sums", "sums", "_layouts", "_shaped")
+        names = ("maps", "has_long_sums", "sums", "_charges_of_few", "_layouts", "_shaped")
         for name in names:
             self.__dict__.pop(name, None)
 

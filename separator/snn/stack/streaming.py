@@ -2,7 +2,6 @@
 
 from contextlib import nullcontext
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -10,14 +9,11 @@ from separator.errors import UserError
 from separator.snn.execution.chosen import EVENT_DRIVEN, FASTEST, chosen_execution, execution
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.spiking import SpikingLayer
-from separator.snn.spikes.trains import LONGEST, Spikes, joined
+from separator.snn.spikes.trains import LONGEST, Spikes
 from separator.snn.stack.graph import is_row
+from separator.snn.stack.held import Handed, Held, silence
 from separator.snn.stack.simulation import run_layer
 from separator.snn.stack.stack import Stack
-
-Handed = Tensor | Spikes
-
-MOST_KEPT = 2  # times the memory that is needed, of which no copy is made
 
 
 class StackStream:
@@ -46,7 +42,7 @@ class StackStream:
             self._is_event_driven
         ):  # laid out here, not while sound waits; what comes before the stack sees that kernels are there
             for layer in (stream.layer for stream in self.layers):
-                if isinstance(layer, SpikingLayer) and layer.role == "fire":
+                if isinstance(layer, SpikingLayer) and layer.role != "encode":
                     layer.compiled_for(EVENT_DRIVEN, False)
 
     @property
@@ -110,7 +106,7 @@ class _LayerStream:
         # The zeros around the input are put there as it comes, so that the layer always runs without padding.
         self.layer = layer.with_time_padding(0, 0) if isinstance(layer, SpikingLayer) else layer
         self.apply = apply.with_time_padding(0, 0)
-        self.held: Handed | None = None  # of the input, zeros before it included, what outputs to come see
+        self.held = Held(self.reach) if self.reach else None  # of the input, zeros before it included
 
     def analog(self, incoming: Tensor) -> Tensor:
         """Activation of an analog layer, from input as `take` gives it. Shape: (B, ..., n) -> (B, ..., m)."""
@@ -123,17 +119,20 @@ class _LayerStream:
 
     def take(self, signal: Handed | None, last: bool) -> Handed | None:
         """Input that the next outputs see, zeros before and after all of it included; None if there is no such output yet."""
-        like = self.held if signal is None else signal
+        if self.held is None:  # outputs see their own position alone
+            return signal
+        like = self.held.memory if signal is None else signal
         if like is None:
             return None
-        before = self.held
-        if before is None and self.before:
-            before = _silence(like, self.before)
-        after = _silence(like, self.after) if last and self.after else None
-        seen = _in_time([piece for piece in (before, signal, after) if piece is not None])
-        length = seen.shape[-1]
-        self.held = _cut(seen, max(0, length - self.reach)) if self.reach else None
-        return seen if length > self.reach else None
+        if self.held.memory is None and self.before:
+            self.held.add(silence(like, self.before))
+        pieces = [] if signal is None else [signal]
+        if last and self.after:
+            pieces.append(silence(like, self.after))
+        if not pieces:
+            return None
+        seen = self.held.add(*pieces)
+        return seen if seen.shape[-1] > self.reach else None
 
 
 def _reaches_along_time(layer: AnalogLayer | SpikingLayer) -> bool:
@@ -143,42 +142,3 @@ def _reaches_along_time(layer: AnalogLayer | SpikingLayer) -> bool:
     else:
         others = [(other.synapses, other.affine.weight.shape[2:]) for other in layer.with_shortcut()[1:]]
     return any(taps and (taps[-1] != 1 or apply.stride[-1] != 1 or apply.padding[-1] != (0, 0)) for apply, taps in others)
-
-
-def _silence(like: Handed, positions: int) -> Handed:
-    """Zeros for so many positions, stored channels last: pieces joined to others lie as the first. (B, ..., positions)."""
-
-    def zeros(tensor: Tensor) -> Tensor:
-        batch, channels, *others, _ = tensor.shape
-        return tensor.new_zeros((batch, *others, positions, channels)).movedim(-1, 1)
-
-    return zeros(like) if isinstance(like, Tensor) else like.each(zeros)
-
-
-def _in_time(pieces: list[Handed]) -> Handed:
-    """Pieces one behind another along time. Shapes: (B, ..., n) -> (B, ..., m)."""
-    if len(pieces) == 1:
-        return pieces[0]
-    spikes = [piece for piece in pieces if isinstance(piece, Spikes)]
-    return joined(spikes, -1, _joined) if spikes else _joined([piece for piece in pieces if isinstance(piece, Tensor)], -1)
-
-
-def _cut(piece: Handed, first: int) -> Handed:
-    """Part of a piece from a position on, in memory of its own if the whole is much larger, so that this is not kept."""
-    kept = piece.shape[-1] - first
-    own = piece.shape[-1] > MOST_KEPT * kept
-
-    def last(tensor: Tensor) -> Tensor:
-        return _joined([tensor[..., first:]], -1) if own else tensor[..., first:]
-
-    return last(piece) if isinstance(piece, Tensor) else piece.each(last)
-
-
-def _joined(pieces: list[Tensor], dimension: int) -> Tensor:
-    """Joined in memory of its own.
-
-    Whole numbers on a CPU by numpy: torch's threads, once woken for a copy, spin for milliseconds that the next kernel's lack.
-    """
-    if pieces[0].device.type == "cpu" and not pieces[0].is_floating_point():
-        return torch.from_numpy(np.concatenate([piece.numpy() for piece in pieces], dimension))
-    return torch.cat(pieces, dimension)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 
+MANY, SOME = 1000, 500  # samples of pieces of many frames and of few, which other loops serve
 SLOWEST, FASTEST = 100, 10_000_000  # Hz, of sound; what lies beyond is a mistake, and would take all memory
 
 
@@ -35,7 +36,9 @@ class EstimateStream:
     def __init__(self, model: "SeparationModel", device: str, live: bool = False) -> None:
         self.device = device
         if live:
-            model.stream(live).push(torch.zeros(1, 1, device=device), last=True)
+            rehearsal = model.stream(live)
+            for samples in (MANY, SOME):
+                rehearsal.push(torch.zeros(1, samples, device=device), last=samples == SOME)
         self._stream = model.stream(live)
 
     @property
@@ -138,11 +141,14 @@ class SeparationStream:
             raise UserError("the stream is finished; start another one")
         if samples.ndim != 1 or samples.dtype.kind != "f":
             raise UserError(f"a block is one channel of floats, (k,), not {samples.dtype} of shape {samples.shape}")
-        with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
-            samples = samples.astype(np.float32)
-        bad = np.flatnonzero(~np.isfinite(samples))
-        self._take(samples[: bad[0]] if len(bad) else samples)
-        if len(bad):
+        if samples.dtype != np.float32:
+            with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
+                samples = samples.astype(np.float32)
+        finite = np.isfinite(samples)
+        if finite.all():
+            self._take(samples)
+        else:
+            self._take(samples[: finite.argmin()])
             raise UserError(f"sample {self.pushed} of the stream is NaN or infinite")
 
     def _take(self, samples: Array) -> None:

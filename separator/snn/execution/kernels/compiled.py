@@ -14,10 +14,11 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile
 def compiled(function: Any) -> Any:
     """Compile `function`, once for all if there is a place to keep it, else once for each process.
 
-    It is compiled anew when a file in its folder changes. numba looks at the function's own file only, but names the file that
-    it keeps after the function; so that name says what all of them were.
+    It is compiled anew when a file in its folder or in this one changes. numba looks at the function's own file only, but names
+    the file that it keeps after the function; so that name says what all of them were.
     """
-    sources = sorted(Path(function.__code__.co_filename).parent.glob("*.py"))
+    folders = Path(function.__code__.co_filename).parent, Path(__file__).parent
+    sources = sorted({source for folder in folders for source in folder.glob("*.py")})
     function.__qualname__ += f"_{sha256(b''.join(source.read_bytes() for source in sources)).hexdigest()[:16]}"
     dispatcher = njit(nogil=True)(function)
     with suppress(RuntimeError, OSError):  # no folder for the cache can be written to

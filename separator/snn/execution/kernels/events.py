@@ -17,6 +17,7 @@ Sums are right modulo 2^32, and so the potentials, which have fewer bits, are ri
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import gcd
 from typing import NamedTuple
 
@@ -51,6 +52,8 @@ KINDS = 3  # of events: a single spike, the begin of a run, its end
 # Rows of weights that runs must save for each output position and step, so that telling them from single spikes pays, and
 # input positions that this is judged from.
 PAYS, SAMPLED = 48, 16
+ALWAYS, NEVER = -np.inf, np.inf
+NOTHING = np.empty((0, 0, 0, 0), np.int32)
 
 Words = NDArray[np.uint32]
 Integers = NDArray[np.int32]
@@ -65,8 +68,8 @@ class EventLayer(NamedTuple):
     bias: Integers  # (blocks x lanes,), current per time step
     threshold: Integers
     initial: Integers
-    outputs: int  # C_out
     at_once: bool  # whether neurons fire once all of their input is in, not while it arrives
+    outputs: int  # C_out
 
 
 def event_layer(weight: Integers, bias: Integers, threshold: Integers, initial: Integers, at_once: bool = False) -> EventLayer:
@@ -99,8 +102,8 @@ def event_layer(weight: Integers, bias: Integers, threshold: Integers, initial: 
         np.pad(bias, missing),
         np.pad(threshold, missing, constant_values=np.iinfo(np.int32).max),
         np.pad(initial, missing),
-        outputs,
         at_once,
+        outputs,
     )
 
 
@@ -125,18 +128,24 @@ def fire_events(
         potentials: that neurons start from, (B, *sizes, C_out), in place of the initial ones; then those that they end with.
     """
     fired = np.empty((len(words), *sizes, layer.outputs), np.uint32)
-    stride, dilation = geometry.stride[1], geometry.dilation[1]
-    apart = dilation // gcd(stride, dilation)  # output columns that see common input columns are so far apart
-    positions = max(1, min(POSITIONS, LISTED // (window * layer.weight.shape[2])))
-    runs = min(apart, sizes[1]), -(-sizes[1] // (apart * positions))
-    numbers = layer.weight, layer.vectors, layer.excess, layer.bias, layer.threshold, layer.initial, layer.at_once
-    words = np.ascontiguousarray(words)
     blocks, planes, rows, _ = layer.weight.shape
-    kinds = KINDS if _events_saved(words, window) * (rows - 1) / words.shape[3] * blocks * planes >= PAYS else 1
-    carried = np.empty((0, 0, 0, 0), np.int32) if potentials is None else potentials
-    shared = (words, *numbers, *geometry, window, kinds, apart, positions, runs, fired, carried)
+    apart, positions, runs = _jobs(sizes[1], geometry.stride[1], geometry.dilation[1], window * rows)
+    words = np.ascontiguousarray(words)
+    pays = PAYS * words.shape[3] / ((rows - 1) * blocks * planes)
+    if threads > 1:  # judged once for all of them
+        pays = ALWAYS if _events_saved(words, window) >= pays else NEVER
+    carried = NOTHING if potentials is None else potentials
+    shared = (words, *layer[:-1], *geometry, window, pays, apart, positions, runs, fired, carried)
     in_threads(lambda first, last: _fire(first, last, *shared), len(words) * sizes[0] * runs[0] * runs[1], threads)
     return fired
+
+
+@lru_cache
+def _jobs(columns: int, stride: int, dilation: int, most_listed: int) -> tuple[int, int, tuple[int, int]]:
+    """Output columns from one of a job to the next, how many these are at most, and how many jobs a row of them is."""
+    apart = dilation // gcd(stride, dilation)  # output columns that see common input columns are so far apart
+    positions = max(1, min(POSITIONS, LISTED // most_listed))
+    return apart, positions, (min(apart, columns), -(-columns // (apart * positions)))
 
 
 @compiled
@@ -161,11 +170,12 @@ def _events_saved(words, window):  # noqa: ANN001, ANN202
 @compiled
 def _fire(  # noqa: ANN202
     first_job, last_job, words, weight, vectors, excess, bias, threshold, initial, at_once,  # noqa: ANN001
-    kernel, stride, before, dilation, window, kinds, apart, positions, runs, fired, carried,  # noqa: ANN001
+    kernel, stride, before, dilation, window, pays, apart, positions, runs, fired, carried,  # noqa: ANN001
 ):  # fmt: skip
     _, height, width, inputs = words.shape
     _, rows_out, columns_out, outputs = fired.shape
     blocks, planes, rows, _ = weight.shape
+    kinds = KINDS if pays == ALWAYS or (pays < NEVER and _events_saved(words, window) >= pays) else 1
     ahead = apart * stride[1] // dilation[1]  # positions in use that lie between what an output and the next one see first
     seen = (positions - 1) * ahead + kernel[1]
     padded = (inputs + WORDS - 1) // WORDS * WORDS
