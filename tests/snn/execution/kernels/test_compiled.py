@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numba.core import config
 
 KERNEL = """
 from separator.snn.execution.kernels.compiled import compiled
@@ -19,12 +20,27 @@ def doubled(x):
 RUN = "import kernel; print(kernel.doubled(20), sum(kernel.doubled.stats.cache_hits.values()))"
 
 
-def run(folder, code=RUN, **environment):
+def run_apart(folder):
     """What a process of its own prints: what it computes, and how often it found compiled code; stderr."""
     path = os.pathsep.join([str(folder), str(Path.cwd())])
-    variables = os.environ | {"PYTHONPATH": path, "NUMBA_CACHE_DIR": str(folder / "cache")} | environment
-    done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, timeout=120)
+    variables = os.environ | {"PYTHONPATH": path, "NUMBA_CACHE_DIR": str(folder / "cache")}
+    done = subprocess.run([sys.executable, "-c", RUN], env=variables, capture_output=True, text=True, timeout=120)
     return done.stdout, done.stderr
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Computes in this process, with the kernel in a folder and its compiled code in another, and how often that was found."""
+
+    def run(folder, cache):
+        monkeypatch.setattr(config, "CACHE_DIR", str(cache))
+        with monkeypatch.context() as patched:
+            patched.syspath_prepend(folder)
+            patched.delitem(sys.modules, "kernel", raising=False)  # numba reads its files anew for a function that is made anew
+            kernel = importlib.import_module("kernel")
+            return kernel.doubled(20), sum(kernel.doubled.stats.cache_hits.values())
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +48,8 @@ def kept(tmp_path_factory):
     """A folder with a kernel and its compiled code."""
     folder = tmp_path_factory.mktemp("kernel")
     (folder / "kernel.py").write_text(KERNEL)
-    assert run(folder) == ("41 0\n", "")
-    assert run(folder) == ("41 1\n", "")
+    assert run_apart(folder) == ("41 0\n", "")
+    assert run_apart(folder) == ("41 1\n", "")
     return folder
 
 
@@ -55,32 +71,23 @@ DAMAGE = {
 }
 
 
-def damage_again_and_again(path):
-    """Print what is computed, and how often compiled code is found, at the first and the second import after each damage."""
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+def test_damaged_code_is_compiled_anew_and_kept(kept, run, suffix):
+    (path,) = kept.rglob(f"*.{suffix}")
     for name, damage in DAMAGE.items():
         path.write_bytes(damage(path.read_bytes()))
-        for time in ("first", "second"):
-            sys.modules.pop("kernel", None)  # numba reads its files anew for a function that is made anew
-            kernel = importlib.import_module("kernel")
-            print(name, time, kernel.doubled(20), sum(kernel.doubled.stats.cache_hits.values()))
+        assert (run(kept, kept / "cache"), run(kept, kept / "cache")) == ((41, 0), (41, 1)), name
+    assert run_apart(kept) == ("41 1\n", "")
 
 
-@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
-def test_damaged_code_is_compiled_anew_and_kept(kept, suffix):
-    (path,) = kept.rglob(f"*.{suffix}")
-    code = f"from pathlib import Path; from {__name__} import damage_again_and_again as run; run(Path({str(path)!r}))"
-    output, error = run(kept, code)
-    assert error == ""
-    assert output.splitlines() == [f"{name} {time}" for name in DAMAGE for time in ("first 41 0", "second 41 1")]
-    assert run(kept) == ("41 1\n", "")
-
-
-def test_code_that_cannot_be_kept_is_compiled_in_each_process(tmp_path):
+def test_code_that_cannot_be_kept_is_compiled_each_time(tmp_path, run, monkeypatch):
     (tmp_path / "kernel.py").write_text(KERNEL)
-    (tmp_path / "file").touch()
-    assert run(tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "file" / "cache"), HOME=str(tmp_path / "file")) == ("41 0\n", "")
-    run(tmp_path)
+    for name in ("file", "__pycache__"):  # in which there is no folder for it
+        (tmp_path / name).touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    assert [run(tmp_path, tmp_path / "file" / "cache") for _ in range(2)] == [(41, 0)] * 2
+    assert [run(tmp_path, tmp_path / "cache") for _ in range(2)] == [(41, 0), (41, 1)]
     for path in tmp_path.rglob("*.nb?"):  # where something else took the place of the files
         path.unlink()
         path.mkdir()
-    assert run(tmp_path) == ("41 0\n", "")
+    assert run(tmp_path, tmp_path / "cache") == (41, 0)
