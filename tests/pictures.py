@@ -8,8 +8,6 @@ from PIL import Image
 
 from separator.tasks import pictures
 
-ASKED = "SEPARATOR_TESTS_BLANK_PICTURES"  # in the environment of a recipe that is run
-
 
 def leave_blank(patched: pytest.MonkeyPatch) -> None:
     """Have figures saved blank, files of their size, for as long as the patch lasts."""

@@ -11,6 +11,7 @@ import json
 import os
 import pkgutil
 import select
+import signal
 import socket
 import stat
 import sys
@@ -27,7 +28,8 @@ from PIL import Image
 import separator
 from separator import parallel
 from separator.cli.main import COMMANDS, main
-from tests.pictures import ASKED, leave_blank
+from tests.pictures import leave_blank
+from tests.recipes.running import BLANK
 
 # What commands import when they run, or what does that they call: a second or two of each call.
 LIBRARIES = (
@@ -41,15 +43,17 @@ LIBRARIES = (
     "torchvision",
 )
 
-# A caller waits for the exit status of its call; nothing comes where the process was killed.
+# A caller hands Ctrl-C on to the process that runs its call, and waits for its exit status; nothing comes where it was killed.
 CALL = """#!{python} -IS
-import json, os, socket, sys
+import json, os, signal, socket, sys
 
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
     call = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
     socket.send_fds(server, [len(call).to_bytes(8, "big")], [0, 1, 2])
     server.sendall(call)
+    process = int.from_bytes(server.recv(4), "big")
+    signal.signal(signal.SIGINT, lambda *_: os.kill(process, signal.SIGINT))
     status = server.recv(1)
 sys.exit(status[0] if status else "separator: its process was killed")
 """
@@ -116,8 +120,10 @@ def answer(connection: socket.socket, script: Path) -> None:
     os.environ.update(environment)
     sys.argv[:] = [str(script), *arguments]  # a training on several devices calls itself again, by what it was called
     sys.modules["__main__"].__spec__ = None
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite run in the background may ignore it
+    connection.sendall(os.getpid().to_bytes(4, "big"))
     parallel.METHOD = "fork"  # all is imported here already, and no thread runs yet
-    if ASKED in environment:
+    if BLANK in environment:
         leave_blank(pytest.MonkeyPatch())
     status = run(arguments)
     connection.sendall(bytes([status]))

@@ -6,10 +6,9 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from tests.pictures import ASKED
-
 RECIPES = Path(__file__).parents[2] / "recipes"
 SHARED = "SEPARATOR_TESTS_COMMAND"
+BLANK = "SEPARATOR_TESTS_BLANK_PICTURES"  # in the environment of a recipe whose pictures are not rendered
 
 # Options of separation recipes: a small network that learns a little.
 SMALL = "--network.filters 32 --network.filter_length 16 --network.channels 8 --network.dilations [1,2]"
@@ -49,5 +48,5 @@ def run_script(script, *options, commands=None, **environment):
 
 def run(recipe, *options, commands=None, pictures=False):
     """Run a recipe; see `run_script`. Its pictures are blank, unless they are asked for."""
-    environment = {} if pictures else {ASKED: "1"}
+    environment = {} if pictures else {BLANK: "1"}
     return run_script(RECIPES / recipe / "run.sh", *options, commands=commands, **environment)

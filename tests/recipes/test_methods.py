@@ -5,8 +5,7 @@ import csv
 import pytest
 
 from separator.models import load_model
-from tests.pictures import ASKED
-from tests.recipes.running import MACHINE, RECIPES, SHORT, SMALL, run_script
+from tests.recipes.running import BLANK, MACHINE, RECIPES, SHORT, SMALL, run_script
 
 SCRIPT = RECIPES / "open-2mix" / "methods.sh"
 CUT = "--data.segment 0.5 --data.batch 4 --data.workers 0 --data.dev_mixtures 4 --conversion.calibration_batches 2 --threads 1"
@@ -91,7 +90,7 @@ def test_one_command_trains_both_converts_them_and_makes_the_table(synthetic_cor
         *("--data", tmp_path, "--exp", tmp_path / "exp", "--train-options", f"{SMALL} {SHORT} {MACHINE}"),
         *("--convert-options", CUT, "--tuning-mixtures", 8, "--tune-options", f"{SHORT} {MACHINE}"),
     )
-    status, error = run_script(SCRIPT, *options, **{ASKED: "1"})
+    status, error = run_script(SCRIPT, *options, **{BLANK: "1"})
     assert status == 0, error
     out = tmp_path / "exp"
     slopes = [load_model(out / name / "ann" / "ann.safetensors").card.config["slope"] for name in ("leaky", "relu")]

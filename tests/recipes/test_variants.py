@@ -6,8 +6,7 @@ from separator.cli.main import command_parser, main
 from separator.cli.options.configured import settings_from
 from separator.models import load_model
 from separator.tasks.learning.settings import TrainingSettings
-from tests.pictures import ASKED
-from tests.recipes.running import MACHINE, RECIPES, SHORT, SMALL, run_script
+from tests.recipes.running import BLANK, MACHINE, RECIPES, SHORT, SMALL, run_script
 
 SCRIPT = RECIPES / "open-2mix" / "variants.sh"
 LISTS = sorted(SCRIPT.parent.glob("conf/*.txt"))
@@ -106,7 +105,7 @@ def test_two_variants_for_real(synthetic_corpus, tmp_path):
         SCRIPT,
         *("--corpus", synthetic_corpus, "--mixtures", tmp_path / "mixtures", "--list", tmp_path / "list"),
         *("--hours", 2 * 8 * 0.5 / 3600, "--train-options", options, "--exp", tmp_path / "exp", "--limit", 2, "--jobs", 1),
-        **{ASKED: "1"},
+        **{BLANK: "1"},
     )
     assert status == 0, error
     cards = [load_model(tmp_path / "exp" / name / "ann.safetensors").card for name in ("plain", "close")]

@@ -147,14 +147,14 @@ def test_ctrl_c_is_one_line_and_the_conversion_goes_on(run, tmp_path, capsys):
     data = [f"--data.{name}={value}" for name, value in vars(run.problem.data).items() if value and name != "augment"]
     conversion = ["--conversion.window=8", "--conversion.calibration_batches=2", "--threads=1"]
     options = ["convert", f"--init={run.init}", "--device=cpu", f"--out={out}", *data, *conversion]
-    long = ["--conversion.max_epochs=6", "--conversion.patience=6"]
+    long = ["--conversion.max_epochs=3", "--conversion.patience=3"]
     status, error = interrupted([*options, *long], out / "conversion.json")
     assert status == 130, error
     assert error.splitlines()[-1] == "separator convert: interrupted"
     assert "Traceback" not in error
     assert not (out / "snn.safetensors").exists()
     assert not [path for path in out.iterdir() if path.name.startswith(".") or path.suffix == ".tmp"]
-    same = replace(run.conversion, initial_potential=0.0, max_epochs=6, patience=6)
+    same = replace(run.conversion, initial_potential=0.0, max_epochs=3, patience=3)
     again = convert(replace(run, conversion=same), out, log=print)
     assert "goes on after" in capsys.readouterr().out
     assert load_model(again).card.kind == "snn"
