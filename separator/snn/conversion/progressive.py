@@ -254,7 +254,8 @@ class ProgressiveTandemLearning:
         inherited = settings.share_thresholds and role == "fire" and joined
         threshold = torch.ones(1)
         if role != "readout":
-            threshold = self.stack.spiking_layers()[-1].scale if inherited else self._threshold(index)
+            with in_layer(index):
+                threshold = self.stack.spiking_layers()[-1].scale if inherited else self._threshold(index)
         options = LearningOptions(settings.learn_thresholds, settings.mask_gradient, settings.statistics == "all")
         couple = RULES.pick(settings.learning)
         with in_layer(index):

@@ -148,8 +148,8 @@ def _thresholds(
             )
             with in_layer(i):
                 heeded = replace(options, below=dynamics.model.initial_below(options.initial_potential, layer.activation))
-            learned = layer.activation.bound.detach() if isinstance(layer.activation, QuantisedReLU) else None
-            bound = rule.bound(seen, heeded) if learned is None else learned
+                learned = layer.activation.bound.detach() if isinstance(layer.activation, QuantisedReLU) else None
+                bound = rule.bound(seen, heeded) if learned is None else learned
             threshold = bound / options.levels
             if rule.clips and learned is None:  # as spikes hand it on, which matters where much is above
                 handed[i] = Signal(activations[0].clamp(max=float(bound)))

@@ -166,9 +166,8 @@ class Stack(ConnectedLayers):
             steps: time steps that they are balanced over; None for those of the window.
 
         Raises:
-            ValueError: a layer is never active on `x`, or less than `rate` asks for.
-            UserError: numbers of a layer cannot be made integers, or its activation is not what neurons stand for; the message
-                names it.
+            UserError: a layer is never active on `x`, or less than `rate` asks for; its numbers cannot be made integers, or its
+                activation is not what neurons stand for. The message names it.
         """
         bounds = percentile, channelwise, rate, dynamics.limits, scale, steps
         options = ThresholdOptions(dynamics.window, dynamics.initial_potential, *bounds)
@@ -199,7 +198,7 @@ class Stack(ConnectedLayers):
                 normalised likewise, and the running statistics take note of `x`.
 
         Raises:
-            ValueError: a layer is never active on `x`.
+            UserError: a layer is never active on `x`.
         """
         self.couple(x, dynamics, "tandem", LearningOptions(learn_thresholds, False, batch_statistics), percentile, channelwise)
 
@@ -223,8 +222,7 @@ class Stack(ConnectedLayers):
             batch_statistics: see `put_in_tandem`.
 
         Raises:
-            ValueError: a layer is never active on `x`.
-            UserError: layers wait for all of their input, so that no spike has a time.
+            UserError: a layer is never active on `x`; layers wait for all of their input, so that no spike has a time.
         """
         options = LearningOptions(batch_statistics=batch_statistics, surrogate=surrogate)
         self.couple(x, dynamics, "surrogate", options, percentile, channelwise)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from separator.snn.thresholds.bounds import SILENT
+from separator.snn.thresholds.bounds import SILENT, ThresholdError
 
 KEPT_BITS = 12  # of the 23 of a mantissa, in which currents below the largest one are told apart
 _DROPPED = 23 - KEPT_BITS
@@ -18,14 +18,14 @@ def largest_current(currents: Iterable[Tensor], percentile: float) -> Tensor:
     above zero that the percentile is not, it is the largest.
 
     Raises:
-        ValueError: none is above zero.
+        ThresholdError: none is above zero.
     """
     if percentile == 100:
         largest = torch.stack([block.max() for block in currents]).max().float().view(1)
     else:
         largest = _counted(currents, percentile)
     if not float(largest) > 0:
-        raise ValueError(SILENT)
+        raise ThresholdError(SILENT)
     return largest
 
 

@@ -10,7 +10,11 @@ from separator.errors import UserError
 
 SAMPLES = 2_000_000  # activations that a bound is taken from, spread evenly over what was seen
 CANDIDATES = 100  # bounds that least squares are sought among
-SILENT = "no neuron of the layer is ever active on the calibration batches; a threshold cannot be set"
+SILENT = "no neuron is ever active on the calibration batches; take more of these, or train the network for longer"
+
+
+class ThresholdError(UserError, ValueError):
+    """There is no threshold by which a layer fires as it should."""
 
 
 def check_percentile(percentile: float) -> None:
@@ -35,7 +39,7 @@ def activation_bound(activations: Sequence[Tensor], percentile: float, channelwi
         a_u, (1,) or (C,). A channel that is silent throughout gets the layer's bound.
 
     Raises:
-        ValueError: no activation is above zero, so that no threshold fires the layer.
+        ThresholdError: no activation is above zero.
     """
     by_channel = [a.detach().transpose(0, 1).flatten(1) for a in activations]  # (C, n) each
     values = torch.cat(by_channel, 1)
@@ -44,7 +48,7 @@ def activation_bound(activations: Sequence[Tensor], percentile: float, channelwi
     if bound <= 0:
         bound = values.max()  # a layer sparser than the percentile: what little there is sets the scale
     if bound <= 0:
-        raise ValueError(SILENT)
+        raise ThresholdError(SILENT)
     if not channelwise:
         return bound.view(1)
     bounds = torch.stack([_percentile(channel, percentile) for channel in values])
@@ -75,12 +79,12 @@ def least_squares_bound(
         a_u, (1,) or (C,). A channel that is silent throughout gets the layer's bound.
 
     Raises:
-        ValueError: no activation is above zero, so that no threshold fires the layer.
+        ThresholdError: no activation is above zero.
     """
     starts = initial_potential, initial_potential if below is None else below
     channels = torch.cat([a.detach().transpose(0, 1).flatten(1) for a in activations], 1)  # (C, n)
     if channels.max() <= 0:
-        raise ValueError(SILENT)
+        raise ThresholdError(SILENT)
     sampled = channels[:, :: max(1, channels.numel() // SAMPLES)]
     layer = _nearest_bound(sampled.flatten()[None], limits, starts)
     return torch.where(sampled.amax(1) > 0, _nearest_bound(sampled, limits, starts), layer) if channelwise else layer
@@ -117,7 +121,7 @@ def rate_bound(activation: Tensor, rate: float) -> Tensor:
     active = values[values > 0].double().sort().values
     if not 0 < rate * len(values) < len(active):
         share = len(active) / max(1, len(values))
-        raise ValueError(f"a firing rate of {rate:g} is out of reach where a share of {share:.3f} of the neurons is active")
+        raise ThresholdError(f"a firing rate of {rate:g} is out of reach where a share of {share:.3f} of the neurons is active")
     # Of those up to a bound the sum, and the number above it, say what the mean is; it falls as the bound rises.
     sums, above = active.cumsum(0), len(active) - torch.arange(1.0, len(active) + 1, dtype=active.dtype, device=active.device)
     below = int(((sums / active + above) / len(values) > rate).sum())

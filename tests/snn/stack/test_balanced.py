@@ -135,7 +135,7 @@ def test_percentiles_of_currents_are_counted():
     sparse[3] = 0.7
     assert float(largest_current([sparse], 99)) == pytest.approx(0.7, rel=1e-3)
     for percentile in (99, 100):
-        with pytest.raises(ValueError, match="no neuron of the layer is ever active"):
+        with pytest.raises(ValueError, match="no neuron is ever active"):
             largest_current([-draws.abs()], percentile)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from separator.cli.main import main
 from separator.errors import UserError
 from separator.models import ModelCard, load_model, save_model
 from separator.models.feedforward import FeedForward, FeedForwardConfig
@@ -16,6 +17,7 @@ from separator.tasks.learning.conversion import ConversionRun, TuningSettings, c
 from separator.tasks.learning.settings import CardSettings
 from separator.tasks.problems.mixture_data import DataSettings
 from separator.tasks.problems.speech import Speech
+from tests.images.test_idx import mnist
 from tests.interrupt import interrupted
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
@@ -158,6 +160,21 @@ def test_ctrl_c_is_one_line_and_the_conversion_goes_on(run, tmp_path, capsys):
     again = convert(replace(run, conversion=same), out, log=print)
     assert "goes on after" in capsys.readouterr().out
     assert load_model(again).card.kind == "snn"
+
+
+@pytest.mark.parametrize("preset", ["published", "hybrid"])
+def test_a_layer_that_is_never_active_is_named_in_one_line(preset, tmp_path, capsys):
+    config = FeedForwardConfig("12-9-10", norm=False, bias=False)
+    network = FeedForward(config).eval()
+    network.stack.layers[1].affine.weight.data.abs_().neg_()
+    save_model(
+        tmp_path / "ann", network, ModelCard("dead", config.to_dict(), architecture="feedforward", scores={"goal": "classify"})
+    )
+    data = [f"--data.{name}" for name in (f"folder={mnist(tmp_path, 40)}", "kind=mnist", "batch=10")]
+    options = ["--conversion.window=4", "--conversion.calibration_batches=1", "--device=cpu", f"--out={tmp_path / 'snn'}"]
+    assert main(["convert", f"--init={tmp_path / 'ann'}", f"--preset={preset}", *data, *options]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("separator convert: error: layer 1: no neuron is ever active on the calibration batches; take more")
 
 
 def test_optimiser_is_the_one_asked_for(run, finished, tmp_path):

@@ -25,7 +25,7 @@ from tests.images.test_idx import mnist
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
 WINDOW = 40  # more than a word of 32 steps
-LAYERS = "c4s2-a2-d20-c6-d20-20-10"
+LAYERS = "c4s2-a2-d20-c6-d20-16-10"
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ def compiled(function: Any) -> Any:
     folders = Path(function.__code__.co_filename).parent, Path(__file__).parent
     sources = sorted({source for folder in folders for source in folder.glob("*.py")})
     function.__qualname__ += f"_{sha256(b''.join(source.read_bytes() for source in sources)).hexdigest()[:16]}"
-    dispatcher = njit(nogil=True)(function)
+    dispatcher = njit(nogil=True, no_cfunc_wrapper=True)(function)
     with suppress(RuntimeError, OSError):  # no folder for the cache can be written to
         dispatcher._cache = _Cache(function)
     return dispatcher

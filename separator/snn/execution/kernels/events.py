@@ -48,6 +48,7 @@ from separator.snn.execution.kernels.vectors import (
 MOST_ROWS = 2**16 - 1  # inputs times taps whose numbers fit in 16 bits; one more number is for a row of zeros
 POSITIONS = 32  # output positions of a job, at most
 LISTED = 2**22  # row numbers that a job has room for, if that is not less than one position can have
+OUT_OF_REACH = 2**31 - 1  # threshold
 KINDS = 3  # of events: a single spike, the begin of a run, its end
 # Rows of weights that runs must save for each output position and step, so that telling them from single spikes pays, and
 # input positions that this is judged from.
@@ -179,9 +180,13 @@ def _fire(  # noqa: ANN202
     ahead = apart * stride[1] // dilation[1]  # positions in use that lie between what an output and the next one see first
     seen = (positions - 1) * ahead + kernel[1]
     padded = (inputs + WORDS - 1) // WORDS * WORDS
-    trains = np.zeros(padded, np.uint32)  # of one input position, then silence
-    parts = np.zeros((KINDS * 2, padded), np.uint16)  # of these, by kind, 16 steps each
-    numbers = np.arange(padded).astype(np.uint16)
+    trains = np.empty(padded, np.uint32)  # of one input position, then silence
+    parts = np.empty((KINDS * 2, padded), np.uint16)  # of these, by kind, 16 steps each
+    numbers = np.empty(padded, np.uint16)
+    for c in range(padded):  # by loops, which compile in less time than numpy's functions for it
+        trains[c], numbers[c] = 0, c
+        for part in range(KINDS * 2):
+            parts[part, c] = 0
     # Inputs with events at each input position in use, per step and kind, and where each list starts.
     listed = np.empty(kernel[0] * min(seen, positions * kernel[1]) * window * inputs + MOVED, np.uint16)
     place = np.empty((kernel[0], seen, window * kinds + 1), np.int64)
@@ -191,7 +196,9 @@ def _fire(  # noqa: ANN202
     events = np.empty(positions * window * kinds, np.int64)
     lanes = len(vectors) * VECTOR
     v, standing, packed = np.empty(lanes, np.int32), np.empty(lanes, np.int32), np.empty(lanes, np.uint32)
-    nothing, never = np.zeros(lanes, np.int32), np.full(lanes, np.iinfo(np.int32).max, np.int32)
+    nothing, never = np.empty(lanes, np.int32), np.empty(lanes, np.int32)
+    for n in range(lanes):
+        nothing[n], never[n] = 0, OUT_OF_REACH
     limit, limit_at = (never, 0) if at_once else (threshold, 1)  # while input arrives, of each block
     for job in range(first_job, last_job):
         image, y = job // (runs[0] * runs[1] * rows_out), job // (runs[0] * runs[1]) % rows_out
