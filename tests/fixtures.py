@@ -1,5 +1,6 @@
 """What the tests of the whole suite share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,17 @@ from separator.corpora.synthetic import make_corpus
 from tests.corpora.fake_wsj0 import FakeWsj0, make_fake_wsj0
 from tests.pictures import leave_blank
 
-settings.register_profile("separator", deadline=None, max_examples=40)  # machines differ in speed
+settings.register_profile("separator", deadline=None, max_examples=30)  # machines differ in speed
 settings.load_profile("separator")
 torch.set_num_threads(1)  # the networks here are tiny; threads would only wait for each other
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_disks() -> Iterator[None]:
+    """What is written here need not outlive a power cut."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda file: None)
+        yield
 
 
 @pytest.fixture

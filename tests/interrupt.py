@@ -13,7 +13,7 @@ def interrupted(options: Sequence[str], begun: Path) -> tuple[int, str]:
     """Exit status and stderr of `separator OPTIONS`, interrupted once the file `begun` is there."""
     process = subprocess.Popen([str(quick_command() / "separator"), *options], stderr=subprocess.PIPE, text=True)
     while not begun.exists() and process.poll() is None:
-        time.sleep(0.05)
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     error = process.communicate(timeout=60)[1]
     return process.returncode, error

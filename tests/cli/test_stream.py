@@ -203,7 +203,7 @@ def feed(file, data):
 def fill(pipe):
     """Wait until nothing more goes into a pipe, since nobody reads."""
     held, since = -1, time.monotonic()
-    while held <= 0 or time.monotonic() - since < 0.7:
+    while held <= 0 or time.monotonic() - since < 0.5:
         waiting = int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
         if waiting != held:
             held, since = waiting, time.monotonic()
