@@ -28,6 +28,8 @@ from separator.snn.spikes.trains import Spikes, joined
 from separator.snn.synapses.affine import AffineMap
 from separator.snn.synapses.incoming import IncomingMap, merged_weight, stacked_weight
 
+Charges = dict[float, Tensor]  # of the neurons of a layer that encodes, by the share of its input that makes them
+
 
 def _in_input_quanta(x: Tensor) -> Tensor:
     return (x.float() / INPUT_QUANTUM).clamp_(-INPUT_LIMIT, INPUT_LIMIT).round_()
@@ -293,20 +295,29 @@ class SpikingLayer(nn.Module):
         currents = list(self.encoding_currents(x, 0, self.window))
         return self._advanced(currents, None)[0]
 
-    def encoding_currents(self, x: Tensor, first: int, steps: int) -> Iterator[Tensor]:
-        """Currents of a layer that encodes, in quanta, at `steps` steps from step `first` on. Shape: (B, ...) each."""
+    def encoding_currents(self, x: Tensor, first: int, steps: int, kept: Charges | None = None) -> Iterator[Tensor]:
+        """Currents of a layer that encodes, in quanta, at `steps` steps from step `first` on. Shape: (B, ...) each.
+
+        Args:
+            x: the input, (B, ...).
+            first: step of the run.
+            steps: how many.
+            kept: where the charge by a steady current is kept for windows to come, which see the same input.
+        """
         coding = self.dynamics.input_coding
         assert isinstance(coding, CurrentCoding)
-        known: dict[float, Tensor] = {}
+        known: Charges = kept if kept is not None and coding.steady else {}
         for t in range(first, first + steps):
             share = float(coding.share(t, self.window))
             if share not in known:
                 known[share] = self.charge(x, share)
             yield known[share]
 
-    def advance_encoding(self, x: Tensor, first: int, steps: int, state: State = None) -> tuple[Spikes, State]:
+    def advance_encoding(
+        self, x: Tensor, first: int, steps: int, state: State = None, kept: Charges | None = None
+    ) -> tuple[Spikes, State]:
         """Spikes of a layer that encodes, at `steps` steps from step `first` on, and the state after them; see `advance`."""
-        return self._advanced(list(self.encoding_currents(x, first, steps)), state)
+        return self._advanced(list(self.encoding_currents(x, first, steps, kept)), state)
 
     def fire(self, spikes: Spikes, beside: Spikes | None = None) -> Spikes:
         """Spikes fired on the incoming ones, by the chosen execution (see `separator.snn.execution.chosen`)."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from separator.snn.coding.inputs import SpikeCoding
 from separator.snn.layers.dynamics import Dynamics
-from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.layers.spiking import Charges, SpikingLayer
 from separator.snn.neurons.neuron import State
 from separator.snn.spikes.trains import LONGEST, Spikes, joined
 from separator.snn.stack.graph import INPUT, Sources, forget_unseen, seen_by
@@ -118,12 +118,13 @@ def run_layer(
 def _chained(layers: Sequence[SpikingLayer], x: Tensor, sources: Sequence[Sources], observe: Observer | None) -> Tensor:
     """The same where the run is longer than a window: window after window, each on all layers, states carried on."""
     states: list[State] = [None] * len(layers)
+    charges: Charges = {}
     total: Tensor | None = None
     for first, steps in windows_of(layers[0].window):
         handed: dict[int, Handed] = {INPUT: presented(layers[0].dynamics, x, first, steps)}
         for i, layer in enumerate(layers):
             incoming, beside = incoming_of(sources[i], handed)
-            handed[i], states[i] = continued(layer, incoming, beside, states[i], first, steps)
+            handed[i], states[i] = continued(layer, incoming, beside, states[i], first, steps, charges)
             if observe is not None:
                 observe(LayerRun(i, layer, incoming, handed[i], beside, first))
             forget_unseen(handed, sources, i + 1)
@@ -140,11 +141,20 @@ def windows_of(steps: int) -> Iterator[tuple[int, int]]:
 
 
 def continued(
-    layer: SpikingLayer, incoming: Handed, beside: Spikes | None, state: State, first: int, steps: int
+    layer: SpikingLayer,
+    incoming: Handed,
+    beside: Spikes | None,
+    state: State,
+    first: int,
+    steps: int,
+    charges: Charges | None = None,
 ) -> tuple[Handed, State]:
-    """Outcome of a layer in one window of a run, and its state after it. Shapes: (B, ...) -> (B, ...)."""
+    """Outcome of a layer in one window of a run, and its state after it. Shapes: (B, ...) -> (B, ...).
+
+    Charges by an analog input, which is the same in all windows, are kept for the next one where they are given.
+    """
     if isinstance(incoming, Tensor):
-        return layer.advance_encoding(incoming, first, steps, state)
+        return layer.advance_encoding(incoming, first, steps, state, charges)
     if layer.role == "readout":
         return layer.exact_potential(incoming, beside), None
     return layer.advance(incoming, beside, state)
