@@ -92,7 +92,8 @@ def _changed(value: Any, random: Random) -> Any:
         at = random.randrange(len(value))
         return [*value[:at], _changed(value[at], random), *value[at + 1 :]]
     if type(value) is int and random.random() < 0.4:
-        return random.choice([value + 1, value - 1, value * 2, -value, value * 10**6, str(value), float(value)])
+        whole = [value + 1, value - 1, value * 2, -value, value * 10**6, str(value)]
+        return random.choice([*whole, float(value) if abs(value) < 2**1000 else -1.0])  # it may have been damaged before
     return random.choice(VALUES)
 
 
