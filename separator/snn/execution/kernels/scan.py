@@ -12,6 +12,7 @@ from separator.snn.execution.kernels.compiled import compiled
 from separator.snn.execution.kernels.vectors import TILE, fire_either, lowest_bit
 
 LEAST = -(2**31)  # number of 32 bits
+CACHED = 2048  # potentials that stay in the first-level cache; currents of so many neurons lie side by side at each step
 FOUR, ONE = (0,) * 4, (0,)  # vectors of neurons that fire at once
 
 
@@ -74,39 +75,41 @@ def fire_augmented(currents, v, positive, negative, plus, minus, boundary, most,
 
     Most neurons fire none or one threshold, which takes comparisons only; where one may fire more, those are looked for.
     """
-    repeated, channels = currents.shape[0] == 1, v.shape[1]
+    repeated, channels, places = currents.shape[0] == 1, v.shape[1], v.shape[2]
     highest = np.int32(most)
-    for job in range(first, last):
-        row, c = job // channels, job % channels
-        above, below = positive[c], negative[c]
-        up_at, down_at = np.int32(above - plus[c]), np.int32(minus[c] - below)
-        next_up = np.int32(min(up_at + np.int64(above), np.int64(most) + 1))
-        next_down = np.int32(max(down_at - np.int64(below), np.int64(LEAST)))
-        potentials = v[row, c]
+    together = max(1, CACHED // places)
+    for start in range(first, last, together):
         for t in range(steps):
-            incoming, fired = currents[0 if repeated else t, row, c], coefficients[t, row, c]
-            i, places = 0, potentials.shape[0]
-            while i < places:
-                if i + TILE * len(FOUR) <= places:
-                    n = TILE * len(FOUR)
-                    more = fire_either(
-                        potentials, incoming, fired, i, above, below, up_at, down_at, next_up, next_down, highest, FOUR
-                    )  # fmt: skip
-                elif i + TILE <= places:
-                    n = TILE
-                    more = fire_either(
-                        potentials, incoming, fired, i, above, below, up_at, down_at, next_up, next_down, highest, ONE
-                    )  # fmt: skip
-                else:
-                    n = 1
-                    x = min(max(np.int32(potentials[i] + incoming[i]), -highest), highest)
-                    more = np.uint32((x >= next_up) | (x <= next_down))
-                    up, down = np.int32(x >= up_at), np.int32(x <= down_at)
-                    potentials[i] = np.int32(x - up * above + down * below)
-                    fired[i] = np.int8(up - down)
-                if more and boundary > 1:
-                    _fire_more(potentials, fired, i, more, above, below, plus[c], minus[c], boundary - 1.0)
-                i += n
+            for job in range(start, min(start + together, last)):
+                row, c = job // channels, job % channels
+                above, below = positive[c], negative[c]
+                up_at, down_at = np.int32(above - plus[c]), np.int32(minus[c] - below)
+                next_up = np.int32(min(up_at + np.int64(above), np.int64(most) + 1))
+                next_down = np.int32(max(down_at - np.int64(below), np.int64(LEAST)))
+                potentials = v[row, c]
+                incoming, fired = currents[0 if repeated else t, row, c], coefficients[t, row, c]
+                i = 0
+                while i < places:
+                    if i + TILE * len(FOUR) <= places:
+                        n = TILE * len(FOUR)
+                        more = fire_either(
+                            potentials, incoming, fired, i, above, below, up_at, down_at, next_up, next_down, highest, FOUR
+                        )  # fmt: skip
+                    elif i + TILE <= places:
+                        n = TILE
+                        more = fire_either(
+                            potentials, incoming, fired, i, above, below, up_at, down_at, next_up, next_down, highest, ONE
+                        )  # fmt: skip
+                    else:
+                        n = 1
+                        x = min(max(np.int32(potentials[i] + incoming[i]), -highest), highest)
+                        more = np.uint32((x >= next_up) | (x <= next_down))
+                        up, down = np.int32(x >= up_at), np.int32(x <= down_at)
+                        potentials[i] = np.int32(x - up * above + down * below)
+                        fired[i] = np.int8(up - down)
+                    if more and boundary > 1:
+                        _fire_more(potentials, fired, i, more, above, below, plus[c], minus[c], boundary - 1.0)
+                    i += n
 
 
 @compiled
