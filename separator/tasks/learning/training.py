@@ -12,7 +12,6 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import LambdaCallback, LearningRateMonitor
-from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from separator.errors import DivergedError, UserError
@@ -24,7 +23,7 @@ from separator.tasks.learning.hours import Finish, Heard, write_hours
 from separator.tasks.learning.module import LearningData, LearningModule
 from separator.tasks.learning.run.averaging import AveragedWeights
 from separator.tasks.learning.run.checkpoints import checkpoints, fit, load_checkpoint, trainer_options
-from separator.tasks.learning.run.logs import LoggedEpochs, WholeCSVLogger
+from separator.tasks.learning.run.logs import LoggedEpochs, PatientTensorBoardLogger, WholeCSVLogger
 from separator.tasks.learning.run.same_run import FACTS, LastingStop, SameRun, SeededSteps
 from separator.tasks.learning.settings import OF_THE_END, MachineSettings, TrainingSettings, without
 from separator.tasks.learning.start import begin_spiking, one_input, starting_point, with_learned_neurons
@@ -169,7 +168,7 @@ def make_trainer(
             check_val_every_n_epoch=optimiser.dev_every,
             gradient_clip_val=optimiser.clip,
             callbacks=[*stopping, LearningRateMonitor(), SameRun(settings), *callbacks, best, last],
-            logger=[WholeCSVLogger(folder, name="csv"), TensorBoardLogger(str(folder), name="tensorboard")],
+            logger=[WholeCSVLogger(folder, name="csv"), PatientTensorBoardLogger(str(folder), name="tensorboard")],
             **trainer_options(folder, progress),
         )
     except (MisconfigurationException, TypeError, ValueError) as error:

@@ -1,12 +1,15 @@
-"""The log of a training as CSV, which loses nothing where the training is killed."""
+"""The logs of a training: as CSV, which loses nothing where the training is killed, and for TensorBoard."""
 
 import csv
-from collections.abc import Iterable
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -37,6 +40,39 @@ class _WholeFile(ExperimentWriter):
             writer = csv.DictWriter(file, fieldnames)
             writer.writeheader()
             writer.writerows(rows)
+
+
+class PatientTensorBoardLogger(TensorBoardLogger):
+    """Lightning's log for TensorBoard, whose queue Ctrl-C does not break into.
+
+    Its writer's thread would wait for ever for a lock that the interrupted one holds, and the training for the thread.
+    """
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """Log figures; see `TensorBoardLogger`."""
+        with _hearing_ctrl_c_later():
+            super().log_metrics(metrics, step)
+
+    def save(self) -> None:
+        """Write what is logged; see `TensorBoardLogger`."""
+        with _hearing_ctrl_c_later():
+            super().save()
+
+
+@contextmanager
+def _hearing_ctrl_c_later() -> Iterator[None]:
+    """Ctrl-C takes its effect behind the block."""
+    if threading.current_thread() is not threading.main_thread():  # where nothing is heard of it
+        yield
+        return
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if heard and callable(before):
+            before(signal.SIGINT, None)
 
 
 class LoggedEpochs(pl.Callback):
