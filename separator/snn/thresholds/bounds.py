@@ -114,7 +114,7 @@ def rate_bound(activation: Tensor, rate: float) -> Tensor:
     Shape: any -> (1,), of the type of `activation`.
 
     Raises:
-        ValueError: the rate is not above 0, or there are fewer active neurons than that.
+        ThresholdError: the rate is not above 0, or there are fewer active neurons than that.
     """
     values = activation.detach().flatten()
     values = values[:: max(1, len(values) // SAMPLES)]

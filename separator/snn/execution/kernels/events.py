@@ -101,7 +101,7 @@ def event_layer(weight: Integers, bias: Integers, threshold: Integers, initial: 
         vectors,
         excess,
         np.pad(bias, missing),
-        np.pad(threshold, missing, constant_values=np.iinfo(np.int32).max),
+        np.pad(threshold, missing, constant_values=OUT_OF_REACH),
         np.pad(initial, missing),
         at_once,
         outputs,

@@ -16,6 +16,7 @@ from separator.snn.execution.kernels.geometry import Geometry
 from separator.snn.execution.kernels.threads import in_threads
 from separator.snn.execution.kernels.vectors import (
     BYTES,
+    NUMBERED,
     TILE,
     Vectors,
     add_pairs,
@@ -28,7 +29,6 @@ from separator.snn.execution.kernels.vectors import (
 
 MOST = 2**15 - 1  # largest magnitude of a weight, and of an input
 CACHED = 12 * 2**10  # weights that are added over and over
-OCTET = 8  # pairs that are looked at at once
 COLUMNS = 512  # of outputs, of a job
 SUMS = 2**10  # positions and steps whose sums a job has room for, if a step has no more; with 64 outputs each, 2^18 bytes
 
@@ -119,9 +119,9 @@ def _list(both, first, columns, seen, pairs, numbers, begin, end):  # noqa: ANN0
     for y in range(len(begin)):
         for x in range(columns):
             begin[y, x] = end
-            for k in range(0, pairs, OCTET):
+            for k in range(0, pairs, NUMBERED):
                 at = (y * seen + x) * pairs + k
-                end = append_numbers(both, first + at, min(OCTET, pairs - k), x * pairs + k, numbers, end)
+                end = append_numbers(both, first + at, min(NUMBERED, pairs - k), x * pairs + k, numbers, end)
         begin[y, columns] = end
     return end
 
@@ -142,7 +142,7 @@ def _add(  # noqa: ANN202
     seen = min(wide, (columns - 1) * stride[1] + (kernel[1] - 1) * dilation[1] + 1)
     spikes, size = trains.reshape(-1), high * seen * pairs
     places = np.empty(inputs * height * seen * summed[1], np.int32)
-    sums = np.empty(2 * (min(group, steps) * size + OCTET), np.int16)
+    sums = np.empty(2 * (min(group, steps) * size + NUMBERED), np.int16)
     both, numbers = sums.view(np.uint32), np.empty(len(sums) // 2, np.uint32)
     begin = np.empty((min(group, steps), high, seen + 1), np.int64)
     summed_up, apart = currents.reshape(-1), rows_out * columns_out

@@ -21,6 +21,7 @@ UNROLLED = 4  # rows that are added between two looks at whether there are more
 ROWS_AT_ONCE = 256  # rows of bytes that add up in 16 bits without overflow
 CACHE_LINE = 64  # bytes
 BYTES = 32  # spikes of a byte that are searched at once
+NUMBERED = 8  # values that are searched for others than 0 at once, as many bits as a byte has
 TILE, MOST_TILES = 8, 8  # outputs whose sums make a vector of 32 bits, and how many of these are kept in registers
 
 ADDRESS, INT8, INT16, INT32 = (ir.IntType(bits) for bits in (64, 8, 16, 32))
@@ -218,9 +219,9 @@ def _write_octet(builder: Any, table: Any, octet: Any, first: Any, place: Any, o
 
 @intrinsic
 def append_numbers(typing_context: Any, values: Any, values_from: Any, n: Any, first: Any, rows: Any, rows_from: Any) -> Any:
-    """List which of `n` values, at most eight, are not 0: write their numbers, `first` and on, in `rows` from `rows_from` on.
+    """List which of `n` values, at most NUMBERED, are not 0: write their numbers, `first` and on, in `rows` from `rows_from` on.
 
-    Both have 32 bits, and room for eight whatever `n` is: there is no branch.
+    Both have 32 bits, and room for NUMBERED whatever `n` is: there is no branch.
 
     Returns:
         where the next number goes.
@@ -228,7 +229,7 @@ def append_numbers(typing_context: Any, values: Any, values_from: Any, n: Any, f
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _pointers(context, builder, signature, arguments)
-        of = ir.VectorType(INT32, 8)
+        of = ir.VectorType(INT32, NUMBERED)
         found = builder.load(_vector(builder, pointer(0, 1), of), align=4)
         one = _constant(ADDRESS, 1)
         valid = builder.trunc(builder.sub(builder.shl(one, arguments[2]), one), INT8)
