@@ -219,7 +219,7 @@ def _write_octet(builder: Any, table: Any, octet: Any, first: Any, place: Any, o
 
 @intrinsic
 def append_numbers(typing_context: Any, values: Any, values_from: Any, n: Any, first: Any, rows: Any, rows_from: Any) -> Any:
-    """List which of `n` values, at most NUMBERED, are not 0: write their numbers, `first` and on, in `rows` from `rows_from` on.
+    """List which of `n` values, at most NUMBERED, are not 0: their numbers, `first` and on, go to `rows`, from `rows_from` on.
 
     Both have 32 bits, and room for NUMBERED whatever `n` is: there is no branch.
 
