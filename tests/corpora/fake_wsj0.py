@@ -6,7 +6,6 @@ without shorten compression, and a second microphone beside the first.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -40,37 +39,45 @@ class FakeWsj0:
     genders: Path  # speakers and genders
 
 
-def _code_unsigned(value: int, low_bits: int) -> str:
-    """Rice code of `value` >= 0: the high part in unary, then the low bits."""
-    low = f"{value & ((1 << low_bits) - 1):0{low_bits}b}" if low_bits else ""
-    return "0" * (value >> low_bits) + "1" + low
+def _code_unsigned(values: NDArray[np.int64], low_bits: int) -> NDArray[np.uint8]:
+    """Rice codes of `values` >= 0, one after another: of each the high part in unary, then the low bits."""
+    high = values >> low_bits
+    ends = np.cumsum(high + 1 + low_bits)
+    bits = np.zeros(ends[-1], np.uint8)
+    bits[ends - 1 - low_bits] = 1
+    for place in range(low_bits):
+        bits[ends - 1 - place] = values >> place & 1
+    return bits
 
 
-def _code_long(value: int) -> str:
+def _code(value: int, low_bits: int) -> NDArray[np.uint8]:
+    return _code_unsigned(np.array([value]), low_bits)
+
+
+def _code_long(value: int) -> NDArray[np.uint8]:
     """Code a number of any size: the count of its bits, then the bits."""
-    return _code_unsigned(value.bit_length(), 2) + _code_unsigned(value, value.bit_length())
+    return np.concatenate([_code(value.bit_length(), 2), _code(value, value.bit_length())])
 
 
-def _shorten_bits(samples: Sequence[int]) -> Iterator[str]:
+def _shorten_bits(samples: NDArray[np.int16]) -> Iterator[NDArray[np.uint8]]:
     signed_16_bit_little_endian, channels, max_lpc, mean_blocks, skipped = 5, 1, 0, 0, 0
     for field in (signed_16_bit_little_endian, channels, BLOCK, max_lpc, mean_blocks, skipped):
         yield _code_long(field)
     first_difference, end, block_size = 1, 4, 5
-    residuals = [samples[0], *(b - a for a, b in pairwise(samples))]
+    residuals = np.diff(samples.astype(np.int64), prepend=0)
     for start in range(0, len(residuals), BLOCK):
         block = residuals[start : start + BLOCK]
         if len(block) < BLOCK:
-            yield _code_unsigned(block_size, 2) + _code_long(len(block))
-        low_bits = max(1, (sum(map(abs, block)) // len(block)).bit_length())
-        yield _code_unsigned(first_difference, 2) + _code_unsigned(low_bits - 1, 3)
-        yield from (_code_unsigned(~value << 1 | 1 if value < 0 else value << 1, low_bits) for value in block)
-    yield _code_unsigned(end, 2)
+            yield from (_code(block_size, 2), _code_long(len(block)))
+        low_bits = max(1, int(np.abs(block).mean()).bit_length())
+        yield from (_code(first_difference, 2), _code(low_bits - 1, 3))
+        yield _code_unsigned(np.where(block < 0, ~block << 1 | 1, block << 1), low_bits)
+    yield _code(end, 2)
 
 
 def encode_shorten(samples: NDArray[np.int16]) -> bytes:
     """Compress samples (T,), T >= 1, as shorten version 2 does with first differences (Robinson 1994, CUED TR.156)."""
-    bits = "".join(_shorten_bits(samples.tolist()))
-    return b"ajkg\x02" + np.packbits(np.frombuffer(bits.encode(), np.uint8) - ord("0")).tobytes()
+    return b"ajkg\x02" + np.packbits(np.concatenate(list(_shorten_bits(samples)))).tobytes()
 
 
 def write_sphere(path: Path, samples: NDArray[np.int16], sample_rate: int, compressed: bool) -> None:

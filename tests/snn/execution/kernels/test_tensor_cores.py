@@ -31,7 +31,7 @@ NAME = "separator.snn.execution.kernels.tensor_cores"
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if GPU else "cpu")
 # The interpreter takes its time. Of channels: one tile of them and two.
-EXAMPLES, LENGTH = (400, 20) if GPU else (20, 8)
+EXAMPLES, LENGTH = (400, 20) if GPU else (12, 8)
 COUNTS = st.integers(1, 200) if GPU else st.integers(1, 12) | st.integers(62, 67)
 WINDOWS = st.integers(1, 32) if GPU else st.integers(1, 9) | st.just(32)
 
