@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from separator.snn.layers.quantised import QuantisedReLU
 from separator.snn.synapses.absorb import absorbed_map, absorbed_names, is_absorbed
 from separator.snn.synapses.affine import Affine, AffineMap, affine_map
+from separator.snn.synapses.rows import applied
 
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
 RELU = nn.ReLU()
@@ -94,8 +95,7 @@ class AnalogLayer(nn.Module):
         if _is_strided_pointwise(self.affine):
             # Of inputs stored channels last, oneDNN's backward pass of such convolutions writes where it must not (torch 2.11).
             seen = seen.contiguous()
-        sums: Tensor = self.affine(seen)
-        return sums
+        return applied(self.affine, seen)
 
     @property
     def synapses(self) -> AffineMap:

@@ -1,0 +1,93 @@
+"""Sums and gradients of convolutions along rows against torch's own in 64 bits."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from separator.snn.synapses import rows
+from separator.snn.synapses.affine import CausalConv2d
+
+SIZES = st.integers(1, 5)
+
+
+def image(*shape):
+    return torch.randn(shape).to(memory_format=torch.channels_last).requires_grad_()
+
+
+def calls(module, monkeypatch):
+    """How often the module itself is called from now on."""
+    seen = []
+    forward = module.forward
+    monkeypatch.setattr(module, "forward", lambda x: seen.append(x) or forward(x))
+    return seen
+
+
+@pytest.mark.parametrize("dilation", [1, 5, rows.FAR])
+@given(
+    st.sampled_from([nn.Conv2d, CausalConv2d]), SIZES, SIZES, st.sampled_from([1, 2, 3, 5]), st.booleans(), st.integers(0, 3),
+    SIZES, st.integers(1, 40), st.integers(0, 10**6),
+)  # fmt: skip
+def test_sums_and_gradients_are_those_of_the_convolution(
+    dilation, make, inputs, outputs, taps, bias, padding, images, longer, seed
+):
+    torch.manual_seed(seed)
+    module = make(inputs, outputs, (1, taps), padding=(0, padding * dilation), dilation=(1, dilation), bias=bias)
+    x = image(images, inputs, 1, max(1, (taps - 1 - 2 * padding) * dilation) + longer)
+    sums = rows.applied(module, x)
+    gradient = torch.randn_like(sums)
+    exact, wide = deepcopy(module).double(), x.detach().double().requires_grad_()
+    expected = exact(wide)
+    torch.testing.assert_close(sums.double(), expected, rtol=1e-5, atol=1e-5)
+    assert sums.is_contiguous(memory_format=torch.channels_last)
+    found = torch.autograd.grad(sums, [x, *module.parameters()], gradient)
+    for one, other in zip(found, torch.autograd.grad(expected, [wide, *exact.parameters()], gradient.double()), strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-4)
+
+
+def test_an_input_that_does_not_learn_gets_no_gradient():
+    module = nn.Conv2d(2, 3, (1, 3))
+    x = image(1, 2, 1, 9).detach()
+    rows.applied(module, x).sum().backward()
+    assert torch.allclose(module.weight.grad[0, :, 0, 0], x[0, :, 0, :7].sum(1))
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (lambda: nn.Linear(4, 2), (3, 4)),
+        (lambda: nn.Conv1d(4, 2, 3), (3, 4, 9)),
+        (lambda: nn.Conv2d(4, 2, 3), (3, 4, 9, 9)),
+        (lambda: nn.Conv2d(4, 2, (1, 3)), (3, 4, 9, 9)),
+        (lambda: nn.Conv2d(4, 2, (1, 3)), (4, 1, 9)),
+        (lambda: nn.Conv2d(4, 2, (1, 3), padding=1), (3, 4, 1, 9)),
+        (lambda: nn.Conv2d(4, 2, (1, 3), stride=(1, 2)), (3, 4, 1, 9)),
+        (lambda: nn.Conv2d(4, 2, (1, 3), groups=2), (3, 4, 1, 9)),
+        (lambda: nn.Conv2d(4, 2, (1, 3), padding=(0, 1), padding_mode="circular"), (3, 4, 1, 9)),
+    ],
+)
+def test_other_layers_are_called(make, shape, monkeypatch):
+    module, x = make(), torch.randn(shape)
+    expected = module(x)
+    called = calls(module, monkeypatch)
+    assert torch.equal(rows.applied(module, x), expected)
+    assert len(called) == 1
+
+
+def test_layers_that_do_not_learn_are_called(monkeypatch):
+    module, x = nn.Conv2d(4, 2, (1, 3)), image(3, 4, 1, 9)
+    called = calls(module, monkeypatch)
+    rows.applied(module, x)
+    assert not called
+    with torch.no_grad():
+        rows.applied(module, x)
+    with torch.autocast("cpu"):
+        assert rows.applied(module, x).dtype == torch.bfloat16
+    rows.applied(module.requires_grad_(False), x)
+    rows.applied(module.requires_grad_(True).double(), x.double())
+    module.register_forward_hook(lambda *_: None)
+    rows.applied(module.float(), x)
+    assert len(called) == 5
