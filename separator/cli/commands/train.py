@@ -58,7 +58,10 @@ def add_options(parser: ProblemParser, entry: Entry) -> None:
     problem = entry.load()
     add_config_and_out(parser, "folder for the model, checkpoints and logs")
     parser.add_argument("--seed", type=int, default=0, help="of weights and batches")
-    parser.add_argument("--init", help="model to start from; a spiking one is tuned, all layers in tandem")
+    parser.add_argument(
+        "--init",
+        help="model to start from, which grows if larger sizes are given; a spiking one is tuned, all layers in tandem",
+    )
     add_device_and_threads(parser)
     add_problem(parser, problem)
     add_usual(parser, problem, "optimiser", OptimiserSettings)

@@ -162,7 +162,9 @@ class TrainingSettings:
     optimiser: OptimiserSettings
     machine: MachineSettings
     card: CardSettings = field(default_factory=CardSettings)
-    init: str | None = None  # model to start from, by name or file; its sizes hold then, and a spiking one stays spiking
+    # Model to start from, by name or file. Its sizes hold then, but where larger ones are given, to which an analog one grows; a
+    # spiking one stays spiking.
+    init: str | None = None
     learning: LearningSettings = field(default_factory=LearningSettings)  # of new networks
     conversion: ConversionSettings = field(default_factory=usual_neurons)  # `OF_NEURONS`, unless learning is analog
     seed: int = 0

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from separator.errors import UserError
 from separator.models.card import ModelCard
 from separator.models.files import Network, load_network
+from separator.models.growing import grown
+from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.learning.rules import LearningOptions
@@ -26,7 +28,7 @@ def starting_point(settings: TrainingSettings) -> tuple[Problem, Network, ModelC
     The stack of a spiking model is put in tandem, unless it learns by a rule of its own; see `begin_spiking`.
 
     Raises:
-        UserError: there is no such model, it is damaged, of another problem, or has other sizes than the settings say.
+        UserError: there is no such model, it is damaged, of another problem, or does not grow to the sizes in the settings.
     """
     problem, named = settings.problem, {name: value for name, value in asdict(settings.card).items() if name != "name"}
     if settings.init is None:
@@ -39,7 +41,7 @@ def starting_point(settings: TrainingSettings) -> tuple[Problem, Network, ModelC
         card = ModelCard(settings.card.name or kind, network.config.to_dict(), architecture=architecture, **named)
         return problem, network, card
     network, card = load_network(settings.init)
-    check_same_sizes(settings, network)
+    network = as_large_as_asked(settings, network)
     network, conversion = network.requires_grad_(True), card.conversion
     if conversion is not None and settings.learning.rule == "analog":
         dynamics = network.stack.unfreeze(settings.optimiser.learn_thresholds, settings.optimiser.weight_bits)
@@ -47,7 +49,8 @@ def starting_point(settings: TrainingSettings) -> tuple[Problem, Network, ModelC
         conversion = kept | {"weight_bits": dynamics.weight_bits}
     scores = {name: card.scores[name] for name in LEARNED if name in card.scores}
     of_model = problem.of_model(network, card)
-    renamed = replace(card, name=settings.card.name or card.kind, conversion=conversion, scores=scores, **named)
+    sizes = network.config.to_dict()
+    renamed = replace(card, name=settings.card.name or card.kind, config=sizes, conversion=conversion, scores=scores, **named)
     return of_model, network.train(), renamed
 
 
@@ -169,19 +172,23 @@ def draw_initial_weights(stack: Stack) -> None:
                 nn.init.zeros_(one.affine.bias)
 
 
-def check_same_sizes(settings: TrainingSettings, network: Network) -> None:
-    """Say where the sizes in the settings, if there are any, are not those of the model to start from.
+def as_large_as_asked(settings: TrainingSettings, network: Network) -> Network:
+    """The model to start from, grown to the sizes in the settings, if there are any; see `separator.models.growing`.
 
     Raises:
-        UserError: there are such.
+        UserError: it does not grow to these.
     """
     problem = settings.problem
-    wanted, found = asdict(problem.network), asdict(network.config)
-    usual = asdict(problem.usual_network())
-    differing = [f"{name} {value} where the configuration says {wanted.get(name)}" for name, value in found.items()
-                 if value != wanted.get(name)]  # fmt: skip
-    if differing and wanted != usual:
-        raise UserError(
-            f"{settings.init} is a network of another architecture ({', '.join(differing)}); leave out --init to train anew, "
-            "or give its own sizes"
-        )
+    wanted, found = problem.network, network.config
+    sizes = asdict(wanted)
+    differing = [f"{name} {value} where the configuration says {sizes.get(name)}" for name, value in asdict(found).items()
+                 if value != sizes.get(name)]  # fmt: skip
+    if not differing or wanted == problem.usual_network():
+        return network
+    reason = "leave out --init to train anew, or give its own sizes"
+    if isinstance(network, TasNet) and isinstance(wanted, TasNetConfig) and not network.stack.converted:
+        try:
+            return grown(network, wanted)
+        except UserError as error:
+            reason = f"{error}; {reason}"
+    raise UserError(f"{settings.init} is a network of another architecture ({', '.join(differing)}): {reason}")

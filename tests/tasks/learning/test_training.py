@@ -267,9 +267,20 @@ def test_impossible_ends_and_averages_are_refused(anytime, tmp_path, changes, me
 
 def test_a_start_from_another_architecture_is_refused(anytime, tmp_path):
     save_model(tmp_path / "ann.safetensors", TasNet(TINY).eval(), ModelCard("ann", TINY.to_dict()))
-    wider = replace(sized(anytime, replace(TINY, channels=12)), init=str(tmp_path / "ann.safetensors"))
-    with pytest.raises(UserError, match=r"channels 8 where the configuration says 12\)"):
-        train(wider, tmp_path, progress=False)
+    narrower = replace(sized(anytime, replace(TINY, channels=6)), init=str(tmp_path / "ann.safetensors"))
+    with pytest.raises(UserError, match=r"channels 8 where the configuration says 6\): it grows by more channels"):
+        train(narrower, tmp_path, progress=False)
+
+
+def test_a_start_from_a_smaller_network_goes_on_with_a_larger_one(anytime, tmp_path):
+    first = train(anytime, tmp_path / "first", progress=False)
+    larger = replace(TINY, channels=12)
+    once = replace(anytime.optimiser, max_epochs=2, dev_every=1)
+    grown = replace(sized(anytime, larger), init=str(first), optimiser=once)
+    model = load_model(train(grown, tmp_path / "grown", progress=False))
+    assert model.network.config == larger and model.card.config == larger.to_dict()
+    before, after = load_model(first).card.scores["history"], model.card.scores["history"]
+    assert after[: len(before)] == before and len(after) > len(before)
 
 
 def test_bfloat16_that_is_imitated_is_told(anytime, monkeypatch):
