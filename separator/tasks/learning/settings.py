@@ -162,7 +162,7 @@ class TrainingSettings:
     optimiser: OptimiserSettings
     machine: MachineSettings
     card: CardSettings = field(default_factory=CardSettings)
-    # Model to start from, by name or file. Its sizes hold then, but where larger ones are given, to which an analog one grows; a
+    # Model to start from, by name or file. Its sizes hold then, but an analog one grows to larger ones that are given, and a
     # spiking one stays spiking.
     init: str | None = None
     learning: LearningSettings = field(default_factory=LearningSettings)  # of new networks
