@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from separator.snn.layers.quantised import QuantisedReLU
 from separator.snn.synapses.absorb import absorbed_map, absorbed_names, is_absorbed
-from separator.snn.synapses.affine import Affine, AffineMap, affine_map
-from separator.snn.synapses.rows import applied
+from separator.snn.synapses.affine import Affine, AffineMap, affine_map, applied
 
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
 RELU = nn.ReLU()

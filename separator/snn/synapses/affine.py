@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from separator.snn.synapses.rows import Row, row_sums, serves
+
 Affine = nn.Linear | nn.Conv1d | nn.Conv2d
 
 
@@ -47,13 +49,23 @@ class AffineMap:
         """Apply it. Shapes: as the layer's."""
         if self.kind is nn.Identity:
             sums = self.padded(x) * weight.view(-1, *[1] * (x.dim() - 2))
-            return sums if bias is None else sums + bias.view(-1, *[1] * (x.dim() - 2))
+            return _plus(sums, bias)
         if self.kind is nn.Linear:
             return F.linear(self.flattened(x), weight, bias)
+        row = self.row(x, weight)
+        if row is not None and row.in_products and serves(x, weight):
+            return _plus(row_sums(x, weight, row), bias)
         padding = tuple(before for before, _ in self.padding)
         if any(before != after or before < 0 for before, after in self.padding):
             x, padding = self.padded(x), (0,) * len(padding)
         return APPLY[self.kind](x, weight, bias, self.stride, padding, self.dilation, self.groups)
+
+    def row(self, x: Tensor, weight: Tensor) -> Row | None:
+        """What it does with one-row images, if it is a convolution of all channels along these, at each position."""
+        along = (
+            self.kind is nn.Conv2d and x.dim() == 4 and x.shape[2] == weight.shape[2] == self.groups == max(self.stride) == 1
+        )
+        return Row(weight.shape[3], *self.padding[1], self.dilation[1]) if along and not any(self.padding[0]) else None
 
     def flattened(self, x: Tensor) -> Tensor:
         """The input as the map sees it: flat if it flattens. Shape: (B, ...) -> (B, ...)."""
@@ -100,6 +112,27 @@ class AffineMap:
             layer = make(inputs, outputs, tuple(weight.shape[2:]), self.stride, padding, self.dilation, self.groups)
         layer.weight, layer.bias = nn.Parameter(weight.clone()), nn.Parameter(bias.clone())
         return layer
+
+
+def applied(affine: Affine, x: Tensor) -> Tensor:
+    """What an affine layer makes of its input, in the way that it learns fastest. Shapes: as the layer's."""
+    # What counts operations sees it called.
+    if (
+        isinstance(affine, nn.Conv2d)
+        and affine.padding_mode == "zeros"
+        and not affine._forward_hooks
+        and serves(x, affine.weight)
+    ):
+        row = affine_map(affine).row(x, affine.weight)
+        if row is not None and (row.in_products or (torch.is_grad_enabled() and affine.weight.requires_grad)):
+            return _plus(row_sums(x, affine.weight, row), affine.bias)
+    whole: Tensor = affine(x)
+    return whole
+
+
+def _plus(sums: Tensor, bias: Tensor | None) -> Tensor:
+    """Sums with the bias of each channel. Shape: (B, C_out, ...)."""
+    return sums if bias is None else sums + bias.view(-1, *[1] * (sums.dim() - 2))
 
 
 def affine_map(affine: Affine) -> AffineMap:

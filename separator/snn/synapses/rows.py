@@ -1,4 +1,4 @@
-"""Convolutions along one-row images as products of matrices, by which they learn faster on a CPU.
+"""Convolutions along one-row images as products of matrices, which on a CPU is the faster way in part.
 
 What a tap adds to the sums is a product of the frames that it sees with its weights, and so are its shares of both gradients.
 Of four images of 256 channels and 1500 frames, and three taps, the gradient of the weights took 30 ms of CPU time in this way,
@@ -11,49 +11,18 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_input
-
-from separator.snn.synapses.affine import Affine, affine_map
 
 FAR = 192  # dilation from which on all is done in products, as it is for a single tap
 
 
-def applied(affine: Affine, x: Tensor) -> Tensor:
-    """What an affine layer makes of its input, in the way that it learns fastest. Shapes: as the layer's."""
-    if not (isinstance(affine, nn.Conv2d) and _learns_in_rows(affine, x)):
-        whole: Tensor = affine(x)
-        return whole
-    row = _Row(affine.kernel_size[1], *affine_map(affine).padding[1], affine.dilation[1])
-    if row.before != row.after and not row.in_products:
-        x, row = F.pad(x, (row.before, row.after)), row._replace(before=0, after=0)
-    sums: Tensor = _RowConvolution.apply(x, affine.weight, row)  # type: ignore[no-untyped-call]
-    return sums if affine.bias is None else sums + affine.bias.view(-1, 1, 1)
-
-
-def _learns_in_rows(affine: nn.Conv2d, x: Tensor) -> bool:
-    """True if a gradient is asked for, in 32 bits on a CPU, of a convolution along rows at each of their positions."""
-    return (
-        torch.is_grad_enabled()
-        and affine.weight.requires_grad
-        and x.dim() == 4
-        and x.shape[2] == affine.kernel_size[0] == 1
-        and affine.groups == max(affine.stride) == 1
-        and affine.padding_mode == "zeros"
-        and not any(affine_map(affine).padding[0])
-        and x.device.type == "cpu"
-        and x.dtype == affine.weight.dtype == torch.float32
-        and not torch.is_autocast_enabled("cpu")
-        and not affine._forward_hooks  # what counts operations sees it called
-    )
-
-
-class _Row(NamedTuple):
-    """A convolution along one dimension, at each position."""
+class Row(NamedTuple):
+    """A convolution along one dimension, at each position, of all channels together."""
 
     taps: int
-    before: int  # zeros
+    before: int  # zeros; below 0 to leave inputs out
     after: int
     dilation: int
 
@@ -75,11 +44,26 @@ class _Row(NamedTuple):
                 yield tap, slice(first, last), slice(first + ahead, last + ahead)
 
 
-class _RowConvolution(torch.autograd.Function):
-    """Shapes: x (B, C_in, 1, K), weight (C_out, C_in, 1, taps) -> (B, C_out, 1, J), stored channels last."""
+def serves(x: Tensor, weight: Tensor) -> bool:
+    """Whether `row_sums` does, for images and a weight: on a CPU, in the precision that they have."""
+    same = x.dtype == weight.dtype and x.dtype in (torch.float32, torch.float64)
+    return same and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
 
+
+def row_sums(x: Tensor, weight: Tensor, row: Row) -> Tensor:
+    """Sums, through which gradients pass, stored channels last.
+
+    Shapes: (B, C_in, 1, K), (C_out, C_in, 1, taps) -> (B, C_out, 1, J).
+    """
+    if not row.in_products and row.before != row.after:
+        x, row = F.pad(x, (row.before, row.after)), row._replace(before=0, after=0)
+    sums: Tensor = _RowConvolution.apply(x, weight, row)  # type: ignore[no-untyped-call]
+    return sums
+
+
+class _RowConvolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, row: _Row) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, row: Row) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.row = row
         if not row.in_products:
@@ -97,14 +81,15 @@ class _RowConvolution(torch.autograd.Function):
         (x, weight), row = ctx.saved_tensors, ctx.row
         of_x, of_weight, _ = ctx.needs_input_grad
         frames, gradients, taps = _frames(x), _frames(gradient), _taps(weight)
-        to_x, to_taps = torch.zeros_like(frames) if of_x and row.in_products else None, torch.zeros_like(taps)
+        to_x = torch.zeros_like(frames) if of_x and row.in_products else None
+        to_taps = weight.new_zeros(taps.shape) if of_weight else None
         for image, (seen, wanted) in enumerate(zip(frames, gradients, strict=True)):
             for tap, here, there in row.shares(x.shape[-1]):
-                if of_weight:
+                if to_taps is not None:
                     to_taps[tap].addmm_(wanted[here].t(), seen[there])
                 if to_x is not None:
                     to_x[image, there].addmm_(wanted[here], taps[tap])
-        to_weight = to_taps.permute(1, 2, 0).unsqueeze(2) if of_weight else None
+        to_weight = None if to_taps is None else to_taps.permute(1, 2, 0).unsqueeze(2)
         if of_x and to_x is None:
             where = 1, (0, row.before), (1, row.dilation)
             return conv2d_input(x.shape, weight, gradient, *where), to_weight, None  # type: ignore[no-untyped-call]
@@ -123,4 +108,4 @@ def _image(frames: Tensor) -> Tensor:
 
 def _taps(weight: Tensor) -> Tensor:
     """Shape: (C_out, C_in, 1, taps) -> (taps, C_out, C_in)."""
-    return weight.squeeze(2).permute(2, 0, 1).contiguous()
+    return weight.squeeze(2).permute(2, 0, 1)

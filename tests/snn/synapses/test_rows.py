@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from separator.snn.synapses import rows
-from separator.snn.synapses.affine import CausalConv2d
+from separator.snn.synapses.affine import AffineMap, CausalConv2d, applied
+from separator.snn.synapses.rows import FAR
 
 SIZES = st.integers(1, 5)
 
@@ -26,7 +26,7 @@ def calls(module, monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("dilation", [1, 5, rows.FAR])
+@pytest.mark.parametrize("dilation", [1, 5, FAR])
 @given(
     st.sampled_from([nn.Conv2d, CausalConv2d]), SIZES, SIZES, st.sampled_from([1, 2, 3, 5]), st.booleans(), st.integers(0, 3),
     SIZES, st.integers(1, 40), st.integers(0, 10**6),
@@ -37,7 +37,7 @@ def test_sums_and_gradients_are_those_of_the_convolution(
     torch.manual_seed(seed)
     module = make(inputs, outputs, (1, taps), padding=(0, padding * dilation), dilation=(1, dilation), bias=bias)
     x = image(images, inputs, 1, max(1, (taps - 1 - 2 * padding) * dilation) + longer)
-    sums = rows.applied(module, x)
+    sums = applied(module, x)
     gradient = torch.randn_like(sums)
     exact, wide = deepcopy(module).double(), x.detach().double().requires_grad_()
     expected = exact(wide)
@@ -51,7 +51,7 @@ def test_sums_and_gradients_are_those_of_the_convolution(
 def test_an_input_that_does_not_learn_gets_no_gradient():
     module = nn.Conv2d(2, 3, (1, 3))
     x = image(1, 2, 1, 9).detach()
-    rows.applied(module, x).sum().backward()
+    applied(module, x).sum().backward()
     assert torch.allclose(module.weight.grad[0, :, 0, 0], x[0, :, 0, :7].sum(1))
 
 
@@ -73,21 +73,41 @@ def test_other_layers_are_called(make, shape, monkeypatch):
     module, x = make(), torch.randn(shape)
     expected = module(x)
     called = calls(module, monkeypatch)
-    assert torch.equal(rows.applied(module, x), expected)
+    assert torch.equal(applied(module, x), expected)
     assert len(called) == 1
 
 
 def test_layers_that_do_not_learn_are_called(monkeypatch):
     module, x = nn.Conv2d(4, 2, (1, 3)), image(3, 4, 1, 9)
     called = calls(module, monkeypatch)
-    rows.applied(module, x)
+    applied(module, x)
     assert not called
     with torch.no_grad():
-        rows.applied(module, x)
+        applied(module, x)
     with torch.autocast("cpu"):
-        assert rows.applied(module, x).dtype == torch.bfloat16
-    rows.applied(module.requires_grad_(False), x)
-    rows.applied(module.requires_grad_(True).double(), x.double())
-    module.register_forward_hook(lambda *_: None)
-    rows.applied(module.float(), x)
-    assert len(called) == 5
+        assert applied(module, x).dtype == torch.bfloat16
+    applied(module.requires_grad_(False), x)
+    module.requires_grad_(True).register_forward_hook(lambda *_: None)
+    applied(module, x)
+    assert len(called) == 4
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+@given(
+    SIZES, SIZES, st.sampled_from([1, 3]), st.integers(-9, FAR), st.integers(-9, FAR), st.integers(1, 9), st.integers(0, 10**6)
+)
+def test_maps_add_whole_numbers_exactly(kind, inputs, outputs, taps, before, after, longer, seed):
+    """What far taps see, with more padding on either side or with inputs left out, as streaming has them."""
+    draw = torch.Generator().manual_seed(seed)
+    frames = max(20, (taps - 1) * FAR - before - after + longer)  # more than are left out
+    x = torch.randint(-9, 10, (2, inputs, 1, frames), generator=draw)
+    weight = torch.randint(-(2**15), 2**15, (outputs, inputs, 1, taps), generator=draw)
+    bias = torch.randint(-(2**15), 2**15, (outputs,), generator=draw)
+    apply = AffineMap(nn.Conv2d, (1, 1), ((0, 0), (before, after)), (1, FAR))
+    sums = apply(x.to(kind), weight.to(kind), bias.to(kind))
+    padded = nn.functional.pad(x, (before, after))
+    expected = bias.view(-1, 1, 1) + sum(
+        torch.einsum("oi,bihk->bohk", weight[..., 0, tap], padded[..., tap * FAR : tap * FAR + sums.shape[-1]])
+        for tap in range(taps)
+    )
+    assert torch.equal(sums.long(), expected)
