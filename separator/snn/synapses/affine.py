@@ -115,7 +115,7 @@ class AffineMap:
 
 
 def applied(affine: Affine, x: Tensor) -> Tensor:
-    """What an affine layer makes of its input, in the way that it learns fastest. Shapes: as the layer's."""
+    """What an affine layer makes of its input, in the fastest way to run or to learn. Shapes: as the layer's."""
     # What counts operations sees it called.
     if (
         isinstance(affine, nn.Conv2d)
