@@ -14,7 +14,7 @@ from separator.corpora.synthetic import make_corpus
 from tests.corpora.fake_wsj0 import FakeWsj0, make_fake_wsj0
 from tests.pictures import leave_blank
 
-settings.register_profile("separator", deadline=None, max_examples=30)  # machines differ in speed
+settings.register_profile("separator", deadline=None, max_examples=20)  # machines differ in speed
 settings.load_profile("separator")
 torch.set_num_threads(1)  # the networks here are tiny; threads would only wait for each other
 
