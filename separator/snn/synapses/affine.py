@@ -52,8 +52,7 @@ class AffineMap:
             return _plus(sums, bias)
         if self.kind is nn.Linear:
             return F.linear(self.flattened(x), weight, bias)
-        row = self.row(x, weight)
-        if row is not None and row.in_products and serves(x, weight):
+        if (row := self.row(x, weight)) is not None:
             return _plus(row_sums(x, weight, row), bias)
         padding = tuple(before for before, _ in self.padding)
         if any(before != after or before < 0 for before, after in self.padding):
@@ -61,11 +60,13 @@ class AffineMap:
         return APPLY[self.kind](x, weight, bias, self.stride, padding, self.dilation, self.groups)
 
     def row(self, x: Tensor, weight: Tensor) -> Row | None:
-        """What it does with one-row images, if it is a convolution of all channels along these, at each position."""
-        along = (
-            self.kind is nn.Conv2d and x.dim() == 4 and x.shape[2] == weight.shape[2] == self.groups == max(self.stride) == 1
-        )
-        return Row(weight.shape[3], *self.padding[1], self.dilation[1]) if along and not any(self.padding[0]) else None
+        """The convolution along one-row images that it is, of all channels, where `row_sums` is the faster way; else None."""
+        if self.kind is not nn.Conv2d or x.dim() != 4 or any(self.padding[0]) or not serves(x, weight):
+            return None
+        if not x.shape[2] == weight.shape[2] == self.groups == max(self.stride) == 1:
+            return None
+        row = Row(weight.shape[3], *self.padding[1], self.dilation[1])
+        return row if row.in_products or (torch.is_grad_enabled() and weight.requires_grad) else None
 
     def flattened(self, x: Tensor) -> Tensor:
         """The input as the map sees it: flat if it flattens. Shape: (B, ...) -> (B, ...)."""
@@ -117,15 +118,10 @@ class AffineMap:
 def applied(affine: Affine, x: Tensor) -> Tensor:
     """What an affine layer makes of its input, in the fastest way to run or to learn. Shapes: as the layer's."""
     # What counts operations sees it called.
-    if (
-        isinstance(affine, nn.Conv2d)
-        and affine.padding_mode == "zeros"
-        and not affine._forward_hooks
-        and serves(x, affine.weight)
-    ):
-        row = affine_map(affine).row(x, affine.weight)
-        if row is not None and (row.in_products or (torch.is_grad_enabled() and affine.weight.requires_grad)):
-            return _plus(row_sums(x, affine.weight, row), affine.bias)
+    if isinstance(affine, nn.Conv2d) and affine.padding_mode == "zeros" and not affine._forward_hooks:
+        apply = affine_map(affine)
+        if apply.row(x, affine.weight) is not None:
+            return apply(x, affine.weight, affine.bias)
     whole: Tensor = affine(x)
     return whole
 

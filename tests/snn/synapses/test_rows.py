@@ -8,10 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from separator.snn.synapses import rows
 from separator.snn.synapses.affine import AffineMap, CausalConv2d, applied
-from separator.snn.synapses.rows import FAR
+from separator.snn.synapses.rows import FAR, LEAST
 
 SIZES = st.integers(1, 5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_rows():
+    """Rows of any length are taken here."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(rows, "LEAST", 1)
+        yield
 
 
 def image(*shape):
@@ -90,6 +99,15 @@ def test_layers_that_do_not_learn_are_called(monkeypatch):
     module.requires_grad_(True).register_forward_hook(lambda *_: None)
     applied(module, x)
     assert len(called) == 4
+
+
+def test_short_rows_are_left_to_the_layer(monkeypatch):
+    monkeypatch.setattr(rows, "LEAST", LEAST)
+    module = nn.Conv2d(4, 2, (1, 3))
+    called = calls(module, monkeypatch)
+    for frames in (LEAST - 1, LEAST):
+        applied(module, image(1, 4, 1, frames))
+    assert [x.shape[-1] for x in called] == [LEAST - 1]
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64])
