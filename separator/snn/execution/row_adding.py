@@ -1,7 +1,7 @@
 """Layers of neurons with two thresholds: rows of weights are added for the spikes that there are, whatever they are worth.
 
 What average pooling before a layer sums is summed first, and weights are read two inputs at a time, so that it pays even where
-most neurons fire: on two cores with AVX2, 2.2 million time steps of net4 of `recipes/double-threshold` took 149 s. Convolutions
+most neurons fire: on two cores with AVX2, 2.2 million time steps of net4 of `recipes/double-threshold` took 113 s. Convolutions
 that see more than a fifth of their neurons fire are the exception, up to 1.5 times slower so than as products in floats.
 """
 

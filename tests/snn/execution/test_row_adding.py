@@ -44,7 +44,7 @@ def check(apply, weight, trains):
         (nn.Conv2d(4, 70, 3, stride=2, padding=(2, 1), dilation=(1, 2)), (9, 12)),
         (nn.Conv2d(3, 9, (2, 3), stride=(1, 2), padding=4), (3, 35)),
         (nn.Conv2d(2, 3, 5, padding=6, dilation=3), (8, 7)),
-        (nn.Conv1d(7, 14, 3, padding=4, dilation=4), (700,)),
+        (nn.Conv1d(7, 20, 3, padding=4, dilation=4), (700,)),
         (nn.Conv1d(130, 8, 7, stride=3), (40,)),
         (nn.Linear(1, 1), ()),
         (nn.Linear(37, 10), ()),
@@ -69,14 +69,14 @@ def test_what_is_averaged_is_summed_first(size, steps):
     conv = absorbed_weight([pool], apply, weight.double(), shape).round().to(torch.int32)
     check(absorbed_map([pool], apply), conv, spikes_of(steps, 2, *shape))
     after = absorbed_map([pool, flat], AffineMap(nn.Linear))
-    lines = torch.randint(-500, 500, (10, 6 * (12 // size) ** 2)) * size**2
+    lines = torch.randint(-500, 500, (20, 6 * (12 // size) ** 2)) * size**2
     linear = absorbed_weight([pool, flat], AffineMap(nn.Linear), lines.double(), shape).round().to(torch.int32)
     check(after, linear, spikes_of(steps, 2, *shape))
 
 
 @pytest.mark.parametrize("padding", [(0, 0), (5, 2), (-3, 1)])
 def test_another_padding_takes_the_same_weights(padding):
-    apply, weight = affine_map(nn.Conv1d(6, 14, 3, padding=1)), torch.randint(-99, 99, (14, 6, 3), dtype=torch.int32)
+    apply, weight = affine_map(nn.Conv1d(6, 20, 3, padding=1)), torch.randint(-99, 99, (20, 6, 3), dtype=torch.int32)
     trains, layer = spikes_of(4, 2, 6, 50), laid_out(apply, weight)
     layer.currents(trains)
     moved = layer.padded_as(apply.with_time_padding(*padding))

@@ -203,12 +203,7 @@ for events.PAYS in (-np.inf, np.inf):
 
 
 def test_machines_with_shorter_vectors_fire_the_same_spikes(tmp_path, monkeypatch, capsys):
-    plain = os.environ | {
-        "NUMBA_CACHE_DIR": str(tmp_path),
-        "NUMBA_CPU_NAME": "generic",
-        "NUMBA_CPU_FEATURES": "",
-        "NUMBA_OPT": "1",
-    }
+    plain = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
     there = subprocess.run([sys.executable, "-c", EVERYWHERE], env=plain, capture_output=True, text=True, check=True).stdout
     monkeypatch.setattr(events, "PAYS", events.PAYS)  # which this changes
     exec(EVERYWHERE, {})
