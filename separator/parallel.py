@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -26,17 +25,6 @@ QUEUED = 3  # jobs in flight for each process: enough that none waits, few enoug
 # How processes are started: not forked from this one, whose networks' threads would not survive that, but from a server.
 METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-
-# Threads of these that have nothing to do sleep; they keep a core busy else, in the hope of more work.
-PATIENT = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_TIMEOUT": "4"}
-
-
-def share_the_machine() -> None:
-    """Let this process's threads leave their cores to others while they wait; before numpy and torch are imported."""
-    for name, value in PATIENT.items():
-        if "torch" not in sys.modules:
-            os.environ.setdefault(name, value)
 
 
 def cores() -> int:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, BinaryIO
 from separator.cli import TERMINATED
 from separator.cli.streams import tell
 from separator.errors import UserError
-from separator.parallel import share_the_machine
 
 if TYPE_CHECKING:
     from separator.audio.pcm import ByteSource, Encoding, PcmStream
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 def run_stream(arguments: argparse.Namespace) -> int:
     """Separate stdin until it ends; return 0."""
     _require_sense(arguments)
-    share_the_machine()
     from separator.audio.hearing import Hearing
     from separator.audio.pcm import ByteSource, PcmFormat, PcmWriter
     from separator.tasks.separation.live import report_live, separate_live
