@@ -1,4 +1,4 @@
-"""Separate the demo's mixture with several models; print their scores, write sound files and pictures."""
+"""Separate the demo's mixtures with several models; print their scores, write sound files and pictures."""
 
 import argparse
 import os
@@ -17,37 +17,51 @@ from separator.tasks.presentation.spike_picture import draw_spikes, layer_spikes
 from separator.tasks.separation.files import Separator
 
 DEMO = Path(__file__).resolve().parent
-MIXTURE = Mixture("demo", DEMO / "mix.wav", (DEMO / "s1.wav", DEMO / "s2.wav"), None, None)
-LAYER = 5  # whose spikes are shown, the one in the middle of the shipped networks; of shallower ones the last that fires
+MIXTURES = {"mix": "a man and a woman", "alike": "two women of like pitch"}
 LINE = "{:<20}{:>14}{:>14}{:>10}{:>20}"
 
 
 def main(models: list[str], out: Path) -> int:
     """Separate, score, draw; returns the exit status."""
-    mixture, rate = read_signal(MIXTURE.mixture)
-    sources = read_alike(MIXTURE.sources, MIXTURE.mixture, len(mixture), rate)
-    pictures = {"reference": sources}
-    written: list[str] = []
-    drawn: list[str] = []
-    print(f"{MIXTURE.mixture}: {len(mixture) / rate:.1f} s of two talkers; {os.cpu_count()} CPU cores\n")
-    print(LINE.format("", "SI-SDR (dB)", "SI-SDRi (dB)", "PESQ", "real-time factor"))
-    print(row("mixture", score(ScoringJob("demo", "mixture", MIXTURE, None, ("pesq",))), ""))
+    separators = {}
     for model in models:
         separator = Separator.from_pretrained(model)
-        name = separator.model.card.name
-        report = separator.separate_file(MIXTURE.mixture, out / name, overwrite=True)
+        separators[separator.model.card.name] = separator
+    written: list[str] = []
+    drawn: list[str] = []
+    for name, talkers in MIXTURES.items():
+        mixture = Mixture(name, DEMO / f"{name}.wav", (DEMO / f"{name}-1.wav", DEMO / f"{name}-2.wav"), None, None)
+        outputs, pictures = compare(mixture, talkers, separators, out)
+        written += outputs
+        drawn += pictures
+    print("Means over both talkers. Real-time factor: time that separating took over the length of the sound.")
+    print("\n".join(["", "sound files:", *written, "pictures:", *drawn]))
+    return 0
+
+
+def compare(mixture: Mixture, talkers: str, separators: dict[str, Separator], out: Path) -> tuple[list[str], list[str]]:
+    """Print a table of one mixture; returns the sound files and the pictures that were written."""
+    samples, rate = read_signal(mixture.mixture)
+    sources = read_alike(mixture.sources, mixture.mixture, len(samples), rate)
+    shown = {"reference": sources}
+    written: list[str] = []
+    drawn = [str(out / f"{mixture.id}-spectrograms.png")]
+    print(f"{mixture.mixture}: {len(samples) / rate:.1f} s of {talkers}; {os.cpu_count()} CPU cores\n")
+    print(LINE.format("", "SI-SDR (dB)", "SI-SDRi (dB)", "PESQ", "real-time factor"))
+    print(row("mixture", score(ScoringJob("demo", "mixture", mixture, None, ("pesq",))), ""))
+    for name, separator in separators.items():
+        report = separator.separate_file(mixture.mixture, out / name, overwrite=True)
         paths = tuple(map(Path, report.outputs))
-        scores = score(ScoringJob("demo", name, MIXTURE, paths, ("pesq",)))
-        print(row(name, scores, f"{report.real_time_factor:.3f}"))
-        pictures[name] = in_order(read_alike(paths, MIXTURE.mixture, len(mixture), rate), sources)
+        print(row(name, score(ScoringJob("demo", name, mixture, paths, ("pesq",))), f"{report.real_time_factor:.3f}"))
+        shown[name] = in_order(read_alike(paths, mixture.mixture, len(samples), rate), sources)
         written += report.outputs
         if separator.model.card.kind == "snn":
-            drawn.append(draw_layer(out / f"{name}-spikes.png", separator, mixture, pictures[name], rate))
-    picture = out / "spectrograms.png"
-    draw_spectrograms(picture, mixture, pictures, rate, "Two talkers and what the networks make of them")
-    print("\nMeans over both talkers. Real-time factor: time that separating took over the length of the sound.")
-    print("\n".join(["", "sound files:", *written, "pictures:", str(picture), *drawn]))
-    return 0
+            drawn.append(draw_layer(out / f"{mixture.id}-{name}-spikes.png", separator, samples, shown[name], rate))
+    print()
+    draw_spectrograms(
+        Path(drawn[0]), samples, shown, rate, f"Two talkers ({talkers}) and what the networks make of the mixture"
+    )
+    return written, drawn
 
 
 def draw_layer(
@@ -55,7 +69,7 @@ def draw_layer(
 ) -> str:
     """Draw the spikes of one layer beneath the mixture, (T,), and the separated talkers, (2, T); returns the file's name."""
     stack = separator.model.network.stack
-    layer = min(LAYER, len(stack.layers) - 2)
+    layer = (len(stack.layers) - 1) // 2
     spikes = layer_spikes(separator.model.network, mixture, layer)
     title = f"layer {layer + 1} of {len(stack.layers)} of {separator.model.card.name}"
     draw_spikes(path, mixture, sources, spikes, rate, title, stack.dynamics.window)
@@ -70,7 +84,7 @@ def row(name: str, scores: list[SourceScore], real_time_factor: str) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", nargs="+", default=["small-ann", "small-snn"], help="shipped models or model files")
+    parser.add_argument("--models", nargs="+", default=["medium-ann", "medium-snn"], help="shipped models or model files")
     parser.add_argument("--out", type=Path, default=DEMO / "out", help="folder for sound files and pictures")
     arguments = parser.parse_args()
     sys.exit(report_errors("demo", lambda: main(arguments.models, arguments.out)))

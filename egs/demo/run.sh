@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Separate the demo's mixture with the shipped spiking network and with the analog one it came from.
+# Separate the demo's two mixtures with the shipped spiking network and with the analog one it came from.
 #
 #   bash egs/demo/run.sh [--out DIR] [--models MODEL...]
 #

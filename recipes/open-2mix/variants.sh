@@ -3,11 +3,11 @@
 # learns most.
 #
 #   recipes/open-2mix/variants.sh --corpus DIR --more "DIR DIR" --rooms FILE --noise DIR --other xdev=DIR \
-#       --list conf/ablations.txt --init averages/medium-ann.safetensors --hours 10
+#       --list conf/ablations.txt --init medium-ann --hours 10
 #   recipes/open-2mix/variants.sh --corpus DIR --list conf/networks.txt --hours 30
 #
 #   --list FILE          a variant a line: its name, then options of `separator train` that make it; # begins a comment. Paths
-#                        of --list, --config and --init that are not found are looked for beside this script
+#                        of --list and --config that are not found are looked for beside this script
 #   --config FILE        of the training that all of them vary (conf/medium.yaml)
 #   --init MODEL         that all of them start from; new networks if not given
 #   --hours H            of mixtures for each, over which the learning rate falls to zero (10)
@@ -57,7 +57,6 @@ found() {
 list=$(found "$list")
 config=$(found "$config")
 [ -f "$list" ] || fail "there is no list of variants $list"
-[ -z "$init" ] || init=$(found "$init")
 for set in train dev; do
   [ -f "$corpus/$set/wav.scp" ] || fail "$corpus/$set is not a Kaldi data folder; give --corpus"
 done

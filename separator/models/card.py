@@ -16,7 +16,7 @@ from separator.version import __version__
 FORMAT = 3  # of metadata and tensors; a file with a higher one was written by a later version
 KEY = "separator"  # of our JSON in the safetensors metadata
 SHIPPED = Path(__file__).parent / "shipped"
-DEFAULT_MODEL = "small-snn"
+DEFAULT_MODEL = "medium-snn"
 DEFAULT_LIVE_MODEL = "small-causal-snn"
 MOST_GAIN = 1e9
 # What a network for images is for: telling classes apart (cross entropy), or giving back what it sees (mean square error).

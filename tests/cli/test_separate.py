@@ -46,7 +46,7 @@ def network(window=None):
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shipped")
-    for name, window in [("small-ann", None), ("small-snn", 4)]:
+    for name, window in [("small-ann", None), (models.DEFAULT_MODEL, 4)]:
         conversion = (
             None
             if window is None
@@ -130,7 +130,7 @@ def test_options_are_handed_on(loaded, capsys):
     write("mix.wav", 24_000)
     options = [
         "--model",
-        "small-snn",
+        models.DEFAULT_MODEL,
         "--device",
         "cpu",
         "--window",
@@ -142,7 +142,7 @@ def test_options_are_handed_on(loaded, capsys):
         "--float32",
     ]
     assert entry(["mix.wav", *options, "-q", "--clip", "none"]) == 0
-    assert loaded == [("small-snn", "cpu", 4)]
+    assert loaded == [(models.DEFAULT_MODEL, "cpu", 4)]
     assert soundfile.info("mix_s2.wav").subtype == "FLOAT"
     assert capsys.readouterr() == ("", "")
 
@@ -229,7 +229,7 @@ def test_a_folder_is_gone_on_with(loaded, capsys):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--model", "small-ann"], "(model was small-snn and is small-ann, window was 4 and is None)"),
+        (["--model", "small-ann"], f"(model was {models.DEFAULT_MODEL} and is small-ann, window was 4 and is None)"),
         (["--window", "8"], "(window was 4 and is 8)"),
         (["--float32"], "(samples was 16-bit integers and is 32-bit floats)"),
         (["--clip", "clamp"], "(clip was rescale and is clamp)"),
@@ -520,7 +520,7 @@ def test_spiking_model_reports_its_activity(loaded, capsys):
 def test_models_are_listed(loaded, capsys):
     assert entry(["--list-models"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "small-snn (default): the small-snn",
+        f"{models.DEFAULT_MODEL} (default): the {models.DEFAULT_MODEL}",
         "    snn, 2 talkers, 8000 Hz, 4 time steps",
         "    SI-SDRi 5.25",
         "small-ann: the small-ann",
@@ -529,8 +529,17 @@ def test_models_are_listed(loaded, capsys):
     ]
     assert entry(["--list-models", "--json"]) == 0
     first, second = json.loads(capsys.readouterr().out)
-    assert (first["name"], first["window"], second["name"]) == ("small-snn", 4, "small-ann")
+    assert (first["name"], first["window"], second["name"]) == (models.DEFAULT_MODEL, 4, "small-ann")
     assert loaded == []
+
+
+@pytest.mark.parametrize("policy", [None, "ACTIVE"])
+def test_threads_that_wait_sleep_unless_told_otherwise(policy):
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {} if policy is None else {"OMP_WAIT_POLICY": policy}
+    code = "import separator.cli.separate, os; print(os.environ['OMP_WAIT_POLICY'])"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == (policy or "PASSIVE")
 
 
 def test_listing_models_needs_no_torch():

@@ -14,11 +14,16 @@ DEVICES = ["cpu", *["cuda"] * torch.cuda.is_available()]
 SPIKING = [card.name for card in list_models() if card.kind == "snn"]
 
 
-@pytest.fixture(scope="module")
-def mixture():
+def speech(seconds):
+    """Mixed speech of any length, (1, T)."""
     samples, rate = soundfile.read(DEMO, dtype="float32")
     assert rate == 8000
-    return torch.from_numpy(samples[None, : 4 * rate])
+    return torch.from_numpy(np.resize(samples, seconds * rate)[None])
+
+
+@pytest.fixture(scope="module")
+def mixture():
+    return speech(4)
 
 
 @pytest.mark.parametrize("name", SPIKING)
@@ -32,12 +37,13 @@ def test_shipped_networks_equal_the_reference(name, mixture):
 
 
 @pytest.mark.parametrize("name", SPIKING)
-def test_a_chunk_with_its_receptive_field_fires_the_same(name, mixture):
+def test_a_chunk_with_its_receptive_field_fires_the_same(name):
     network = load_model(name).network
     stride, context = network.config.stride, network.config.receptive_field // network.config.stride + 1
+    first, last = context + 20, context + 60
+    mixture = speech((last + context + 100) * stride // 8000)
     whole = network.stack(network.stack_input(network.encode(mixture)))
     assert whole.abs().max() > 0
-    first, last = context + 20, context + 60
     chunk = mixture[:, (first - context) * stride : (last + context) * stride]
     potential = network.stack(network.stack_input(network.encode(chunk)))
     assert torch.equal(potential[..., context : context + 40], whole[..., first:last])

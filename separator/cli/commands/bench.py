@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="MODEL",
         help="shipped models, model files, NAME@WINDOW, paper-ann, paper-snn, paper-snn-pipelined (random weights), bf16:NAME, "
-        "dense:NAME, spikingjelly:NAME, or asteroid-convtasnet (small-ann small-snn; of sweeps all that have random weights); "
+        "dense:NAME, spikingjelly:NAME, or asteroid-convtasnet (medium-ann medium-snn; of sweeps all with random weights); "
         "times are multiples of the first one's",
     )
     parser.add_argument("--seconds", nargs="+", type=_seconds, metavar="S", help="lengths of sound (10); of sweeps see --at")
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.out or arguments.at:
         raise UserError("--out and --at go with --sweep")
-    systems = arguments.systems or ["small-ann", "small-snn"]
+    systems = arguments.systems or ["medium-ann", "medium-snn"]
     print(systems_table(benchmark(systems, arguments.seconds or [10.0], arguments.threads)), end="")
     return 0
 

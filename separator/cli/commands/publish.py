@@ -2,7 +2,7 @@
 
 separator publish exp/small/ann/ann.safetensors --results exp/small/results --system ann
 separator publish exp/small/ptl-4/snn.safetensors --results exp/small/results --system ptl-4at8 --window 8
-separator publish exp/medium/ann/ann.safetensors --bf16 --out recipes/open-2mix/averages    # half the size, to go on from
+separator publish exp/medium/ann/ann.safetensors --bf16 --out DIR    # half the size, to go on from with --init
 """
 
 import argparse
