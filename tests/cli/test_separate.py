@@ -533,13 +533,14 @@ def test_models_are_listed(loaded, capsys):
     assert loaded == []
 
 
-@pytest.mark.parametrize("policy", [None, "ACTIVE"])
-def test_threads_that_wait_sleep_unless_told_otherwise(policy):
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    environment |= {} if policy is None else {"OMP_WAIT_POLICY": policy}
-    code = "import separator.cli.separate, os; print(os.environ['OMP_WAIT_POLICY'])"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == (policy or "PASSIVE")
+@pytest.mark.parametrize(
+    ("told", "spins"), [({}, "20000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")]
+)
+def test_threads_that_wait_soon_sleep_unless_told_otherwise(told, spins):
+    environment = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    code = "import separator.cli.separate, os; print(os.environ.get('GOMP_SPINCOUNT'))"
+    done = subprocess.run([sys.executable, "-c", code], env=environment | told, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == spins
 
 
 def test_listing_models_needs_no_torch():
