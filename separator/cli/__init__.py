@@ -9,7 +9,7 @@ INTERRUPTED, TERMINATED = 130, 143  # exit statuses, as shells have them
 # What a command's first argument is while it starts: the console scripts, `python -m separator.cli.…`, `python -c`.
 PROGRAMS = ("separate", "separator", "-m", "-c")
 # Threads that wait for others soon sleep, in place of keeping a core busy in the hope of more work: beside other programs, that
-# may hold up what they wait for, separating is then three to four times as fast. Read when numpy and torch are loaded.
+# may hold up what they wait for, separating then takes a third to three fifths of the time. Read when numpy and torch load.
 PATIENT = {"GOMP_SPINCOUNT": "20000", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_TIMEOUT": "4"}
 
 
