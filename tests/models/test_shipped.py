@@ -8,6 +8,7 @@ import torch
 from separator.models import load_model
 from separator.models.card import list_models
 from separator.snn.stack import reference
+from tests.snn.machines import machine
 
 DEMO = Path(__file__).parents[2] / "egs" / "demo" / "mix.wav"
 DEVICES = ["cpu", *["cuda"] * torch.cuda.is_available()]
@@ -34,6 +35,12 @@ def test_shipped_networks_equal_the_reference(name, mixture):
     layers = network.stack.spiking_layers()
     potential = torch.from_numpy(reference.simulate(layers, seen)).float() * layers[-1].quantum.view(1, -1, 1, 1)
     assert torch.equal(network.stack(seen), potential.relu())
+    for multiplies in (True, False):
+        with machine(multiplies):
+            there = load_model(name).network
+            last = there.stack.spiking_layers()[-1]
+            assert (last.sums._products is not None) == (multiplies and last.weight.dtype == torch.int8)
+            assert torch.equal(there.stack(seen), potential.relu())
 
 
 @pytest.mark.parametrize("name", SPIKING)

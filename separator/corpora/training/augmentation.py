@@ -1,7 +1,7 @@
 """Variation of mixtures made on the fly: speed, timbre, pauses, rooms and noise."""
 
 from dataclasses import dataclass
-from math import cos, log, pi, sin, sqrt
+from math import cos, exp, log, pi, sin, sqrt
 
 import numpy as np
 import soxr
@@ -101,7 +101,7 @@ def draw_shelf(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """A filter that raises or lowers lows (to 200..800 Hz) or highs (from 1000 Hz to a third of the sample rate on)."""
     kind, least, most = ("low", 200.0, 800.0) if rng.random() < 0.5 else ("high", 1000.0, sample_rate / 3)
-    corner = float(np.exp(rng.uniform(log(least), log(most))))
+    corner = exp(rng.uniform(log(least), log(most)))
     return shelf(kind, float(rng.uniform(-gain_range, gain_range)), corner, sample_rate)
 
 

@@ -120,7 +120,9 @@ class MixturesOnTheFly(Dataset[Tensor]):
         self.variation.place(sources, rng)
         half_snr = rng.uniform(0, self.variation.settings.levels) / 2
         gains_db = np.array([half_snr, -half_snr] + [0.0] * (self.n_src - 2))[: self.n_src]
-        sources *= 10 ** (gains_db[:, None] / 20).astype(np.float32)
+        # By Python's numbers: numpy's powers differ in their last bit from machine to machine.
+        gains = [10 ** float(exponent) for exponent in (gains_db / 20).astype(np.float32)]
+        sources *= np.array(gains, np.float32)[:, None]
         noise = self.variation.background(sources, rng)
         rows = sources if noise is None else np.concatenate([sources, noise[None]])
         # Published mixtures peak below 0.9 of full scale; speech of unit level does so at about a tenth.

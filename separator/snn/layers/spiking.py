@@ -274,6 +274,7 @@ class SpikingLayer(nn.Module):
 
         def in_units(sums: Tensor) -> Tensor:
             free = self._summed(sums)
+            free = free if free.is_floating_point() else free.float()  # whole quanta, which that holds where sums are not long
             free = free + self._constant_current(free, spikes.window)
             return free * self._against(free, "quantum", lambda: self.quantum)
 

@@ -22,7 +22,8 @@ from separator.snn.stack.prefix import Prefix, fingerprint
 from separator.snn.stack.simulation import simulate
 from separator.snn.stack.stack import Stack
 from separator.snn.synapses.affine import affine_map
-from tests.snn.nets import STACKS, conv1d_stack, converted, fire, linear_stack
+from tests.snn.machines import machine
+from tests.snn.nets import STACKS, check_fires_as_defined, conv1d_stack, converted, fire, linear_stack
 
 SCHEDULES = ("pipelined", "layer-by-layer")
 DEVICES = ["cpu", *["cuda"] * torch.cuda.is_available()]
@@ -62,6 +63,18 @@ def test_every_execution_equals_the_reference(kind, seed, window, start, channel
         there = copy.deepcopy(stack).to(device).spiking_layers()
         with torch.autocast(device, torch.bfloat16):
             assert torch.equal(simulate(there, x.to(device)).double().cpu(), in_quanta)
+
+
+@pytest.mark.parametrize("multiplies", [True, False])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("kind", sorted(STACKS))
+def test_instructions_for_8_bits_change_nothing(kind, schedule, multiplies):
+    """Sums are 32-bit integers where there are such instructions, and floating-point numbers where there are none."""
+    with machine(multiplies):
+        stack, x = make(kind, 4, 8, 0.5, schedule=schedule, bits=8)
+        layers = stack.spiking_layers()
+        assert [layer.sums._products is not None for layer in layers[1:]] == [multiplies] * (len(layers) - 1)
+        check_fires_as_defined(stack, x, ["fastest", "event-driven", "dense"])
 
 
 @settings(max_examples=60, deadline=None)
