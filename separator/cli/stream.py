@@ -64,6 +64,8 @@ def _require_sense(arguments: argparse.Namespace) -> None:
         raise UserError("--stream separates stdin; leave the names of inputs out")
     if arguments.level == "mixture":
         raise UserError("live sound cannot be levelled to the whole mixture; leave --level out")
+    if arguments.shifts != 1:
+        raise UserError("live sound is separated once; leave --shifts out")
     if arguments.clip != "rescale":
         raise UserError("live sound over full scale is cut; leave --clip out, or take floats with --float32 or --raw f32le")
     if not arguments.raw and (arguments.rate or arguments.channels):

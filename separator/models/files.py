@@ -18,6 +18,7 @@ from separator.models.format.header import read_header
 from separator.models.format.legacy import present_names
 from separator.models.format.schema import CONFIGS, Schema, schema_of, specs_of
 from separator.models.format.text import shown
+from separator.models.shifted import ShiftedStream
 from separator.models.streaming import TasNetStream
 from separator.models.tasnet import TasNet, TasNetConfig
 
@@ -31,9 +32,17 @@ class SeparationModel:
     network: TasNet  # in evaluation mode; (B, T) -> (B, n_src, T) at `card.sample_rate`
     card: ModelCard
 
-    def stream(self, live: bool = False) -> TasNetStream:
-        """Run the network on a mixture that comes piece by piece, in small pieces if it is `live`."""
-        return TasNetStream(self.network, live)
+    def stream(self, live: bool = False, shifts: int = 1) -> TasNetStream | ShiftedStream:
+        """Run the network on a mixture that comes piece by piece.
+
+        Args:
+            live: in small pieces.
+            shifts: delays of the mixture that estimates are averaged over.
+
+        Raises:
+            UserError: the network does not take so many shifts.
+        """
+        return TasNetStream(self.network, live) if shifts == 1 else ShiftedStream(self.network, shifts)
 
 
 def load_model(name_or_path: str | Path, device: str | torch.device = "cpu", window: int | None = None) -> SeparationModel:

@@ -15,6 +15,7 @@ def test_models_and_files_are_scored(tmp_path, capsys):
     ann, snn = save_tiny_models(tmp_path)
     command = ["evaluate", "--mixtures", f"open={tmp_path / 'set'}", "--out", str(tmp_path / "out"), "--jobs", "1"]
     command += ["--model", f"ann={ann}", f"snn2={snn}@2", "--estimates", f"mine={tmp_path / 'estimates'}", "--limit", "2"]
+    command += ["--shifts", "1", "2"]
     assert main(command) == 0
     printed = capsys.readouterr()
     assert "| Open | mine |" in printed.out
@@ -32,7 +33,7 @@ def test_models_and_files_are_scored(tmp_path, capsys):
     ]
     assert main([*command, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert list(report["summary"]["open"]) == ["mixture", "ann", "snn2", "mine"]
+    assert list(report["summary"]["open"]) == ["mixture", "ann", "snn2", "ann, 2 shifts", "snn2, 2 shifts", "mine"]
     assert report["summary"]["open"]["mine"]["overall"]["si-sdri"]["mean"] > 5
     assert report["summary"]["open"]["mixture"]["overall"]["pesq"]["count"] == 4
     assert report["operations"]["open"]["snn2"]["window"] == 2
@@ -46,6 +47,7 @@ def test_models_and_files_are_scored(tmp_path, capsys):
         (["--mixtures", "open=set", "--model", "ann=nothing"], "no model 'nothing'"),
         (["--mixtures", "open=set", "--estimates", "mine=nothing"], "no estimates of mix0 by mine"),
         (["--mixtures", "open=set", "--device", "abacus"], "no device 'abacus'"),
+        (["--mixtures", "open=set", "--model", "small-ann", "--shifts", "99"], "takes 1 to 32 shifts"),
     ],
 )
 def test_mistakes_are_one_line(options, message, tmp_path, capsys, monkeypatch):

@@ -134,6 +134,7 @@ def test_folder_report_and_the_end_within_a_sample(run, tmp_path, expected):
         (b"", ["--rate", "8000"], "--rate and --channels are of --raw"),
         (b"", ["--raw", "s16le", "--float32"], "leave --float32 out"),
         (b"", ["--level", "mixture"], "leave --level out"),
+        (b"", ["--shifts", "2"], "leave --shifts out"),
         (b"", ["--clip", "none"], "leave --clip out"),
         (b"", ["--raw", "s16le", "--to", "a"], "--to takes 2 files"),
         (b"", ["--to", "a", "b", "-o", "c"], "one of --to and -o"),

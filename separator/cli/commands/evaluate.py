@@ -78,6 +78,14 @@ def _add_mixtures(parser: jsonargparse.ArgumentParser) -> None:
         default=list(METRICS),
         help="leave out what takes long (all; SI-SDR and the oracle are always in)",
     )
+    parser.add_argument(
+        "--shifts",
+        nargs="+",
+        type=positive,
+        default=[1],
+        metavar="N",
+        help="average what models make of N slightly delayed copies of a mixture, as `separate --shifts`; each model with each",
+    )
     parser.add_argument("--limit", type=positive, metavar="N", help="only N mixtures of each set, evenly spread over it")
     parser.add_argument("--jobs", type=positive, default=cores(), metavar="N", help="processes")
 
@@ -94,7 +102,12 @@ def _on_mixtures(arguments: jsonargparse.Namespace) -> Any:
         torch.set_num_threads(arguments.threads)
     device = resolve_device(arguments.device)
     conditions = {name: read_mixtures(folder) for name, folder in map(named, arguments.mixtures)}
-    models = [ModelSystem(*load_named_model(text, device), device) for text in arguments.model]
+    loaded = [load_named_model(text, device) for text in arguments.model]
+    models = [
+        ModelSystem(name if shifts == 1 else f"{name}, {shifts} shifts", model, device, shifts)
+        for shifts in arguments.shifts
+        for name, model in loaded
+    ]
     files = [EstimateFiles(name, Path(folder)) for name, folder in map(named, arguments.estimates)]
     evaluation = Evaluation(conditions, [*models, *files], arguments.metrics, arguments.limit, arguments.jobs)
     return evaluate(evaluation, arguments.out, progress=True)

@@ -82,16 +82,27 @@ class Separator:
             bit of what a spiking network gives.
         level: what sources are scaled to; None for `model` if the network is causal, so that files give what live sound gives,
             else `mixture`.
+        shifts: delays of the mixture that estimates are averaged over, the delay of 0 included: 2 take twice the time and
+            separate a little better. Live sound does without.
 
     Raises:
-        UserError: the segment is not positive, the level unknown, or the model's card has no gain for the level `model`.
+        UserError: the segment is not positive, the level unknown, the network does not take so many shifts, or the model's card
+            has no gain for the level `model`.
     """
 
     def __init__(
-        self, model: "SeparationModel", device: str = "cpu", segment: float = SEGMENT, level: Level | None = None
+        self,
+        model: "SeparationModel",
+        device: str = "cpu",
+        segment: float = SEGMENT,
+        level: Level | None = None,
+        shifts: int = 1,
     ) -> None:
         self.model = model
         self.device = device
+        self.shifts = shifts
+        if shifts != 1:
+            model.stream(shifts=shifts)  # which tells if it takes so many
         self.segment = round(segment * self.sample_rate)
         if self.segment < 1:
             raise UserError(f"the segment must be longer than {segment} s")
@@ -108,6 +119,7 @@ class Separator:
         window: int | None = None,
         segment: float = SEGMENT,
         level: Level | None = None,
+        shifts: int = 1,
     ) -> "Separator":
         """Load a shipped model by its name, or a model file.
 
@@ -117,13 +129,14 @@ class Separator:
             window: of a spiking model that can run with another number than its own; None keeps its own.
             segment: seconds computed at a time.
             level: what sources are scaled to, see `Separator`.
+            shifts: delays of the mixture that estimates are averaged over.
 
         Raises:
             UserError: the model is unknown, damaged, foreign or newer, or an option does not fit it.
         """
         device = resolve_device(device)
         model = models.load_model(name_or_path or models.DEFAULT_MODEL, device=device, window=window)
-        return cls(model, device, segment, level)
+        return cls(model, device, segment, level, shifts)
 
     @property
     def sample_rate(self) -> int:
@@ -273,11 +286,12 @@ class Separator:
             level=self.level,
             clip=clip,
             samples="32-bit floats" if float32 else "16-bit integers",
+            shifts=self.shifts,
         )
 
     def _stream(self, blocks: Iterable[Array], sample_rate: int) -> Iterator[tuple[Array, Array]]:
         """Mixture (B, k) at any rate to pieces of mixture (B, k') and estimates (B, n_src, k') at the model's rate."""
-        network = EstimateStream(self.model, self.device)
+        network = EstimateStream(self.model, self.device, shifts=self.shifts)
         waiting: Array | None = None
         segments = in_blocks_of(self.segment, resample_blocks(blocks, sample_rate, self.sample_rate))
         for block, last in marking_the_last(segments):

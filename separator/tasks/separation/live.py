@@ -31,15 +31,19 @@ class EstimateStream:
         model: in evaluation mode.
         device: where its network is.
         live: pieces are small. Then all that is made or loaded with the first use is so here, not while sound waits.
+        shifts: delays of the mixture that estimates are averaged over.
+
+    Raises:
+        UserError: the network does not take so many shifts.
     """
 
-    def __init__(self, model: "SeparationModel", device: str, live: bool = False) -> None:
+    def __init__(self, model: "SeparationModel", device: str, live: bool = False, shifts: int = 1) -> None:
         self.device = device
         if live:
             rehearsal = model.stream(live)
             for samples in (MANY, SOME):
                 rehearsal.push(torch.zeros(1, samples, device=device), last=samples == SOME)
-        self._stream = model.stream(live)
+        self._stream = model.stream(live, shifts)
 
     @property
     def look_ahead(self) -> int:

@@ -27,6 +27,7 @@ class Origin:
     level: str
     clip: str
     samples: str  # such as 16-bit integers
+    shifts: int = 1  # which files made before there were any do not state
 
     def to_comment(self) -> str:
         """Text for a wav file."""
@@ -56,6 +57,7 @@ def refuse_others(paths: Iterable[Path], origin: Origin) -> None:
         found = _origin_in(path)
         if found is None:
             raise UserError(f"{path} exists; {REMEDY}")
+        found.setdefault("shifts", Origin.shifts)
         now = asdict(origin)
         differing = [name for name in now if found.get(name) != now[name]]
         if differing:

@@ -38,7 +38,7 @@ def mixture(tmp_path):
 def separator(mixture):
     card = SimpleNamespace(name="swapped", kind="ann", sample_rate=8000, n_src=2, causal=False)
     sources = [read(path) for path in mixture.sources]
-    return Separator(SimpleNamespace(stream=lambda live: Swapped(sources), card=card))
+    return Separator(SimpleNamespace(stream=lambda live=False, shifts=1: Swapped(sources), card=card))
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ class Late:
 def model(network=None, kind="ann", causal=False, gain=None):
     card = SimpleNamespace(name="halves", kind=kind, sample_rate=8000, n_src=2, causal=causal, gain=gain)
     network = network or HalfWaves()
-    return SimpleNamespace(network=network, card=card, stream=lambda live: Late(network))
+    return SimpleNamespace(network=network, card=card, stream=lambda live=False, shifts=1: Late(network))
 
 
 def separator(**options):
@@ -304,6 +304,18 @@ def test_file_gives_what_the_array_gives(tmp_path, rate):
     np.testing.assert_allclose(read_sources(report), separator().separate(wave, rate), atol=1e-5)
     assert report.seconds == 30_001 / rate and report.real_time_factor > 0 and report.notes == ()
     assert report.activity is None
+
+
+def test_shifts_serve_arrays_and_files_in_segments(tmp_path):
+    wave = noise(12_001)
+    shifted = Separator.from_pretrained("small-snn", segment=0.3, shifts=2)
+    sources = shifted.separate(wave, 8000)
+    once = Separator.from_pretrained("small-snn").separate(wave, 8000)
+    report = shifted.separate_file(write(tmp_path / "mix.wav", wave), float32=True)
+    np.testing.assert_allclose(read_sources(report), sources, atol=1e-6)
+    whole = Separator.from_pretrained("small-snn", shifts=2).separate(wave, 8000)
+    np.testing.assert_array_equal(sources, whole)
+    assert sources.shape == once.shape and 0 < np.abs(sources - once).max() < np.abs(once).max()
 
 
 def test_output_folder_and_overwriting(tmp_path):

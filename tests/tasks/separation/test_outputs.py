@@ -24,6 +24,7 @@ def write(path, comment):
         ({"weights": "x"}, r"\(other weights of the model\)"),
         ({"window": 8}, r"\(window was 8 and is 4\)"),
         ({"level": "model", "clip": "none"}, r"\(level was model and is mixture, clip was none and is rescale\)"),
+        ({"shifts": 2}, r"\(shifts was 2 and is 1\)"),
         ({"samples": "32-bit floats"}, r"\(samples was 32-bit floats and is 16-bit integers\)"),
     ],
 )
@@ -44,7 +45,8 @@ def test_files_of_no_known_origin_are_refused(tmp_path, comment):
 
 def test_files_of_the_same_origin_are_not_refused(tmp_path):
     write(tmp_path / "a.wav", ORIGIN.to_comment())
-    refuse_others([tmp_path / "a.wav"], ORIGIN)
+    write(tmp_path / "b.wav", ORIGIN.to_comment().replace(', "shifts": 1', ""))  # as they were before there were any
+    refuse_others([tmp_path / "a.wav", tmp_path / "b.wav"], ORIGIN)
 
 
 def test_names_are_claimed_once(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from separator.corpora.mixtures import Mixture
 from separator.errors import UserError
+from separator.models.shifted import ShiftedStream
 from separator.tasks.evaluation.mixtures.operations import activity_rows
 from separator.tasks.evaluation.mixtures.scoring import read_signal
 from separator.tasks.fingerprints import files_fingerprint
@@ -104,6 +105,7 @@ class ModelSystem:
     name: str
     model: "SeparationModel"
     device: str = "cpu"
+    shifts: int = 1  # delays of the mixture that estimates are averaged over
 
     def fingerprint(self, condition: str, mixture: Mixture) -> str:
         """SHA-256 of all that the network is made of."""
@@ -111,7 +113,8 @@ class ModelSystem:
 
     @cached_property
     def _digest(self) -> str:
-        digest = hashlib.sha256(f"{self.model.card.config} {self.model.card.conversion}".encode())
+        shifts = "" if self.shifts == 1 else f" {self.shifts} shifts"
+        digest = hashlib.sha256(f"{self.model.card.config} {self.model.card.conversion}{shifts}".encode())
         for name, tensor in sorted(self.model.network.state_dict().items()):
             digest.update(name.encode() + np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
         return digest.hexdigest()
@@ -142,9 +145,14 @@ class ModelSystem:
         return {"latency_steps": stack.latency, "bits_per_spike": stack.spiking_layers()[0].neuron.bits}
 
     def _run(self, wave: torch.Tensor) -> NDArray[np.float32]:
+        network = self.model.network
         with torch.no_grad():
-            estimates: NDArray[np.float32] = self.model.network(wave)[0].float().cpu().numpy()
-        return estimates
+            if self.shifts == 1:
+                estimates = network(wave)
+            else:  # of whole mixtures, too, so that operations are counted alike
+                estimates = ShiftedStream(network, self.shifts, lambda copies, last: network(copies)).push(wave, last=True)
+        samples: NDArray[np.float32] = estimates[0].float().cpu().numpy()
+        return samples
 
 
 def analog_twins(systems: Sequence[System]) -> dict[str, str]:

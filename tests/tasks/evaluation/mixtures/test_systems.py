@@ -37,6 +37,17 @@ def test_operations_are_counted_only_on_demand(mixtures, paths):
     assert [row["part"] for row in rows] == ["charge", "spikes", "readout", "float", "float", "float"]
 
 
+def test_estimates_are_averaged_over_shifts(mixtures, paths):
+    model = load_model(paths[1])
+    system = ModelSystem("snn", model, shifts=2)
+    estimates, rows = system.estimate("open", mixtures[0], count=True)
+    expected = model.stream(shifts=2).push(torch.from_numpy(read(mixtures[0].mixture)).float()[None], last=True)[0]
+    np.testing.assert_array_equal(estimates, expected)
+    _, once = ModelSystem("snn", model).estimate("open", mixtures[0], count=True)
+    for row, single in zip(rows, once, strict=True):
+        assert row["macs"] >= 2 * single["macs"]
+
+
 def test_a_model_of_another_rate_is_refused(tmp_path, paths):
     mixture = make_set(tmp_path / "wide", rate=16000)[0]
     with pytest.raises(UserError, match="16000 Hz, ann works at 8000 Hz"):
@@ -46,7 +57,8 @@ def test_a_model_of_another_rate_is_refused(tmp_path, paths):
 def test_fingerprints_tell_models_apart(mixtures, paths):
     prints = {ModelSystem("x", load_model(path)).fingerprint("open", mixtures[0]) for path in paths}
     prints.add(ModelSystem("x", load_model(paths[1], window=8)).fingerprint("open", mixtures[0]))
-    assert len(prints) == 3
+    prints.add(ModelSystem("x", load_model(paths[0]), shifts=2).fingerprint("open", mixtures[0]))
+    assert len(prints) == 4
     assert ModelSystem("other name", load_model(paths[0])).fingerprint("closed", mixtures[1]) in prints
 
 
