@@ -38,17 +38,13 @@ class ShiftedStream:
         self.delays = [n * stride // shifts for n in range(shifts)]
         self.orders = list(permutations(range(network.config.n_src)))
         self._separate = TasNetStream(network).push if separate is None else separate
-        self._look_ahead = network.config.look_ahead + self.delays[-1] + 2 * HOP
+        # Samples of the mixture after it that a sample of an estimate may wait for.
+        self.look_ahead = network.config.look_ahead + self.delays[-1] + 2 * HOP
         self._taken = self._given = 0  # samples of the mixture
         self._past: Tensor | None = None  # (B, longest delay), of the mixture
         self._estimates: Tensor | None = None  # (N, B, C, k), not moved back yet
         self._moved: Tensor | None = None  # (N, B, C, k), from the first window on that is not averaged yet
         self._tail: Tensor | None = None  # (B, C, HOP), of the last window, to be added to the next
-
-    @property
-    def look_ahead(self) -> int:
-        """Samples of the mixture after it that a sample of an estimate may wait for."""
-        return self._look_ahead
 
     @torch.no_grad()
     def push(self, mixture: Tensor, last: bool = False) -> Tensor:

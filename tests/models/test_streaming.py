@@ -9,6 +9,7 @@ from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.execution.chosen import execution
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.stack import reference
+from tests.models.pieces import streamed
 from tests.snn.nets import randomised
 
 OPTIONS = {name: {"boundary": 3} for name in ("augmented", "path-independent")}
@@ -30,20 +31,6 @@ def network_of(causal, schedule=None, seed=0, neuron="integrate-and-fire", bits=
     return network
 
 
-def streamed(network, mixture, sizes, known_end=False, live=False):
-    """Estimates of a mixture in blocks of these sizes; how late they came, and were said to come."""
-    stream, given, late, taken = TasNetStream(network, live), [], 0, 0
-    while taken < mixture.shape[-1]:
-        size = sizes.pop(0) if sizes else mixture.shape[-1]
-        last = known_end and taken + size >= mixture.shape[-1]
-        given.append(stream.push(mixture[:, taken : taken + size], last))
-        taken = min(taken + size, mixture.shape[-1])
-        late = max(late, taken - sum(piece.shape[-1] for piece in given))
-    if not known_end:
-        given.append(stream.finish())
-    return torch.cat(given, -1), late, stream.look_ahead
-
-
 @given(
     st.booleans(),
     st.sampled_from(["pipelined", "layer-by-layer"]),
@@ -59,7 +46,7 @@ def test_spiking_networks_give_the_same_bits_in_blocks_of_any_size(
 ):
     network = network_of(causal, schedule, seed, **changes)
     mixture = 0.1 * torch.randn(2, samples)
-    estimates, late, look_ahead = streamed(network, mixture, sizes, known_end, live)
+    estimates, late, look_ahead = streamed(TasNetStream(network, live), mixture, sizes, known_end)
     assert torch.equal(estimates, network(mixture))
     assert late <= look_ahead
 
@@ -83,7 +70,7 @@ def test_networks_of_either_sign_give_the_same_bits_in_blocks_and_by_all_executi
             assert torch.equal(network.stack(x), outcome)
             assert torch.equal(network(mixture), expected)
             for live in (False, True):
-                estimates, late, look_ahead = streamed(network, mixture, [1, 1, 30, 7, 50], live=live)
+                estimates, late, look_ahead = streamed(TasNetStream(network, live), mixture, [1, 1, 30, 7, 50])
                 assert torch.equal(estimates, expected) and late <= look_ahead
 
 
@@ -92,7 +79,7 @@ def test_networks_of_either_sign_give_the_same_bits_in_blocks_and_by_all_executi
 def test_analog_networks_differ_by_rounding_alone(causal, changes):
     network = network_of(causal, **changes)
     mixture = torch.randn(2, 333)
-    estimates, _, _ = streamed(network, mixture, [1] * 50 + [7] * 20)
+    estimates, _, _ = streamed(TasNetStream(network), mixture, [1] * 50 + [7] * 20)
     torch.testing.assert_close(estimates, network(mixture), rtol=1e-4, atol=1e-6)
 
 
@@ -100,7 +87,7 @@ def test_analog_networks_differ_by_rounding_alone(causal, changes):
 @pytest.mark.parametrize(("changes", "more"), [({}, 0), (MEMORY, 5 * 4)])
 def test_samples_come_as_late_as_was_said_and_no_later(causal, changes, more):
     mixture = torch.randn(1, 400)
-    _, late, look_ahead = streamed(network_of(causal, **changes), mixture, [1] * 400)
+    _, late, look_ahead = streamed(TasNetStream(network_of(causal, **changes)), mixture, [1] * 400)
     assert late == look_ahead == (7 if causal else 7 + 7 * 4 + more)
 
 

@@ -28,8 +28,10 @@ def machine(multiplies: bool) -> Iterator[None]:
     ):
         _ask_anew()
         assert multiplies_integers("cpu") == multiplies
-        yield
-    _ask_anew()
+        try:
+            yield
+        finally:
+            _ask_anew()
 
 
 def _ask_anew() -> None:
