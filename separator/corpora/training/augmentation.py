@@ -20,6 +20,8 @@ class AugmentationSettings:
 
     speed: float = 0.0  # share of sources that are played slower or faster, pitch and all
     speed_range: float = 0.12  # by at most this share
+    resonances: float = 0.0  # share of sources with a longer or shorter vocal tract, the pitch as it is
+    resonances_range: float = 0.15  # its resonances lower or higher by at most this share
     equaliser: float = 0.0  # share of sources with raised or lowered lows or highs, their level kept
     equaliser_range: float = 6.0  # dB, by at most so much
     pauses: float = 0.0  # share of mixtures in which one talker is silent for a tenth to half of the segment
@@ -30,13 +32,14 @@ class AugmentationSettings:
     snr: tuple[float, float] = (5.0, 25.0)  # dB, least and most, of the talkers together over the noise
 
     def __post_init__(self) -> None:
-        for name in ("speed", "equaliser", "pauses", "overlap", "rooms", "noise"):
+        for name in ("speed", "resonances", "equaliser", "pauses", "overlap", "rooms", "noise"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"augment.{name} is a share between 0 and 1, not {getattr(self, name):g}")
         if self.pauses + self.overlap > 1:
             raise ValueError("augment.pauses and augment.overlap together are at most 1: no mixture has both")
-        if not 0 <= self.speed_range < 1:
-            raise ValueError(f"augment.speed_range must be at least 0 and less than 1, not {self.speed_range:g}")
+        for name in ("speed_range", "resonances_range"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"augment.{name} must be at least 0 and less than 1, not {getattr(self, name):g}")
         if not (self.levels >= 0 and self.equaliser_range >= 0 and self.snr[0] <= self.snr[1]):
             raise ValueError("augment.levels and augment.equaliser_range must be 0 or more, augment.snr least and most")
 

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from separator.corpora.training.augmentation import (
     AugmentationSettings,
     add_pause,
+    at_level_of,
     at_snr,
     change_speed,
     draw_shelf,
@@ -23,6 +24,7 @@ from separator.corpora.training.augmentation import (
 from separator.corpora.training.bank import SpeechBank
 from separator.corpora.training.pairs import AnyTalkers, Talkers
 from separator.corpora.training.surroundings import NoiseBank, Rooms
+from separator.corpora.training.vocal_tract import move_resonances
 
 FADE = 0.01  # s, at the ends of a pause: a click would tell where it is
 
@@ -37,7 +39,7 @@ class Variation:
     noise: NoiseBank | None = None
 
     def speech(self, bank: SpeechBank, speaker: int, samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """`samples` samples of one speaker, perhaps at another speed and through a filter."""
+        """`samples` samples of one speaker, perhaps at another speed, of another vocal tract and through a filter."""
         settings = self.settings
         if happens(settings.speed, rng):
             speed = float(rng.uniform(1 - settings.speed_range, 1 + settings.speed_range))
@@ -45,6 +47,9 @@ class Variation:
             wave = change_speed(wave, speed, samples, self.sample_rate)
         else:
             wave = bank.speech(speaker, samples, rng)
+        if happens(settings.resonances, rng):
+            ratio = float(rng.uniform(1 - settings.resonances_range, 1 + settings.resonances_range))
+            wave = at_level_of(move_resonances(wave, ratio, self.sample_rate), wave)
         if happens(settings.equaliser, rng):
             wave = equalise(wave, *draw_shelf(settings.equaliser_range, self.sample_rate, rng))
         return wave

@@ -155,6 +155,8 @@ def test_what_never_happens_draws_nothing():
         ({"rooms": math.nan}, "augment.rooms is a share"),
         ({"pauses": 0.6, "overlap": 0.6}, "at most 1"),
         ({"speed_range": 1.0}, "less than 1"),
+        ({"resonances": -0.1}, "augment.resonances is a share between 0 and 1, not -0.1"),
+        ({"resonances_range": 1.0}, "augment.resonances_range must be at least 0 and less than 1, not 1"),
         ({"levels": -1.0}, "0 or more"),
         ({"snr": (20.0, 10.0)}, "least and most"),
     ],

@@ -14,7 +14,7 @@ from separator.corpora.training.surroundings import NoiseBank, Rooms
 from separator.errors import UserError
 from tests.corpora.banks import make_bank
 
-EVERYTHING = AugmentationSettings(speed=0.6, equaliser=0.5, pauses=0.3, overlap=0.3, rooms=0.5, noise=0.5)
+EVERYTHING = AugmentationSettings(speed=0.6, resonances=0.5, equaliser=0.5, pauses=0.3, overlap=0.3, rooms=0.5, noise=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -96,12 +96,16 @@ def test_levels_are_drawn_within_their_bounds(variation):
 
 
 @pytest.mark.parametrize("share", [0.3, 1.0])
-@pytest.mark.parametrize("name", ["speed", "equaliser", "pauses", "overlap", "rooms"])
+@pytest.mark.parametrize("name", ["speed", "resonances", "equaliser", "pauses", "overlap", "rooms"])
 def test_each_variation_has_its_share(variation, name, share):
     """Of sources of constant power, which none of the other draws changes."""
     count = 300
     items = MixturesOnTheFly(flat_bank(), count, 500, variation=only(variation, **{name: share}))
-    if name in {"speed", "equaliser"}:  # of sources, which are steps from one level to another unless they are varied
+    if name in {
+        "speed",
+        "resonances",
+        "equaliser",
+    }:  # of sources, which are steps from one level to another unless they are varied
         changed = [is_changed(row) for item in items for row in item]
     else:
         changed = [any(map(is_changed, item)) for item in items]

@@ -47,7 +47,7 @@ def noisy(settings, surroundings):
     return replace(
         settings,
         close_pairs=0.5,
-        augment=AugmentationSettings(speed=0.5, equaliser=0.5, pauses=0.3, overlap=0.3, rooms=0.5, noise=0.5),
+        augment=AugmentationSettings(speed=0.5, resonances=0.5, equaliser=0.5, pauses=0.3, overlap=0.3, rooms=0.5, noise=0.5),
         rooms=surroundings / "rooms.npz",
         noise=surroundings / "noise",
     )
