@@ -3,7 +3,7 @@
 # TerMapping and AugMapping (Yu et al. 2020), without tuning and with it, the other by progressive tandem learning (Wu et al. 2021)
 # and by threshold balancing, then spike-timing-dependent backpropagation (Rathi et al. 2020); one table.
 #
-#   recipes/open-2mix/leaky.sh --corpus DIR
+#   recipes/open-2mix/methods.sh --corpus DIR
 #
 #   --corpus DIR             folder with train, dev and test, as of run.sh, which does stages 1 to 3
 #   --slope S                of LeakyReLU below zero (0.2); neurons are exact where 1 / S is whole

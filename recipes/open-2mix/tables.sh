@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# The tables of the README that tell of the default network, made anew: scores on all mixtures, where it fails, time windows, shifts.
+#
+#   recipes/open-2mix/tables.sh --mixtures data/wav8k/min --other xdev
+#   recipes/open-2mix/tables.sh --mixtures data/wav8k/min --ann EXP/ann/ann.safetensors --snn EXP/medium-8/snn.safetensors
+#
+#   --mixtures DIR       folder of run.sh's mixtures, its --data DIR/wav8k/min (data/wav8k/min beside this script)
+#   --other "NAME ..."   its further conditions, by name
+#   --ann MODEL          the analog network (medium-ann)
+#   --snn MODEL          the spiking one that was converted from it (medium-snn)
+#   --beside "..."       what stands beside them where they fail (small-ann small-snn)
+#   --tables "..."       which ("medium where-it-fails windows shifts")
+#   --windows "N ..."    further time steps of the spiking network (2 4 16)
+#   --shifts "N ..."     (1 2 4)
+#   --threads N          of each process (1)
+#   --jobs N             processes (all cores)
+#   --exp DIR            where results lie (exp/tables beside this script): a folder for each table
+#
+# The same command goes on where it was stopped. EXP gets TABLE.md for each table, and pictures TABLE.png: SI-SDRi by difference in pitch.
+set -euo pipefail
+
+recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+mixtures=$recipe/data/wav8k/min
+other=
+ann=medium-ann
+snn=medium-snn
+beside="small-ann small-snn"
+tables="medium where-it-fails windows shifts"
+windows="2 4 16"
+shifts="1 2 4"
+threads=1
+jobs=$(nproc)
+exp=$recipe/exp/tables
+
+. "$recipe/../utils/parse_options.sh"
+. "$recipe/../utils/common.sh"
+[ $# -eq 0 ] || fail "unexpected argument $1 (--help tells more)"
+require_number threads jobs
+for table in $tables; do
+  case $table in
+    medium | where-it-fails | windows | shifts) ;;
+    *) fail "--tables are medium, where-it-fails, windows and shifts, not $table" ;;
+  esac
+done
+
+# `conditions NAME...` puts sets of mixtures into the array `conditions`.
+conditions() {
+  local name folder
+  conditions=()
+  for name; do
+    case $name in
+      open) folder=$mixtures/test ;;
+      closed) folder=$mixtures/dev ;;
+      *) folder=$mixtures/other-$name ;;
+    esac
+    [ -f "$folder/mixtures.tsv" ] || fail "there are no mixtures in $folder; stage 1 of run.sh makes them"
+    conditions+=("$name=$folder")
+  done
+}
+
+# `table NAME OPTION...` scores what the options say on the mixtures of `conditions`, if that table is wanted.
+table() {
+  local name=$1
+  shift
+  [[ " $tables " == *" $name "* ]] || return 0
+  log "table $name"
+  separator evaluate --mixtures "${conditions[@]}" "$@" --threads "$threads" --jobs "$jobs" --out "$exp/$name"
+  cp "$exp/$name/RESULTS.md" "$exp/$name.md"
+  [ ! -f "$exp/$name/pitch.png" ] || cp "$exp/$name/pitch.png" "$exp/$name.png"
+}
+
+# shellcheck disable=SC2086 # lists are words
+conditions open closed $other
+activate
+mkdir -p "$exp"
+conditions open closed
+table medium --model "ann=$ann" "snn=$snn"
+# shellcheck disable=SC2086
+conditions open closed $other
+# shellcheck disable=SC2086
+table where-it-fails --limit 200 --model "medium-ann=$ann" "medium-snn=$snn" $beside
+conditions open
+others=()
+for window in $windows; do
+  others+=("medium-snn@$window=$snn@$window")
+done
+table windows --limit 250 --metrics si-sdr --model "medium-ann=$ann" "medium-snn=$snn" ${others[@]+"${others[@]}"}
+# shellcheck disable=SC2086
+conditions open $other
+# shellcheck disable=SC2086
+table shifts --limit 500 --metrics si-sdr --model "medium-ann=$ann" "medium-snn=$snn" "medium-snn@4=$snn@4" --shifts $shifts
+log "done; tables are in $exp"
