@@ -33,6 +33,7 @@ IMAGES = {"options": ["train", "convert"], "train-options": ["train"], "convert-
 HANDED_ON = {
     "open-2mix/run.sh": ("speech", SPEECH),
     "open-2mix/methods.sh": ("speech", SPEECH),
+    "open-2mix/tables.sh": ("speech", {}),
     "wsj0-2mix/run.sh": ("speech", SPEECH),
     "mnist/run.sh": ("images", {"options": ["sweep"]}),
     "mnist-autoencoder/run.sh": ("images", {"options": ["sweep"]}),
