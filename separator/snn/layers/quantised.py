@@ -1,13 +1,18 @@
 """Activations that take as many values as spike counts do: clipped, rounded, with gradients that pass through."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 BOUND = 3.0  # first upper bound of activations: three standard deviations of what batch norm makes
 
 
-def straight_through(a: Tensor, threshold: Tensor, counts: Tensor | None, limits: tuple[int, int]) -> Tensor:
-    """Spike count times threshold, with the gradient of a quantiser with a learned step (Esser et al. 2020, Eq. 3).
+def straight_through(
+    a: Tensor, threshold: Tensor, counts: Tensor | None, limits: tuple[int, int], stands_for: Tensor | None = None
+) -> Tensor:
+    """What spike counts stand for, with the gradient of a quantiser with a learned step (Esser et al. 2020, Eq. 3).
 
     To what is quantised it is 1 between the limits, in thresholds, and 0 outside, where a neuron that fires not at all, or as
     much as it can, fires no otherwise for a little more. To the threshold it is what rounding adds.
@@ -18,11 +23,38 @@ def straight_through(a: Tensor, threshold: Tensor, counts: Tensor | None, limits
         threshold: broadcasts against it.
         counts: sums of spikes, (B, C, ...), or None for those nearest to `a` over the threshold.
         limits: least and largest count.
+        stands_for: their values, if they are not counts times threshold to the last bit.
     """
-    clipped = (a / threshold).clamp(*limits)
-    if counts is None:
-        counts = (clipped.detach() + 0.5).floor()
-    return threshold * (clipped + (counts - clipped).detach())
+    with torch.no_grad():
+        if counts is None:
+            counts = (a / threshold).clamp_(*limits).add_(0.5).floor_()
+        if stands_for is None:
+            stands_for = counts * threshold
+    passed: Tensor = _StraightThrough.apply(a, threshold, counts, stands_for, limits)  # type: ignore[no-untyped-call]
+    return passed
+
+
+class _StraightThrough(torch.autograd.Function):
+    """In one piece: by torch's own operations it were a dozen, each of which goes through all of the memory."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, threshold: Tensor, counts: Tensor, stands_for: Tensor, limits: tuple[int, int]) -> Tensor:
+        ctx.save_for_backward(a, threshold, counts)
+        ctx.limits = limits
+        return stands_for.view_as(stands_for)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        a, threshold, counts = ctx.saved_tensors
+        of_a, of_threshold, *_ = ctx.needs_input_grad
+        ratio = a / threshold
+        inside = (ratio >= ctx.limits[0]).logical_and_(ratio <= ctx.limits[1])
+        to_a = gradient * inside if of_a else None
+        to_threshold = None
+        if of_threshold:
+            to_threshold = (counts - ratio.mul_(inside)).mul_(gradient).sum_to_size(threshold.shape)
+        return to_a, to_threshold, None, None, None
 
 
 class QuantisedReLU(nn.ReLU):

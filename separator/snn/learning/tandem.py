@@ -117,5 +117,7 @@ class TandemLayer(nn.Module):
         twin = activated(z, spiking.stands_for)
         if self.masked:
             limits = spiking.neuron.limits(self.dynamics.window)
-            twin = straight_through(twin, per_channel(self.threshold, z), outcome.values, limits)
-        return Signal(stands_for + (twin - twin.detach()), outcome, spiking.scale)
+            passed = straight_through(twin, per_channel(self.threshold, z), outcome.values, limits, stands_for)
+        else:
+            passed = stands_for + (twin - twin.detach())
+        return Signal(passed, outcome, spiking.scale)

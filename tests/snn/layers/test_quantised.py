@@ -9,7 +9,7 @@ from torch import nn
 
 from separator.snn.layers.analog import AnalogLayer, layers_of
 from separator.snn.layers.dynamics import Dynamics
-from separator.snn.layers.quantised import BOUND, QuantisedReLU
+from separator.snn.layers.quantised import BOUND, QuantisedReLU, straight_through
 from separator.snn.layers.spiking import SpikingLayer
 
 
@@ -36,6 +36,33 @@ def test_gradient_passes_within_the_bound_and_moves_it():
     rounded = torch.tensor([0.0, 0.0, 0.75, 3.0, 3.0])
     added = rounded - z.detach().clamp(0, 3)
     assert quantised.gain.grad.item() == pytest.approx(float(added[1:4].sum()) + 3, rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [((3, 4, 1, 50), (1, 4, 1, 1)), ((3, 4, 50), (1,)), ((7, 5), (1, 5))], ids=str)
+@pytest.mark.parametrize("limits", [(0, 4), (-3, 4)])
+@pytest.mark.parametrize("given", [True, False])
+def test_its_gradient_is_what_torchs_operations_make_of_it(shape, limits, given):
+    torch.manual_seed(0)
+    a, threshold = 3 * torch.randn(shape[0], dtype=torch.float64), torch.rand(shape[1], dtype=torch.float64) + 0.2
+    counts, gradient = torch.randint(-3, 5, shape[0], dtype=torch.int8), torch.randn(shape[0], dtype=torch.float64)
+    leaves = [[x.clone().requires_grad_() for x in (a, threshold)] for _ in range(2)]
+    clipped = (leaves[0][0] / leaves[0][1]).clamp(*limits)
+    fired = counts if given else (clipped.detach() + 0.5).floor()
+    composed = leaves[0][1] * (clipped + (fired - clipped).detach())
+    passed = straight_through(*leaves[1], counts if given else None, limits)
+    assert torch.allclose(passed, composed, rtol=1e-12, atol=1e-12)
+    for value in (composed, passed):
+        value.backward(gradient)
+    for expected, found in zip(*leaves, strict=True):
+        assert torch.allclose(found.grad, expected.grad, rtol=1e-12, atol=1e-12)
+
+
+def test_what_counts_stand_for_may_be_given():
+    a = torch.tensor([0.4, 2.2], requires_grad=True)
+    given = torch.tensor([7.0, 8.0])
+    passed = straight_through(a, torch.ones(1), None, (0, 2), given)
+    passed.backward(torch.ones(2))
+    assert torch.equal(passed, given) and a.grad.tolist() == [1, 0] and not given.requires_grad
 
 
 def test_a_spiking_layer_of_as_many_steps_fires_the_very_counts():
