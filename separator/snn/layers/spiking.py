@@ -11,6 +11,7 @@ from separator.errors import UserError
 from separator.snn.coding.inputs import CurrentCoding
 from separator.snn.execution.chosen import EVENT_DRIVEN, FASTEST, chosen_execution
 from separator.snn.execution.executions import Compiled, Population, compiled, taking
+from separator.snn.execution.row_adding import RowAdding, trains_of
 from separator.snn.execution.scans import run_neurons
 from separator.snn.integers.products import matrix_product
 from separator.snn.integers.quanta import EXACT, magnitudes
@@ -254,6 +255,15 @@ class SpikingLayer(nn.Module):
         """Synaptic current of one time step in quanta, constant current included (Eq. 3). Shape: (B, ...) -> (B, ...)."""
         return self.sums(spikes, finish=lambda sums: sums + self._constant_current(sums, 1), beside=beside)
 
+    def currents(self, spikes: Spikes, beside: Spikes | None = None) -> Tensor:
+        """The same of each step of a window, a type of whole numbers or floating point. Shape: (B, ...) -> (N_s, B, ...)."""
+        kernel = self._kernel(spikes, beside)
+        if isinstance(kernel, RowAdding):
+            return kernel.currents(trains_of(_together(spikes, beside)))
+        held = None if beside is None else beside.trains().flatten(0, 1)
+        flat = self.current(spikes.trains().flatten(0, 1), held)  # time folded into the batch
+        return flat.view(spikes.window, -1, *flat.shape[1:])
+
     def potential(self, spikes: Spikes, beside: Spikes | None = None) -> Tensor:
         """Free aggregate membrane potential after the spikes of a window (Eq. 9), in units of activation, float32.
 
@@ -349,9 +359,7 @@ class SpikingLayer(nn.Module):
         kernel = self._kernel(spikes, beside)
         if kernel is not None and (kernel.carries or not carry):
             return kernel(_together(spikes, beside), state, carry)
-        held = None if beside is None else beside.trains().flatten(0, 1)
-        flat = self.current(spikes.trains().flatten(0, 1), held)  # time folded into the batch
-        currents = flat.view(spikes.window, -1, *flat.shape[1:])
+        currents = self.currents(spikes, beside)
         return self._advanced(currents.to(torch.int32) if self._counts_in_integers else currents, state)
 
     def run(self, incoming: Spikes | Tensor, beside: Spikes | None = None) -> Spikes | Tensor:

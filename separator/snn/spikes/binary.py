@@ -85,9 +85,21 @@ class BinarySpikes(Spikes):
         """The same as `counts`."""
         return self.counts
 
+    def events_by_step(self) -> Tensor:
+        """Number of spikes of all trains at each step. Shape: (N_s,), int64."""
+        return set_bits_by_place(self.words)[: self.window]
+
     def at(self, t: int) -> Tensor:
         """Spikes 0 or 1 of one step. Shape: (B, ...), float32."""
         return ((self.words >> t) & 1).float()
+
+
+def set_bits_by_place(words: Tensor) -> Tensor:
+    """Number of words that have each bit set, (32,), int64; from how often each byte occurs. Shape of the words: any."""
+    values = torch.arange(256, device=words.device)
+    bits = (values[:, None] >> torch.arange(8, device=words.device)) & 1  # (256, 8)
+    occur = [torch.bincount(((words.flatten() >> shift) & 255), minlength=256) for shift in (0, 8, 16, 24)]
+    return torch.cat([(times[:, None] * bits).sum(0) for times in occur])
 
 
 def _set_bits(words: Tensor) -> Tensor:

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Self
 
-import torch
 from torch import Tensor
 
-from separator.snn.spikes.binary import BinarySpikes
+from separator.snn.spikes.binary import BinarySpikes, set_bits_by_place
 from separator.snn.spikes.trains import Spikes
 
 
@@ -64,8 +63,7 @@ class SignedSpikes(Spikes):
 
     def events_by_step(self) -> Tensor:
         """Number of spikes of all trains at each step, of either sign. Shape: (N_s,), int64."""
-        words = self.up.words | self.down.words
-        return torch.stack([torch.count_nonzero((words >> t) & 1) for t in range(self.window)])
+        return set_bits_by_place(self.up.words | self.down.words)[: self.window]
 
     def at(self, t: int) -> Tensor:
         """Spikes -1, 0 or 1 of one step. Shape: (B, ...), float32."""

@@ -69,8 +69,7 @@ def course_of(stack: Stack, x: Tensor, labels: Tensor, outputs: Tensor, suppress
         if run.position == last:
             layer = run.layer
             assert isinstance(run.incoming, Spikes)
-            currents = layer.current(run.incoming.trains().flatten(0, 1)).double()
-            potentials[here] = (currents * layer.quantum.double()).view(window, *counts.shape[1:]).cpu()
+            potentials[here] = (layer.currents(run.incoming).double() * layer.quantum.double()).cpu()
             fired = run.outcome.trains().double() * layer.scale.double() if isinstance(run.outcome, Spikes) else None
             counts[here] = potentials[here] if fired is None else fired.cpu()
 

@@ -4,8 +4,12 @@ import pytest
 import torch
 from torch import nn
 
+from separator.snn.execution.chosen import execution
 from separator.snn.execution.row_adding import RowAdding, row_adding, trains_of
 from separator.snn.execution.scans import run_neurons
+from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.dynamics import Dynamics
+from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.neurons.double_threshold import MOST, Augmented
 from separator.snn.spikes.augmented import AugmentedSpikes
 from separator.snn.synapses.absorb import absorbed_map, absorbed_weight
@@ -148,3 +152,19 @@ def test_coefficients_are_copied_only_if_they_lie_apart():
     for spikes, expected in ((behind, trains), (apart, trains), (turned, trains.transpose(1, 2)), (back, trains.flip(0))):
         assert torch.equal(trains_of(spikes), expected)
     assert torch.equal(mixed.bytes(), torch.cat([trains[:3], trains[2:5]]))
+
+
+@pytest.mark.parametrize("neuron", ["double-threshold", "augmented", "integrate-and-fire"])
+def test_a_layers_currents_of_each_step_do_not_depend_on_the_execution(neuron):
+    torch.manual_seed(0)
+    dynamics = Dynamics(12, 0.5, neuron=neuron)
+    affine = nn.Conv2d(4, 70, 3, padding=1)
+    slope = nn.ReLU() if neuron == "integrate-and-fire" else nn.LeakyReLU(0.5)
+    layer = SpikingLayer.convert(AnalogLayer(affine, activation=slope), "fire", torch.ones(1), torch.ones(1), dynamics)
+    largest = 127 if neuron == "augmented" else 1
+    trains = spikes_of(12, 2, 4, 7, 9, largest=largest).float()
+    spikes = dynamics.model.spikes.pack(trains.abs() if neuron == "integrate-and-fire" else trains)
+    alone = torch.stack([layer.current(step) for step in spikes.steps()]).double()
+    assert torch.equal(layer.currents(spikes).double(), alone)
+    with execution("dense"):
+        assert torch.equal(layer.currents(spikes).double(), alone)

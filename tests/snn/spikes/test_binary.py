@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from separator.snn.spikes.binary import BinarySpikes
+from separator.snn.spikes.signed import SignedSpikes
 
 
 @given(st.integers(1, 32), st.integers(0, 2**32 - 1))
@@ -14,6 +15,15 @@ def test_packing_is_lossless(window, seed):
     assert torch.equal(spikes.trains(), trains)
     assert torch.equal(spikes.counts, trains.sum(0).to(torch.int8))
     assert all(torch.equal(spikes.at(t), step) for t, step in enumerate(trains))
+    assert spikes.events_by_step().tolist() == trains.flatten(1).sum(1).tolist()
+
+
+@given(st.integers(1, 32), st.integers(0, 2**32 - 1))
+def test_signed_trains_are_packed_without_loss(window, seed):
+    trains = torch.randint(-1, 2, (window, 2, 3), generator=torch.Generator().manual_seed(seed)).float()
+    spikes = SignedSpikes.pack(trains)
+    assert torch.equal(spikes.trains(), trains)
+    assert spikes.events_by_step().tolist() == trains.abs().flatten(1).sum(1).tolist()
 
 
 def test_counts_stand_for_trains_whose_spikes_come_first():
