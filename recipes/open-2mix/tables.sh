@@ -43,21 +43,6 @@ for table in $tables; do
   esac
 done
 
-# `conditions NAME...` puts sets of mixtures into the array `conditions`.
-conditions() {
-  local name folder
-  conditions=()
-  for name; do
-    case $name in
-      open) folder=$mixtures/test ;;
-      closed) folder=$mixtures/dev ;;
-      *) folder=$mixtures/other-$name ;;
-    esac
-    [ -f "$folder/mixtures.tsv" ] || fail "there are no mixtures in $folder; stage 1 of run.sh makes them"
-    conditions+=("$name=$folder")
-  done
-}
-
 # `table NAME OPTION...` scores what the options say on the mixtures of `conditions`, if that table is wanted.
 table() {
   local name=$1
@@ -70,23 +55,23 @@ table() {
 }
 
 # shellcheck disable=SC2086 # lists are words
-conditions open closed $other
+choose_conditions "$mixtures" open closed $other
 activate
 mkdir -p "$exp"
-conditions open closed
+choose_conditions "$mixtures" open closed
 table medium --model "ann=$ann" "snn=$snn"
 # shellcheck disable=SC2086
-conditions open closed $other
+choose_conditions "$mixtures" open closed $other
 # shellcheck disable=SC2086
 table where-it-fails --limit 200 --model "medium-ann=$ann" "medium-snn=$snn" $beside
-conditions open
+choose_conditions "$mixtures" open
 others=()
 for window in $windows; do
   others+=("medium-snn@$window=$snn@$window")
 done
 table windows --limit 250 --metrics si-sdr --model "medium-ann=$ann" "medium-snn=$snn" ${others[@]+"${others[@]}"}
 # shellcheck disable=SC2086
-conditions open $other
+choose_conditions "$mixtures" open $other
 # shellcheck disable=SC2086
 table shifts --limit 500 --metrics si-sdr --model "medium-ann=$ann" "medium-snn=$snn" "medium-snn@4=$snn@4" --shifts $shifts
 log "done; tables are in $exp"

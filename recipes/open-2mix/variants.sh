@@ -61,11 +61,8 @@ for set in train dev; do
   [ -f "$corpus/$set/wav.scp" ] || fail "$corpus/$set is not a Kaldi data folder; give --corpus"
 done
 choose_training_data "$corpus/train" "$more" "$rooms" "$noise"
-conditions=("open=$mixtures/test")
-for name in $other; do conditions+=("$name=$mixtures/other-$name"); done
-for condition in "${conditions[@]}"; do
-  [ -f "${condition#*=}/mixtures.tsv" ] || fail "there are no mixtures in ${condition#*=}; stage 1 of run.sh makes them"
-done
+# shellcheck disable=SC2086 # names are words
+choose_conditions "$mixtures" open $other
 activate
 
 data=(--data.train "$train" --data.dev "$corpus/dev" ${data_options[@]+"${data_options[@]}"})

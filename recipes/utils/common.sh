@@ -38,6 +38,22 @@ choose_training_data() {
   data_options=(${3:+--data.rooms "$3"} ${4:+--data.noise "$4"})
 }
 
+# `choose_conditions MIXTURES NAME...` sets the array `conditions` to run.sh's sets of mixtures in that folder: open, closed, or others.
+choose_conditions() {
+  local mixtures=$1 name folder
+  shift
+  conditions=()
+  for name; do
+    case $name in
+      open) folder=$mixtures/test ;;
+      closed) folder=$mixtures/dev ;;
+      *) folder=$mixtures/other-$name ;;
+    esac
+    [ -f "$folder/mixtures.tsv" ] || fail "there are no mixtures in $folder; stage 1 of run.sh makes them"
+    conditions+=("$name=$folder")
+  done
+}
+
 # Makes the command `separator` available: the one of the environment that is active, else that of the project's own .venv.
 activate() {
   command -v separator >/dev/null && return

@@ -38,6 +38,13 @@ def quick_command() -> Path:
     return Path(answers.readline().rstrip("\n"))
 
 
+def put_in_place(stand_in, folder):
+    """Make a folder, to be searched for commands, in which the script `stand_in` stands for the command `separator`."""
+    folder.mkdir()
+    (folder / "separator").write_text(stand_in)
+    (folder / "separator").chmod(0o755)
+
+
 def run_script(script, *options, commands=None, **environment):
     """Run a script of bash, with a stand-in for the command in the folder `commands` if given; returns status and errors."""
     changed = {"PATH": f"{commands or quick_command()}:{os.environ['PATH']}"} | environment

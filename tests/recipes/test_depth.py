@@ -10,7 +10,7 @@ from separator.cli.options.configured import settings_from
 from separator.models.feedforward import NETWORKS
 from separator.tasks.learning.conversion import ConversionRun
 from separator.tasks.learning.settings import TrainingSettings
-from tests.recipes.running import run_script
+from tests.recipes.running import put_in_place, run_script
 
 SCRIPT = Path(__file__).parents[2] / "recipes" / "cifar10" / "depth.sh"
 STAND_IN = """#!/usr/bin/env bash
@@ -30,9 +30,7 @@ echo "epoch,dev_loss" >"$out/csv/version_0/metrics.csv"
 @pytest.fixture
 def depth(tmp_path):
     """Runs the recipe; returns its exit status, error output and the calls that it made."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "separator").write_text(STAND_IN)
-    (tmp_path / "bin" / "separator").chmod(0o755)
+    put_in_place(STAND_IN, tmp_path / "bin")
 
     def run(*options, failing="nothing fails", status=1):
         notes = tmp_path / "notes"

@@ -12,7 +12,7 @@ from separator.models.files import load_network
 from separator.tasks.learning.settings import TrainingSettings
 from separator.tasks.learning.sweeps.settings import Conversion, SweepSettings
 from tests.images.test_idx import mnist
-from tests.recipes.running import RECIPES, run
+from tests.recipes.running import RECIPES, put_in_place, run
 
 TINY = (
     "--data.batch 20 --optimiser.max_epochs 1 --conversion.max_epochs 1 --conversion.calibration_batches 1 --device cpu "
@@ -26,9 +26,7 @@ printf '%s\\n' "$*" >>"$NOTES"
 @pytest.fixture
 def calls(tmp_path, monkeypatch):
     """Runs a recipe with a stand-in for the command that it calls; returns the calls."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "separator").write_text(STAND_IN)
-    (tmp_path / "bin" / "separator").chmod(0o755)
+    put_in_place(STAND_IN, tmp_path / "bin")
     (tmp_path / "notes").touch()
     monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
 
@@ -133,7 +131,7 @@ def test_networks_of_double_thresholds_are_trained_on_their_images(calls, tmp_pa
         assert (network.layers, network.norm, network.bias) == (f"double-threshold-{name[:4]}", False, False)
         assert network.slope == slope and (not slope or (1 / slope).is_integer())
         assert (settings.optimiser.schedule, settings.optimiser.best) == ("cycle", "score")
-        varied = (4, True) if kind == "cifar10" else (0, name == "net4")
+        varied = (4, True) if kind == "cifar10" else (0, kind == "fashion-mnist")
         assert (settings.problem.data.shift, settings.problem.data.flip) == varied
 
 

@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from separator.models import load_model
-from tests.recipes.running import BLANK, MACHINE, RECIPES, SHORT, SMALL, run_script
+from tests.recipes.running import BLANK, MACHINE, RECIPES, SHORT, SMALL, put_in_place, run_script
 
 SCRIPT = RECIPES / "open-2mix" / "methods.sh"
 CUT = "--data.segment 0.5 --data.batch 4 --data.workers 0 --data.dev_mixtures 4 --conversion.calibration_batches 2 --threads 1"
@@ -18,9 +18,7 @@ case "$*" in *"$FAILING"*) exit 1 ;; esac
 @pytest.fixture
 def calls(synthetic_corpus, tmp_path):
     """Runs the recipe with a stand-in; returns its exit status, error output and the calls that it made."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "separator").write_text(STAND_IN)
-    (tmp_path / "bin" / "separator").chmod(0o755)
+    put_in_place(STAND_IN, tmp_path / "bin")
 
     def run(*options, failing="nothing fails", corpus=synthetic_corpus):
         (tmp_path / "notes").write_text("")

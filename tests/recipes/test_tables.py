@@ -3,7 +3,7 @@
 import pytest
 
 from separator.cli.main import main
-from tests.recipes.running import BLANK, RECIPES, run_script
+from tests.recipes.running import BLANK, RECIPES, put_in_place, run_script
 
 SCRIPT = RECIPES / "open-2mix" / "tables.sh"
 STAND_IN = """#!/usr/bin/env bash
@@ -18,9 +18,7 @@ done
 @pytest.fixture
 def tables(tmp_path):
     """Runs the script with a stand-in; returns its exit status, error output and the calls that it made."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "separator").write_text(STAND_IN)
-    (tmp_path / "bin" / "separator").chmod(0o755)
+    put_in_place(STAND_IN, tmp_path / "bin")
     for name in ("test", "dev", "other-x"):
         (tmp_path / "mixtures" / name).mkdir(parents=True)
         (tmp_path / "mixtures" / name / "mixtures.tsv").touch()

@@ -6,7 +6,7 @@ from separator.cli.main import command_parser, main
 from separator.cli.options.configured import settings_from
 from separator.models import load_model
 from separator.tasks.learning.settings import TrainingSettings
-from tests.recipes.running import BLANK, MACHINE, RECIPES, SHORT, SMALL, run_script
+from tests.recipes.running import BLANK, MACHINE, RECIPES, SHORT, SMALL, put_in_place, run_script
 
 SCRIPT = RECIPES / "open-2mix" / "variants.sh"
 LISTS = sorted(SCRIPT.parent.glob("conf/*.txt"))
@@ -23,9 +23,7 @@ done
 @pytest.fixture
 def variants(synthetic_corpus, tmp_path):
     """Runs the recipe with a stand-in; returns its exit status, error output and the calls that it made."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "separator").write_text(STAND_IN)
-    (tmp_path / "bin" / "separator").chmod(0o755)
+    put_in_place(STAND_IN, tmp_path / "bin")
     for name in ("test", "other-x"):
         (tmp_path / "mixtures" / name).mkdir(parents=True)
         (tmp_path / "mixtures" / name / "mixtures.tsv").touch()
