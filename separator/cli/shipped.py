@@ -18,8 +18,9 @@ def list_models(as_json: bool) -> int:
         steps = "" if card.window is None else f", {card.window} time steps"
         print(f"{card.name}{default}: {card.description}")
         print(f"    {card.kind}, {card.n_src} talkers, {card.sample_rate} Hz{steps}")
-        if card.scores:
-            print("    " + ", ".join(f"{name} {_short(score)}" for name, score in card.scores.items()))
+        scores = [f"{name} {_short(score)}" for name, score in card.scores.items() if not isinstance(score, list)]
+        if scores:  # but for curves
+            print("    " + ", ".join(scores))
     return 0
 
 
