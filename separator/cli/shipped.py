@@ -18,8 +18,8 @@ def list_models(as_json: bool) -> int:
         steps = "" if card.window is None else f", {card.window} time steps"
         print(f"{card.name}{default}: {card.description}")
         print(f"    {card.kind}, {card.n_src} talkers, {card.sample_rate} Hz{steps}")
-        scores = [f"{name} {_short(score)}" for name, score in card.scores.items() if not isinstance(score, list)]
-        if scores:  # but for curves
+        scores = [f"{name} {_short(score)}" for name, score in card.scores.items() if not isinstance(score, (list, dict))]
+        if scores:  # but for curves and tables, which --json has
             print("    " + ", ".join(scores))
     return 0
 

@@ -1,14 +1,20 @@
 """Model files to be shipped: with measured scores in their card."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from separator.errors import UserError
+from separator.metrics.table import OVERALL
 from separator.models import load_model, save_model
 from separator.models.format.text import shown
+
+# Of what `separator evaluate` counts, what a card says for each condition.
+COUNTED = ("synaptic_operations_per_second", "replaced_macs_per_second", "synaptic_operations_per_mac", "float_macs_per_second")
 
 
 def publish(
@@ -20,6 +26,10 @@ def publish(
     bf16: bool = False,
 ) -> Path:
     """Copy a model file to `folder`, by the name in its card and with the scores of an evaluation.
+
+    The card gets the means of all metrics, "open pesq"; "groups", SI-SDRi in dB by condition and by the talkers' genders and
+    pitches; of a spiking network "operations", by condition: how many a second of sound, and the energy in µJ that these take
+    with each kind of arithmetic, and the analog network's in their place.
 
     Args:
         model: the model file.
@@ -42,24 +52,48 @@ def publish(
         )
     scores = dict(loaded.card.scores)
     if scored is not None:
-        scores |= _means(scored[0] / "summary.json", scored[1])
+        scores |= _scores(scored[0] / "summary.json", scored[1])
     card = replace(loaded.card, scores=scores, description=description or loaded.card.description)
     path = folder / f"{card.name}.safetensors"
     save_model(path, loaded.network, card, torch.bfloat16 if bf16 else None)
     return path
 
 
-def _means(path: Path, system: str) -> dict[str, float]:
-    """Mean scores, by condition and metric."""
+def _scores(path: Path, system: str) -> dict[str, Any]:
+    """What an evaluation has of a system, for its card."""
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))["summary"]
-        return {
+        results = json.loads(path.read_text(encoding="utf-8"))
+        scores = {condition: systems[system] for condition, systems in results["summary"].items()}
+        reports = {name: systems[system] for name, systems in results.get("operations", {}).items() if system in systems}
+        means = {
             f"{condition} {metric}": round(statistic["mean"], 3)
-            for condition, systems in summary.items()
-            for metric, statistic in systems[system]["overall"].items()
+            for condition, groups in scores.items()
+            for metric, statistic in groups[OVERALL].items()
             if statistic["mean"] is not None
         }
+        groups = {condition: _improvements(groups) for condition, groups in scores.items()}
+        operations = {condition: _costs(report) for condition, report in reports.items()}
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read the scores in {path}: {error}") from error
     except KeyError as error:
         raise UserError(f"{path} has no scores of {error}; name a system that was evaluated") from error
+    return means | {name: found for name, found in (("groups", groups), ("operations", operations)) if any(found.values())}
+
+
+def _improvements(groups: Mapping[str, Any]) -> dict[str, float]:
+    """SI-SDRi in each group of mixtures that has any."""
+    means = {group: metrics.get("si-sdri", {}).get("mean") for group, metrics in groups.items() if group != OVERALL}
+    return {group: round(mean, 3) for group, mean in means.items() if mean is not None}
+
+
+def _costs(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Operations and energy of a second of sound, to four digits."""
+    energy = {
+        row["arithmetic"]: {network: _short(row[f"{network}_uj_per_second"]) for network in ("ann", "snn")}
+        for row in report["energy"]
+    }
+    return {name: _short(report[name]) for name in COUNTED} | {"energy_uj_per_second": energy}
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")

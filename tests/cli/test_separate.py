@@ -52,7 +52,8 @@ def shipped(tmp_path_factory):
             if window is None
             else {"window": window, "initial_potential": 0.5, "readout": "rectified", "schedule": "pipelined"}
         )
-        card = ModelCard(name, asdict(CONFIG), conversion, f"the {name}", scores={"history": [{"hours": 5.0}], "SI-SDRi": 5.25})
+        scores = {"history": [{"hours": 5.0}], "SI-SDRi": 5.25, "groups": {"open": {"f-f": 4.0}}}
+        card = ModelCard(name, asdict(CONFIG), conversion, f"the {name}", scores=scores)
         save_model(folder / f"{name}.safetensors", network(window), card)
     return folder
 

@@ -9,6 +9,7 @@ from separator.errors import UserError
 from separator.models import ModelCard, load_model, save_model
 from separator.models.card import shipped_path
 from separator.models.tasnet import TasNet, TasNetConfig
+from separator.tasks.evaluation.mixtures.operations import CHARGE, SPIKES, LayerOperations, Operations, operations_report
 from separator.tasks.publishing import publish
 from tests.models.mutations import ModelFile
 
@@ -21,9 +22,10 @@ def model(tmp_path):
     return path
 
 
-def results(folder, system="ann", mean=3.25):
+def results(folder, system="ann", mean=3.25, groups=None, **more):
     statistic = {"mean": mean, "error": 0.1, "count": 40, "failed": 0}
-    values = {"summary": {"open": {system: {"overall": {"si-sdri": statistic, "pesq": statistic | {"mean": None}}}}}}
+    groups = {"overall": {"si-sdri": statistic, "pesq": statistic | {"mean": None}}, **(groups or {})}
+    values = {"summary": {"open": {system: groups}}, **more}
     (folder / "summary.json").write_text(json.dumps(values))
     return folder
 
@@ -35,6 +37,20 @@ def test_scores_go_into_the_card(model, tmp_path):
     assert published.card.scores == {"steps": 7, "open si-sdri": 3.25}
     mixture = torch.randn(1, 100)
     assert torch.equal(published.network(mixture), load_model(model).network(mixture))
+
+
+def test_groups_operations_and_energy_go_into_the_card(model, tmp_path):
+    groups = {name: {"si-sdri": {"mean": mean}} for name, mean in (("f-f", 2.71828), ("pitch 0-2", None))}
+    layer = LayerOperations(SPIKES, "layers.1", 0.25, 10.0, 10.0, 2e6, 4e6)
+    charge = LayerOperations(CHARGE, "layers.0", 0.25, 10.0, 10.0, 0.0, 1e6)
+    report = json.loads(json.dumps(operations_report(Operations(1.0, 4, (charge, layer)))))
+    folder = results(tmp_path, groups=groups, operations={"open": {"ann": report, "other": {}}, "closed": {"other": {}}})
+    scores = load_model(publish(model, tmp_path / "shipped", (folder, "ann"))).card.scores
+    assert scores["groups"] == {"open": {"f-f": 2.718}}
+    counted = scores["operations"]["open"]
+    assert list(scores["operations"]) == ["open"] and counted["synaptic_operations_per_mac"] == 0.5
+    assert counted["float_macs_per_second"] == 1e6
+    assert counted["energy_uj_per_second"]["fp32"] == {"ann": 18.4, "snn": 1.8}  # 4e6 x 4.6 pJ, 2e6 x 0.9 pJ
 
 
 def test_system_that_was_not_scored(model, tmp_path):
