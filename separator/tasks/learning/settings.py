@@ -29,6 +29,8 @@ OF_NEURONS = (
 OF_THE_MACHINE = ("machine", "card", "device", "threads")
 # And where a training is: when it ends, and how often it is looked at.
 OF_THE_END = tuple(f"optimiser.{name}" for name in ("max_epochs", "stop_patience", "finish", "dev_every", "keep_best"))
+# And where its rate is let fall to zero: over how many steps weights are averaged, of which the last ones are then the best.
+OF_THE_FINISH = "optimiser.average"
 
 
 @dataclass(frozen=True)

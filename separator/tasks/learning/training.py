@@ -25,7 +25,7 @@ from separator.tasks.learning.run.averaging import AveragedWeights
 from separator.tasks.learning.run.checkpoints import checkpoints, fit, load_checkpoint, trainer_options
 from separator.tasks.learning.run.logs import LoggedEpochs, PatientTensorBoardLogger, WholeCSVLogger
 from separator.tasks.learning.run.same_run import FACTS, LastingStop, SameRun, SeededSteps
-from separator.tasks.learning.settings import OF_THE_END, MachineSettings, TrainingSettings, without
+from separator.tasks.learning.settings import OF_THE_END, OF_THE_FINISH, MachineSettings, TrainingSettings, without
 from separator.tasks.learning.start import begin_spiking, one_input, starting_point, with_learned_neurons
 from separator.tasks.problems.protocol import Data, Problem
 from separator.writer import sole_writer
@@ -119,7 +119,10 @@ def former_state(settings: TrainingSettings, folder: Path) -> dict[str, Any]:
     last = folder / "last.ckpt"
     state = load_checkpoint(last) if last.exists() else {}
     if state:
-        refuse_differences(known_facts(state, folder), without(settings.facts, OF_THE_END), folder)
+        before, now = known_facts(state, folder), without(settings.facts, OF_THE_END)
+        if settings.optimiser.finish is not None and before.get(OF_THE_FINISH) and now[OF_THE_FINISH]:
+            now = without(now, (OF_THE_FINISH,))
+        refuse_differences(before, now, folder)
     return state
 
 

@@ -240,6 +240,31 @@ def test_the_finish_lets_the_rate_fall_to_zero_and_ends(anytime, tmp_path):
     assert load_model(tmp_path / "ann.safetensors").card.scores["hours"] == pytest.approx(6 * EPOCH)
 
 
+def test_the_finish_may_average_over_fewer_steps(anytime, tmp_path):
+    def ending(folder, **changes):
+        train(
+            replace(anytime, optimiser=replace(anytime.optimiser, finish=EPOCH, max_epochs=-1, **changes)),
+            folder,
+            progress=False,
+        )
+        return torch.load(folder / "last.ckpt", weights_only=True)
+
+    half = replace(anytime, optimiser=replace(anytime.optimiser, max_epochs=2))
+    for name in ("same", "fewer"):
+        train(half, tmp_path / name, progress=False)
+    same, fewer = ending(tmp_path / "same"), ending(tmp_path / "fewer", average=0.1)
+    for key, value in fewer["current_model_state"].items():
+        assert torch.equal(value, same["current_model_state"][key])  # what learns is not touched
+    weights, average = fewer["current_model_state"], fewer["state_dict"]
+    name = "network.stack.layers.1.affine.weight"
+    near, far = ((state["state_dict"][name] - weights[name]).abs().max() for state in (fewer, same))
+    assert 0 < near < far / 4 and average.keys() == same["state_dict"].keys()
+    with pytest.raises(UserError, match=r"optimiser.average was 0.1 and is 0.0"):
+        ending(tmp_path / "fewer", average=0.0)
+    with pytest.raises(UserError, match=r"optimiser.average was 0.1 and is 0.9"):
+        train(half, tmp_path / "fewer", progress=False)
+
+
 def test_from_the_exported_average_alone_it_goes_on_with_other_mixtures(anytime, tmp_path):
     first = train(anytime, tmp_path / "first", progress=False)
     card = load_model(first).card
