@@ -24,7 +24,7 @@
 #   --more "DIR ..."         more Kaldi data folders to train on
 #   --rooms FILE --noise DIR room impulse responses and noises for the training, see data/README.md
 #   --other "NAME=DIR ..."   more Kaldi data folders, each of which is a further condition to be scored in, and nothing else
-#   --other-mixtures N       of each of them (200)
+#   --other-mixtures N       of each of them (1000)
 #   --data DIR               where prepared data lie (data beside this script)
 #   --exp DIR                where results lie (exp beside this script)
 #   --jobs N                 processes (all cores)
@@ -51,7 +51,7 @@ more=
 rooms=
 noise=
 other=
-other_mixtures=200
+other_mixtures=1000
 data=$recipe/data
 exp=$recipe/exp
 jobs=$(nproc)

@@ -16,7 +16,8 @@
 #   --jobs N             processes (all cores)
 #   --exp DIR            where results lie (exp/tables beside this script): a folder for each table
 #
-# The same command goes on where it was stopped. EXP gets TABLE.md for each table, and pictures TABLE.png: SI-SDRi by difference in pitch.
+# The same command goes on where it was stopped. EXP gets TABLE.md for each table, and its pictures: SI-SDRi by
+# difference in pitch, TABLE-pitch.png, and by synaptic operations, TABLE-spikes.png.
 set -euo pipefail
 
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -45,25 +46,24 @@ done
 
 # `table NAME OPTION...` scores what the options say on the mixtures of `conditions`, if that table is wanted.
 table() {
-  local name=$1
+  local name=$1 picture
   shift
   [[ " $tables " == *" $name "* ]] || return 0
   log "table $name"
   separator evaluate --mixtures "${conditions[@]}" "$@" --threads "$threads" --jobs "$jobs" --out "$exp/$name"
-  cp "$exp/$name/RESULTS.md" "$exp/$name.md"
-  [ ! -f "$exp/$name/pitch.png" ] || cp "$exp/$name/pitch.png" "$exp/$name.png"
+  sed -E "s/\((pitch|spikes)\.png\)/($name-\1.png)/" "$exp/$name/RESULTS.md" >"$exp/$name.md"
+  for picture in pitch spikes; do
+    [ ! -f "$exp/$name/$picture.png" ] || cp "$exp/$name/$picture.png" "$exp/$name-$picture.png"
+  done
 }
 
 # shellcheck disable=SC2086 # lists are words
 choose_conditions "$mixtures" open closed $other
 activate
 mkdir -p "$exp"
-choose_conditions "$mixtures" open closed
 table medium --model "ann=$ann" "snn=$snn"
 # shellcheck disable=SC2086
-choose_conditions "$mixtures" open closed $other
-# shellcheck disable=SC2086
-table where-it-fails --limit 200 --model "medium-ann=$ann" "medium-snn=$snn" $beside
+table where-it-fails --limit 1000 --metrics si-sdr --model "medium-ann=$ann" "medium-snn=$snn" $beside
 choose_conditions "$mixtures" open
 others=()
 for window in $windows; do

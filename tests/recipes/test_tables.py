@@ -1,5 +1,7 @@
 """The tables that tell of the default network: with a stand-in for the command, and once for real."""
 
+import re
+
 import pytest
 
 from separator.cli.main import main
@@ -41,7 +43,10 @@ def test_each_table_has_its_conditions_and_networks(tables, tmp_path):
     sets = {
         name: f"{name}={tmp_path}/mixtures/{folder}" for name, folder in (("open", "test"), ("closed", "dev"), ("x", "other-x"))
     }
-    assert f"--mixtures {sets['open']} {sets['closed']} --model ann=A snn=S --threads" in whole and "--limit" not in whole
+    assert (
+        f"--mixtures {sets['open']} {sets['closed']} {sets['x']} --model ann=A snn=S --threads" in whole
+        and "--limit" not in whole
+    )
     assert f"--mixtures {sets['open']} {sets['closed']} {sets['x']} --limit" in fails
     assert "--model medium-ann=A medium-snn=S B --threads" in fails
     assert f"--mixtures {sets['open']} --limit" in windows and "medium-snn@2=S@2 --threads" in windows
@@ -79,4 +84,7 @@ def test_two_tables_for_real(synthetic_corpus, tmp_path):
     assert status == 0, error
     assert "| Closed | medium-snn |" in (tmp_path / "exp" / "where-it-fails.md").read_text()
     assert "| Open | medium-snn@2 |" in (tmp_path / "exp" / "windows.md").read_text()
-    assert (tmp_path / "exp" / "where-it-fails.png").stat().st_size > 0
+    for table in ("where-it-fails", "windows"):
+        shown = re.findall(r"\(([^()]*\.png)\)", (tmp_path / "exp" / f"{table}.md").read_text())
+        assert shown == [f"{table}-pitch.png", f"{table}-spikes.png"]
+        assert all((tmp_path / "exp" / picture).stat().st_size > 0 for picture in shown)

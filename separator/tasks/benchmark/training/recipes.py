@@ -20,7 +20,7 @@ class Recipe:
 
 
 # As recipes/open-2mix/conf/NAME.yaml has them.
-RECIPES = {"small": Recipe(8, 2.0), "medium": Recipe(4, 6.0), "paper": Recipe(16, 4.0)}
+RECIPES = {"small": Recipe(8, 2.0), "medium": Recipe(8, 3.0), "paper": Recipe(16, 4.0)}
 
 
 def recipe_of(system: str) -> Recipe:

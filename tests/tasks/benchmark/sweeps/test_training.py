@@ -45,7 +45,7 @@ def plan(*texts, threads=2, **at):
 
 
 SMALL = [BenchmarkCase(system, 2.0, threads, batch=8) for system in ("small", "bf16:small") for threads in (1, 2)]
-MEDIUM = [BenchmarkCase(system, 6.0, threads, batch=4) for system in ("medium", "bf16:medium") for threads in (1, 2)]
+MEDIUM = [BenchmarkCase(system, 3.0, threads, batch=8) for system in ("medium", "bf16:medium") for threads in (1, 2)]
 
 
 def test_networks_take_turns_in_both_precisions_on_one_and_all_threads(measured, tmp_path):
