@@ -66,10 +66,9 @@ def _scores(path: Path, system: str) -> dict[str, Any]:
         scores = {condition: systems[system] for condition, systems in results["summary"].items()}
         reports = {name: systems[system] for name, systems in results.get("operations", {}).items() if system in systems}
         means = {
-            f"{condition} {metric}": round(statistic["mean"], 3)
+            f"{condition} {metric}": mean
             for condition, groups in scores.items()
-            for metric, statistic in groups[OVERALL].items()
-            if statistic["mean"] is not None
+            for metric, mean in _means(groups[OVERALL]).items()
         }
         groups = {condition: _improvements(groups) for condition, groups in scores.items()}
         operations = {condition: _costs(report) for condition, report in reports.items()}
@@ -82,8 +81,13 @@ def _scores(path: Path, system: str) -> dict[str, Any]:
 
 def _improvements(groups: Mapping[str, Any]) -> dict[str, float]:
     """SI-SDRi in each group of mixtures that has any."""
-    means = {group: metrics.get("si-sdri", {}).get("mean") for group, metrics in groups.items() if group != OVERALL}
-    return {group: round(mean, 3) for group, mean in means.items() if mean is not None}
+    apart = {group: metrics for group, metrics in groups.items() if group != OVERALL}
+    return _means({group: metrics["si-sdri"] for group, metrics in apart.items() if "si-sdri" in metrics})
+
+
+def _means(statistics: Mapping[str, Any]) -> dict[str, float]:
+    """Those that exist, to three decimals."""
+    return {name: round(found["mean"], 3) for name, found in statistics.items() if found["mean"] is not None}
 
 
 def _costs(report: Mapping[str, Any]) -> dict[str, Any]:
