@@ -15,7 +15,7 @@ NOISES, NOISE = 8, 5.0  # the last in s
 PITCHES = (90.0, 250.0)  # Hz, lowest and highest
 CLOSE = 0.65  # of the pairs, as in medium.yaml
 # All that there is, in every mixture.
-EVERYTHING = AugmentationSettings(speed=1.0, equaliser=1.0, pauses=0.5, overlap=0.5, rooms=1.0, noise=1.0)
+EVERYTHING = AugmentationSettings(speed=1.0, resonances=1.0, equaliser=1.0, pauses=0.5, overlap=0.5, rooms=1.0, noise=1.0)
 
 
 def noise_mixtures(config: TasNetConfig, seconds: float, count: int, varied: bool) -> MixturesOnTheFly:
