@@ -22,5 +22,9 @@ def mendable(error: BaseException) -> UserError | None:
     return None
 
 
+class UsageError(UserError):
+    """What a command line asks for has no sense, whatever the files; commands exit with status 2."""
+
+
 class DivergedError(UserError):
     """Learning has left the range of numbers; what it had come to before may still be of use."""

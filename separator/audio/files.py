@@ -114,7 +114,8 @@ class AudioReader:
         if len(bad):
             frame = self.frames_read + int(bad[0])
             place = f"sample {frame} ({frame / self.sample_rate:.3f} s)"
-            raise UserError(f"cannot use {self.name}: it has NaN or infinite samples, the first at {place}")
+            kind = "too large for 32 bits" if np.isfinite(block[bad[0]]).all() else "NaN or infinite"
+            raise UserError(f"cannot use {self.name}: it has samples that are {kind}, the first at {place}")
         return mono
 
 

@@ -20,7 +20,8 @@ def mean_pitch(wave: NDArray[np.floating], rate: int) -> float:
         rate: sample rate, Hz.
 
     Returns:
-        Hz, from 60 to 500; NaN where no frame is voiced, or the wave is shorter than a frame (50 ms).
+        Hz, from 60 to 500; NaN where no frame is voiced, the wave is shorter than a frame (50 ms), or the rate too low for
+        any pitch.
 
     Raises:
         UserError: parselmouth is not installed.
@@ -29,7 +30,7 @@ def mean_pitch(wave: NDArray[np.floating], rate: int) -> float:
         from parselmouth import Sound
     except ImportError:
         raise UserError("measuring pitch needs the Python package praat-parselmouth: pip install 'separator[score]'") from None
-    if len(wave) < math.ceil(PERIODS / LOWEST * rate):
+    if rate < 2 * HIGHEST or len(wave) < math.ceil(PERIODS / LOWEST * rate):
         return math.nan
     pitch = Sound(np.asarray(wave, np.float64), rate).to_pitch(STEP, LOWEST, HIGHEST)
     frequencies: NDArray[np.float64] = pitch.selected_array["frequency"]  # 0 where a frame is not voiced

@@ -11,7 +11,7 @@ from types import ModuleType
 
 from separator.cli import INTERRUPTED, TERMINATED, interrupt, is_starting, leave_at_once
 from separator.cli.streams import abandon, ensure_standard_streams, flush_stdout, put, tell
-from separator.errors import UserError, mendable
+from separator.errors import UsageError, UserError, mendable
 from separator.version import __version__
 
 # Each is a module of `separator.cli.commands`, with a `PARSER` class where argparse's is not enough; only the one asked for is
@@ -58,7 +58,7 @@ def report_errors(program: str, main: Callable[[], int]) -> int:
         if failure is None:
             raise
         tell(f"{program}: error: {failure}")
-        return 1
+        return 2 if isinstance(failure, UsageError) else 1
     except SystemExit as end:
         if end.code == TERMINATED:
             abandon(sys.stdout)

@@ -13,8 +13,9 @@ from separator.cli import TERMINATED
 from separator.cli.main import comes_of_ctrl_c, report_errors, writes_help
 from separator.cli.options.arguments import positive
 from separator.cli.streams import put, tell
-from separator.errors import UserError, mendable
+from separator.errors import UsageError, UserError, mendable
 from separator.models.format.text import printable
+from separator.ranges import MOST
 from separator.version import __version__
 
 # torch takes seconds to import: whatever needs it is imported where it is used, so that --help answers at once.
@@ -125,8 +126,9 @@ def run(arguments: argparse.Namespace) -> int:
         return run_stream(arguments)
     _require_stream(arguments)
     if not arguments.inputs:
-        raise UserError("nothing to separate: name a sound file, or see --help")
+        raise UsageError("nothing to separate: name a sound file, or see --help")
     _require_one_for_stdout(arguments)
+    _require_folder(arguments.output)
     from separator.tasks.separation.inputs import find_jobs
 
     failures: list[str] = []
@@ -182,19 +184,26 @@ def _separate(arguments: argparse.Namespace, separator: "Separator", job: "Job")
 
 def _require_one_for_stdout(arguments: argparse.Namespace) -> None:
     if arguments.inputs.count("-") > 1:
-        raise UserError("stdin can be read once only")
+        raise UsageError("stdin can be read once only")
     if not _to_stdout(arguments):
         return
     if len(arguments.inputs) > 1 or Path(arguments.inputs[0]).is_dir():
-        raise UserError("only one input can be separated to stdout; use -o DIR")
+        raise UsageError("only one input can be separated to stdout; use -o DIR")
     if sys.stdout.isatty():
-        raise UserError("sources would go to the terminal; redirect stdout or use -o DIR")
+        raise UsageError("sources would go to the terminal; redirect stdout or use -o DIR")
+
+
+def _require_folder(output: str | None) -> None:
+    from separator.audio.files import SUFFIX
+
+    if output is not None and SUFFIX.fullmatch(Path(output).suffix) and not Path(output).is_dir():
+        raise UsageError(f"-o takes a folder for the sources, not a sound file; make the folder {output} if it is to be one")
 
 
 def _require_stream(arguments: argparse.Namespace) -> None:
     for option in ("raw", "rate", "channels", "to", "timeout"):
         if getattr(arguments, option) is not None:
-            raise UserError(f"--{option} is of live sound; say --stream")
+            raise UsageError(f"--{option} is of live sound; say --stream")
 
 
 def _to_stdout(arguments: argparse.Namespace) -> bool:
@@ -280,7 +289,7 @@ def progress_bar(name: str, visible: bool) -> Iterator[Any]:
 
 def _seconds(text: str) -> float:
     number = float(text)
-    if not 0 <= number < float("inf"):
+    if not 0 <= number < MOST:
         raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
     return number
 

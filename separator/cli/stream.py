@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from separator.cli import TERMINATED
 from separator.cli.streams import tell
-from separator.errors import UserError
+from separator.errors import UsageError, UserError
 
 if TYPE_CHECKING:
     from separator.audio.pcm import ByteSource, Encoding, PcmStream
@@ -61,23 +61,25 @@ def run_stream(arguments: argparse.Namespace) -> int:
 
 def _require_sense(arguments: argparse.Namespace) -> None:
     if arguments.inputs not in ([], ["-"]):
-        raise UserError("--stream separates stdin; leave the names of inputs out")
+        raise UsageError("--stream separates stdin; leave the names of inputs out")
     if arguments.level == "mixture":
-        raise UserError("live sound cannot be levelled to the whole mixture; leave --level out")
+        raise UsageError("live sound cannot be levelled to the whole mixture; leave --level out")
     if arguments.shifts != 1:
-        raise UserError("live sound is separated once; leave --shifts out")
+        raise UsageError("live sound is separated once; leave --shifts out")
+    if arguments.recursive or arguments.segment is not None:
+        raise UsageError("live sound has no folders, and no segments but those it comes in; leave -r and --segment out")
     if arguments.clip != "rescale":
-        raise UserError("live sound over full scale is cut; leave --clip out, or take floats with --float32 or --raw f32le")
+        raise UsageError("live sound over full scale is cut; leave --clip out, or take floats with --float32 or --raw f32le")
     if not arguments.raw and (arguments.rate or arguments.channels):
-        raise UserError("--rate and --channels are of --raw samples; a wav stream says its own")
+        raise UsageError("--rate and --channels are of --raw samples; a wav stream says its own")
     if arguments.raw and arguments.float32:
-        raise UserError("--raw says what samples come and go; leave --float32 out")
+        raise UsageError("--raw says what samples come and go; leave --float32 out")
     if arguments.to and arguments.output:
-        raise UserError("take one of --to and -o")
+        raise UsageError("take one of --to and -o")
     if not arguments.to and arguments.output in (None, "-") and sys.stdout.isatty():
-        raise UserError("sources would go to the terminal; redirect stdout, or use --to or -o")
+        raise UsageError("sources would go to the terminal; redirect stdout, or use --to or -o")
     if sys.stdin.isatty():
-        raise UserError("stdin is the terminal; pipe sound into it")
+        raise UsageError("stdin is the terminal; pipe sound into it")
 
 
 def _load(arguments: argparse.Namespace) -> "Separator":

@@ -118,8 +118,11 @@ def make_list(speaker_of: Mapping[str, str], count: int, seed: int) -> MixtureLi
         seed: of the draw.
 
     Raises:
-        UserError: the corpus has fewer pairs of utterances by different speakers than `count`.
+        UserError: the corpus has fewer pairs of utterances by different speakers than `count`, or a path with white space,
+            which lists cannot tell from the gain behind it.
     """
+    if spaced := next((path for path in speaker_of if len(path.split()) != 1), None):
+        raise UserError(f"mixture lists take no path with white space, such as '{spaced}'; rename it in wav.scp and on disk")
     available = _count_pairs(speaker_of.values())
     if count > available:
         raise UserError(

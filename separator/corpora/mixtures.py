@@ -1,6 +1,7 @@
 """Sets of mixtures on disk: `mix/`, `s1/`, `s2/` with one wav file each per mixture, and the index `mixtures.tsv`."""
 
 import csv
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import StringIO
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from separator.atomic import write_text
@@ -19,8 +21,10 @@ from separator.corpora.mixing import Mode, mix, resample_source
 from separator.corpora.training.recordings import read_recording
 from separator.errors import UserError
 from separator.parallel import parallel_map
+from separator.resume import refuse_differences
 
 INDEX = "mixtures.tsv"
+MADE = "made.json"  # how the mixtures of a set were made, so that all of it is made alike
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def write_mixtures(
     Args:
         mixtures: the list.
         sources: recordings by their path in the list.
-        folder: of the set; gets `mix/`, `s1/`, `s2/`, ... with 16-bit wav files and `mixtures.tsv`.
+        folder: of the set; gets `mix/`, `s1/`, `s2/`, ... with 16-bit wav files, `mixtures.tsv` and `made.json`.
         mode: `min` cuts the sources of a mixture to the shortest, `max` pads them to the longest.
         sample_rate: of the mixtures, Hz.
         workers: processes.
@@ -122,10 +126,11 @@ def write_mixtures(
         The number of mixtures made.
 
     Raises:
-        UserError: recordings are missing or unusable, or a file cannot be written.
+        UserError: recordings are missing or unusable, a file cannot be written, or the folder holds mixtures made otherwise.
     """
     tasks = list(_tasks(mixtures, sources, folder, mode, sample_rate))
     lacking = [task for task in tasks if not all(path.exists() for path in task.paths)]
+    _require_alike(folder, {"mode": mode, "rate": sample_rate})
     parallel_map(_make_mixture, lacking, workers, f"mixing {folder.name}")
     rows = [_index_row(task, folder) for task in tasks]
     text = StringIO()
@@ -134,6 +139,23 @@ def write_mixtures(
     writer.writerows(rows)
     write_text(folder / INDEX, text.getvalue())
     return len(lacking)
+
+
+def _require_alike(folder: Path, made: dict[str, Any]) -> None:
+    """Keep how mixtures are made, and refuse a folder whose mixtures were made otherwise, by an earlier version included."""
+    kept = folder / MADE
+    try:
+        known = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else _rate_of_any(folder)
+    except (ValueError, soundfile.SoundFileError) as error:
+        raise UserError(f"{folder} is damaged; remove it to make its mixtures anew") from error
+    refuse_differences(known, made, folder)
+    write_text(kept, json.dumps(made) + "\n")
+
+
+def _rate_of_any(folder: Path) -> dict[str, Any]:
+    """Sample rate of one of the mixtures, if there are any."""
+    path = next((folder / "mix").glob("*.wav"), None)
+    return {} if path is None else {"rate": soundfile.info(path).samplerate}
 
 
 def _numbered(row: Mapping[str, str], name: str) -> tuple[str, ...]:

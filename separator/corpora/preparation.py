@@ -48,7 +48,11 @@ def read_librispeech(root: str | Path) -> SourceCorpus:
     table = next((path for path in tables if path.is_file()), None)
     if table is None:
         raise UserError(f"{root} is not LibriSpeech: SPEAKERS.TXT is missing; give the unpacked folder LibriSpeech")
-    rows = [line.split("|") for line in table.read_text(encoding="utf-8").splitlines() if line[:1] not in {";", ""}]
+    try:
+        lines = table.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise UserError(f"{table} is damaged: it is not text; unpack LibriSpeech again") from None
+    rows = [line.split("|") for line in lines if line[:1] not in {";", ""}]
     gender = {f"ls{row[0].strip()}": row[1].strip().lower() for row in rows}
     paths = sorted(table.parent.glob("*/*/*/*.flac"))
     if not paths:
@@ -123,7 +127,10 @@ def _convert(task: tuple[Utterance, Path], sample_rate: int) -> Utterance | None
     """Write one utterance as FLAC; None if it is too short."""
     utterance, path = task
     if path.exists():
-        return replace(utterance, path=path, duration=soundfile.info(path).duration)
+        found = soundfile.info(path)
+        if found.samplerate != sample_rate:
+            raise UserError(f"{path} has {found.samplerate} Hz, not {sample_rate}; take another folder, or remove this one")
+        return replace(utterance, path=path, duration=found.duration)
     wave, rate = read_recording(utterance.path)
     # DC goes first: its edges would ring in the resampler, and pass for speech.
     speech = trim(resample_source(wave - wave.mean(), rate, sample_rate), sample_rate)

@@ -18,6 +18,8 @@ def resolve_device(name: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(0, device=name)
+        if torch.device(name).type == "meta":
+            raise NotImplementedError("a device without memory")
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(f"no device {name!r} here; take cpu, cuda or auto") from error
     return name

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from separator.errors import UserError
 from separator.metrics.table import OVERALL
 from separator.models import load_model, save_model
 from separator.models.format.text import shown
+from separator.tasks.fingerprints import network_fingerprint
 
 # Of what `separator evaluate` counts, what a card says for each condition.
 COUNTED = ("synaptic_operations_per_second", "replaced_macs_per_second", "synaptic_operations_per_mac", "float_macs_per_second")
@@ -24,6 +26,7 @@ def publish(
     window: int | None = None,
     description: str | None = None,
     bf16: bool = False,
+    overwrite: bool = False,
 ) -> Path:
     """Copy a model file to `folder`, by the name in its card and with the scores of an evaluation.
 
@@ -38,10 +41,11 @@ def publish(
         window: of a spiking model, if others than its own; the ones that it was scored with.
         description: one line, if another than its own.
         bf16: round the weights of an analog network to bfloat16, so that the file has half of the size.
+        overwrite: replace a file of this name that holds another network; the same one is written anew in any case.
 
     Raises:
-        UserError: the model, its name or the results cannot be used, the system was not scored, or a spiking network, whose
-            numbers are integers, shall be rounded.
+        UserError: the model, its name or the results cannot be used, the system was not scored, a spiking network, whose
+            numbers are integers, shall be rounded, or another network is there.
     """
     loaded = load_model(model, window=window)
     if bf16 and loaded.card.kind == "snn":
@@ -55,8 +59,17 @@ def publish(
         scores |= _scores(scored[0] / "summary.json", scored[1])
     card = replace(loaded.card, scores=scores, description=description or loaded.card.description)
     path = folder / f"{card.name}.safetensors"
+    with TemporaryDirectory() as beside:
+        made = Path(beside) / path.name
+        save_model(made, loaded.network, card, torch.bfloat16 if bf16 else None)
+        if path.exists() and not overwrite and _weights(path) != _weights(made):
+            raise UserError(f"{path} holds another network; --overwrite replaces it, and a model is called by --card.name")
     save_model(path, loaded.network, card, torch.bfloat16 if bf16 else None)
     return path
+
+
+def _weights(path: Path) -> str:
+    return network_fingerprint(load_model(path).network)
 
 
 def _scores(path: Path, system: str) -> dict[str, Any]:

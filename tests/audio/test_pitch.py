@@ -36,6 +36,11 @@ def test_what_is_not_voiced_has_no_pitch(wave):
     assert math.isnan(mean_pitch(wave, 8000))
 
 
+def test_rates_too_low_for_any_pitch():
+    assert math.isnan(mean_pitch(np.ones(400), 10)) and math.isnan(mean_pitch(buzz(100, 999, 1.0), 999))
+    assert mean_pitch(buzz(100, 1000, 1.0), 1000) == pytest.approx(100, rel=0.01)
+
+
 def test_the_shortest_wave_that_is_measured():
     assert mean_pitch(buzz(100, 8000, 0.05), 8000) == pytest.approx(100, rel=0.01)
     assert math.isnan(mean_pitch(buzz(100, 8000, 0.05)[:-1], 8000))

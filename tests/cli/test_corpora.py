@@ -16,7 +16,9 @@ def test_mix_draws_a_list_once_and_makes_its_mixtures(synthetic_corpus, tmp_path
     assert not out.exists()
     assert main([*options, "--draw", "4", "--out", str(out)]) == 0
     assert capsys.readouterr().out.endswith("4 mixtures, 4 of them made now\n")
-    assert main([*options, "--out", str(out), "--mode", "max"]) == 0
+    assert main([*options, "--out", str(out), "--mode", "max"]) == 1
+    assert "mode was min and is max" in capsys.readouterr().err
+    assert main([*options, "--out", str(out)]) == 0
     assert capsys.readouterr().out.endswith("4 mixtures, 0 of them made now\n")
     assert len(read_mixtures(out)) == 4
     assert main([*options, "--draw", "5"]) == 1
@@ -42,6 +44,14 @@ def test_mix_refuses_with_one_line(synthetic_corpus, tmp_path, capsys, options, 
     assert message in error
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [["mix", "--rate", "0"], ["prepare", "open-2mix", "--rate", "-8"],
+                                     ["prepare", "open-2mix", "--utterances", "-3"]])  # fmt: skip
+def test_numbers_that_cannot_be_are_refused(options, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(options)
+    assert "must be at least" in capsys.readouterr().err
 
 
 def test_draws_are_not_for_wsj0(fake_wsj0, tmp_path, capsys):

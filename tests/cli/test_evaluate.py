@@ -44,6 +44,7 @@ def test_models_and_files_are_scored(tmp_path, capsys):
     [
         (["--mixtures", "open=nowhere"], "holds no mixtures"),
         (["--mixtures", "=set"], "expected NAME=VALUE"),
+        (["--mixtures", "open=set", "open=set"], "two are called open"),
         (["--mixtures", "open=set", "--model", "ann=nothing"], "no model 'nothing'"),
         (["--mixtures", "open=set", "--estimates", "mine=nothing"], "no estimates of mix0 by mine"),
         (["--mixtures", "open=set", "--device", "abacus"], "no device 'abacus'"),
@@ -72,7 +73,7 @@ def test_a_second_evaluation_into_the_same_folder_is_refused(tmp_path, capsys, m
 
 
 def test_unknown_options_and_metrics_are_refused(capsys):
-    for options in (["--metric", "x"], ["--metrics", "snr"], ["--limit", "0"], ["--jobs", "many"]):
+    for options in (["--metric", "x"], ["--metrics", "snr"], ["--limit", "0"], ["--jobs", "many"], ["--threads", "-1"]):
         with pytest.raises(SystemExit) as status:
             main(["evaluate", "--mixtures", "a=b", "--out", "out", *options])
         assert status.value.code == 2

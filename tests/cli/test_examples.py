@@ -20,5 +20,7 @@ def test_mistakes_are_one_line(tmp_path, capsys):
     options = ["--mixtures", f"open={tmp_path / 'set'}", "--model", f"ann={ann}", "--out", str(tmp_path / "out")]
     assert main(["examples", *options, "--ids", "mix7"]) == 1
     assert capsys.readouterr().err == "separator examples: error: there is no mixture 'mix7' in this set\n"
+    assert main(["examples", *options, "--model", f"ann={ann}"]) == 1
+    assert "two are called ann; give each a name of its own" in capsys.readouterr().err
     assert main(["examples", *options, "--scores", str(tmp_path)]) == 1
     assert "is not a table of `separator evaluate`" in capsys.readouterr().err

@@ -159,6 +159,7 @@ def test_options_are_handed_on(loaded, capsys):
         ["--segment", "nan"],
         ["--level", "loud"],
         ["--timeout", "-1"],
+        ["--timeout", "1e20"],
         ["--rate", "0"],
         ["--unknown"],
     ],
@@ -169,29 +170,33 @@ def test_wrong_options_are_refused(loaded, options):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "reason"),
+    ("arguments", "reason", "status"),
     [
-        ([], "nothing to separate"),
-        (["mix.wav", "--model", "unknown"], "no model 'unknown'"),
-        (["mix.wav", "--model", "mix.wav"], "mix.wav is not a model file"),
-        (["mix.wav", "--model", "small-ann", "--window", "4"], "no time steps"),
-        (["mix.wav", "--model", "small-ann", "--shifts", "99"], "takes 1 to 2 shifts"),
-        (["mix.wav", "--device", "toaster"], "no device 'toaster'"),
-        (["mix.wav", "--segment", "0"], "segment must be longer"),
-        (["mix.wav", "--raw", "s16le"], "--raw is of live sound"),
-        (["mix.wav", "--stream"], "leave the names of inputs out"),
-        (["-", "-"], "stdin can be read once"),
-        (["-", "mix.wav"], "only one input"),
-        (["folder", "-r", "-o", "-"], "only one input"),
-        (["folder"], "-r takes the sound files"),
-        (["folder", "-r"], "no sound files"),
-        (["mix.wav", "-o", "mix.wav"], "cannot write"),
+        ([], "nothing to separate", 2),
+        (["mix.wav", "--model", "unknown"], "no model 'unknown'", 1),
+        (["mix.wav", "--model", "mix.wav"], "mix.wav is not a model file", 1),
+        (["mix.wav", "--model", "small-ann", "--window", "4"], "no time steps", 1),
+        (["mix.wav", "--model", "small-ann", "--shifts", "99"], "takes 1 to 2 shifts", 1),
+        (["mix.wav", "--device", "toaster"], "no device 'toaster'", 1),
+        (["mix.wav", "--device", "meta"], "no device 'meta'", 1),
+        (["mix.wav", "--segment", "0"], "holds a sample", 1),
+        (["mix.wav", "--raw", "s16le"], "--raw is of live sound", 2),
+        (["mix.wav", "--stream"], "leave the names of inputs out", 2),
+        (["--stream", "-r"], "leave -r and --segment out", 2),
+        (["--stream", "--segment", "3"], "leave -r and --segment out", 2),
+        (["-", "-"], "stdin can be read once", 2),
+        (["-", "mix.wav"], "only one input", 2),
+        (["folder", "-r", "-o", "-"], "only one input", 2),
+        (["folder"], "-r takes the sound files", 1),
+        (["folder", "-r"], "no sound files", 1),
+        (["mix.wav", "-o", "mix.wav"], "-o takes a folder", 2),
+        (["mix.wav", "-o", "out.flac"], "make the folder out.flac", 2),
     ],
 )
-def test_impossible_requests_get_one_line(loaded, capsys, arguments, reason):
+def test_impossible_requests_get_one_line(loaded, capsys, arguments, reason, status):
     write("mix.wav")
     Path("folder").mkdir()
-    assert entry(arguments) == 1
+    assert entry(arguments) == status
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and err.startswith("separate: error: ") and reason in err
     assert files() == ["mix.wav"]
@@ -347,7 +352,8 @@ def test_inputs_of_one_name_do_not_share_outputs(loaded, capsys):
     write("in/a.wav", 400)
     assert entry(["-r", "in", "-q", "--overwrite"]) == 1
     assert soundfile.info("in/a_s1.wav").frames == 800
-    assert lines_of(capsys)[0] == "in/a_s1.wav, an output of in/a.wav, is taken by in/a.flac; use another -o"
+    told = "in/a_s1.wav, an output of in/a.wav, is taken by in/a.flac; separate one of the two by itself, with another -o"
+    assert lines_of(capsys)[0] == told
 
 
 @pytest.mark.parametrize("arguments", [["-q", "--", "-mix.wav"], ["mix.wav", "-q", "--", "-mix.wav", "--json"]])
@@ -479,7 +485,7 @@ def test_bad_stdin(loaded, monkeypatch, capsys, content, reason):
 
 def test_sound_is_not_written_to_a_terminal(loaded, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdout", SimpleNamespace(isatty=lambda: True, flush=lambda: None))
-    assert entry(["-"]) == 1
+    assert entry(["-"]) == 2
     assert "redirect stdout" in capsys.readouterr().err
 
 

@@ -104,6 +104,8 @@ def test_more_mixtures_than_pairs_are_refused_and_all_pairs_can_be_drawn():
     assert len(make_list(speaker_of, 5, 0).entries) == 5  # 2 + 2 + 1 pairs
     with pytest.raises(UserError, match="only 5 pairs"):
         make_list(speaker_of, 6, 0)
+    with pytest.raises(UserError, match=r"no path with white space, such as 'a b\.wav'"):
+        make_list({"a b.wav": "1", "c.wav": "2"}, 1, 0)
 
 
 def test_an_entry_needs_two_sources_with_gains():

@@ -91,7 +91,25 @@ def test_an_unusable_recording_leaves_no_index_and_no_part_of_its_mixture(tmp_pa
     folder = tmp_path / "set"
     with pytest.raises(UserError, match=r"3\.wav"):
         write_mixtures(PAIRS, sources, folder, "min", 8000, workers=1)
-    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == ["1_1.5_2_-1.5.wav"] * 3
+    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == ["1_1.5_2_-1.5.wav"] * 3 + ["made.json"]
+
+
+def test_a_set_is_made_in_one_way(tmp_path, sources):
+    folder = tmp_path / "set"
+    write_mixtures(PAIRS, sources, folder, "min", 8000, workers=1)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match="mode was min and is max"):
+        write_mixtures(PAIRS, sources, folder, "max", 8000, workers=1)
+    with pytest.raises(UserError, match="rate was 8000 and is 4000"):
+        write_mixtures(PAIRS, sources, folder, "min", 4000, workers=1)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    (folder / "made.json").unlink()  # as earlier versions left it
+    with pytest.raises(UserError, match="rate was 8000 and is 4000"):
+        write_mixtures(PAIRS, sources, folder, "min", 4000, workers=1)
+    assert write_mixtures(PAIRS, sources, folder, "min", 8000, workers=1) == 0 and (folder / "made.json").exists()
+    (folder / "made.json").write_text("{")
+    with pytest.raises(UserError, match="is damaged"):
+        write_mixtures(PAIRS, sources, folder, "min", 8000, workers=1)
 
 
 def test_silent_recordings_are_named(tmp_path, sources):
@@ -139,6 +157,6 @@ def test_a_kaldi_folder_mixed_by_several_processes(tmp_path, synthetic_corpus):
     assert write_mixtures(mixtures, sources, tmp_path / "two", "min", 8000, workers=2) == 9
     write_mixtures(mixtures, sources, tmp_path / "one", "min", 8000, workers=1)
     files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file())
-    assert len(files) == 28
+    assert len(files) == 29
     assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in files)
     assert {frozenset(mixture.genders) for mixture in read_mixtures(tmp_path / "two")} == {frozenset("mf")}

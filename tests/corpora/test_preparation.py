@@ -88,6 +88,8 @@ def test_a_repeated_call_converts_nothing_again(librispeech, tmp_path):
         name: corpus.utterances for name, corpus in corpora.items()
     }
     assert [path.stat().st_mtime_ns for path in paths] == times
+    with pytest.raises(UserError, match="has 8000 Hz, not 16000"):
+        prepare_corpus([read_librispeech(librispeech)], tmp_path / "out", 16000, limit=4, seed=0, workers=1)
 
 
 @given(st.integers(4, 40), st.integers(1, 20), st.integers(0, 9), st.sampled_from([None, 3, 10]))
@@ -123,6 +125,10 @@ def test_trimming_keeps_speech_and_a_margin():
 
 def test_downloads_that_are_none(tmp_path):
     with pytest.raises(UserError, match=r"SPEAKERS\.TXT is missing"):
+        read_librispeech(tmp_path)
+    (tmp_path / "SPEAKERS.TXT").write_text(";nobody\n")
+    (tmp_path / "SPEAKERS.TXT").write_bytes(b"1 | M | \xff\n")
+    with pytest.raises(UserError, match="it is not text"):
         read_librispeech(tmp_path)
     (tmp_path / "SPEAKERS.TXT").write_text(";nobody\n")
     with pytest.raises(UserError, match="no recordings"):

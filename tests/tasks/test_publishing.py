@@ -8,6 +8,7 @@ from separator.cli.main import main
 from separator.errors import UserError
 from separator.models import ModelCard, load_model, save_model
 from separator.models.card import shipped_path
+from separator.models.files import load_network
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.tasks.evaluation.mixtures.operations import CHARGE, SPIKES, LayerOperations, Operations, operations_report
 from separator.tasks.publishing import publish
@@ -37,6 +38,21 @@ def test_scores_go_into_the_card(model, tmp_path):
     assert published.card.scores == {"steps": 7, "open si-sdri": 3.25}
     mixture = torch.randn(1, 100)
     assert torch.equal(published.network(mixture), load_model(model).network(mixture))
+
+
+def test_another_network_of_the_same_name_is_kept_unless_told(model, tmp_path):
+    shipped = tmp_path / "shipped"
+    path = publish(model, shipped, bf16=True)
+    assert publish(model, shipped, (results(tmp_path), "ann"), bf16=True) == path  # the same one, with scores
+    before = path.read_bytes()
+    network, card = load_network(model)
+    network.mask.weight.data += 1
+    save_model(model, network, card)
+    with pytest.raises(UserError, match="holds another network; --overwrite replaces it"):
+        publish(model, shipped, bf16=True)
+    assert path.read_bytes() == before
+    assert main(["publish", str(model), "--out", str(shipped), "--overwrite"]) == 0
+    assert path.read_bytes() != before
 
 
 def test_groups_operations_and_energy_go_into_the_card(model, tmp_path):

@@ -27,7 +27,7 @@ from typing import Any
 
 import jsonargparse
 
-from separator.cli.options.arguments import load_named_model, named, positive
+from separator.cli.options.arguments import apart, load_named_model, named, positive
 from separator.cli.options.configured import add_config_and_out, add_device_and_threads, to_stderr
 from separator.cli.options.problems import ProblemParser, add_problem
 from separator.metrics.energy import MAC_COST
@@ -101,7 +101,7 @@ def _on_mixtures(arguments: jsonargparse.Namespace) -> Any:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     device = resolve_device(arguments.device)
-    conditions = {name: read_mixtures(folder) for name, folder in map(named, arguments.mixtures)}
+    conditions = {name: read_mixtures(folder) for name, folder in apart(arguments.mixtures).items()}
     loaded = [load_named_model(text, device) for text in arguments.model]
     models = [
         ModelSystem(name if shifts == 1 else f"{name}, {shifts} shifts", model, device, shifts)

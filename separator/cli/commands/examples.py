@@ -10,7 +10,7 @@ median and the worst of each pair by the SI-SDRi of the last model.
 import argparse
 from pathlib import Path
 
-from separator.cli.options.arguments import load_named_model, named
+from separator.cli.options.arguments import apart
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,16 +31,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the examples, and print where the page is."""
     from separator.corpora.mixtures import read_mixtures
+    from separator.models import load_model
     from separator.tasks.devices import resolve_device
     from separator.tasks.presentation import examples
     from separator.tasks.separation.files import Separator
 
-    device = resolve_device(arguments.device)
-    separators = {
-        name: Separator(model, device) for name, model in (load_named_model(text, device) for text in arguments.model)
-    }
+    device, folders = resolve_device(arguments.device), apart(arguments.mixtures)
+    separators = {name: Separator(load_model(model, device=device), device) for name, model in apart(arguments.model).items()}
     written: dict[str, list[examples.Example]] = {}
-    for condition, folder in map(named, arguments.mixtures):
+    for condition, folder in folders.items():
         mixtures = read_mixtures(folder)
         if arguments.ids:
             choices = examples.choose_by_id(mixtures, arguments.ids)

@@ -5,7 +5,8 @@
   separator mix --wsj0 /ldc/csr_1 --levels activlev --genders spkrinfo.txt --list mix_2_spk_tt.txt --out data/wav8k/min/tt
   separator mix --wsj0 /ldc/csr_1 --list mix_2_spk_tt.txt --mode max --rate 16000 --out data/wav16k/max/tt
 
-The folder gets mix/, s1/, s2/ with 16-bit wav files and the index mixtures.tsv. A repeated call makes what is missing.
+The folder gets mix/, s1/, s2/ with 16-bit wav files and the index mixtures.tsv; made.json says how they
+were made. A repeated call makes what is missing, in the same way.
 """
 
 import argparse
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the draw (default: %(default)s)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the mixtures; without it only the list is drawn")
     parser.add_argument("--mode", choices=MODES, default="min", help="cut to the shortest source or pad (default: %(default)s)")
-    parser.add_argument("--rate", type=int, default=8000, metavar="HZ", help="sample rate (default: %(default)s)")
+    parser.add_argument("--rate", type=positive, default=8000, metavar="HZ", help="sample rate (default: %(default)s)")
     parser.add_argument("--levels", type=Path, metavar="DIR", help="WSJ0: active speech levels; measured if not given")
     parser.add_argument("--genders", type=Path, metavar="FILE", help="WSJ0: speakers and their genders, one a line")
     parser.add_argument("--jobs", type=positive, default=cores(), metavar="N", help="processes (default: all cores)")

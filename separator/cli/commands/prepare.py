@@ -10,7 +10,7 @@ wsj0 converts the recordings that the mixture lists name, first microphone only,
 import argparse
 from pathlib import Path
 
-from separator.cli.options.arguments import positive
+from separator.cli.options.arguments import not_negative, positive
 from separator.corpora.lists import read_list
 from separator.corpora.preparation import prepare_corpus, read_librispeech, read_speechocean762
 from separator.corpora.wsj0 import convert_wsj0
@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     open_2mix = corpora.add_parser("open-2mix", parents=[common], help="LibriSpeech, speechocean762 or both")
     open_2mix.add_argument("--librispeech", type=Path, metavar="DIR", help="OpenSLR 12, unpacked (train-clean-100 is enough)")
     open_2mix.add_argument("--speechocean762", type=Path, metavar="DIR", help="OpenSLR 101, unpacked")
-    open_2mix.add_argument("--rate", type=int, default=8000, metavar="HZ", help="sample rate (default: %(default)s)")
+    open_2mix.add_argument("--rate", type=positive, default=8000, metavar="HZ", help="sample rate (default: %(default)s)")
     open_2mix.add_argument(
-        "--utterances", type=int, default=40, metavar="N", help="most of a speaker, 0 for all (default: %(default)s)"
+        "--utterances", type=not_negative, default=40, metavar="N", help="most of a speaker, 0 for all (default: %(default)s)"
     )
     open_2mix.add_argument("--seed", type=int, default=0, help="of the division into sets (default: %(default)s)")
     wsj0 = corpora.add_parser("wsj0", parents=[common], help="WSJ0 (LDC93S6A or LDC93S6B)")

@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--window", type=positive, metavar="N", help="of a spiking model, if others than its own")
     parser.add_argument("--description", metavar="TEXT", help="one line, if another than its own")
     parser.add_argument("--bf16", action="store_true", help="round the weights of an analog model to bfloat16")
+    parser.add_argument("--overwrite", action="store_true", help="replace another network of the same name")
     parser.add_argument("--out", type=Path, default=SHIPPED, metavar="DIR", help="folder for the file (%(default)s)")
 
 
@@ -31,5 +32,6 @@ def run(arguments: argparse.Namespace) -> int:
     if (arguments.results is None) != (arguments.system is None):
         raise UserError("--results and --system go together: the folder of an evaluation, and the model's name there")
     scored = None if arguments.results is None else (arguments.results, arguments.system)
-    print(publish(arguments.model, arguments.out, scored, arguments.window, arguments.description, arguments.bf16))
+    options = (arguments.window, arguments.description, arguments.bf16, arguments.overwrite)
+    print(publish(arguments.model, arguments.out, scored, *options))
     return 0

@@ -1,6 +1,7 @@
 """Arguments that several commands take."""
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,19 @@ def named(text: str) -> tuple[str, str]:
     return name, value
 
 
+def apart(texts: Iterable[str]) -> dict[str, str]:
+    """Values of several `NAME=VALUE` by name.
+
+    Raises:
+        UserError: as `named`, or two have one name.
+    """
+    pairs = [named(text) for text in texts]
+    names = [name for name, _ in pairs]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(f"two are called {twice}; give each a name of its own, NAME=...")
+    return dict(pairs)
+
+
 def load_named_model(text: str, device: str) -> "tuple[str, SeparationModel]":
     """Name and model of `NAME=MODEL`, or of `NAME=MODEL@WINDOW` for another number of time steps than the model's own.
 
@@ -38,7 +52,16 @@ def load_named_model(text: str, device: str) -> "tuple[str, SeparationModel]":
 
 def positive(text: str) -> int:
     """A whole number of at least 1."""
+    return _at_least(1, text)
+
+
+def not_negative(text: str) -> int:
+    """A whole number of at least 0."""
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
     number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
+    if number < least:
+        raise argparse.ArgumentTypeError(f"must be at least {least}")
     return number

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import jsonargparse
+from jsonargparse.typing import NonNegativeInt
 
 from separator.errors import UserError
 from separator.snn.conversion.presets import PRESETS, preset
@@ -35,7 +36,7 @@ def add_config_and_out(parser: jsonargparse.ArgumentParser, out: str) -> None:
 def add_device_and_threads(parser: jsonargparse.ArgumentParser) -> None:
     """Add the options of the device and the threads to compute on."""
     parser.add_argument("--device", default="auto", help="cpu, cuda, ..., auto for a GPU if there is one")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for all")
+    parser.add_argument("--threads", type=NonNegativeInt, default=0, help="CPU threads, 0 for all")
 
 
 def add_conversion(parser: jsonargparse.ArgumentParser) -> None:

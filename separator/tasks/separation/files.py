@@ -21,6 +21,7 @@ from separator.audio.level import ClipPolicy, NormalEquations, fit_peak, mixture
 from separator.audio.resample import resample_blocks
 from separator.audio.survey import Condition, Survey
 from separator.errors import UserError
+from separator.ranges import MOST, is_number, is_whole
 from separator.tasks.devices import resolve_device
 from separator.tasks.fingerprints import network_fingerprint
 from separator.tasks.separation.live import EstimateStream, SeparationStream, require_rate
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 # The published size takes more time from 16 s on, as glibc asks the system for new pages for every tensor over 32 MiB (a fifth
 # more with 24 s, as an analog network); small ones do below 12 s, as it gives back pages that the next segment needs again.
 SEGMENT = 12.0  # seconds
+FEW_STEPS = 32  # of 16 bits, under which the rounding of a peak is heard
 
 # What sources are scaled to: to add up to the mixture as well as possible, which takes all of it, or by the one gain in the
 # model's card, which live sound takes too.
@@ -101,11 +103,13 @@ class Separator:
         self.model = model
         self.device = device
         self.shifts = shifts
+        if not is_whole(shifts):
+            raise UserError(f"shifts are a whole number, not {shifts}")
         if shifts != 1:
             model.stream(shifts=shifts)  # which tells if it takes so many
+        if not is_number(segment) or not 0.5 <= segment * self.sample_rate < MOST:
+            raise UserError(f"the segment is a number of seconds that holds a sample, not {segment}")
         self.segment = round(segment * self.sample_rate)
-        if self.segment < 1:
-            raise UserError(f"the segment must be longer than {segment} s")
         _require_one_of("level", level, (None, *get_args(Level)))
         self.level: Level = level or ("model" if model.card.causal else "mixture")
         if self.level == "model":
@@ -366,6 +370,9 @@ class _Sources:
 
 
 def _level_notes(clip: ClipPolicy, peak: float, float32: bool) -> list[str]:
+    steps = peak * 2**15
+    if not float32 and 0 < steps < FEW_STEPS:
+        return [f"the sources are so quiet that they peak at {steps:.2g} steps of 16 bits; --float32 keeps them whole"]
     if fit_peak(peak) == 1:
         return []
     if clip == "rescale":

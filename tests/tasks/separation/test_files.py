@@ -254,10 +254,12 @@ def test_network_that_overflows_is_reported():
         separator().separate(np.full(9, -1e38), 8000)
 
 
-@pytest.mark.parametrize("segment", [0, -1, 1e-5])
+@pytest.mark.parametrize("segment", [0, -1, 1e-5, float("nan"), float("inf"), "1"])
 def test_impossible_segments_are_refused(segment):
-    with pytest.raises(UserError, match="segment must be longer"):
+    with pytest.raises(UserError, match="segment is a number of seconds that holds a sample"):
         separator(segment=segment)
+    with pytest.raises(UserError, match=r"shifts are a whole number, not 1\.5"):
+        separator(shifts=1.5)
 
 
 def test_network_sees_no_more_than_a_segment_and_what_waits():
@@ -375,6 +377,13 @@ def test_no_clipping_leaves_float_samples_alone(tmp_path):
     report = Loud.separate(tmp_path, clip="none", float32=True)
     np.testing.assert_allclose(read_sources(report), halves(Loud.wave), atol=4e-5)
     assert report.notes == ()
+
+
+@pytest.mark.parametrize(("peak", "float32", "told"), [(16, False, True), (16, True, False), (64, False, False)])
+def test_sources_that_16_bits_hardly_hold_are_told(tmp_path, peak, float32, told):
+    path = write(tmp_path / "faint.wav", Loud.wave / 2 * peak / 2**15)
+    notes = [note for note in separator().separate_file(path, float32=float32).notes if "--float32 keeps them whole" in note]
+    assert len(notes) == told and all("peak at 16 steps of 16 bits" in note for note in notes)
 
 
 def test_no_clipping_tells_what_16_bits_cut(tmp_path):

@@ -51,7 +51,9 @@ def test_files_of_the_same_origin_are_not_refused(tmp_path):
 
 def test_names_are_claimed_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    claims = Claims(["a.wav", "b.flac", "a.flac"])
+    claims = Claims(["a.wav", "b.flac", "a.flac", "a_s1.flac", "a_s1_s1.wav"])
     claims.claim("a.wav", output_paths("a.wav", None, 2))
-    with pytest.raises(UserError, match=r"a_s1\.wav, an output of .*a\.flac, is taken by a\.wav"):
+    with pytest.raises(UserError, match=r"a_s1\.wav, an output of .*a\.flac, is taken by a\.wav; separate one of the two by"):
         claims.claim("a.flac", output_paths(tmp_path / "a.flac", None, 2))
+    with pytest.raises(UserError, match=r"a_s1_s1\.wav, an output of a_s1\.flac, is taken by a_s1_s1\.wav; use another -o"):
+        claims.claim("a_s1.flac", output_paths("a_s1.flac", None, 2))

@@ -83,6 +83,9 @@ def load_checkpoint(checkpoint: Path) -> dict[str, Any]:
         UserError: there is no such checkpoint, since the dev loss was never finite.
     """
     if not checkpoint.is_file():
-        raise UserError("training left no checkpoint: the dev loss was never a number; try a lower --optimiser.lr")
+        raise UserError(
+            "training left no checkpoint: there was no epoch, or the dev loss was never a number; give --optimiser.max_epochs, "
+            "or a lower --optimiser.lr"
+        )
     state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
     return state
