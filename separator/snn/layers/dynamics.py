@@ -15,7 +15,8 @@ from separator.snn.spikes.trains import LONGEST
 Role = Literal["encode", "fire", "readout"]
 
 # When a layer fires: while its input arrives (as published; the result is there after N_s steps), or once all of its input is
-# in (no spike comes too early, so that counts are exact; the result is there after N_s steps per layer).
+# in (no spike comes too early, so that counts are exact; the result is there after N_s steps per layer, and as many for an
+# input of spikes).
 Schedule = Literal["pipelined", "layer-by-layer"]
 
 # Time steps of a run, at most: the potentials of 32 steps are below 2^23 quanta, so that those of so many are below 2^31.

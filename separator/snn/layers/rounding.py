@@ -96,7 +96,9 @@ def rounded(
         if dynamics.model.saturates:
             usual = torch.minimum(potential_quantum(bound), weight_quantum(learned, FEWEST_BITS))
             at_once = power_above(2 * dynamics.model.largest * (magnitudes(joined) + bias.abs()) / REGISTER)
-            quantum = torch.maximum(torch.maximum(usual, at_once), _register_quantum(threshold, dynamics, activation, 1))
+            # Layers that wait get all of their charge at one step, and may fire on it at all of them.
+            steps = dynamics.window if dynamics.schedule == "layer-by-layer" else 1
+            quantum = torch.maximum(torch.maximum(usual, at_once), _register_quantum(threshold, dynamics, activation, steps))
         elif has_long_sums(learned, dynamics):
             single = torch.stack([joined.flatten(1).abs().amax(1), bias.abs(), fires.expand_as(bias)]).amax(0)
             quantum = torch.maximum(potential_quantum(bound, LONG), potential_quantum(single))
@@ -138,8 +140,13 @@ def _register_quantum(threshold: Tensor, dynamics: Dynamics, activation: nn.Modu
 
 
 def charge_ceiling(neuron: Neuron, numbers: Numbers, dynamics: Dynamics) -> Tensor:
-    """Magnitude that charges of a layer that encodes are clipped to: more would change no spike. Shape: (C_out,)."""
-    return neuron.reach(numbers, dynamics.charged_steps)
+    """Magnitude that charges of an encoding layer are clipped to: more would change no spike, or not fit. Shape: (C_out,)."""
+    steps, threshold = dynamics.charged_steps, numbers["threshold"].double()
+    reach = neuron.reach(numbers, steps)
+    if neuron.leak == 1:
+        return reach
+    # Quanta that were once chosen as if nothing leaked leave less room.
+    return torch.minimum(reach, torch.maximum(threshold * (steps + 1), EXACT / 2 - threshold))
 
 
 def has_long_sums(weight: Tensor, dynamics: Dynamics) -> bool:

@@ -202,7 +202,7 @@ class SpikingLayer(nn.Module):
         """Bound of membrane potentials and partial sums over a window, in quanta; where potentials saturate, at one step."""
         dynamics, threshold = self.dynamics, self.threshold.double()
         if self.role == "encode":  # its charge is clipped
-            reach = self.neuron.reach(self.numbers, dynamics.charged_steps).double()
+            reach = self._ceiling().double()
             steady = dynamics.charged_steps < self.window and not self.neuron.saturates
             return float((self.window * reach if steady else reach + threshold).max())
         spikes = self.neuron.largest if self.neuron.saturates else dynamics.exact_spikes

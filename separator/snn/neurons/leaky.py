@@ -1,5 +1,7 @@
 """Leaky integrate-and-fire neurons with reset by subtraction (Rathi et al. 2020, Eq. 2 and 3)."""
 
+from math import ceil
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,7 @@ from separator.snn.neurons.integrate_and_fire import Membrane
 from separator.snn.neurons.neuron import Crossing, Neuron, Numbers
 
 PARTS = 256  # of a potential, whole numbers of which stay from step to step
+MOST_REACH = 2**10  # thresholds of a charge that are told from more, at most, so that a threshold has 12 of 24 bits left
 
 
 def exceeds(v: Tensor, threshold: Tensor) -> Tensor:
@@ -67,6 +70,19 @@ class Leaky(Neuron):
         whole = torch.div(u, PARTS, rounding_mode="floor")
         rest = u - whole * PARTS
         return whole * self.kept + torch.div(rest * self.kept, PARTS, rounding_mode="floor")
+
+    def reach(self, numbers: Numbers, steps: int) -> Tensor:
+        """Magnitude of a charge, by whole numbers of thresholds, above which they fire at each of so many steps.
+
+        Of c thresholds, leak^(N-1) c - (1 + leak + ... + leak^(N-2)) are left at the last step, which is more than 1 if c is
+        more than leak^-(N-1) + (leak^-1 + ... + leak^-(N-1)). A threshold more makes up for rounding: where nothing leaks, they
+        are N + 1. What leaks fast would need more than integers hold; it has no more than `MOST_REACH`, and what is above
+        counts as that. Shape: (C_out,), float64.
+        """
+        needed, most = 1.0, max(MOST_REACH, steps + 1)
+        for _ in range(steps - 1):
+            needed = min((needed + 1) / self.leak, most)
+        return numbers["threshold"].double() * min(ceil(needed) + 1, most)
 
     def as_integrate_and_fire(self, numbers: Numbers) -> Numbers | None:
         """Numbers of integrate-and-fire neurons that fire the same, where nothing leaks.

@@ -116,7 +116,10 @@ class Neuron(ABC):
         return nn.ReLU()
 
     def reach(self, numbers: Numbers, steps: int) -> Tensor:
-        """Largest magnitude of a charge that spikes of so many steps can tell from a larger one. Shape: (C_out,)."""
+        """Magnitude of a charge that spikes of so many steps cannot tell from a larger one, whole thresholds. Shape: (C_out,).
+
+        Of a model that keeps what its spikes leave; one that loses some of it says how much it takes to fire at the last step.
+        """
         return numbers["threshold"] * (steps + 1)
 
     def check(self, numbers: Numbers, quantum: Tensor, initial_potential: float) -> None:

@@ -62,6 +62,7 @@ class Activity:
     float_macs: dict[str, int] = field(default_factory=dict)  # multiply-accumulates on analog input, by module
     schedule: Schedule | None = None  # None for an analog network
     latency: int | None = None  # time steps from the first charge to the result
+    encodes: bool = True  # whether the first layer has analog input, which it multiplies in a spiking network, too
 
     @property
     def spikes(self) -> int:
@@ -80,8 +81,8 @@ class Activity:
 
     @property
     def macs(self) -> int:
-        """MACs that the analog network spends on the layers that spikes drive here: all of the stack but the first."""
-        return sum(layer.macs for layer in self.layers[1:])
+        """MACs that the analog network spends on the layers that spikes drive: all of the stack but one that encodes."""
+        return sum(layer.macs for layer in self.layers[int(self.encodes) :])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON.
@@ -119,7 +120,8 @@ def fan_out(apply: AffineMap, synapses: Tensor, x: Tensor) -> Tensor:
         (1, ...), float64.
     """
     if apply.kind is nn.Identity:
-        kept = F.pad(apply.padded(torch.ones_like(x[:1], dtype=torch.float64)), [-zeros for zeros in apply.edges])
+        ones = x.new_ones(1, *x.shape[1:], dtype=torch.float64)
+        kept = F.pad(apply.padded(ones), [-zeros for zeros in apply.edges])
         return kept * synapses.view(-1, *[1] * (x.dim() - 2))
     by_group = synapses.reshape(apply.groups, -1, *synapses.shape[1:])
     leaving = by_group.sum(1, dtype=torch.float64).flatten(0, 1)  # (C_in, taps)
@@ -131,7 +133,7 @@ def fan_out(apply: AffineMap, synapses: Tensor, x: Tensor) -> Tensor:
         probe = torch.zeros(1, len(leaving), *x.shape[2:], dtype=torch.float64, device=x.device, requires_grad=True)
         outputs = replace(apply, groups=len(leaving))(probe, leaving[:, None].clone(), None)
         (counts,) = torch.autograd.grad(outputs.sum(), probe)
-    by_input: Tensor = counts.expand_as(x[:1])
+    by_input: Tensor = counts.expand(1, *x.shape[1:])
     return by_input
 
 
@@ -146,12 +148,13 @@ def record_activity(network: nn.Module) -> Iterator[Activity]:
     if len(stacks) != 1:
         raise ValueError(f"activity is recorded of networks with one stack; this one has {len(stacks)}")
     name, stack = stacks[0]
+    own = f"{name}." if name else ""  # the network may be the stack itself
     activity = Activity([LayerActivity(f"layers.{i}") for i in range(len(stack.layers))], latency=stack.latency)
     if stack.dynamics is not None:
-        activity.schedule = stack.dynamics.schedule
+        activity.schedule, activity.encodes = stack.dynamics.schedule, stack.dynamics.first_role == "encode"
     with ExitStack() as hooks:
         for path, module in network.named_modules():
-            if isinstance(module, Affine) and not path.startswith(f"{name}."):
+            if isinstance(module, Affine) and not path.startswith(own):
                 handle = module.register_forward_hook(partial(_count_float, activity, path))
                 hooks.callback(handle.remove)
         count_run: Observer = partial(_count_spiking, activity, {})
@@ -160,7 +163,7 @@ def record_activity(network: nn.Module) -> Iterator[Activity]:
                 for part in layer.with_shortcut():
                     count = _count_macs if part is layer.shortcut else _count_analog
                     apply = part.map_of_affine or affine_map(part.affine)
-                    handle = part.affine.register_forward_hook(partial(count, activity.layers[i], apply))
+                    handle = part.affine.register_forward_hook(partial(count, activity, i, apply))
                     hooks.callback(handle.remove)
             elif isinstance(layer, TandemLayer):
                 hooks.callback(layer.register_forward_hook(partial(_tell_run, count_run, i)).remove)
@@ -200,13 +203,24 @@ def _count_float(activity: Activity, path: str, module: Affine, inputs: tuple[Te
     activity.float_macs[path] = activity.float_macs.get(path, 0) + _macs(apply, module.weight, x)
 
 
-def _count_macs(layer: LayerActivity, apply: AffineMap, module: Affine, inputs: tuple[Tensor], output: Tensor) -> None:
-    layer.macs += _macs(apply, module.weight, inputs[0])
+def _count_macs(
+    activity: Activity, position: int, apply: AffineMap, module: Affine, inputs: tuple[Tensor], output: Tensor
+) -> None:
+    _add_macs(activity, position, _macs(apply, module.weight, inputs[0]))
 
 
-def _count_analog(layer: LayerActivity, apply: AffineMap, module: Affine, inputs: tuple[Tensor], output: Tensor) -> None:
-    _count_macs(layer, apply, module, inputs, output)
-    layer.neurons += output.numel()
+def _count_analog(
+    activity: Activity, position: int, apply: AffineMap, module: Affine, inputs: tuple[Tensor], output: Tensor
+) -> None:
+    _count_macs(activity, position, apply, module, inputs, output)
+    activity.layers[position].neurons += output.numel()
+
+
+def _add_macs(activity: Activity, position: int, macs: int) -> None:
+    """Count MACs of a layer of the stack; those of one with analog input remain in a spiking network."""
+    activity.layers[position].macs += macs
+    if position == 0 and activity.encodes:
+        activity.float_macs["charge"] = activity.float_macs.get("charge", 0) + macs
 
 
 @dataclass(frozen=True)
@@ -215,10 +229,10 @@ class _FanOut:
 
     total: list[Tensor]
     effective: list[Tensor]  # those whose weight is not zero
-    macs: int  # of the analog layer on one input: the identity multiplies nothing
+    macs: int  # of the analog layer on one input: the identity multiplies nothing, nor does what pads the input
 
     @classmethod
-    def of(cls, layer: SpikingLayer, seen: Sequence[Tensor]) -> "_FanOut":
+    def of(cls, layer: SpikingLayer, seen: Sequence[Tensor], padding: tuple[int, int]) -> "_FanOut":
         total, effective, macs = [], [], 0
         for own, incoming in zip(layer.maps, seen, strict=True):
             synapses = own.apply.synapses(own.weight)
@@ -226,30 +240,28 @@ class _FanOut:
             total.append(counts)
             effective.append(fan_out(own.apply, synapses & (own.weight != 0), incoming))
             if not own.is_identity:
-                macs += int(counts.sum()) // own.apply.averaged
+                before, after = padding
+                macs += int(counts[..., before : counts.shape[-1] - after].sum()) // own.apply.averaged
         return cls(total, effective, macs)
 
 
-# By place of the layer, its map (which a stream changes from block to block) and the shapes of what comes in.
-_Synapses = dict[tuple[int, AffineMap, tuple[torch.Size, ...]], _FanOut]
+# By place of the layer, its map, the shapes of what comes in, and how much of that is padding.
+_Synapses = dict[tuple[int, AffineMap, tuple[torch.Size, ...], tuple[int, int]], _FanOut]
 
 
 def _count_spiking(activity: Activity, known: _Synapses, run: LayerRun) -> None:
     layer, counted = run.layer, activity.layers[run.position]
     incoming = _events(run.incoming)
     seen = [incoming, *[incoming if run.beside is None else _events(run.beside)] * (len(layer.maps) - 1)]
-    key = run.position, layer.apply_affine, tuple(x.shape[1:] for x in seen)
+    key = run.position, layer.apply_affine, tuple(x.shape[1:] for x in seen), run.padding
     if key not in known:
-        known[key] = _FanOut.of(layer, seen)
+        known[key] = _FanOut.of(layer, seen, run.padding)
     synapses = known[key]
-    macs = len(incoming) * synapses.macs
     counted.window = layer.window
     if run.first == 0:  # of a run that is a chain of windows, once
-        counted.macs += macs
+        _add_macs(activity, run.position, len(incoming) * synapses.macs)
         counted.neurons += _events(run.outcome).numel()
-    if layer.role == "encode" and run.first == 0:
-        activity.float_macs["charge"] = activity.float_macs.get("charge", 0) + macs
-    elif layer.role != "encode":
+    if layer.role != "encode":
         for x, total, effective in zip(seen, synapses.total, synapses.effective, strict=True):
             spikes = x.sum(0, dtype=torch.float64)
             counted.synaptic_operations += int((spikes * total[0]).sum())

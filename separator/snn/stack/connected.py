@@ -56,18 +56,18 @@ class ConnectedLayers(nn.Module):
 
     @property
     def latency(self) -> int | None:
-        """Time steps from the first charge to the result; None while there are analog layers."""
+        """Time steps from the first charge, or spike of the input, to the result; None while there are analog layers."""
         if self.dynamics is None or self.converted < len(self.layers):
             return None
-        waits = 1 if self.dynamics.schedule == "pipelined" else self._longest_path()
+        waits = 1 if self.dynamics.schedule == "pipelined" else self._longest_path(self.dynamics.first_role)
         return self.dynamics.window * waits
 
-    def _longest_path(self) -> int:
-        """Layers that fire one after the other on the longest way from the input to the readout."""
-        depths: list[int] = []
-        for maps in self.sources:
-            depths.append(1 + max((depths[i] for own in maps for i in own if i != INPUT), default=0))
-        return depths[-1] - (0 if READOUTS.pick(self.readout).fires else 1)
+    def _longest_path(self, first_role: Role) -> int:
+        """Trains, one after the other, on the longest way to the readout: those of layers, and of an input coded by spikes."""
+        depths = {INPUT: int(first_role == "fire")}
+        for i, maps in enumerate(self.sources):
+            depths[i] = 1 + max(depths[j] for own in maps for j in own)
+        return depths[len(self.sources) - 1] - (0 if READOUTS.pick(self.readout).fires else 1)
 
     def role(self, index: int, dynamics: Dynamics) -> Role:
         """Role of a layer in the spiking network."""

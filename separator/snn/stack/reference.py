@@ -21,7 +21,7 @@ from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
 from separator.snn.neurons.leaky import PARTS, Leaky
 from separator.snn.neurons.neuron import Neuron
 from separator.snn.spikes.trains import LONGEST
-from separator.snn.stack.graph import Sources
+from separator.snn.stack.graph import INPUT, Sources
 from separator.snn.synapses.affine import AffineMap
 from separator.snn.synapses.incoming import IncomingMap
 
@@ -177,26 +177,26 @@ def trains(layers: Sequence[SpikingLayer], x: Tensor, sources: Sequence[Sources]
         x: its input.
         sources: what each layer sees; None for the layer before.
     """
-    first = layers[0]
-    coding = first.dynamics.input_coding
+    dynamics = layers[0].dynamics
+    coding = dynamics.input_coding
+    handed: dict[int, Integers] = {}
     if isinstance(coding, SpikeCoding):
-        starts = range(0, first.window, LONGEST)
-        pieces = [coding.present(x, first.window, start, min(LONGEST, first.window - start)).trains() for start in starts]
-        presented = torch.cat(pieces).numpy().astype(np.int64)
-        handed = [fire(first, currents(first, presented))]
-    else:
-        handed = [fire(first, first_currents(first, x))]
-    for i, layer in list(enumerate(layers))[1:]:
-        maps = ((i - 1,),) if sources is None else sources[i]
-        seen = [np.concatenate([handed[j] for j in own], 2) for own in maps]
-        incoming = currents(layer, *seen)
-        if layer.role == "readout":
-            handed.append(incoming)
+        starts = range(0, dynamics.window, LONGEST)
+        pieces = [coding.present(x, dynamics.window, start, min(LONGEST, dynamics.window - start)).trains() for start in starts]
+        handed[INPUT] = torch.cat(pieces).numpy().astype(np.int64)
+    for i, layer in enumerate(layers):
+        if layer.role == "encode":
+            handed[i] = fire(layer, first_currents(layer, x))
             continue
-        if layer.dynamics.schedule == "layer-by-layer":
+        maps = ((i - 1,),) if sources is None else sources[i]
+        incoming = currents(layer, *(np.concatenate([handed[j] for j in own], 2) for own in maps))
+        if layer.role == "readout":
+            handed[i] = incoming
+            continue
+        if dynamics.schedule == "layer-by-layer":
             incoming = at_once(incoming.sum(0), layer.window)
-        handed.append(fire(layer, incoming))
-    return handed
+        handed[i] = fire(layer, incoming)
+    return [handed[i] for i in range(len(layers))]
 
 
 def simulate(layers: Sequence[SpikingLayer], x: Tensor, sources: Sequence[Sources] | None = None) -> Integers:

@@ -25,6 +25,7 @@ class LayerRun(NamedTuple):
     outcome: Handed  # the membrane potential (B, ...) of the readout
     beside: Spikes | None = None  # what its shortcut sees, if that is something else
     first: int = 0  # time step that the window begins with
+    padding: tuple[int, int] = (0, 0)  # positions at the begin and at the end of the incoming, along time, that pad the input
 
 
 Observer = Callable[[LayerRun], None]
@@ -67,6 +68,9 @@ def fire(
         keep: positions of the layers whose spikes are asked for.
         observe: is told of each layer.
     """
+    if not len(x):
+        fired = fire(layers, _one_item(x), sources, keep, _told_of_none(observe))
+        return {i: spikes.each(_no_items) for i, spikes in fired.items()}
     handed: dict[int, Handed] = {INPUT: presented(layers[0].dynamics, x, 0, layers[0].window)}
     kept: dict[int, Spikes] = {}
     asked = set(keep)
@@ -93,6 +97,8 @@ def simulate(
     One layer after the other runs over a whole window, under either schedule: what a layer fires at a step depends on the
     layers before it only, so that time need not run on all of them at once. Runs of more than 32 steps are chains of windows.
     """
+    if not len(x):
+        return _no_items(simulate(layers, _one_item(x), sources, _told_of_none(observe)))
     sources = [((i - 1,),) for i in range(len(layers))] if sources is None else sources
     if layers[0].window > LONGEST:
         return _chained(layers, x, sources, observe)
@@ -105,13 +111,41 @@ def simulate(
     return last if isinstance(last, Tensor) else layers[-1].activation(last)
 
 
+def _one_item(x: Tensor) -> Tensor:
+    """An item of zeros in place of none, which executions and kernels are not made for: it says what shapes come out."""
+    return x.new_zeros(1, *x.shape[1:])
+
+
+def _no_items(handed: Tensor) -> Tensor:
+    return handed[:0]
+
+
+def _told_of_none(observe: Observer | None) -> Observer | None:
+    """An observer that is told of runs without their items."""
+
+    def empty(handed: Handed) -> Handed:
+        return _no_items(handed) if isinstance(handed, Tensor) else handed.each(_no_items)
+
+    def tell(run: LayerRun) -> None:
+        assert observe is not None
+        beside = None if run.beside is None else run.beside.each(_no_items)
+        observe(run._replace(incoming=empty(run.incoming), outcome=empty(run.outcome), beside=beside))
+
+    return None if observe is None else tell
+
+
 def run_layer(
-    position: int, layer: SpikingLayer, incoming: Handed, observe: Observer | None, beside: Spikes | None = None
+    position: int,
+    layer: SpikingLayer,
+    incoming: Handed,
+    observe: Observer | None,
+    beside: Spikes | None = None,
+    padding: tuple[int, int] = (0, 0),
 ) -> Handed:
     """Outcome of a layer, from its input over the whole window. Shapes: (B, ...) -> (B, ...)."""
     outcome = layer.run(incoming, beside)
     if observe is not None:
-        observe(LayerRun(position, layer, incoming, outcome, beside))
+        observe(LayerRun(position, layer, incoming, outcome, beside, padding=padding))
     return outcome
 
 

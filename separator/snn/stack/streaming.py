@@ -76,7 +76,7 @@ class StackStream:
             if incoming is None:
                 signal = None
             elif isinstance(stream.layer, SpikingLayer):
-                signal = run_layer(position, stream.layer, incoming, self.stack.observer)
+                signal = run_layer(position, stream.layer, incoming, self.stack.observer, padding=stream.padding)
             else:
                 assert isinstance(incoming, Tensor)
                 signal = stream.analog(incoming)
@@ -107,6 +107,8 @@ class _LayerStream:
         self.layer = layer.with_time_padding(0, 0) if isinstance(layer, SpikingLayer) else layer
         self.apply = apply.with_time_padding(0, 0)
         self.held = Held(self.reach) if self.reach else None  # of the input, zeros before it included
+        self.taken = 0  # positions of the input
+        self.padding = (0, 0)  # zeros before and after the input that were taken last
 
     def analog(self, incoming: Tensor) -> Tensor:
         """Activation of an analog layer, from input as `take` gives it. Shape: (B, ..., n) -> (B, ..., m)."""
@@ -132,6 +134,9 @@ class _LayerStream:
         if not pieces:
             return None
         seen = self.held.add(*pieces)
+        self.taken += 0 if signal is None else signal.shape[-1]
+        after = self.after if last else 0
+        self.padding = max(0, seen.shape[-1] - self.taken - after), after
         return seen if seen.shape[-1] > self.reach else None
 
 

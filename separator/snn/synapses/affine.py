@@ -23,6 +23,26 @@ class CausalConv2d(nn.Conv2d):
         return F.conv2d(padded, self.weight, self.bias, self.stride, (padding[0], 0), self.dilation, self.groups)
 
 
+class PaddedConv(nn.Module):
+    """A convolution, strided or not, that pads with other numbers of zeros before its input than after it."""
+
+    around: tuple[tuple[int, int], ...] = ()  # zeros before and after, of each dimension of position
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Shape: as of a convolution without padding whose input has these zeros."""
+        sums: Tensor = super().forward(F.pad(input, edges_of(self.around)))
+        return sums
+
+
+class PaddedConv1d(PaddedConv, nn.Conv1d):
+    """Of one dimension of position."""
+
+
+class PaddedConv2d(PaddedConv, nn.Conv2d):
+    """Of two."""
+
+
+PADDED: dict[type[nn.Module], type[PaddedConv1d] | type[PaddedConv2d]] = {nn.Conv1d: PaddedConv1d, nn.Conv2d: PaddedConv2d}
 APPLY: dict[type[nn.Module], Callable[..., Tensor]] = {nn.Linear: F.linear, nn.Conv1d: F.conv1d, nn.Conv2d: F.conv2d}
 
 
@@ -79,7 +99,7 @@ class AffineMap:
     @property
     def edges(self) -> list[int]:
         """The padding as `torch.nn.functional.pad` takes it, last dimension first."""
-        return [zeros for pair in reversed(self.padding) for zeros in pair]
+        return edges_of(self.padding)
 
     def outputs(self, sizes: Sequence[int], taps: Sequence[int]) -> list[int]:
         """Sizes of the output's dimensions of position, from those of the input and of the kernel."""
@@ -100,19 +120,23 @@ class AffineMap:
 
     def module(self, weight: Tensor, bias: Tensor) -> Affine:
         """A layer of this kind with these numbers, free to learn."""
-        inputs, outputs = weight.shape[1] * self.groups, weight.shape[0]
+        inputs, outputs, taps = weight.shape[1] * self.groups, weight.shape[0], tuple(weight.shape[2:])
+        alike = all(before == after for before, after in self.padding)
         if self.kind is nn.Linear:
             layer: Affine = nn.Linear(inputs, outputs)
         else:
-            make: Any = self.kind
-            padding: Any = tuple(sum(pair) // 2 for pair in self.padding)
-            if any(before > after for before, after in self.padding):
-                make = CausalConv2d
-            elif any(before < after for before, after in self.padding):
-                padding = "same"
-            layer = make(inputs, outputs, tuple(weight.shape[2:]), self.stride, padding, self.dilation, self.groups)
+            make: Any = self.kind if alike else PADDED[self.kind]
+            padding = tuple(before if alike else 0 for before, _ in self.padding)
+            layer = make(inputs, outputs, taps, self.stride, padding, self.dilation, self.groups)
+        if isinstance(layer, PaddedConv):
+            layer.around = self.padding
         layer.weight, layer.bias = nn.Parameter(weight.clone()), nn.Parameter(bias.clone())
         return layer
+
+
+def edges_of(padding: Sequence[tuple[int, int]]) -> list[int]:
+    """Zeros before and after each dimension of position as `torch.nn.functional.pad` takes them, last dimension first."""
+    return [zeros for pair in reversed(padding) for zeros in pair]
 
 
 def applied(affine: Affine, x: Tensor) -> Tensor:
@@ -146,6 +170,8 @@ def affine_map(affine: Affine) -> AffineMap:
 
 
 def _padding(affine: nn.Conv1d | nn.Conv2d) -> tuple[tuple[int, int], ...]:
+    if isinstance(affine, PaddedConv):
+        return affine.around
     if affine.padding == "valid":
         return ((0, 0),) * len(affine.kernel_size)
     if affine.padding == "same":  # the larger half after, as torch does

@@ -14,7 +14,7 @@ from separator.snn.layers.analog import layers_of
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.learning.surrogate import Surrogate
 from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
-from separator.snn.neurons.leaky import Leaky
+from separator.snn.neurons.leaky import MOST_REACH, Leaky
 from separator.snn.stack import reference
 from separator.snn.stack.stack import Stack
 from tests.snn.nets import STACKS, check_fires_as_defined, if_numbers
@@ -83,6 +83,45 @@ def test_leaking_is_exact_near_the_ends_of_32_bits(potential, kept):
     assert int(neuron._leaked(torch.tensor([float(small)]))) == small * kept // 256
 
 
+@pytest.mark.parametrize("delayed", [0, 1])
+@pytest.mark.parametrize(("leak", "window"), [(1.0, 8), (0.95, 32), (0.9, 8), (0.5, 8), (0.5, 1)])
+def test_charges_are_clipped_where_neurons_fire_at_every_step_only(leak, window, delayed):
+    numbers = if_numbers(torch.tensor([5000]).int(), torch.tensor([2500]).int())
+    neuron = Leaky(leak, delayed)
+    reach = int(neuron.reach(numbers, window))
+    assert reach % 5000 == 0 and reach < 5000 * MOST_REACH
+
+    def spikes_on(charge):
+        return published([charge, *[0] * (window - 1)], 5000, neuron.kept, 2500, delayed)
+
+    most = [0] * delayed + [1] * (window - delayed)
+    assert spikes_on(reach) == spikes_on(10 * reach) == most
+    assert window == 1 or delayed or spikes_on(reach - 3 * 5000) != most  # which fire at a step less on it
+    assert int(Leaky(leak).reach(numbers, window)) == reach
+
+
+def test_what_leaks_fast_is_clipped_where_integers_end():
+    numbers = if_numbers(torch.tensor([1]).int(), torch.tensor([0]).int())
+    assert int(Leaky(0.001).reach(numbers, 32)) == int(Leaky(0.5).reach(numbers, 8192 // 16)) == MOST_REACH
+    assert int(Leaky(0.001).reach(numbers, 8192)) == 8193
+
+
+@pytest.mark.parametrize("leak", [0.9, 0.5])
+def test_neurons_fire_on_large_charges_as_the_paper_says(leak):
+    layers = [nn.Linear(1, 1, bias=False), nn.ReLU(), nn.Linear(1, 1, bias=False)]
+    nn.init.ones_(layers[0].weight)
+    nn.init.ones_(layers[2].weight)
+    stack = Stack(layers_of(layers), "potential").eval()
+    stack.convert(torch.ones(1, 1), Dynamics(8, neuron="leaky", neuron_options={"leak": leak}), 100.0)
+    x = torch.tensor([[1.0], [2.0], [16.0], [64.0], [100.0]])
+    threshold, kept = int(stack.layers[0].threshold), stack.layers[0].neuron.kept
+    quanta = [round(value / float(stack.layers[0].quantum)) for value in x.flatten().tolist()]
+    expected = [published([charge, *[0] * 7], threshold, kept) for charge in quanta]
+    assert stack.layers[0].encode(x).trains()[..., 0].T.tolist() == expected
+    assert sum(expected[-1]) == 8 > sum(expected[0])
+    check_fires_as_defined(stack, x, ("fastest", "dense", "event-driven", "row-adding"))
+
+
 @pytest.mark.parametrize("leak", [0, -0.5, 1.01, float("nan")])
 def test_leaks_that_cannot_be_are_refused(leak):
     with pytest.raises(UserError, match="share of a potential that stays"):
@@ -104,6 +143,8 @@ def network():
         (90, "pipelined", "poisson", 0.0, 8),
         (70, "pipelined", "constant", 0.5, None),
         (8, "layer-by-layer", "charge", 0.5, None),
+        (8, "layer-by-layer", "poisson", 0.0, None),
+        (40, "pipelined", "charge", 0.0, None),
     ],
 )
 def test_all_executions_fire_what_the_definition_says(leak, delayed, window, schedule, coding, initial, bits):

@@ -100,8 +100,34 @@ def test_analog_and_spiking_networks_count_the_same_macs():
             with record_activity(holder) as activity:
                 holder(data)
             counts.append([layer.macs for layer in activity.layers])
+            assert activity.macs == sum(counts[0][1:])
+            assert activity.float_macs == {"charge": counts[0][0]}
         assert counts[0] == counts[1]
-        assert activity.macs == sum(counts[0][1:])
+
+
+@pytest.mark.parametrize("coding", [None, "charge", "poisson"])
+def test_a_stack_may_be_recorded_by_itself(coding):
+    stack, x = linear_stack(0), torch.randn(2, 6)
+    if coding is not None:
+        stack.convert(x, Dynamics(8, coding=coding))
+    recorded = []
+    for network in (stack, nn.Sequential(stack)):
+        with record_activity(network) as activity:
+            network(x)
+        recorded.append(activity)
+    assert recorded[0] == recorded[1]
+
+
+def test_spikes_of_the_input_replace_macs_of_the_first_layer():
+    stack, x = linear_stack(widths=(6, 5, 3, 7)), torch.randn(2, 6)
+    stack.convert(x, Dynamics(8, coding="poisson"))
+    with record_activity(nn.Sequential(stack)) as activity:
+        stack(x)
+    assert activity.macs == sum(layer.macs for layer in activity.layers) == 2 * (6 * 5 + 5 * 3 + 3 * 7)
+    assert activity.float_macs == {}
+    assert activity.layers[0].synaptic_operations > 0
+    values = activity.to_dict()
+    assert values["synaptic_operations_per_mac"] == activity.synaptic_operations / activity.macs
 
 
 def test_nothing_is_recorded_after_the_block():

@@ -231,6 +231,10 @@ def test_restored_stack_equals_the_saved_one():
     fresh.restore(len(saved.layers), Dynamics(5, 0.5), saved.state_dict())
     fresh.load_state_dict(saved.state_dict())
     assert torch.equal(fresh(x), saved(x))
+    other = converted(conv1d_stack(9), x, 5, 0.5, channelwise=True)
+    assert not torch.equal(other(x), saved(x))
+    other.restore(len(saved.layers), Dynamics(5, 0.5), saved.state_dict())  # layers that are spiking already
+    assert torch.equal(other(x), saved(x))
 
 
 @pytest.mark.parametrize(("schedule", "latency"), [("pipelined", 8), ("layer-by-layer", 24)])
@@ -239,6 +243,9 @@ def test_latency_counts_what_waits(schedule, latency):
     stack, x = make("conv1d", 0, 8, 0.5, schedule=schedule)
     assert stack.latency == latency
     assert conv1d_stack().latency is None
+    spikes_in = conv1d_stack()
+    spikes_in.convert(x, Dynamics(8, 0.5, schedule, coding="poisson"))
+    assert spikes_in.latency == latency + (8 if schedule == "layer-by-layer" else 0)  # the first one waits for its input
     with record_activity(stack) as activity:
         stack(x)
     assert (activity.schedule, activity.latency) == (schedule, latency)

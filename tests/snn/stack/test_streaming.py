@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 import torch
 from hypothesis import given, reject
@@ -126,11 +124,10 @@ def test_activity_of_pieces_adds_up(causal):
     network = nn.Sequential(stack)
     with record_activity(network) as whole:
         network(x)
-    with record_activity(network) as parts:
-        streamed(stack, x, [7, 1, 20])
-    for part, layer in zip(parts.layers, whole.layers, strict=True):
-        assert replace(part, macs=0) == replace(layer, macs=0)
-        assert part.macs >= layer.macs  # of the zeros around the input as well
+    for sizes in ([7, 1, 20], [1] * 40, []):
+        with record_activity(network) as parts:
+            streamed(stack, x, sizes)
+        assert parts == whole
     assert whole.synaptic_operations > 0
 
 

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from separator.snn.export.spikingjelly import SpikingJellyStack
 from separator.snn.layers.analog import AnalogLayer, layers_of
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.fold import folded
@@ -15,6 +16,8 @@ from separator.snn.stack.stack import Stack, outcomes
 from separator.snn.synapses.absorb import register_absorbed
 from tests.snn.nets import randomised
 
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
+
 # What stands before a layer of an image of 3 channels, 12 x 8 positions.
 FRONTS = {
     "average": lambda: ([nn.AvgPool2d(2)], nn.Conv2d(3, 4, 3, padding=1)),
@@ -23,6 +26,7 @@ FRONTS = {
         nn.Conv2d(3, 4, (2, 3), stride=(2, 1), padding=(1, 0), dilation=(1, 2)),
     ),
     "averages of averages": lambda: ([nn.AvgPool2d(2), nn.Identity(), nn.AvgPool2d((1, 4))], nn.Conv2d(3, 4, 1)),
+    "average padded more behind": lambda: ([nn.AvgPool2d(2)], nn.Conv2d(3, 4, 2, padding="same")),
     "flat": lambda: ([nn.Flatten()], nn.Linear(3 * 12 * 8, 4)),
     "flat average": lambda: ([nn.AvgPool2d((4, 2)), nn.Dropout(), nn.Flatten()], nn.Linear(3 * 3 * 4, 4)),
     "dropout": lambda: ([nn.Dropout(0.5)], nn.Conv2d(3, 4, 3, stride=2, padding=1)),
@@ -83,6 +87,15 @@ def test_spikes_through_absorbed_layers_equal_the_reference(front, schedule):
     expected = reference.simulate(stack.spiking_layers(), x)
     step = stack.spiking_layers()[-1].quantum.double().numpy()
     assert (stack(x).double().numpy() == expected * step).all()
+
+
+@pytest.mark.parametrize("front", sorted(FRONTS))
+def test_absorbed_layers_are_exported_and_tuned(front):
+    stack, x, _ = image_stack(front, 5)
+    expected = stack(x)
+    assert torch.equal(SpikingJellyStack(stack)(x), expected)
+    stack.unfreeze()
+    assert torch.equal(stack(x), expected)
 
 
 @pytest.mark.parametrize("front", sorted(FRONTS))

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from separator.snn.synapses.absorb import absorbed_map, absorbed_weight
 from separator.snn.synapses.affine import CausalConv2d, affine_map
 
 LAYERS = [
@@ -24,6 +25,25 @@ def test_the_map_with_the_layers_numbers_is_the_layer(layer):
     assert apply.outputs(x.shape[2:], layer.weight.shape[2:]) == list(expected.shape[2:])
     torch.testing.assert_close(apply.module(layer.weight, layer.bias)(x), expected)
     assert affine_map(apply.module(layer.weight, layer.bias)) == apply
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize(
+    ("before", "layer", "shape"),
+    [
+        (nn.AvgPool1d(3), nn.Conv1d(2, 4, 4, padding="same"), (2, 12)),
+        (nn.AvgPool2d(2), nn.Conv2d(2, 4, 2, padding="same", groups=2), (2, 8, 6)),
+        (nn.AvgPool2d((1, 2)), CausalConv2d(2, 4, 3, padding=1), (2, 5, 8)),
+    ],
+)
+def test_a_strided_map_may_pad_more_on_one_side(before, layer, shape):
+    x = torch.randn(3, *shape)
+    apply = absorbed_map([before], affine_map(layer))
+    weight = absorbed_weight([before], affine_map(layer), layer.weight, x.shape[1:])
+    made = apply.module(weight, layer.bias)
+    torch.testing.assert_close(made(x), layer(before(x)))
+    own = affine_map(made)
+    assert (own.stride, own.padding, own.groups) == (apply.stride, apply.padding, apply.groups)
 
 
 def test_causal_convolution_sees_nothing_later():

@@ -189,7 +189,7 @@ def figures_of(activity: Activity, items: int, mac_cost: float = MAC_COST) -> Fi
             layer.name,
             layer.neurons // items,
             layer.rate if spiking and i < last else None,
-            layer.synaptic_operations / items if spiking and i else None,
+            layer.synaptic_operations / items if spiking and not (activity.encodes and i == 0) else None,
             layer.macs / items,
         )
         for i, layer in enumerate(activity.layers)

@@ -38,7 +38,7 @@ class Figures:
     """Figures of a network for one item, on average; the last seven are of spiking networks only."""
 
     macs: float  # multiply-accumulates of the analog network
-    remaining_macs: float  # those that this network does itself: all if it is analog, else the first charge
+    remaining_macs: float  # those that this network does itself: all if it is analog, else the first charge, if there is one
     layers: tuple[LayerFigures, ...]
     spikes: float | None = None
     rate: float | None = None  # spikes per neuron and time step, of all neurons that fire
@@ -110,6 +110,7 @@ class ItemReport:
         spiking = [result for result in self.results if result.dynamics is not None]
         parts = [f"# Scores on {self.items} {self.of.name}s of {self.origin}\n", _scores_table(self.results, self.of)]
         if spiking:
+            driven = any(result.figures.layers[0].synaptic_operations is not None for result in spiking)
             parts += [
                 "## Spikes, operations, energy\n",
                 _operations_table(spiking),
@@ -117,7 +118,8 @@ class ItemReport:
                 f"layer is charged with {self.of.charge}, by multiply-accumulates (MACs) as in the ANN; in the whole network "
                 "they count like synaptic operations in the ratio of operations, and in the ratio of energies as the "
                 f"{self.mac_cost:g} additions that a MAC costs here (arithmetic only, without memory and the neurons' own "
-                "updates). Weights of at most 24 bits are as wide as sums stay exact.\n",
+                "updates). Weights of at most 24 bits are as wide as sums stay exact."
+                f"{' Where the input is coded by spikes, these drive the first layer, too, without MACs.' if driven else ''}\n",
             ]
         for result in spiking:
             parts += [f"## Layers of {result.name}\n", _layers_table(result.figures, self.of)]

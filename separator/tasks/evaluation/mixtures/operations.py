@@ -72,7 +72,7 @@ def activity_rows(activity: Activity) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = [
         {
             "position": i,
-            "part": CHARGE if i == 0 else READOUT if i == last else SPIKES,
+            "part": CHARGE if activity.encodes and i == 0 else READOUT if i == last else SPIKES,
             "layer": layer.name,
             **{count: getattr(layer, count) for count in COUNTS},
         }

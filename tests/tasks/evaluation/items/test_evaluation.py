@@ -132,6 +132,26 @@ def test_operations_are_those_of_the_spikes(models, data, tmp_path, goal):
     assert ann.figures.synaptic_operations is ann.figures.energy_ratio is ann.latency is None
 
 
+def test_spikes_of_the_input_leave_no_macs(data, tmp_path):
+    path = tmp_path / "poisson.safetensors"
+    save_model(path, *network_of("classify", Dynamics(6, coding="poisson")))
+    report = evaluate_items(
+        ItemEvaluation(Images(data), [("poisson", str(path))], device="cpu", pictures=0), tmp_path / "out", str
+    )
+    (result,) = report.results
+    figures, layers = result.figures, result.figures.layers
+    assert figures.remaining_macs == 0
+    assert figures.synaptic_operations == pytest.approx(sum(layer.synaptic_operations for layer in layers))
+    assert layers[0].synaptic_operations > 0
+    assert figures.ratio == figures.network_ratio == pytest.approx(figures.synaptic_operations / figures.macs)
+    loaded = load_network(path)
+    assert figures.ratio == pytest.approx(
+        operations_ratio(loaded[0], ImageObjective("classify"), Images(data).of_model(*loaded).open(loaded[0], 0))
+    )
+    text = report.to_markdown()
+    assert "these drive the first layer, too" in text and "| layers.0 | spikes |" in text
+
+
 def test_what_is_written_says_the_same_thrice(models, data, tmp_path):
     report = evaluate_items(ItemEvaluation(Images(data), named(models, "classify", "ann", "snn"), device="cpu"), tmp_path, str)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["RESULTS.md", "results.csv", "results.json"]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from separator.snn.observe.activity import Activity, LayerActivity
@@ -53,3 +55,11 @@ def test_report_and_energy(operations):
     assert "a ratio of **0.320**" in text
     assert "| first | floats | 0.1500 | - | 0.00 |" in text
     assert "| last | spikes | - | 0.00 | 0.00 |" in text
+
+
+def test_spikes_of_the_input_drive_the_first_layer():
+    rows = activity_rows(replace(ACTIVITY, float_macs={"encoder": 300, "mask": 700}, encodes=False))
+    assert [row["part"] for row in rows] == ["spikes", "spikes", "readout", "float", "float"]
+    operations = total_operations(as_text(rows), seconds=2.0)
+    assert operations.replaced_macs == pytest.approx(3500 / 2)
+    assert operations.float_macs == pytest.approx(1000 / 2)

@@ -1,0 +1,52 @@
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from separator.snn.integers.quanta import EXACT
+from separator.snn.layers.analog import layers_of
+from separator.snn.layers.dynamics import Dynamics
+from separator.snn.layers.ranges import check_layer
+from separator.snn.layers.rounding import charge_ceiling
+from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.neurons.neuron import Neuron
+from separator.snn.stack.stack import Stack
+from tests.snn.nets import check_fires_as_defined
+
+
+def network(widths, activation=nn.ReLU):
+    """Linear layers whose weights are positive, so that charges are as large as they can be."""
+    modules = []
+    for inputs, outputs in pairwise(widths):
+        modules += [nn.Linear(inputs, outputs, bias=False), activation()]
+        nn.init.uniform_(modules[-2].weight, 0.5, 1.5)
+    return Stack(layers_of(modules[:-1]), "potential").eval()
+
+
+@pytest.mark.parametrize("coding", ["charge", "poisson"])
+@pytest.mark.parametrize("neuron", ["augmented", "path-independent"])
+@pytest.mark.parametrize("activation", [nn.ReLU, lambda: nn.LeakyReLU(2.0**-7)])
+@pytest.mark.parametrize("inputs", [1, 8, 64])
+def test_registers_hold_all_that_layers_wait_for(coding, neuron, activation, inputs):
+    torch.manual_seed(0)
+    stack, x = network((inputs, inputs, inputs, 2), activation), torch.rand(4, inputs) + 0.5
+    stack.convert(x, Dynamics(32, neuron=neuron, schedule="layer-by-layer", coding=coding), 100.0)
+    check_fires_as_defined(stack, x, ("fastest", "dense"))
+    check_fires_as_defined(stack, 4 * x, ("fastest", "dense"))
+
+
+def test_quanta_that_were_chosen_as_if_nothing_leaked_are_taken():
+    """Charges of such layers go as far as 24 bits do; new ones have quanta for all that is told apart."""
+    dynamics = Dynamics(32, neuron="leaky", neuron_options={"leak": 0.9})
+    stack = network((3, 3, 2))
+    stack.convert(torch.rand(4, 3), dynamics, 100.0)
+    layer, neuron = stack.layers[0], dynamics.model
+    assert torch.equal(charge_ceiling(neuron, layer.numbers, dynamics), neuron.reach(layer.numbers, 32))
+    check_layer(layer)
+    finer = {name: x * (2**22 // (33 * int(layer.threshold[0]))) for name, x in layer.numbers.items()}
+    old = SpikingLayer(layer.apply_affine, "encode", layer.weight, layer.bias, finer, layer.quantum, dynamics)
+    assert bool((neuron.reach(finer, 32) + finer["threshold"] > EXACT).all())
+    assert bool((charge_ceiling(neuron, finer, dynamics) > Neuron.reach(neuron, finer, 32)).all())
+    assert bool((charge_ceiling(neuron, finer, dynamics) + finer["threshold"] <= EXACT / 2).all())
+    check_layer(old)
