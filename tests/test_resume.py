@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from separator.errors import UserError
-from separator.resume import facts_of, refuse_differences
+from separator.resume import differences, facts_of, refuse_differences
 
 
 @dataclass
@@ -18,6 +18,12 @@ class Outer:
     inner: Inner = field(default_factory=Inner)
     inner_too: str = "x"
     rate: float | None = None
+
+
+@dataclass
+class Chosen:
+    neuron: str = "leaky"
+    options: dict[str, float] = field(default_factory=dict)
 
 
 def test_facts_are_flat_and_as_json_has_them():
@@ -40,3 +46,20 @@ def test_differences_are_named(tmp_path):
         refuse_differences(facts_of(Outer()), other, tmp_path)
     message = str(caught.value)
     assert "inner.size was 3 and is 4" in message and "and 1 more)" in message and "\n" not in message
+
+
+def test_options_of_free_names_are_one_fact():
+    """Those that only one of two runs has are a difference, not of another version."""
+    none, one, two = (facts_of(Outer(Chosen(options=given))) for given in ({}, {"leak": 0.5}, {"leak": 0.5, "delayed": 1}))
+    assert one == {"inner.neuron": "leaky", "inner.options": {"leak": 0.5}, "inner_too": "x", "rate": None}
+    for before, now in ((none, one), (one, none), (one, two), (two, one)):
+        assert differences(before, now) == [("inner.options", before["inner.options"], now["inner.options"])]
+        assert not differences(before, before)
+
+
+def test_options_that_an_earlier_version_kept_by_names_of_their_own_are_compared():
+    flat = {"inner.neuron": "leaky", "inner.options.leak": 0.5, "inner_too": "x"}
+    assert not differences(flat, facts_of(Outer(Chosen(options={"leak": 0.5}))))
+    found = differences(flat, facts_of(Outer(Chosen(options={"leak": 0.25}))))
+    assert found == [("inner.options", {"leak": 0.5}, {"leak": 0.25})]
+    assert differences({"inner.neuron": "leaky"}, facts_of(Outer(Chosen(options={"leak": 0.25}))))

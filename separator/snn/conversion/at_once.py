@@ -7,9 +7,11 @@ from torch import Tensor
 
 from separator.snn.conversion.settings import ConversionSettings
 from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.fan_in import limit_fan_in
 from separator.snn.layers.signal import Signal
 from separator.snn.observe.report import LayerReport, agreement
 from separator.snn.spikes.trains import LONGEST
+from separator.snn.stack.converting import in_layer
 from separator.snn.stack.graph import INPUT
 from separator.snn.stack.simulation import fire
 from separator.snn.stack.stack import Stack
@@ -21,6 +23,7 @@ def convert_at_once(
 ) -> list[LayerReport]:
     """Make all layers of an analog stack spiking; returns a report of each, with the network's loss before and after all.
 
+    Where connections are limited, the weakest ones go after the first look, before thresholds are taken.
     How well spikes stand for activations is told of runs of one window, on the first of the inputs.
 
     Args:
@@ -31,6 +34,10 @@ def convert_at_once(
     """
     before = look()
     twins = [layer for layer in stack.layers if isinstance(layer, AnalogLayer)]
+    if settings.fan_in is not None:
+        for i, layer in enumerate(twins):
+            with in_layer(i):
+                limit_fan_in(layer, settings.fan_in)
     bounds = settings.percentile, settings.channelwise, settings.rate, settings.share_thresholds, settings.threshold
     stack.convert(inputs, settings.dynamics, *bounds, settings.threshold_scale, settings.balance_steps)
     layers, x = stack.spiking_layers(), inputs[0]

@@ -11,16 +11,19 @@ from separator.snn.stack.stack import Stack
 
 
 def density(activation: Tensor) -> Tensor:
-    """Density (mean a)^2 / mean a^2 of an activation, a scalar; 0 for an activation that is zero everywhere."""
-    return activation.mean() ** 2 / (activation.square().mean() + 1e-12)
+    """Density (mean |a|)^2 / mean a^2 of an activation, a scalar; 0 for an activation that is zero everywhere."""
+    # As abs(), but with a derivative at zero, as quantised activations have one there.
+    sizes = torch.where(activation < 0, -activation, activation)
+    return sizes.mean() ** 2 / (activation.square().mean() + 1e-12)
 
 
 class ActivityPenalty:
     """Activity of the layers of a stack that have an activation: a scalar between 0 and 1, the mean over them.
 
-    Of a layer in tandem that is its firing rate, which synaptic operations are proportional to. Of an analog one it is the
-    density of its activation (after Hoyer 2004), which does not change when the layer is scaled, as the spike counts of a
-    converted network do not (thresholds follow the activations): a penalty cannot be met by shrinking activations.
+    Of a layer in tandem that is its firing rate, which synaptic operations are proportional to: spikes of either sign, whatever
+    their coefficients, over neurons and steps. Of an analog one it is the density of its activation (after Hoyer 2004), which
+    does not change when the layer is scaled, as the spike counts of a converted network do not (thresholds follow the
+    activations): a penalty cannot be met by shrinking activations.
 
     It is measured from now on, or within a `with` statement.
     """
@@ -47,8 +50,18 @@ class ActivityPenalty:
         self.measured.append(density(output))
 
     def _rate(self, layer: TandemLayer, inputs: tuple[Signal], output: Signal) -> None:
-        thresholds = per_channel(layer.threshold, output.activation)
-        self.measured.append((output.activation / thresholds).mean() / layer.dynamics.window)
+        least, most = layer.dynamics.limits
+        sums = output.activation / per_channel(layer.threshold, output.activation)
+        if least == 0:
+            rate = sums.mean() / most
+        elif output.trains is not None:
+            rate = output.trains.abs().mean()
+        else:
+            # Spikes that cancel out count as well; the derivative is that of the sums' magnitudes, over the largest there is.
+            assert output.spikes is not None
+            share = sums.abs().mean() / most
+            rate = share + (output.spikes.events.mean(dtype=sums.dtype) / layer.dynamics.window - share).detach()
+        self.measured.append(rate)
 
     def pop(self) -> Tensor:
         """Mean over the layers since the last call; 0 where there were none."""

@@ -179,8 +179,7 @@ class ProgressiveTandemLearning:
             yield self.reports
         if self.settings.at_once:
             return
-        layers = len(self.stack.layers)
-        done = len(self.reports) or self.stack.converted  # by this conversion, or before it
+        layers, done = len(self.stack.layers), self._done
         if done >= layers * self.settings.passes and not self.reports:
             raise UserError("the stack is wholly spiking; tune it in tandem (`Stack.unfreeze`), or ask for a further pass")
         for number in range(done, layers * self.settings.passes):
@@ -204,6 +203,14 @@ class ProgressiveTandemLearning:
         with torch.random.fork_rng():
             batches = self.train_batches(0)
             return distributions(list(self.stack.layers)[:-1], run)
+
+    @property
+    def _done(self) -> int:
+        """Layers that are done, by this conversion or before it, counted on through the passes."""
+        if not self.reports:
+            return self.stack.converted
+        last = self.reports[-1]
+        return last.turn * len(self.stack.layers) + last.index + 1
 
     def _convert_at_once(self) -> list[LayerReport]:
         self._take_batches(0)
@@ -447,7 +454,7 @@ class ProgressiveTandemLearning:
         state = {
             "weights": weights,
             "converted": self.stack.converted,
-            "settings": asdict(self.settings),
+            "settings": facts_of(self.settings),
             "origin": self.origin,
             "layers": [asdict(report) for report in self.reports],
             "history": [asdict(noted) for noted in self.history],
@@ -464,16 +471,17 @@ class ProgressiveTandemLearning:
             return False
         try:
             state = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
-            tensors = load_file(self.folder / state["weights"])
+            tensors = load_file(self.folder / state["weights"], str(self.device))
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise UserError(f"{self.folder} holds a damaged conversion ({error}); remove it to start anew") from error
         refuse_differences(state["settings"] | state.get("origin", {}), self._facts(), self.folder)
-        prefix = next(name for name, module in self.network.named_modules() if module is self.stack)
-        self.stack.restore(state["converted"], self.settings.dynamics, tensors, f"{prefix}.")
+        name = next(name for name, module in self.network.named_modules() if module is self.stack)
+        prefix = f"{name}." if name else ""  # the network may be the stack itself
+        self.stack.restore(state["converted"], self.settings.dynamics, tensors, prefix)
         self.network.load_state_dict(tensors)
         self.reports = [LayerReport(**report) for report in state["layers"]]
         self.history = [Noted(**noted) for noted in state["history"]]
-        self.log(f"goes on after {len(self.reports)} of {len(self.stack.layers) * self.settings.passes} layers")
+        self.log(f"goes on after {self._done} of {len(self.stack.layers) * self.settings.passes} layers")
         return True
 
 

@@ -52,7 +52,7 @@ class ConversionSettings:
     neuron_options: dict[str, float] = field(default_factory=dict)  # of the model
     coding: str = "charge"  # of the input: charge (all at the first step), constant (a share at each) or poisson (spikes)
     coding_options: dict[str, float] = field(default_factory=dict)  # of the coding, such as the seed of poisson
-    learning: str = "tandem"  # rule by which layers that spike learn
+    learning: str = "tandem"  # rule by which layers that spike learn: also surrogate, stdb, both of them in one pass only
     keep_mb: int = 4000  # memory for the trains of frozen layers; what does not fit is simulated again when it is needed
 
     def __post_init__(self) -> None:
@@ -71,6 +71,8 @@ class ConversionSettings:
         check_numbers(self, lr=(0.0, MOST), clip=(0.0, MOST), activity_penalty=(0.0, MOST), keep_mb=(0.0, MOST))
         check_numbers(self, max_epochs=(0, MOST), patience=(0, MOST), calibration_batches=(0 if self.at_once else 1, MOST))
         check_numbers(self, passes=(1, MOST), fan_in=(1, MOST))
+        if self.passes > 1 and self.learning != "tandem":
+            raise UserError(f"layers learn by {self.learning} in one pass only; give passes 1, or the learning rule tandem")
 
     def check_window(self) -> None:
         """Refuse runs that are longer than those that layers are tuned in one after the other, or in tandem.

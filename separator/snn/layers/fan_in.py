@@ -30,14 +30,15 @@ def strongest(weight: Tensor, count: int) -> Tensor:
 
 
 def kept_weights(layer: AnalogLayer, limit: int) -> int:
-    """Weights of a neuron that a limit of incoming connections leaves it; behind average pooling each averaged input is one.
+    """Weights of a neuron that a limit of incoming connections leaves it.
 
-    An identity beside the layer is one connection.
+    Behind average pooling each averaged input is a connection: a weight is worth as many, unless the affine layer stands for
+    pooling as well, so that it has a weight for each. An identity beside the layer is one connection.
 
     Raises:
         UserError: pooling or the identity alone take more, or a shortcut has weights of its own, which are not limited.
     """
-    pooled = layer.synapses.averaged
+    pooled = layer.synapses.averaged if layer.map_of_affine is None else 1
     if isinstance(layer.shortcut, AnalogLayer):
         raise UserError("connections of a shortcut with weights of its own cannot be limited; leave out fan_in")
     beside = int(layer.shortcut is not None)

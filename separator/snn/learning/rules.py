@@ -40,7 +40,7 @@ class LearningRule(Protocol):
         options: LearningOptions,
         inherits: bool = False,
     ) -> TandemLayer:
-        """The layer in the place of an analog one; see `TandemLayer`."""
+        """The layer in the place of an analog one; see `TandemLayer`. One that inherits its threshold learns none."""
 
 
 def tandem(
@@ -55,7 +55,8 @@ def through_time(
     layer: AnalogLayer, role: Role, threshold: Tensor, dynamics: Dynamics, options: LearningOptions, inherits: bool = False
 ) -> SurrogateLayer:
     """Backpropagation through time with a surrogate for the derivative of a spike."""
-    return SurrogateLayer(layer, role, threshold, dynamics, options.surrogate, options.batch_statistics, options.segment)
+    how = options.surrogate, options.batch_statistics, options.segment
+    return SurrogateLayer(layer, role, threshold, dynamics, *how, inherits)
 
 
 def stdb(
@@ -68,8 +69,8 @@ def stdb(
     """
     if options.batch_statistics and any(part.norm is not None for part in layer.with_shortcut()):
         raise UserError("by stdb learn networks without batch norm, or with one that keeps its statistics; leave it out")
-    learns = options.learn_thresholds and role != "readout"
-    return StdbLayer(layer, role, threshold, dynamics, options.stdb, learns, options.learn_leak, options.segment)
+    learns = options.learn_thresholds and role != "readout" and not inherits
+    return StdbLayer(layer, role, threshold, dynamics, options.stdb, learns, options.learn_leak, options.segment, inherits)
 
 
 RULES: Registry[LearningRule] = Registry("learning rule", {"tandem": tandem, "surrogate": through_time, "stdb": stdb})

@@ -22,6 +22,7 @@ from separator.snn.layers.shapes import per_channel
 from separator.snn.layers.signal import Signal
 from separator.snn.learning.through_time import ThroughTimeLayer
 from separator.snn.neurons.neuron import crosses
+from separator.snn.spikes.augmented import AugmentedSpikes
 
 SurrogateName = Literal["rectangular", "triangular", "sigmoid", "arctan"]
 
@@ -99,7 +100,7 @@ class SurrogateLayer(ThroughTimeLayer):
     and, by the surrogate, spikes.
 
     Args:
-        layer, role, threshold, dynamics, batch_statistics, segment: see `ThroughTimeLayer`.
+        layer, role, threshold, dynamics, batch_statistics, segment, inherits: see `ThroughTimeLayer`.
         surrogate: what stands for the derivative of a spike.
 
     Raises:
@@ -115,10 +116,14 @@ class SurrogateLayer(ThroughTimeLayer):
         surrogate: Surrogate,
         batch_statistics: bool = False,
         segment: int | None = None,
+        inherits: bool = False,
     ) -> None:
-        if dynamics.model.largest > 1:
+        # Whole thresholds in a potential have no derivative, nor if there is one at most.
+        if dynamics.model.largest > 1 or issubclass(dynamics.model.spikes, AugmentedSpikes):
             raise UserError("spikes with coefficients do not learn through time; take the learning rule 'tandem'")
-        super().__init__(layer, role, threshold, dynamics, batch_statistics=batch_statistics, segment=segment)
+        super().__init__(
+            layer, role, threshold, dynamics, batch_statistics=batch_statistics, segment=segment, inherits=inherits
+        )
         self.surrogate = surrogate
 
     def _fire(self, currents: list[Tensor], signal: Signal) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,7 @@ class ThroughTimeLayer(TandemLayer):
     so that deep networks are to be chosen by integers.
 
     Args:
-        layer, role, threshold, dynamics, learn_threshold, batch_statistics: see `TandemLayer`.
+        layer, role, threshold, dynamics, learn_threshold, batch_statistics, inherits: see `TandemLayer`.
         segment: steps that gradients go back through at most, from the end of each segment; None for all.
 
     Raises:
@@ -40,11 +40,14 @@ class ThroughTimeLayer(TandemLayer):
         learn_threshold: bool = False,
         batch_statistics: bool = False,
         segment: int | None = None,
+        inherits: bool = False,
     ) -> None:
         if dynamics.schedule != "pipelined":
             raise UserError(f"learning through time needs the schedule 'pipelined', not '{dynamics.schedule}'")
         self.ends = ends_of(dynamics.window, segment)
-        super().__init__(layer, role, threshold, dynamics, learn_threshold, batch_statistics=batch_statistics)
+        super().__init__(
+            layer, role, threshold, dynamics, learn_threshold, batch_statistics=batch_statistics, inherits=inherits
+        )
 
     def forward(self, signal: Signal, beside: Signal | None = None) -> Signal:
         """Spikes of each step from those of the layer before; of a readout, its membrane potential as activation."""

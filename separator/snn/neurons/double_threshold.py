@@ -74,6 +74,8 @@ class DoubleThreshold(Neuron):
         """Spikes, -1, 0 or 1, and the state after the reset. Shape: (B, ...)."""
         v = state.v + current
         up = fires(v + numbers["initial_potential"], numbers["threshold"])
+        if "negative_threshold" not in numbers:  # there is none, and no derivative by it
+            return up, Membrane(v - up * numbers["threshold"])
         down = fires(numbers["negative_initial_potential"] - v, numbers["negative_threshold"])
         return up - down, Membrane(v - up * numbers["threshold"] + down * numbers["negative_threshold"])
 
@@ -102,13 +104,23 @@ class DoubleThreshold(Neuron):
         return numbers
 
     def in_units(self, threshold: Tensor, initial_potential: float, activation: nn.Module | None = None) -> dict[str, Tensor]:
-        """The model's numbers in units of activation."""
-        numbers = super().in_units(threshold, initial_potential)
+        """The model's numbers in units of activation.
+
+        A negative threshold that there is not is left out: one that no potential reaches has infinite gradients go through it.
+        """
+        numbers, slope = super().in_units(threshold, initial_potential), self._slope(activation)
+        if slope == 0:
+            return numbers
         names = ("negative_threshold", "negative_initial_potential")
-        return numbers | dict(zip(names, self._negative(numbers, self._slope(activation), 0.0), strict=True))
+        return numbers | dict(zip(names, self._negative(numbers, slope, 0.0), strict=True))
 
     def initial_below(self, initial_potential: float, activation: nn.Module | None = None) -> float:
-        """Part of the negative threshold that counts towards it at first: less than of the positive one where that is lower."""
+        """Part of the negative threshold that counts towards it at first: less than of the positive one where that is lower.
+
+        0 where there is none.
+        """
+        if self._slope(activation) == 0:
+            return 0.0
         numbers = self.in_units(torch.ones(1, dtype=torch.float64), initial_potential, activation)
         return float(numbers["negative_initial_potential"] / numbers["negative_threshold"])
 
@@ -151,7 +163,8 @@ class DoubleThreshold(Neuron):
 
     def reach(self, numbers: Numbers, steps: int) -> Tensor:
         """Largest magnitude of a charge that spikes of so many steps can tell from a larger one. Shape: (C_out,)."""
-        threshold, negative = numbers["threshold"], numbers["negative_threshold"]
+        threshold = numbers["threshold"]
+        negative = numbers.get("negative_threshold", threshold)
         return torch.where(negative >= NEVER, threshold, negative).to(torch.float64) * (self.limits(steps)[1] + 1)
 
 

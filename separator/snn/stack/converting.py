@@ -1,6 +1,6 @@
 """A whole stack from analog to spiking, or in tandem, and back; see the methods of `Stack`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -25,7 +25,7 @@ from separator.snn.stack.chains import activations_of, chain_from, is_joined
 from separator.snn.stack.connected import ConnectedLayers
 from separator.snn.stack.graph import INPUT, adds_the_one_before, forget_unseen, is_bypassed
 from separator.snn.stack.recorded import RecordedRun
-from separator.snn.thresholds.rules import THRESHOLDS, Observed, ThresholdOptions, ThresholdRule
+from separator.snn.thresholds.rules import Observed, ThresholdOptions, ThresholdRule
 
 
 @contextmanager
@@ -128,6 +128,7 @@ def _thresholds(
     """
     analog, x, run = list(stack.layers), batches[0], RecordedRun(stack, batches, dynamics)
     handed = {INPUT: Signal(x)}
+    most: dict[int, float] = {}  # that layers hand on whose activations are clipped
     for i, layer in enumerate(analog):
         assert isinstance(layer, AnalogLayer)
         (incoming, beside), threshold = stack.incoming(handed, i), torch.ones(1)
@@ -140,7 +141,7 @@ def _thresholds(
         handed[i] = Signal(activations[0])
         if stack.role(i, dynamics) != "readout":
             seen = Observed(
-                partial(_each, activations, stack, analog, batches[1:], i, len(chain)),
+                partial(_each, activations, stack, analog, batches[1:], i, len(chain), most),
                 partial(run.currents, i, layer),
                 lambda layer=layer: folded(layer)[0],  # type: ignore[misc]
                 lambda i=i: stack.scales(i, x, dynamics)[0],  # type: ignore[misc]
@@ -152,7 +153,8 @@ def _thresholds(
                 bound = rule.bound(seen, heeded) if learned is None else learned
             threshold = bound / options.levels
             if rule.clips and learned is None:  # as spikes hand it on, which matters where much is above
-                handed[i] = Signal(activations[0].clamp(max=float(bound)))
+                most[i] = float(bound)
+                handed[i] = Signal(activations[0].clamp(max=most[i]))
         yield i, layer, threshold.to(x.device)
         forget_unseen(handed, stack.sources, i + 1)
 
@@ -164,10 +166,12 @@ def _each(
     batches: Sequence[Tensor],
     index: int,
     chained: int,
+    most: Mapping[int, float],
 ) -> Iterator[Tensor]:
     """Activations of layer `index`, and of those chained to it, on the first batch, and then on further ones.
 
-    These run through the analog layers anew for each layer, so that nothing of them has to be kept.
+    These run through the analog layers anew for each layer, so that nothing of them has to be kept. What layers before hand on
+    is clipped to `most`, where there is a bound.
     """
     yield from first
     for batch in batches:
@@ -175,7 +179,8 @@ def _each(
         for i, layer in enumerate(analog[: index + max(1, chained)]):
             incoming, beside = stack.incoming(handed, i)
             assert isinstance(layer, AnalogLayer)
-            handed[i] = Signal(layer(incoming.activation, None if beside is None else beside.activation))
+            activation = layer(incoming.activation, None if beside is None else beside.activation)
+            handed[i] = Signal(activation.clamp(max=most[i]) if i in most else activation)
             if i >= index:
                 yield handed[i].activation
             forget_unseen(handed, stack.sources, i + 1)
@@ -187,9 +192,12 @@ def couple(
     dynamics: Dynamics,
     rule: LearningRule,
     options: LearningOptions,
-    thresholds: ThresholdOptions,
+    thresholds: ThresholdRule,
+    bounds: ThresholdOptions,
 ) -> None:
     """Have all layers of a wholly analog stack spike and learn together."""
+    if thresholds.balances:
+        raise UserError("thresholds are balanced where a stack is converted at once; convert first, then learn")
     check_supported(list(stack.layers))
     check_input(x, dynamics)
     with _changing(stack):
@@ -197,7 +205,7 @@ def couple(
             for part in analog.with_shortcut():
                 if part.norm is not None:
                     part.norm.train(options.batch_statistics)
-        for i, layer, threshold in _thresholds(stack, [x], dynamics, THRESHOLDS.pick("percentile"), thresholds):
+        for i, layer, threshold in _thresholds(stack, [x], dynamics, thresholds, bounds):
             with in_layer(i):
                 stack.layers[i] = rule(layer, stack.role(i, dynamics), threshold, dynamics, options)
         share_leak(stack)

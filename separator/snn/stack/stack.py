@@ -112,32 +112,29 @@ class Stack(ConnectedLayers):
     def restore(self, converted: int, dynamics: Dynamics, tensors: Mapping[str, Tensor], prefix: str = "") -> None:
         """Make the first `converted` layers spiking, their numbers taken from the state dict `tensors`.
 
+        Layers that are spiking already get other numbers, and keep their dynamics.
+
         Raises:
             KeyError: a tensor is missing.
             UserError: numbers of a layer are no conversion's; the message names it.
         """
         for i in range(converted):
             layer = self.layers[i]
-            assert isinstance(layer, AnalogLayer)
+            if isinstance(layer, SpikingLayer):
+                apply, other, runs = layer.apply_affine, layer.apply_shortcut, layer.dynamics
+            else:
+                assert isinstance(layer, AnalogLayer)
+                apply, other, runs = layer.synapses, layer.shortcut_synapses, dynamics
 
             def number(name: str, own: str = f"{prefix}layers.{i}.") -> Tensor:
                 return tensors[own + name]
 
-            neurons, shortcut = {name: number(name) for name in dynamics.model.names}, None
-            if (synapses := layer.shortcut_synapses) is not None:
-                shortcut = IncomingMap(synapses, number("shortcut"))
-            spiking = SpikingLayer(
-                layer.synapses,
-                self.role(i, dynamics),
-                number("weight"),
-                number("bias"),
-                neurons,
-                number("quantum"),
-                dynamics,
-                shortcut,
-            )
+            neurons = {name: number(name) for name in runs.model.names}
+            shortcut = None if other is None else IncomingMap(other, number("shortcut"))
+            numbers = number("weight"), number("bias"), neurons, number("quantum")
+            spiking = SpikingLayer(apply, self.role(i, runs), *numbers, runs, shortcut)
             with in_layer(i):
-                check_layer(spiking, layer)
+                check_layer(spiking, layer if isinstance(layer, AnalogLayer) else None)
             self.layers[i] = spiking
 
     def convert(
@@ -235,15 +232,19 @@ class Stack(ConnectedLayers):
         options: LearningOptions,
         percentile: float = 99.0,
         channelwise: bool = False,
+        threshold: str = "percentile",
+        rate: float | None = None,
     ) -> None:
         """Have all layers of a wholly analog stack spike and learn together, by a rule; see `separator.snn.learning.rules`.
 
-        Thresholds are those of the activations on `x`, as in `convert`.
+        Thresholds are those of the activations on `x`, by the rule `threshold`, as in `convert`.
+
+        Raises:
+            UserError: a layer is never active on `x`, cannot learn so, or thresholds shall be balanced, which takes spikes.
         """
-        thresholds = ThresholdOptions(
-            dynamics.window, dynamics.initial_potential, percentile, channelwise, limits=dynamics.limits
-        )
-        converting.couple(self, x, dynamics, RULES.pick(rule), options, thresholds)
+        bounds = percentile, channelwise, rate, dynamics.limits
+        thresholds = ThresholdOptions(dynamics.window, dynamics.initial_potential, *bounds)
+        converting.couple(self, x, dynamics, RULES.pick(rule), options, THRESHOLDS.pick(threshold), thresholds)
 
     def unfreeze(
         self,

@@ -94,7 +94,7 @@ def _least_squares(seen: Observed, options: ThresholdOptions) -> Tensor:
 
 
 def _rate(seen: Observed, options: ThresholdOptions) -> Tensor:
-    return rate_bound(seen.activations[0], options.rate or 0.0)
+    return rate_bound(torch.cat([a.flatten() for a in seen.activations]), options.rate or 0.0)
 
 
 def _scaling_factor(seen: Observed, options: ThresholdOptions) -> Tensor:

@@ -11,6 +11,7 @@ from separator.snn.conversion.presets import preset
 from separator.snn.conversion.progressive import ProgressiveTandemLearning
 from separator.snn.conversion.settings import ConversionSettings
 from separator.snn.layers.analog import layers_of
+from separator.snn.layers.fan_in import fan_in, strongest
 from separator.snn.stack import reference
 from separator.snn.stack.stack import Stack
 
@@ -30,8 +31,8 @@ def loss(net, batch):
     return net(batch).square().mean()
 
 
-def converted(name, folder=None, **changes):
-    net = network()
+def converted(name, folder=None, net=None, **changes):
+    net = network() if net is None else net
     settings = ConversionSettings(**{**preset(name), "window": 48, **changes})
     run = ProgressiveTandemLearning(
         net, net[0], [], loss, lambda layer: batches(), batches()[:1], settings, folder=folder, log=lambda line: None
@@ -108,6 +109,19 @@ def test_the_report_counts_spikes_of_both_polarities(neuron):
         assert told["saturated"] == pytest.approx((abs(sums) == most).mean())
         saturated += told["saturated"]
     assert saturated > 0 and any(report.agreement["below"] > 0 for report in reports)
+
+
+def test_fan_in_is_limited_in_every_layer():
+    """As if the network had been one of the strongest connections alone, but for the loss before."""
+    stack, reports = converted("termapping", fan_in=4)
+    assert [fan_in(layer.weight) for layer in stack.layers] == [4, 4, 4]
+    cut = network()
+    for layer in cut[0].layers:
+        layer.affine.weight.data *= strongest(layer.affine.weight, 4)
+    expected, others = converted("termapping", net=cut)
+    assert all(torch.equal(value, stack.state_dict()[name]) for name, value in expected.state_dict().items())
+    assert [report.agreement for report in reports] == [report.agreement for report in others]
+    assert reports[0].loss_before == converted("termapping")[1][0].loss_before != others[0].loss_before
 
 
 def test_longer_runs_are_not_tuned():

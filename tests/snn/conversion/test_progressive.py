@@ -1,6 +1,8 @@
+import copy
 import json
 import math
-from itertools import pairwise
+from dataclasses import replace
+from itertools import islice, pairwise
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from separator.snn.conversion import progressive
 from separator.snn.conversion.penalty import ActivityPenalty
 from separator.snn.conversion.progressive import STATE, Patience, ProgressiveTandemLearning, adam, check_convertible
 from separator.snn.conversion.settings import ConversionSettings
-from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.analog import AnalogLayer, layers_of
 from separator.snn.layers.fan_in import fan_in
 from separator.snn.layers.quantised import BOUND, QuantisedReLU
 from separator.snn.layers.spiking import SpikingLayer
@@ -222,6 +224,43 @@ def test_interrupted_conversion_goes_on_to_the_same_network(trained, tmp_path, l
         assert torch.equal(resumed.network.state_dict()[name], value), name
 
 
+@pytest.mark.parametrize(("passes", "before"), [(1, 1), (2, 1), (2, 3)])
+def test_interrupted_conversion_of_a_stack_converted_in_part_goes_on_to_the_same_network(trained, tmp_path, passes, before):
+    def begun(folder=None):
+        first = engine(trained)
+        for _ in islice(first.layers(), before):
+            pass
+        network = first.network.requires_grad_(True)
+        settings = replace(first.settings, passes=passes, lr=5e-3)
+        return ProgressiveTandemLearning(
+            network, network.stack, [network.scale], loss, lambda i: TRAIN, batches(2, 2), settings, folder, LINES.append
+        )
+
+    whole = begun()
+    expected = whole.run()
+    for done in range(1, 3 * passes - before):
+        folder = tmp_path / str(done)
+        for _ in islice(begun(folder).layers(), done):
+            pass
+        resumed = begun(folder)
+        assert [(r.turn, r.index, r.loss_tuned) for r in resumed.run()] == [(r.turn, r.index, r.loss_tuned) for r in expected]
+        for name, value in whole.network.state_dict().items():
+            assert torch.equal(resumed.network.state_dict()[name], value), name
+
+
+def test_interrupted_conversion_of_a_stack_by_itself_goes_on(trained, tmp_path):
+    def begun():
+        stack = engine(trained).stack
+        settings = ConversionSettings(window=8, lr=1e-3, max_epochs=2)
+        return ProgressiveTandemLearning(
+            stack, stack, [], lambda net, x: net(x).square().mean(), lambda i: TRAIN, TRAIN, settings, tmp_path, LINES.append
+        )
+
+    next(begun().layers())
+    resumed = begun()
+    assert len(resumed.run()) == 3 and resumed.stack.converted == 3
+
+
 @pytest.mark.parametrize("schedule", ["pipelined", "layer-by-layer"])
 def test_a_second_pass_tunes_spiking_layers_again(trained, tmp_path, schedule):
     train = batches(1, 6)  # enough for a second pass to mend something
@@ -272,6 +311,22 @@ def test_fan_in_is_limited_in_every_layer_and_pass(trained):
     reports = run.run()
     assert [fan_in(layer.weight) for layer in run.stack.spiking_layers()] == [5, 5, 5]
     assert reports[-1].loss_tuned < engine(trained, fan_in=5, weight_bits=4, max_epochs=0).run()[-1].loss_tuned
+
+
+def test_a_further_pass_leaves_pooled_connections_as_many_as_they_were():
+    torch.manual_seed(0)
+    modules = [nn.Conv1d(2, 6, 3), nn.ReLU(), nn.AvgPool1d(2), nn.Conv1d(6, 5, 3), nn.ReLU(), nn.Flatten(), nn.Linear(15, 3)]
+    x = torch.rand(9, 2, 12)
+    runs = []
+    for passes in (1, 2):
+        network = nn.Sequential(Stack(layers_of(copy.deepcopy(modules)), "potential")).eval()
+        settings = ConversionSettings(window=8, max_epochs=0, fan_in=12, passes=passes)
+        ProgressiveTandemLearning(
+            network, network[0], [], lambda net, x: net(x).square().mean(), lambda i: [x], [x], settings, None, LINES.append
+        ).run()
+        runs.append(network)
+        assert [fan_in(layer.weight) for layer in network[0].spiking_layers()] == [6, 12, 12]
+    assert torch.equal(*(network(x) for network in runs))
 
 
 def test_bounds_of_quantised_activations_are_the_thresholds(trained):
@@ -340,6 +395,17 @@ def test_conversion_with_other_settings_is_not_gone_on_with(trained, tmp_path):
     next(engine(trained, tmp_path).layers())
     with pytest.raises(UserError, match="other settings"):
         engine(trained, tmp_path, window=4).run()
+
+
+@pytest.mark.parametrize(
+    "changed", [{"neuron_options": {}}, {"neuron_options": {"leak": 0.5}}, {"coding_options": {"seed": 1}}]
+)
+def test_other_options_are_other_settings(trained, tmp_path, changed):
+    options = {"neuron": "leaky", "neuron_options": {"leak": 0.75}, "coding": "poisson", "max_epochs": 0}
+    next(engine(trained, tmp_path, **options).layers())
+    with pytest.raises(UserError, match=f"other settings .{next(iter(changed))} was"):
+        engine(trained, tmp_path, **options | changed).run()
+    assert len(engine(trained, tmp_path, **options).run()) == 3
 
 
 def test_memory_for_kept_trains_may_differ_on_resume(trained, tmp_path):

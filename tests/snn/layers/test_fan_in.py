@@ -7,6 +7,7 @@ from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.fan_in import fan_in, kept_weights, limit_fan_in, strongest
 from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.layers.twins import analog_twin
 
 
 def test_the_strongest_are_kept_and_of_equal_ones_the_first():
@@ -47,6 +48,21 @@ def test_each_pooled_input_is_a_connection():
     assert fan_in(spiking.weight) == 8
     with pytest.raises(UserError, match="average pooling of 4 inputs needs as many connections, not 3"):
         limit_fan_in(layer, 3)
+
+
+def test_a_twin_has_a_weight_for_each_pooled_input():
+    """Thawed, it keeps as many connections as it had."""
+    layer = AnalogLayer(nn.Conv2d(2, 3, 3, padding=1), before=[nn.AvgPool2d(2)])
+    limit_fan_in(layer, 11)
+    layer(torch.randn(1, 2, 8, 8))
+    spiking = SpikingLayer.convert(layer, "fire", torch.ones(1), torch.ones(1), Dynamics(4))
+    twin = analog_twin(spiking, torch.ones(1))
+    assert twin.synapses.averaged == 4 and kept_weights(twin, 8) == 8
+    before = twin.affine.weight.detach().clone()
+    limit_fan_in(twin, 8)
+    assert torch.equal(twin.affine.weight, before)
+    limit_fan_in(twin, 3)
+    assert fan_in(twin.affine.weight) == 3
 
 
 def test_an_identity_beside_the_layer_is_a_connection():

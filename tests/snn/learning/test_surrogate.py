@@ -266,7 +266,24 @@ def test_neurons_with_two_thresholds_learn_by_those_that_they_fire_by():
     assert (sums < 0).any() and (sums > 0).any()
 
 
-def test_coefficients_do_not_learn_through_time():
+@pytest.mark.parametrize("initial_potential", [0.0, 0.5])
+def test_neurons_whose_negative_threshold_is_none_learn_as_those_without(initial_potential):
+    """Gradients of many layers and steps, far above 1."""
+    gradients = []
+    for model in ("integrate-and-fire", "double-threshold"):
+        torch.manual_seed(0)
+        stack = Stack([AnalogLayer(nn.Linear(32, 32)) for _ in range(4)])
+        x = torch.rand(16, 32) * 4
+        stack.put_through_time(x, Dynamics(16, initial_potential, neuron=model), Surrogate("sigmoid", 0.5))
+        (1e4 * stack.train()(x).square().sum()).backward()
+        gradients.append([layer.layer.affine.weight.grad for layer in stack.layers])
+    for mine, expected in zip(*gradients, strict=True):
+        assert expected.abs().max() > 1 and torch.allclose(mine, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("options", [{}, {"boundary": 1}])
+def test_coefficients_do_not_learn_through_time(options):
     layer = AnalogLayer(nn.Linear(2, 3), activation=nn.LeakyReLU(0.25))
+    dynamics = Dynamics(4, neuron="augmented", neuron_options=options)
     with pytest.raises(UserError, match="take the learning rule 'tandem'"):
-        SurrogateLayer(layer, "fire", torch.ones(1), Dynamics(4, neuron="augmented"), Surrogate())
+        SurrogateLayer(layer, "fire", torch.ones(1), dynamics, Surrogate())

@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from separator.errors import UserError
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.shapes import per_channel
 from separator.snn.layers.signal import Signal
+from separator.snn.learning.rules import LearningOptions
 from separator.snn.learning.tandem import TandemLayer
 from separator.snn.stack.stack import Stack
 from tests.snn.nets import STACKS, conv1d_stack, converted, fire, linear_stack
@@ -288,6 +290,18 @@ def test_an_analog_stack_in_tandem_is_the_converted_one(name, channelwise):
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     stack.freeze()
     assert all(torch.equal(value, stack.state_dict()[name]) for name, value in expected.state_dict().items())
+
+
+@pytest.mark.parametrize(("rule", "rate"), [("least-squares", None), ("rate", 0.1)])
+def test_thresholds_in_tandem_are_those_of_a_rule(rule, rate):
+    x = torch.randn(16, 3, 11)
+    stack, expected = conv1d_stack(0), conv1d_stack(0)
+    stack.couple(x, Dynamics(8, 0.5), "tandem", LearningOptions(), threshold=rule, rate=rate)
+    expected.convert(x, Dynamics(8, 0.5), rule=rule, rate=rate)
+    stack.freeze()
+    assert all(torch.equal(value, stack.state_dict()[name]) for name, value in expected.state_dict().items())
+    with pytest.raises(UserError, match="convert first, then learn"):
+        conv1d_stack(0).couple(x, Dynamics(8), "tandem", LearningOptions(), threshold="balanced")
 
 
 def test_thresholds_of_a_new_stack_are_percentiles_of_activations_normalised_by_batch():

@@ -14,6 +14,7 @@ from separator.errors import UserError
 from separator.snn.layers.analog import AnalogLayer, layers_of
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.twins import analog_twin, with_window
+from separator.snn.learning.surrogate import Surrogate
 from separator.snn.neurons.double_threshold import Augmented, DoubleThreshold, PathIndependent
 from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
 from separator.snn.spikes.augmented import AugmentedSpikes
@@ -256,6 +257,23 @@ def test_signed_trains_are_kept(train):
     assert torch.equal(front.values, spikes.values)
     both = spikes.alike([front])
     assert [int(piece.values) for piece in both] == [sum(train)] * 2
+
+
+@pytest.mark.parametrize(("activation", "negative"), [(nn.ReLU(), 1), (nn.LeakyReLU(0.2), 0)])
+def test_no_derivative_goes_through_a_negative_threshold_that_there_is_not(activation, negative):
+    """In units of activation, where gradients are above 1 as well."""
+    neuron = DoubleThreshold(negative)
+    numbers = neuron.in_units(torch.full((1,), 0.25), 0.5, activation)
+    assert set(numbers) == set(IntegrateAndFire().in_units(torch.ones(1), 0.5))
+    assert neuron.initial_below(0.5, activation) == 0 and float(neuron.reach(numbers, 4)) == 1.25
+    currents = torch.tensor([[-3.0, 0.3, 0.1], [0.2, 0.2, 9.0]], requires_grad=True)
+    state, fired = neuron.initial_state(numbers, currents[0]), []
+    for current in currents:
+        spikes, state = neuron.step(current, state, numbers, Surrogate("arctan").fires)
+        fired.append(spikes)
+    assert torch.stack(fired).tolist() == [[0, 1, 0], [0, 1, 1]]
+    (1e3 * (torch.stack(fired).sum() + state.v.sum())).backward()
+    assert currents.grad.isfinite().all() and currents.grad.any()
 
 
 def test_negative_thresholds_can_be_taken_away():

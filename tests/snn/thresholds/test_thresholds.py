@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -7,8 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from separator.snn.layers.analog import AnalogLayer
+from separator.snn.layers.dynamics import Dynamics
 from separator.snn.neurons.double_threshold import Augmented, PathIndependent
+from separator.snn.stack.stack import Stack
 from separator.snn.thresholds.bounds import CANDIDATES, activation_bound, least_squares_bound, rate_bound
+from separator.snn.thresholds.rules import THRESHOLDS, Observed, ThresholdOptions
 
 
 @pytest.mark.parametrize("percentile", [75.0, 99.0, 99.9, 100.0])
@@ -49,6 +54,26 @@ def test_bound_of_a_rate_makes_clipped_activations_that_mean(values, rate):
             rate_bound(activation, rate)
     else:
         assert float((activation / rate_bound(activation, rate)).clamp(max=1).mean()) == pytest.approx(rate, rel=1e-9)
+
+
+def test_rates_are_those_of_all_batches_and_layers():
+    activations = [torch.rand(5, 3, 4), 5 * torch.rand(5, 3, 4), 3 * torch.rand(2, 7)]
+    seen = Observed(lambda: activations, list, lambda: torch.ones(1))
+    found = THRESHOLDS.pick("rate").bound(seen, ThresholdOptions(8, rate=0.2))
+    together = torch.cat([a.flatten() for a in activations])
+    assert float((together / found).clamp(max=1).mean()) == pytest.approx(0.2, rel=1e-5)
+
+
+def test_the_order_of_batches_makes_no_rate_another():
+    """Nor is it one how they are cut: all of them are clipped where layers behind see them."""
+    x, scales = torch.rand(16, 6), []
+    for batches in ([x, 5 * x], [5 * x, x], [torch.cat([x, 5 * x])]):
+        torch.manual_seed(1)
+        stack = Stack([AnalogLayer(nn.Linear(a, b)) for a, b in pairwise((6, 32, 32, 3))])
+        stack.convert(batches, Dynamics(8), rate=0.3)
+        scales.append(torch.stack([layer.scale[0] for layer in stack.spiking_layers()[:-1]]))
+    torch.testing.assert_close(scales[0], scales[1], rtol=1e-4, atol=0)
+    torch.testing.assert_close(scales[0], scales[2], rtol=1e-4, atol=0)
 
 
 @given(st.lists(st.integers(0, 40), min_size=2, max_size=30), st.integers(1, 8), st.sampled_from([0.0, 0.5]))

@@ -42,7 +42,7 @@ class StdbLayer(ThroughTimeLayer):
     Where all layers of a stack are of this kind they run together, block by block (`separator.snn.stack.through_time`).
 
     Args:
-        layer, role, threshold, dynamics, learn_threshold, segment: see `ThroughTimeLayer`.
+        layer, role, threshold, dynamics, learn_threshold, segment, inherits: see `ThroughTimeLayer`.
         options: what stands for the derivative of a spike.
         learn_leak: whether the leak does, in steps of 1/256.
 
@@ -60,10 +60,11 @@ class StdbLayer(ThroughTimeLayer):
         learn_threshold: bool = False,
         learn_leak: bool = False,
         segment: int | None = None,
+        inherits: bool = False,
     ) -> None:
         if dynamics.model.spikes is not BinarySpikes:
             raise UserError(f"neurons that fire spikes of 0 or 1 learn by stdb, not '{dynamics.neuron}'")
-        super().__init__(layer, role, threshold, dynamics, learn_threshold, segment=segment)
+        super().__init__(layer, role, threshold, dynamics, learn_threshold, segment=segment, inherits=inherits)
         self.options = options
         self.free_leak = nn.Parameter(torch.tensor(float(dynamics.model.leak)), requires_grad=learn_leak)
         _ = self.present_dynamics  # refuses leaks of neurons that have none

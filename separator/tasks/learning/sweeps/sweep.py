@@ -11,7 +11,7 @@ import torch
 from separator.errors import UserError
 from separator.models.files import load_network
 from separator.parallel import map_surviving
-from separator.resume import facts_of
+from separator.resume import differences, facts_of
 from separator.snn.observe.activity import record_activity
 from separator.tasks.journal import Journal
 from separator.tasks.learning.conversion import conversion_state, convert, refuse_earlier
@@ -126,9 +126,8 @@ def _check_converted(settings: SweepSettings, folder: Path, work: Conversion) ->
 
 
 def _check_same(file: Path, wanted: dict[str, Any], made: dict[str, Any]) -> None:
-    for name, value in wanted.items():
-        if name in made and made[name] != value:
-            raise UserError(f"{file} was made with another {name}, {made[name]}, not {value}; take another --out")
+    for name, was, value in differences(made, wanted):
+        raise UserError(f"{file} was made with another {name}, {was}, not {value}; take another --out")
 
 
 def _silent(line: str) -> None:

@@ -76,10 +76,12 @@ def test_every_seed_meets_every_value_and_nothing_is_done_twice(settings, tmp_pa
 
 
 def test_a_folder_of_other_settings_is_not_gone_on_with(settings, tmp_path):
-    short = replace(settings, seeds=1, values=[2])
+    leaky = replace(settings.conversion, neuron="leaky", neuron_options={"leak": 0.9})
+    short = replace(settings, seeds=1, values=[2], conversion=leaky)
     sweep(short, tmp_path, lambda line: None)
     others = (
-        (replace(short, conversion=replace(settings.conversion, lr=0.5)), "snn-window-2/snn.* another lr, 0.0001, not 0.5"),
+        (replace(short, conversion=replace(leaky, lr=0.5)), "snn-window-2/snn.* another lr, 0.0001, not 0.5"),
+        (replace(short, conversion=replace(leaky, neuron_options={})), "another neuron_options, {'leak': 0.9}, not {};"),
         (replace(short, optimiser=optimiser_of(Images, max_epochs=2)), r"ann.safe.* another optimiser.max_epochs, 1, not 2"),
         (on(short, batch=10), "ann/ann.safetensors was made with another data.batch"),
     )
@@ -87,7 +89,7 @@ def test_a_folder_of_other_settings_is_not_gone_on_with(settings, tmp_path):
         with pytest.raises(UserError, match=message):
             sweep(other, tmp_path, lambda line: None)
     folder = settings.problem.data.folder / ".." / settings.problem.data.folder.name
-    moved = on(replace(short, conversion=replace(settings.conversion, keep_mb=1)), folder=folder, dev_batch=7)
+    moved = on(replace(short, conversion=replace(leaky, keep_mb=1)), folder=folder, dev_batch=7)
     sweep(moved, tmp_path, lambda line: None)
     (tmp_path / "seed-0" / "ann" / "last.ckpt").unlink()
     with pytest.raises(UserError, match=r"has no last\.ckpt, which tells how its network was made"):
