@@ -137,7 +137,8 @@ def test_former_commands_say_what_to_call(command, capsys):
             "--problem is speech, but the",
         ),
         (["--problem=images", "--data.folder=a", "--data.batch=1", "--out=o"], "a batch has at least 2 images, not 1"),
-        (["--data.train=a", "--data.dev=b", "--out=o", "--init=m", "--learning.rule=tandem"], "leave out --init or --learning"),
+        (["--data.train=a", "--data.dev=b", "--out=o", "--init=small-snn", "--learning.rule=tandem"], "leave out --learning"),
+        (["--data.train=a", "--data.dev=b", "--out=o", "--learning.surrogate=arctan"], "give --learning.rule"),
     ],
 )
 def test_what_does_not_go_together_is_one_line(arguments, words, tmp_path, monkeypatch, capsys):

@@ -22,8 +22,8 @@ from separator.tasks.problems.protocol import Problem
 Rule = Literal["analog", "tandem", "surrogate", "stdb"]
 # Of the settings of a conversion, those that a network that learns as a spiking one goes by.
 OF_NEURONS = (
-    *("window", "initial_potential", "schedule", "weight_bits", "encoder_bits"),
-    *("percentile", "channelwise", "calibration_batches", "neuron", "neuron_options", "coding", "coding_options"),
+    *("window", "initial_potential", "schedule", "weight_bits", "encoder_bits", "threshold", "percentile", "rate"),
+    *("channelwise", "calibration_batches", "neuron", "neuron_options", "coding", "coding_options"),
 )
 # What may differ where any run is gone on with: the machine, and what is said of the model.
 OF_THE_MACHINE = ("machine", "card", "device", "threads")
@@ -112,7 +112,7 @@ class CardSettings:
 
 @dataclass(frozen=True)
 class LearningSettings:
-    """Learning rule of a network; neurons of a new one that learns as a spiking one are those of the conversion settings."""
+    """Learning rule of a network, new or given; neurons of one that becomes spiking are those of the conversion settings."""
 
     rule: Rule = "analog"
     surrogate: SurrogateName = "rectangular"  # derivative of a spike: rectangular, triangular, sigmoid or arctan
@@ -167,7 +167,7 @@ class TrainingSettings:
     # Model to start from, by name or file. Its sizes hold then, but an analog one grows to larger ones that are given, and a
     # spiking one stays spiking.
     init: str | None = None
-    learning: LearningSettings = field(default_factory=LearningSettings)  # of new networks
+    learning: LearningSettings = field(default_factory=LearningSettings)
     conversion: ConversionSettings = field(default_factory=usual_neurons)  # `OF_NEURONS`, unless learning is analog
     seed: int = 0
     device: str = "auto"
@@ -176,11 +176,8 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         check_numbers(self, seed=(0, 2**32 - 1), threads=(0, MOST))
         rule = self.learning.rule
-        if self.init is not None and self.learning != LearningSettings() and rule != "stdb":
-            raise UserError(
-                "a model to start from learns as what it is, analog or spiking, or by --learning.rule stdb; leave out --init "
-                "or --learning"
-            )
+        if rule == "analog" and self.learning != LearningSettings():
+            raise UserError("there is nothing to --learning but the rule where it is analog; give --learning.rule")
         if rule == "tandem":
             self.conversion.check_window()
         if self.learning.segment is not None and not self.problem.in_segments:

@@ -25,10 +25,11 @@ LEARNED = ("epochs", "hours", "history")  # of a model's scores, what still hold
 def starting_point(settings: TrainingSettings) -> tuple[Problem, Network, ModelCard]:
     """The network as training begins, its problem, and its card.
 
-    The stack of a spiking model is put in tandem, unless it learns by a rule of its own; see `begin_spiking`.
+    The stack of a spiking model is put in tandem, its weights as they are, unless it learns by stdb; see `begin_spiking`.
 
     Raises:
-        UserError: there is no such model, it is damaged, of another problem, or does not grow to the sizes in the settings.
+        UserError: there is no such model, it is damaged, of another problem, does not grow to the sizes in the settings, or
+            spikes and shall learn by a rule for others.
     """
     problem, named = settings.problem, {name: value for name, value in asdict(settings.card).items() if name != "name"}
     if settings.init is None:
@@ -41,8 +42,10 @@ def starting_point(settings: TrainingSettings) -> tuple[Problem, Network, ModelC
         card = ModelCard(settings.card.name or kind, network.config.to_dict(), architecture=architecture, **named)
         return problem, network, card
     network, card = load_network(settings.init)
-    network = as_large_as_asked(settings, network)
-    network, conversion = network.requires_grad_(True), card.conversion
+    conversion = card.conversion
+    if conversion is not None and settings.learning.rule not in ("analog", "stdb"):
+        raise UserError(f"{settings.init} spikes, and learns in tandem as it is; leave out --learning, or take the rule stdb")
+    network = as_large_as_asked(settings, network).requires_grad_(True)
     if conversion is not None and settings.learning.rule == "analog":
         dynamics = network.stack.unfreeze(settings.optimiser.learn_thresholds, settings.optimiser.weight_bits)
         kept = {name: value for name, value in conversion.items() if name != "hardware"}  # which was of other weights
@@ -98,9 +101,9 @@ def with_learned_neurons(card: ModelCard, network: Network) -> ModelCard:
 
 def learning_options(settings: TrainingSettings, batch_statistics: bool = False) -> LearningOptions:
     """Options of the rule that a network learns by."""
-    how, learns = settings.learning, settings.optimiser.learn_thresholds
+    how = settings.learning
     return LearningOptions(
-        learns and how.rule == "stdb",
+        settings.optimiser.learn_thresholds,
         batch_statistics=batch_statistics,
         surrogate=how.derivative,
         stdb=how.stdb,
@@ -112,9 +115,11 @@ def learning_options(settings: TrainingSettings, batch_statistics: bool = False)
 def _couple(network: Network, settings: TrainingSettings, dynamics: Dynamics, objective: Objective, data: Data) -> None:
     neurons, stack = settings.conversion, network.stack
     signals = stack_input(network, objective, data, neurons.calibration_batches)
-    options = learning_options(settings, batch_statistics=settings.init is None)
+    rule = settings.learning.rule
+    options = learning_options(settings, batch_statistics=settings.init is None or rule != "stdb")
+    bounds = neurons.percentile, neurons.channelwise, neurons.threshold, neurons.rate
     try:
-        stack.couple(signals, dynamics, settings.learning.rule, options, neurons.percentile, neurons.channelwise)
+        stack.couple(signals, dynamics, rule, options, *bounds)
     except ValueError as error:
         raise UserError(f"{error}; try another --seed, or networks with batch norm") from error
 

@@ -18,6 +18,7 @@ from separator.errors import DivergedError, UserError
 from separator.models.card import ModelCard
 from separator.models.files import Network, save_model
 from separator.resume import refuse_differences
+from separator.snn.learning.tandem import TandemLayer
 from separator.tasks.devices import native_precision, resolve_device
 from separator.tasks.learning.hours import Finish, Heard, write_hours
 from separator.tasks.learning.module import LearningData, LearningModule
@@ -202,7 +203,7 @@ def precision_of(machine: MachineSettings, device: str, log: Log) -> Literal["32
 
 
 def averaging(settings: TrainingSettings, start: Start) -> list[pl.Callback]:
-    """The average of the weights, if there shall be one; batch norm of spiking networks keeps its statistics."""
+    """The average of the weights, if there shall be one, with statistics of its own where batch norm learns them."""
     if not settings.optimiser.average:
         return []
 
@@ -210,7 +211,9 @@ def averaging(settings: TrainingSettings, start: Start) -> list[pl.Callback]:
         for batch in start.data.calibration(CALIBRATION_BATCHES):
             yield start.problem.objective.inputs(batch)
 
-    return [AveragedWeights(settings.optimiser.average, "network", inputs if start.card.kind == "ann" else None)]
+    learning = [layer.batch_statistics for layer in start.network.stack.layers if isinstance(layer, TandemLayer)]
+    measured = start.card.kind == "ann" or any(learning)
+    return [AveragedWeights(settings.optimiser.average, "network", inputs if measured else None)]
 
 
 def finish_of(settings: TrainingSettings, state: Mapping[str, Any]) -> Finish | None:

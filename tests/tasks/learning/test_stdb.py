@@ -151,7 +151,7 @@ def test_what_does_not_go_together_is_refused(folder):
         (lambda: LearningSettings("tandem", segment=4), "segments are those of learning through time"),
         (lambda: LearningSettings("surrogate", leak=0.9), "of the rule stdb"),
         (lambda: LearningSettings("stdb", segment=0), "segment is a whole number of at least 1"),
-        (lambda: replace(run, init="x", learning=LearningSettings("surrogate")), "or by --learning.rule stdb"),
+        (lambda: replace(run, learning=LearningSettings(surrogate="arctan")), "give --learning.rule"),
         (
             lambda: replace(run, learning=tandem, conversion=ConversionSettings(window=33)),
             "at most 32 steps",

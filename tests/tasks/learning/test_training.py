@@ -19,7 +19,7 @@ from separator.tasks.learning.settings import (
     OptimiserSettings,
     TrainingSettings,
 )
-from separator.tasks.learning.training import export, precision_of, train
+from separator.tasks.learning.training import begin, export, precision_of, train
 from separator.tasks.problems.mixture_data import DataSettings, MixtureData
 from separator.tasks.problems.separation_loss import SeparationObjective, pit_loss
 from separator.tasks.problems.speech import Speech
@@ -216,13 +216,17 @@ def test_the_model_is_the_average_with_statistics_of_its_own(anytime, tmp_path):
         assert torch.equal(value, state["state_dict"][f"network.{key}"])
     name = "network.stack.layers.1.affine.weight"
     assert not torch.equal(state["state_dict"][name], state["current_model_state"][name])
-    # Statistics of training mixtures, as the average itself makes them.
-    data, layer = MixtureData(anytime.problem.data, TINY, anytime.seed), model.network.stack.layers[0]
+    data = MixtureData(anytime.problem.data, TINY, anytime.seed)
+    assert_measured(model.network.stack.layers[0], data, model.network)
+
+
+def assert_measured(layer, data, network):
+    """Means of batch norm are those of training mixtures, as the network makes them of these."""
     sums = []
     with torch.no_grad():
         for sources in data.calibration(32):
             mixture = sources.sum(1)
-            sums.append(layer.sums(model.network.stack_input(model.network.encode(mixture))).transpose(0, 1).flatten(1))
+            sums.append(layer.sums(network.stack_input(network.encode(mixture))).transpose(0, 1).flatten(1))
     means = torch.stack([batch.mean(1) for batch in sums]).mean(0)
     torch.testing.assert_close(layer.norm.running_mean, means, rtol=1e-3, atol=1e-4)
 
@@ -415,9 +419,35 @@ def test_a_new_network_learns_as_a_spiking_one(settings, tmp_path, rule):
         train(settings, tmp_path, progress=False)
 
 
-def test_a_model_learns_as_what_it_is(settings):
-    with pytest.raises(UserError, match="leave out --init or --learning"):
-        replace(settings, init="small-ann", learning=LearningSettings("tandem"))
+@pytest.mark.parametrize("rule", ["tandem", "surrogate"])
+def test_an_analog_model_learns_as_a_spiking_one(anytime, tmp_path, rule):
+    """Its batch norm goes on learning, and the average of its weights has statistics of its own."""
+    first = train(replace(anytime, optimiser=replace(anytime.optimiser, max_epochs=2)), tmp_path / "ann", progress=False)
+    neurons = ConversionSettings(4, 0.5, threshold="least-squares", channelwise=True, weight_bits=8, calibration_batches=2)
+    spiking = replace(
+        anytime,
+        init=str(first),
+        learning=LearningSettings(rule),
+        conversion=neurons,
+        optimiser=replace(anytime.optimiser, learn_thresholds=rule == "tandem"),
+    )
+    start = begin(spiking)
+    model = load_model(train(spiking, tmp_path / "snn", progress=False))
+    assert model.card.conversion["threshold"] == "least-squares" and model.network.stack.converted == 3
+    state = torch.load(tmp_path / "snn" / "last.ckpt", weights_only=True)["state_dict"]
+    for layer, found in zip(start.network.stack.layers[:-1], model.network.stack.layers[:-1], strict=True):
+        assert torch.allclose(layer.threshold, found.scale, rtol=1e-2) != (rule == "tandem")
+    data, network = MixtureData(anytime.problem.data, TINY, anytime.seed, first_epoch=2), TasNet(TINY).eval()
+    network.load_state_dict({k.removeprefix("network.").replace(".layer.", "."): v for k, v in state.items()}, strict=False)
+    layer = network.stack.layers[0]
+    assert_measured(layer, data, network)
+    before = load_model(first).network.stack.layers[0]
+    assert not torch.allclose(layer.norm.running_mean, before.norm.running_mean, rtol=1e-2)
+
+
+def test_a_spiking_model_learns_as_what_it_is(settings):
+    with pytest.raises(UserError, match="small-snn spikes, and learns in tandem as it is; leave out --learning"):
+        begin(replace(settings, init="small-snn", learning=LearningSettings("tandem")))
 
 
 def test_two_processes_share_an_epoch(synthetic_corpus, tmp_path):
