@@ -23,7 +23,8 @@ REQUIRED = {
 
 def command_of(path):
     """The command that takes a configuration, and its problem: in most recipes for images a sweep does both."""
-    recipe, converts = path.parents[1].name, "conversion" in yaml.safe_load(path.read_text())
+    recipe, values = path.parents[1].name, yaml.safe_load(path.read_text())
+    converts = "conversion" in values and "learning" not in values
     if recipe in ("open-2mix", "wsj0-2mix"):
         return ("convert" if converts else "train"), "speech"
     if recipe in ("imagenet", "double-threshold", "hybrid-stdb"):

@@ -86,8 +86,12 @@ def least_squares_bound(
     if channels.max() <= 0:
         raise ThresholdError(SILENT)
     sampled = channels[:, :: max(1, channels.numel() // SAMPLES)]
+    silent = sampled.amax(1) <= 0
+    bounds = _nearest_bound(sampled, limits, starts) if channelwise else None
+    if bounds is not None and not silent.any():
+        return bounds
     layer = _nearest_bound(sampled.flatten()[None], limits, starts)
-    return torch.where(sampled.amax(1) > 0, _nearest_bound(sampled, limits, starts), layer) if channelwise else layer
+    return layer if bounds is None else torch.where(silent, layer, bounds)
 
 
 def _nearest_bound(rows: Tensor, limits: tuple[int, int], starts: tuple[float, float]) -> Tensor:
