@@ -59,7 +59,9 @@ class ConversionSettings:
         _ = self.dynamics  # refuses what neurons cannot do
         balances = THRESHOLDS.pick(self.threshold).balances
         if balances and not self.at_once:
-            raise UserError("thresholds are balanced where all layers are converted at once; set at_once")
+            raise UserError("thresholds are balanced where `separator convert` converts all layers at once; set at_once")
+        if self.threshold == "rate" and self.rate is None:
+            raise UserError("the threshold rule rate needs a rate: mean spikes per neuron and step")
         if not balances and (self.threshold_scale != 1 or self.balance_steps is not None):
             raise UserError("threshold_scale and balance_steps are for the threshold rule balanced")
         if self.statistics not in get_args(NormStatistics):
