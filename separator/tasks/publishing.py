@@ -4,11 +4,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
+from separator.atomic import atomic_path
 from separator.errors import UserError
 from separator.metrics.table import OVERALL
 from separator.models import load_model, save_model
@@ -59,12 +59,10 @@ def publish(
         scores |= _scores(scored[0] / "summary.json", scored[1])
     card = replace(loaded.card, scores=scores, description=description or loaded.card.description)
     path = folder / f"{card.name}.safetensors"
-    with TemporaryDirectory() as beside:
-        made = Path(beside) / path.name
+    with atomic_path(path) as made:
         save_model(made, loaded.network, card, torch.bfloat16 if bf16 else None)
         if path.exists() and not overwrite and _weights(path) != _weights(made):
             raise UserError(f"{path} holds another network; --overwrite replaces it, and a model is called by --card.name")
-    save_model(path, loaded.network, card, torch.bfloat16 if bf16 else None)
     return path
 
 

@@ -27,7 +27,7 @@ from typing import Any
 
 import jsonargparse
 
-from separator.cli.options.arguments import apart, load_named_model, named, positive
+from separator.cli.options.arguments import apart, named, positive
 from separator.cli.options.configured import add_config_and_out, add_device_and_threads, to_stderr
 from separator.cli.options.problems import ProblemParser, add_problem
 from separator.metrics.energy import MAC_COST
@@ -94,6 +94,7 @@ def _on_mixtures(arguments: jsonargparse.Namespace) -> Any:
     import torch
 
     from separator.corpora.mixtures import read_mixtures
+    from separator.models import load_model
     from separator.tasks.devices import resolve_device
     from separator.tasks.evaluation.mixtures.evaluation import Evaluation, evaluate
     from separator.tasks.evaluation.mixtures.systems import EstimateFiles, ModelSystem
@@ -102,7 +103,7 @@ def _on_mixtures(arguments: jsonargparse.Namespace) -> Any:
         torch.set_num_threads(arguments.threads)
     device = resolve_device(arguments.device)
     conditions = {name: read_mixtures(folder) for name, folder in apart(arguments.mixtures).items()}
-    loaded = [load_named_model(text, device) for text in arguments.model]
+    loaded = [(name, load_model(model, device=device)) for name, model in map(named, arguments.model)]
     models = [
         ModelSystem(name if shifts == 1 else f"{name}, {shifts} shifts", model, device, shifts)
         for shifts in arguments.shifts

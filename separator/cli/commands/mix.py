@@ -5,8 +5,8 @@
   separator mix --wsj0 /ldc/csr_1 --levels activlev --genders spkrinfo.txt --list mix_2_spk_tt.txt --out data/wav8k/min/tt
   separator mix --wsj0 /ldc/csr_1 --list mix_2_spk_tt.txt --mode max --rate 16000 --out data/wav16k/max/tt
 
-The folder gets mix/, s1/, s2/ with 16-bit wav files and the index mixtures.tsv; made.json says how they
-were made. A repeated call makes what is missing, in the same way.
+The folder gets mix/, s1/, s2/ with 16-bit wav files and the index mixtures.tsv; made.json says how they were made.
+A repeated call makes what is missing, in the same way.
 """
 
 import argparse

@@ -3,12 +3,8 @@
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from separator.errors import UserError
-
-if TYPE_CHECKING:
-    from separator.models import SeparationModel
 
 
 def named(text: str) -> tuple[str, str]:
@@ -36,18 +32,6 @@ def apart(texts: Iterable[str]) -> dict[str, str]:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"two are called {twice}; give each a name of its own, NAME=...")
     return dict(pairs)
-
-
-def load_named_model(text: str, device: str) -> "tuple[str, SeparationModel]":
-    """Name and model of `NAME=MODEL`, or of `NAME=MODEL@WINDOW` for another number of time steps than the model's own.
-
-    Raises:
-        UserError: there is no such model, or it cannot have these time steps.
-    """
-    from separator import models
-
-    name, model = named(text)
-    return name, models.load_model(model, device=device)
 
 
 def positive(text: str) -> int:

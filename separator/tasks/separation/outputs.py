@@ -91,7 +91,6 @@ class Claims:
 
     def __init__(self, sources: Iterable[str]) -> None:
         self._taken = {os.path.realpath(source): source for source in sources}
-        self._outputs: set[str] = set()
 
     def claim(self, source: str, paths: Iterable[Path]) -> None:
         """Note the outputs of an input.
@@ -102,7 +101,7 @@ class Claims:
         names = {os.path.realpath(path): path for path in paths}
         for name, path in names.items():
             if (taker := self._taken.get(name)) is not None:
-                remedy = "separate one of the two by itself, with another -o" if name in self._outputs else "use another -o"
+                is_output = os.path.realpath(taker) != name
+                remedy = "separate one of the two by itself, with another -o" if is_output else "use another -o"
                 raise UserError(f"{path}, an output of {source}, is taken by {taker}; {remedy}")
         self._taken.update(dict.fromkeys(names, source))
-        self._outputs.update(names)
