@@ -16,7 +16,7 @@
 #   --convert-configs "..."  of the conversions, each with a name and a spiking network of its own (conf/ptl.yaml)
 #   --train-options "..."    more options for `separator train`, such as "--optimiser.lr 0.001"
 #   --convert-options "..."  more options for `separator convert`
-#   --tune-options "..."     more options for `separator train` where a NAME.tune.yaml beside a conversion's NAME.yaml tunes it
+#   --tune-options "..."     more options for `separator train` where a NAME.tune.yaml or NAME.tandem.yaml stands beside NAME.yaml
 #   --data DIR               where prepared data lie (data beside this script)
 #   --exp DIR                where results lie (exp beside this script)
 #   --jobs N                 processes (all cores)

@@ -97,6 +97,31 @@ def test_medium_learns_from_several_corpora(synthetic_corpus, tmp_path):
     assert (folder / "hours.csv").read_text().count("\n") == 2
 
 
+def test_medium_is_converted_and_learns_on_as_a_spiking_network(synthetic_corpus, tmp_path):
+    conf = RECIPES / "open-2mix" / "conf"
+    held_out = "--data.held_out 0 --optimiser.dev_every 1"
+    status, error = run(
+        "open-2mix",
+        *("--corpus", synthetic_corpus, "--stage", 2, "--stop-stage", 3, "--config", conf / "medium.yaml", "--tag", "medium"),
+        *("--train-options", f"{SMALL} {SHORT} {MACHINE} {held_out} --network.look_back [4]"),
+        *("--convert-configs", conf / "medium-8.yaml", "--convert-options", f"{SHORT} --data.held_out 0 --threads 1"),
+        *(
+            "--tune-options",
+            f"{SHORT} {MACHINE} {held_out} --optimiser.finish 0.001 --optimiser.warmup 0",
+            "--data",
+            tmp_path,
+            "--exp",
+            tmp_path / "exp",
+        ),
+    )
+    assert status == 0, error
+    networks = [load_model(tmp_path / "exp" / "medium" / name / "snn.safetensors") for name in ("medium-8", "medium-8-tandem")]
+    assert [network.card.name for network in networks] == ["medium-snn"] * 2
+    at_once, tandem = (network.network.state_dict() for network in networks)
+    assert at_once.keys() == tandem.keys()
+    assert any((at_once[name] != tandem[name]).any() for name in at_once)
+
+
 def test_further_corpora_are_kaldi_folders(synthetic_corpus, tmp_path):
     places = ("--data", tmp_path / "d", "--exp", tmp_path / "e")
     status, error = run("open-2mix", "--corpus", synthetic_corpus, *places, "--stage", 2, "--more", synthetic_corpus)
