@@ -45,13 +45,23 @@ def corpus_shares(banks: Sequence[SpeechBank], weights: Sequence[float] | None) 
         UserError: there are more or fewer weights than corpora, or they are negative, not finite or all zero.
     """
     values = np.array([bank.length() for bank in banks] if weights is None else weights, dtype=np.float64)
-    if len(values) != len(banks):
-        raise UserError(f"there are {len(values)} weights for {len(banks)} corpora; give one for each, in their order")
+    check_weights(values, len(banks))
+    shares: NDArray[np.float64] = values / values.sum()
+    return shares
+
+
+def check_weights(weights: Sequence[float] | NDArray[np.float64], corpora: int) -> None:
+    """Refuse weights that make no shares of so many corpora.
+
+    Raises:
+        UserError: as `corpus_shares` has it.
+    """
+    values = np.asarray(weights, dtype=np.float64)
+    if len(values) != corpora:
+        raise UserError(f"there are {len(values)} weights for {corpora} corpora; give one for each, in their order")
     if not (np.isfinite(values).all() and (values >= 0).all() and values.any()):
         given = ", ".join(f"{value:g}" for value in values)
         raise UserError(f"weights of corpora must be 0 or more, and one of them above 0, not {given}")
-    shares: NDArray[np.float64] = values / values.sum()
-    return shares
 
 
 class AnyTalkers:

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
+from separator.corpora.kaldi import read_corpus
 from separator.corpora.mixtures import read_mixtures
 from separator.corpora.training.augmentation import AugmentationSettings
 from separator.corpora.training.bank import SpeechBank, load_bank
 from separator.corpora.training.from_disk import MixturesFromDisk
 from separator.corpora.training.held_out import hold_out
 from separator.corpora.training.on_the_fly import MixturesOnTheFly, Variation
-from separator.corpora.training.pairs import AnyTalkers, PairedTalkers, Talkers
+from separator.corpora.training.pairs import AnyTalkers, PairedTalkers, Talkers, check_weights
 from separator.corpora.training.surroundings import load_noise, load_rooms
 from separator.errors import UserError
 from separator.models.tasnet import TasNetConfig
@@ -147,10 +148,24 @@ class MixtureData:
                 wrong = ", ".join(settings.on_the_fly_only)
                 raise UserError(f"{on_disk[0]} holds mixtures, which are taken as they are; leave out data options: {wrong}")
             return None, None
+        self._check_before_reading(folders)
         banks = [self._bank(folder) for folder in folders]
         amounts = settings.held_out if isinstance(settings.held_out, list) else [settings.held_out]
         kept, held_out = hold_out(banks, amounts, self.model.n_src)
         return self._drawn_from(kept, settings.weights), self._drawn_from(held_out, None) if held_out else None
+
+    def _check_before_reading(self, corpora: list[Path]) -> None:
+        """Refuse at once what else were found out after minutes of decoding and of measuring pitch."""
+        if self.settings.weights is not None:
+            check_weights(self.settings.weights, len(corpora))
+        _ = self._variation
+        for folder in corpora:
+            read_corpus(folder)
+        dev = self.settings.dev
+        if _is_corpus(dev):
+            read_corpus(dev)
+        else:
+            read_mixtures(dev)
 
     def _drawn_from(self, banks: list[SpeechBank], weights: list[float] | None) -> Talkers:
         close = self.settings.close_pairs

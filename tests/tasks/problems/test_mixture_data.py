@@ -195,6 +195,32 @@ def test_options_that_make_no_sense(settings, tmp_path, options, words):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"weights": [1.0]}, "1 weights for 2 corpora"),
+        ({"noise": "absent"}, "give --data.noise a folder"),
+        ({"rooms": "absent"}, "give --data.rooms an npz file"),
+        ({"train": "two"}, "there is no folder"),
+        ({"dev": "absent"}, "holds no mixtures"),
+        ({"dev": "broken"}, "recordings are missing"),
+    ],
+)
+def test_mistakes_are_found_before_any_corpus_is_read(settings, tmp_path, monkeypatch, options, words):
+    def load_bank(*_):
+        pytest.fail("a corpus was read")
+
+    monkeypatch.setattr("separator.tasks.problems.mixture_data.load_bank", load_bank)
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "wav.scp").write_text("a a.wav\nb b.wav\n")
+    (broken / "utt2spk").write_text("a one\nb two\n")
+    places = {"absent": tmp_path / "absent", "broken": broken, "two": [settings.train[0], tmp_path / "absent"]}
+    options = {name: places[value] if isinstance(value, str) else value for name, value in options.items()}
+    with pytest.raises(UserError, match=words):
+        data(replace(settings, **options)).train(0)
+
+
 def test_corpora_that_do_not_fit(settings, mixtures, tmp_path):
     train = settings.train[0]
     for folders, words in (
