@@ -52,12 +52,13 @@ class ActivityPenalty:
     def _rate(self, layer: TandemLayer, inputs: tuple[Signal], output: Signal) -> None:
         least, most = layer.dynamics.limits
         sums = output.activation / per_channel(layer.threshold, output.activation)
-        if least == 0:
+        if (least, most) == (0, layer.dynamics.window):  # spikes of 1
             rate = sums.mean() / most
         elif output.trains is not None:
             rate = output.trains.abs().mean()
         else:
-            # Spikes that cancel out count as well; the derivative is that of the sums' magnitudes, over the largest there is.
+            # Spikes that cancel out count as well, and one that is worth many counts once; the derivative is that of the sums'
+            # magnitudes, over the largest there is.
             assert output.spikes is not None
             share = sums.abs().mean() / most
             rate = share + (output.spikes.events.mean(dtype=sums.dtype) / layer.dynamics.window - share).detach()

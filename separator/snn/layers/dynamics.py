@@ -53,12 +53,18 @@ class Dynamics:
             raise UserError(f"weights have 2 to 16 bits, not {self.weight_bits}")
         if not (is_whole(self.encoder_bits) and 2 <= self.encoder_bits <= 16):
             raise UserError(f"weights of the encoding layer have 2 to 16 bits, not {self.encoder_bits}")
-        _ = self.model, self.input_coding  # refuse what is not there
+        coding = self.input_coding
+        charged_once = not isinstance(coding, CurrentCoding) or coding.at_once
+        if self.model.waits and not (self.schedule == "layer-by-layer" and charged_once):
+            raise UserError(
+                f"neurons of the model '{self.neuron}' fire once all of their input is in; give the schedule layer-by-layer"
+                + ("" if charged_once else " and the coding charge")
+            )
 
     @property
     def model(self) -> Neuron:
         """The neuron model."""
-        return neuron_of(self.neuron, self.neuron_options)
+        return neuron_of(self.neuron, self.neuron_options).of_window(self.window)
 
     @property
     def input_coding(self) -> InputCoding:
@@ -79,10 +85,10 @@ class Dynamics:
     def exact_spikes(self) -> int:
         """Spikes of every neuron together whose currents float32 holds exactly.
 
-        Those of a window; where potentials saturate, in place of that bound, those of one step up to a coefficient of 16: what
-        is more is rare, and added up in 64 bits.
+        Those of a window, by what they are worth; where potentials saturate, in place of that bound, those of one step up to a
+        coefficient of 16: what is more is rare, and added up in 64 bits.
         """
-        return min(self.model.largest, COMMON) if self.model.saturates else min(self.window, LONGEST)
+        return min(self.model.largest, COMMON) if self.model.saturates else self.model.limits(min(self.window, LONGEST))[1]
 
     @property
     def in_integers(self) -> bool:

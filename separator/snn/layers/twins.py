@@ -54,12 +54,16 @@ def analog_twin(layer: SpikingLayer, scale: Tensor | None, beside: Tensor | None
 
 
 def with_window(layer: SpikingLayer, window: int) -> SpikingLayer:
-    """The same layer for another time window: thresholds are the same upper bounds over another number of steps."""
+    """The same layer for another time window: thresholds are the same upper bounds over other sums of spikes.
+
+    Raises:
+        UserError: the neurons take no such window.
+    """
     dynamics = replace(layer.dynamics, window=window)
     weight, bias = analog_numbers(layer)
-    ratio = layer.window / window
+    ratio = layer.dynamics.limits[1] / dynamics.limits[1]
     if layer.role != "encode":
-        weight, bias = weight * ratio, bias * ratio
+        weight, bias = weight * ratio, bias * (layer.window / window)
     second = analog_shortcut(layer)
     shortcut = None if second is None else second.times(ratio)
     return SpikingLayer.in_integers(

@@ -34,6 +34,7 @@ class Neuron(ABC):
     spikes: ClassVar[type[Spikes]] = BinarySpikes  # representation of what it fires
     activations: ClassVar[tuple[type[nn.Module], ...]] = (nn.ReLU,)  # that its spike counts can stand for
     settles: ClassVar[bool] = False  # whether `settle` says at once what neurons fire that are charged once
+    waits: ClassVar[bool] = False  # whether it only makes sense charged once, so that layers wait for all of their input
     # Whether potentials are registers of 32 bits that saturate at 2^30 quanta, in place of a bound that they never exceed.
     saturates: ClassVar[bool] = False
     # What learning through time goes by, beside `leak`, of models that fire spikes of 1 and are reset by subtraction.
@@ -54,6 +55,14 @@ class Neuron(ABC):
             numbers: of the neurons, in the same unit.
             fires: whether a potential reaches a threshold, with a derivative where it learns.
         """
+
+    def of_window(self, window: int) -> "Neuron":
+        """The model for a time window, of models that step by it.
+
+        Raises:
+            UserError: there is none.
+        """
+        return self
 
     @property
     def leak(self) -> float:

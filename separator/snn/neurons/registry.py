@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from separator.snn.neurons.double_threshold import Augmented, DoubleThreshold, PathIndependent
+from separator.snn.neurons.few_spikes import FewSpikes
 from separator.snn.neurons.hard_reset import HardReset
 from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
 from separator.snn.neurons.leaky import Leaky
@@ -19,6 +20,7 @@ NEURONS: Registry[Callable[..., Neuron]] = Registry(
         "double-threshold": DoubleThreshold,
         "augmented": Augmented,
         "path-independent": PathIndependent,
+        "few-spikes": FewSpikes,
     },
 )
 

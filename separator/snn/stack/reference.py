@@ -17,6 +17,7 @@ from separator.snn.coding.inputs import CurrentCoding, SpikeCoding
 from separator.snn.layers.rounding import INPUT_LIMIT, INPUT_QUANTUM, charge_ceiling
 from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.neurons.double_threshold import MOST, Augmented, DoubleThreshold, PathIndependent
+from separator.snn.neurons.few_spikes import FewSpikes
 from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
 from separator.snn.neurons.leaky import PARTS, Leaky
 from separator.snn.neurons.neuron import Neuron
@@ -112,6 +113,18 @@ def _leaky(layer: SpikingLayer, currents: Integers) -> Integers:
         u, before = left - above * threshold + current, above
         above = (u > threshold).astype(np.int64)
         left, spikes[t] = u * neuron.kept // PARTS, before if neuron.delayed else above
+    return spikes
+
+
+def _few_spikes(layer: SpikingLayer, currents: Integers) -> Integers:
+    """At each time step charge, compare with half of what was compared with before, reset by subtraction."""
+    threshold, initial = (_per_channel(_integers(x), currents[0]) for x in (layer.threshold, layer.initial_potential))
+    v = np.broadcast_to(initial, currents[0].shape)
+    spikes = np.empty_like(currents)
+    for t, current in enumerate(currents):
+        v, worth = v + current, 2 ** (len(currents) - 1 - t)
+        spikes[t] = worth * (v >= worth * threshold)
+        v = v - spikes[t] * threshold
     return spikes
 
 
@@ -232,4 +245,5 @@ DEFINITIONS: dict[type[Neuron], Callable[[SpikingLayer, Integers], Integers]] = 
     DoubleThreshold: _double_threshold,
     Augmented: _double_threshold,
     PathIndependent: _path_independent,
+    FewSpikes: _few_spikes,
 }
