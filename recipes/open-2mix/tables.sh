@@ -10,7 +10,7 @@
 #   --snn MODEL          the spiking one that was converted from it (medium-snn)
 #   --beside "..."       what stands beside them where they fail (small-ann small-snn)
 #   --tables "..."       which ("medium where-it-fails windows shifts")
-#   --windows "N ..."    further time steps of the spiking network (2 4 16)
+#   --windows "N ..."    further time steps of the spiking network (2 3 7)
 #   --shifts "N ..."     (1 2 4)
 #   --threads N          of each process (1)
 #   --jobs N             processes (all cores)
@@ -27,7 +27,7 @@ ann=medium-ann
 snn=medium-snn
 beside="small-ann small-snn"
 tables="medium where-it-fails windows shifts"
-windows="2 4 16"
+windows="2 3 7"
 shifts="1 2 4"
 threads=1
 jobs=$(nproc)
@@ -73,5 +73,5 @@ table windows --limit 250 --metrics si-sdr --model "medium-ann=$ann" "medium-snn
 # shellcheck disable=SC2086
 choose_conditions "$mixtures" open $other
 # shellcheck disable=SC2086
-table shifts --limit 500 --metrics si-sdr --model "medium-ann=$ann" "medium-snn=$snn" "medium-snn@4=$snn@4" --shifts $shifts
+table shifts --limit 500 --metrics si-sdr --model "medium-ann=$ann" "medium-snn=$snn" "medium-snn@3=$snn@3" --shifts $shifts
 log "done; tables are in $exp"

@@ -50,14 +50,14 @@ def test_each_table_has_its_conditions_and_networks(tables, tmp_path):
     assert f"--mixtures {sets['open']} {sets['closed']} {sets['x']} --limit" in fails
     assert "--model medium-ann=A medium-snn=S B --threads" in fails
     assert f"--mixtures {sets['open']} --limit" in windows and "medium-snn@2=S@2 --threads" in windows
-    assert f"--mixtures {sets['open']} {sets['x']} --limit" in shifts and "medium-snn@4=S@4 --shifts 1 3 --threads" in shifts
+    assert f"--mixtures {sets['open']} {sets['x']} --limit" in shifts and "medium-snn@3=S@3 --shifts 1 3 --threads" in shifts
     written = {path.name for path in (tmp_path / "exp").glob("*.md")}
     assert written == {"medium.md", "where-it-fails.md", "windows.md", "shifts.md"}
 
 
 def test_one_table_alone(tables):
     _, _, calls = tables("--tables", "windows")
-    assert len(calls) == 1 and "medium-snn@16=medium-snn@16" in calls[0]
+    assert len(calls) == 1 and "medium-snn@7=medium-snn@7" in calls[0]
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,8 @@ def operations_markdown(title: str, report: Mapping[str, Any]) -> str:
         "Energy of the layers that spikes drive; the float MACs that remain take "
         f"{report['float_energy_uj_per_second']:.1f} µJ/s in fp32 on top, in both networks. Costs: 45 nm, arithmetic only "
         "(Horowitz, ISSCC 2014), without memory access and without the neurons' own updates. A spike with a "
-        "coefficient counts as one addition, though its weight is multiplied by a small whole number first.",
+        "coefficient counts as one addition, though its weight is multiplied by a small whole number first, or shifted "
+        "where its time step says how much it is worth.",
         "",
         "| Layer | Driven by | Spikes per neuron and step | M synaptic operations/s | M MACs/s in the ANN |",
         "|---|---|---:|---:|---:|",
