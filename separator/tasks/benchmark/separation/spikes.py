@@ -35,7 +35,7 @@ def check_spikes(backend: str, network: "TasNet", mixture: NDArray[np.float32]) 
     import torch
 
     from separator.snn.execution.chosen import execution
-    from separator.snn.spikes.binary import BinarySpikes
+    from separator.snn.observe.activity import record_activity
     from separator.snn.stack.stack import outcomes
 
     stack = network.stack
@@ -56,6 +56,7 @@ def check_spikes(backend: str, network: "TasNet", mixture: NDArray[np.float32]) 
     for position, pair in enumerate(zip(ours, theirs or ours, strict=True)):
         if not torch.equal(*pair):
             raise UserError(f"{backend} fires other spikes than ours from layer {position} on; its time says nothing")
-    window = stack.dynamics.window
-    counts = torch.cat([BinarySpikes(window, words=words).counts.flatten() for words in ours[:-1]])
-    return SpikeCheck(float(counts.sum(dtype=torch.float64)) / len(counts) / window, None if theirs is None else True)
+    with torch.no_grad(), record_activity(stack) as activity:
+        stack(seen)
+    chances = sum(layer.neurons * layer.window for layer in activity.layers[:-1])
+    return SpikeCheck(activity.spikes / chances, None if theirs is None else True)
