@@ -3,8 +3,10 @@
 import hashlib
 import re
 import shlex
+import signal
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import IO
 
 import numpy as np
@@ -20,10 +22,25 @@ READ_FRAMES = 1 << 12  # a few, since soundfile gives nothing of a block that en
 # libsndfile reads what is there of a cut-off file and tells so in its log alone.
 CUT_OFF = re.compile(r"^ *(?:data|SSND|riff|Riff size|Data Size) *: *(\d+) \(should be (\d+)\)", re.MULTILINE)
 UNKNOWN_FRAMES = 1 << 60  # libsndfile states 2^63 - 1
+HELD = (signal.SIGINT, signal.SIGTERM)  # whose handlers raise exceptions, which callbacks of libsndfile drop
 
 
 class _Forward(soundfile.SoundFile):  # type: ignore[misc]
-    """A sound that is read once from its beginning; soundfile seeks after each block else, which fails without a known end."""
+    """A sound that is read once from its beginning; soundfile seeks after each block else, which fails without a known end.
+
+    What reading the file fails with is raised once libsndfile has returned.
+    """
+
+    def __init__(self, file: PiecedFile) -> None:
+        self._pieces = file
+        with _calling(file):
+            super().__init__(file)
+
+    def next_block(self, most: int) -> NDArray[np.float64]:
+        """The next samples, none at the end. Shape: (k, channels), k <= most."""
+        with _calling(self._pieces):
+            block: NDArray[np.float64] = self.read(most, dtype="float64", always_2d=True)
+        return block
 
     def seekable(self) -> bool:
         return False
@@ -37,7 +54,7 @@ class Decoder:
         file: seekable; it stays open.
 
     Raises:
-        UserError: it is not a sound file, or its parts differ in sample rate or channels.
+        UserError: it cannot be read or is not a sound file, or its parts differ in sample rate or channels.
     """
 
     def __init__(self, name: str, file: IO[bytes]) -> None:
@@ -61,7 +78,7 @@ class Decoder:
         """All samples from the beginning, full scale at 1. Shape of a block: (k, channels), 1 <= k <= most.
 
         Raises:
-            UserError: the file is damaged before its first sample.
+            UserError: the file is damaged before its first sample, or cannot be read.
         """
         self.frames_read, self.complete, self.notes = 0, True, []
         if len(self._links) > 1:
@@ -71,7 +88,7 @@ class Decoder:
             with self._opened(link) as sound:
                 stated = _stated_frames(link, sound)
                 try:
-                    while len(block := sound.read(most, dtype="float64", always_2d=True)):
+                    while len(block := sound.next_block(most)):
                         self.frames_read += len(block)
                         yield block
                 except soundfile.SoundFileRuntimeError as error:
@@ -89,9 +106,20 @@ class Decoder:
         return digest.hexdigest()[:16]
 
     @contextmanager
-    def _opened(self, link: Link) -> Iterator[soundfile.SoundFile]:
+    def _opened(self, link: Link) -> Iterator[_Forward]:
         try:
-            sound = _Forward(PiecedFile(self._file, link.pieces))
+            with self._decoding(link) as sound:
+                if sound.format == "SDS":  # silence is decoded where they are cut off
+                    raise UserError(
+                        f"cannot read {self.name}: a MIDI sample dump, whose end cannot be told; make it a wav file"
+                    )
+                yield sound
+        except OSError as error:
+            raise UserError(f"cannot read {self.name}: {error.strerror or error}") from error
+
+    def _decoding(self, link: Link) -> _Forward:
+        try:
+            return _Forward(PiecedFile(self._file, link.pieces))
         except soundfile.SoundFileRuntimeError as error:
             reason = ": ".join(filter(None, (link.codec, error.error_string.rstrip("."))))
             if link.share > 1:
@@ -100,10 +128,6 @@ class Decoder:
                 ) from error
             remedy = f"ffmpeg -i {shlex.quote(self.name)} sound.wav makes one of most"
             raise UserError(f"cannot read {self.name}: not a sound file that libsndfile knows ({reason}); {remedy}") from error
-        with sound:
-            if sound.format == "SDS":  # silence is decoded where they are cut off
-                raise UserError(f"cannot read {self.name}: a MIDI sample dump, whose end cannot be told; make it a wav file")
-            yield sound
 
     def _compare(self, link: Link, stated: int | None, read: int, damaged: bool) -> None:
         """Note where samples are missing, or more than the header states."""
@@ -138,3 +162,33 @@ def _stated_frames(link: Link, sound: soundfile.SoundFile) -> int | None:
     sizes = [(int(stated), int(there)) for stated, there in CUT_OFF.findall(sound.extra_info)]
     shares = [stated / there for stated, there in sizes if 0 < there < stated < STREAMED_SIZE]
     return round(int(sound.frames) * (link.share if link.share != 1 else [1.0, *shares][-1]))
+
+
+@contextmanager
+def _calling(file: PiecedFile) -> Iterator[None]:
+    """Surround a call into libsndfile that may read: raise what reading failed with, whatever libsndfile made of it."""
+    with _holding_signals():
+        try:
+            yield
+        finally:
+            if file.failure is not None:
+                raise file.failure
+
+
+@contextmanager
+def _holding_signals() -> Iterator[None]:
+    """Let Ctrl-C and a polite kill wait, in the main thread, which handles them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    try:
+        with ExitStack() as stack:
+            for number in HELD:
+                if (handler := signal.getsignal(number)) is not None:  # None: one that is not Python's
+                    stack.callback(signal.signal, number, handler)
+                    signal.signal(number, lambda received, _: caught.append(received))
+            yield
+    finally:
+        for received in caught:
+            signal.raise_signal(received)

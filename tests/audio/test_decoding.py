@@ -1,5 +1,7 @@
+import errno
 import io
 import re
+import signal
 import struct
 
 import numpy as np
@@ -202,3 +204,65 @@ def test_a_file_can_be_decoded_twice():
     decoder = Decoder("it", io.BytesIO(encoded(noise(5000), "FLAC")))
     first, second = (np.concatenate(list(decoder.blocks(999))) for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+class Failing(io.BytesIO):
+    """Runs a function before bytes from `start` on are read, if that is set."""
+
+    start = None
+
+    def __init__(self, content, fail):
+        super().__init__(content)
+        self.fail = fail
+
+    def read(self, size=-1):
+        if self.start is not None and self.tell() + size > self.start:
+            self.fail()
+        return super().read(size)
+
+
+def fail_with(error):
+    def fail():
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG"])
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (SystemExit(143), SystemExit),
+        (OSError(errno.EIO, "Input/output error"), UserError),
+    ],
+)
+def test_what_reading_fails_with_is_raised(kind, error, raised):
+    content = encoded(noise(90_000), kind)
+    file = Failing(content, fail_with(error))
+    decoder = Decoder("it", file)
+    for start in (len(content) // 2, 0):  # while samples are read, and while it is opened
+        file.start = start
+        with pytest.raises(raised, match="cannot read it: Input/output error" if raised is UserError else None):
+            list(decoder.blocks())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_wait_until_libsndfile_has_returned(number):
+    reading, handled = [], []
+
+    def fail():
+        reading.append(True)
+        signal.raise_signal(number)
+        reading.pop()
+
+    content = encoded(noise(90_000))
+    file = Failing(content, fail)
+    decoder = Decoder("it", file)
+    file.start = len(content) // 2
+    before = signal.signal(number, lambda *_: handled.append(bool(reading)))
+    try:
+        samples = sum(map(len, decoder.blocks()))
+    finally:
+        signal.signal(number, before)
+    assert samples == 90_000 and handled and not any(handled)

@@ -25,6 +25,9 @@ class Link:
 class PiecedFile(io.RawIOBase):
     """Pieces of a file one behind the other, read-only and seekable.
 
+    What reading fails with, Ctrl-C included, is kept in `failure` and looks like the end of the file: libsndfile, which reads
+    by callbacks, would drop it.
+
     Args:
         file: seekable; it stays open.
         pieces: none of them empty.
@@ -33,6 +36,7 @@ class PiecedFile(io.RawIOBase):
     def __init__(self, file: IO[bytes], pieces: Sequence[Piece]) -> None:
         super().__init__()
         self.file, self.pieces, self.place = file, pieces, 0
+        self.failure: BaseException | None = None  # the first
         sizes = [len(piece) if isinstance(piece, bytes) else piece[1] - piece[0] for piece in pieces]
         self.starts = [0, *accumulate(sizes)]
 
@@ -54,8 +58,15 @@ class PiecedFile(io.RawIOBase):
         return self.place
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Fill a buffer; return how many bytes were there for it, fewer than it holds at the end only."""
-        filled, target = 0, memoryview(buffer)
+        """Fill a buffer; return how many bytes were there for it, fewer than it holds at the end only, 0 after a failure."""
+        try:
+            return 0 if self.failure else self._fill(memoryview(buffer))
+        except BaseException as error:
+            self.failure = error
+            return 0
+
+    def _fill(self, target: memoryview) -> int:
+        filled = 0
         while filled < len(target) and self.place < self.starts[-1]:
             number = bisect_right(self.starts, self.place) - 1
             most = min(len(target) - filled, self.starts[number + 1] - self.place)
