@@ -11,6 +11,7 @@ CANCELLING = 0.1
 OFFSET, LEAST_SECONDS = 0.05, 0.5
 # Networks add small constants to levels, which drown sound that peaks below; they were trained with peaks from 0.25 to 0.5.
 QUIET, USUAL = 2.0**-6, 0.5
+LOUD = (2.0**4, 2.0**64)  # peaks of floats that are scaled as integers, of which networks make garbage
 CLIPPED = (0.98, 1.0)  # where the peaks of sound lie that was cut at full scale
 SAME = 1 - 1e-4  # of peaks, as integers reach one step further down than up
 LEAST_CLIPPED = 1e-4  # part of all samples that lie flat at the peak, from which this is told
@@ -27,8 +28,9 @@ class Condition:
         """Notes for the listener, one line each."""
         found = [f"a constant offset of {self.offset:.2g} of full scale taken out"] if self.offset else []
         if self.scale != 1:
-            loudness = f"{20 * np.log10(self.scale):.0f} dB"
-            found.append(f"very quiet: raised by {loudness} while it was separated, not in the sources")
+            loudness = f"{abs(20 * np.log10(self.scale)):.0f} dB"
+            change = f"very quiet: raised by {loudness}" if self.scale > 1 else f"very loud: lowered by {loudness}"
+            found.append(f"{change} while it was separated, not in the sources")
         return found
 
 
@@ -39,7 +41,7 @@ def condition_of(mean: float, energy: float, extremes: tuple[float, float], seco
     if offset and level <= 1e-9 * abs(mean):  # nothing but the offset: silence, whose rounding is no sound
         return Condition(offset)
     peak = max(extremes[1] - offset, offset - extremes[0])
-    scale = 2.0 ** np.floor(np.log2(USUAL / peak)) if 0 < peak < QUIET else 1.0
+    scale = 2.0 ** np.floor(np.log2(USUAL / peak)) if 0 < peak < QUIET or LOUD[0] < peak < LOUD[1] else 1.0
     return Condition(offset, float(scale))
 
 

@@ -234,6 +234,13 @@ def test_neither_loudness_nor_an_offset_changes_what_is_heard(tmp_path, loudness
     ) + ["very quiet"] * (loudness < 1)
 
 
+def test_floats_scaled_as_integers_are_heard_at_full_scale(tmp_path):
+    wave = noise(9000) * np.float32(2.0**31)
+    report = separator().separate_file(write(tmp_path / "mix.wav", wave), float32=True, clip="none")
+    np.testing.assert_allclose(read_sources(report), halves(wave), rtol=1e-4, atol=1e-4 * 2.0**31)
+    assert report.notes[0] == "very loud: lowered by 187 dB while it was separated, not in the sources"
+
+
 def test_sound_at_the_models_level_is_heard_as_it_is(tmp_path):
     chosen, wave = Separator(model(gain=10.0), level="model"), 1e-4 * noise(9000) + 0.3
     expected = halves(wave) * 10 * HalfWaves.levels.numpy()
