@@ -433,6 +433,14 @@ def test_folders_are_not_fed_their_own_outputs(loaded):
     assert files("in") == expected + [f"out/{name}.wav" for name in ("a_s1", "a_s2", "lone_s1_s1", "lone_s1_s2")]
 
 
+@pytest.mark.parametrize("output", [".", "a", "a/b"])
+def test_folders_may_lie_in_the_output_folder(loaded, output):
+    write("a/b/x.wav")
+    assert entry(["-r", "a/b", "-o", output, "-q"]) == 0
+    assert Path(output, "x_s1.wav").exists() and Path(output, "x_s2.wav").exists()
+    assert files("a/b")[0] == "x.wav"
+
+
 def test_inputs_do_not_overwrite_each_other(loaded, capsys):
     for name in ("a/mix.wav", "b/mix.wav", "x.wav", "x_s1.wav"):
         write(name)

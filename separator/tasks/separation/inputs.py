@@ -43,8 +43,9 @@ def find_jobs(name: str, output: str | None, recursive: bool) -> list[Job]:
 def sound_files(folder: Path, output: Path | None) -> list[Path]:
     """Sound files under `folder`, sorted, without hidden ones and without earlier outputs of this command."""
     # Not Path.resolve, which fails on links that go round in circles.
+    root = Path(os.path.realpath(folder))
     own = None if output is None else Path(os.path.realpath(output))
-    own = None if own == Path(os.path.realpath(folder)) else own
+    own = None if own in (root, *root.parents) else own
     found = [
         path
         for path in sorted(folder.rglob("*"))
