@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 # Channels whose mean has less than this part of the energy that unrelated channels would leave it cancel each other.
 CANCELLING = 0.1
+ROUNDING = 1e-12  # part of the energy with an offset, below which what is left without it is no sound
 # A constant part over this part of the sound's own level is no chance, given so many seconds.
 OFFSET, LEAST_SECONDS = 0.05, 0.5
 # Networks add small constants to levels, which drown sound that peaks below; they were trained with peaks from 0.25 to 0.5.
@@ -82,8 +83,11 @@ class Survey:
         channels = len(self._sums)
         if channels == 1:
             return None
-        mean, energies = np.full(channels, 1 / channels), np.diag(self._gram)
-        if mean @ self._gram @ mean * channels >= CANCELLING * energies.mean():
+        # Without offsets, which add up where the sound itself cancels, but for what rounding leaves of nothing but an offset.
+        gram = self._gram - np.outer(self._sums, self._sums) / max(1, self.frames)
+        mean, energies = np.full(channels, 1 / channels), np.diag(gram)
+        audible = energies.mean() > ROUNDING * self._gram.trace()
+        if not audible or mean @ gram @ mean * channels >= CANCELLING * energies.mean():
             self._alone = -1
         elif self._alone < 0 or energies[self._alone] < self._kept * energies.max():
             self._alone = int(energies.argmax())

@@ -32,6 +32,20 @@ def test_channels_of_opposite_polarity_do_not_cancel(tmp_path, louder):
     np.testing.assert_allclose(mono, wave[:, chosen], atol=1e-7)
 
 
+@pytest.mark.parametrize("offset", [0.1, [0.5, -0.2], 1e3])
+def test_channels_of_opposite_polarity_are_told_whatever_their_offset(offset):
+    wave = noise(9000, 1) * [1, -1] + offset
+    survey = surveyed(wave)
+    np.testing.assert_array_equal(survey.weights(), [1, 0])
+    assert survey.condition().offset == pytest.approx(wave[:, 0].mean())
+    assert survey.notes() == ["2 channels of opposite polarity, which would cancel: channel 1 taken"]
+
+
+def test_channels_of_nothing_but_an_offset_are_averaged():
+    for offset in ([0.3, 0.3], [0.1, -0.7], [0.1, 0.0]):
+        np.testing.assert_array_equal(surveyed(np.ones((9001, 1)) * offset).weights(), [0.5, 0.5])
+
+
 @pytest.mark.parametrize("channels", [2, 8])
 def test_channels_that_differ_are_averaged(channels):
     """Unrelated, the same, in part opposite, and silent ones."""
