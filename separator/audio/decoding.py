@@ -1,6 +1,7 @@
 """Samples of sound files, counted while they are decoded by libsndfile; what a header states is compared with the count."""
 
 import hashlib
+import io
 import re
 import shlex
 import signal
@@ -58,6 +59,7 @@ class Decoder:
     """
 
     def __init__(self, name: str, file: IO[bytes]) -> None:
+        self._size = file.seek(0, io.SEEK_END)  # up to which it is read, though it may grow
         self.name, self._file, self._links = name, file, find_links(file)
         self.frames_read = 0
         self.complete = True  # whether all was read that headers state, as far as was read
@@ -98,11 +100,12 @@ class Decoder:
             self._compare(link, stated, self.frames_read - before, damaged)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the whole file, shortened."""
+        """SHA-256 of the whole file as long as it was when it was opened, shortened."""
         digest = hashlib.sha256()
-        self._file.seek(0)
-        while data := self._file.read(1 << 20):
+        place = self._file.seek(0)
+        while data := self._file.read(min(1 << 20, self._size - place)):
             digest.update(data)
+            place += len(data)
         return digest.hexdigest()[:16]
 
     @contextmanager

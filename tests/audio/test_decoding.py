@@ -266,3 +266,14 @@ def test_signals_wait_until_libsndfile_has_returned(number):
     finally:
         signal.signal(number, before)
     assert samples == 90_000 and handled and not any(handled)
+
+
+def test_fingerprints_are_of_what_was_there_at_first():
+    content = encoded(noise(90_000))
+    file = io.BytesIO(content)
+    decoder = Decoder("it", file)
+    file.seek(0, io.SEEK_END)
+    file.write(bytes(2_000_000))
+    assert sum(map(len, decoder.blocks())) == 90_000
+    whole = decoder.fingerprint()
+    assert whole == Decoder("it", io.BytesIO(content)).fingerprint() != Decoder("it", file).fingerprint()
