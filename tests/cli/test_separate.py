@@ -212,6 +212,20 @@ def test_existing_outputs_are_kept_unless_told(loaded, capsys):
     assert soundfile.info("mix_s2.wav").frames == 800
 
 
+def test_what_another_process_writes_meanwhile_is_kept(loaded, monkeypatch, capsys):
+    write("mix.wav")
+    separate_file = Separator.separate_file
+
+    def late(self, *args, **options):
+        Path("mix_s2.wav").write_bytes(b"of another process")
+        return separate_file(self, *args, **options)
+
+    monkeypatch.setattr(Separator, "separate_file", late)
+    assert entry(["mix.wav", "-q"]) == 1
+    assert "mix_s2.wav exists; --overwrite replaces it" in capsys.readouterr().err
+    assert files() == ["mix.wav", "mix_s2.wav"] and Path("mix_s2.wav").read_bytes() == b"of another process"
+
+
 def test_a_folder_is_gone_on_with(loaded, capsys):
     """What was done by the same command stays as it is, what a crash left is done anew, what is new is done."""
     for name in ("in/a.wav", "in/b.wav"):

@@ -207,7 +207,7 @@ class Separator:
         *,
         clip: ClipPolicy = "rescale",
         float32: bool = False,
-        overwrite: bool = False,
+        overwrite: bool | Literal["same"] = False,
         activity: bool = False,
         progress: Callable[[float, float], None] | None = None,
     ) -> SeparationReport:
@@ -221,7 +221,7 @@ class Separator:
             output_dir: the input's folder if None; `-` for one wav of n_src channels on stdout, as is usual for stdin.
             clip: sources over full scale are lowered by one gain (`rescale`), cut (`clamp`), or left to the format (`none`).
             float32: 32-bit floats instead of 16-bit integers.
-            overwrite: replace files that exist.
+            overwrite: replace files that exist; `same` for those of the same sound, network and options alone.
             activity: count spikes, if the network has any.
             progress: called with the seconds separated so far and the seconds in all.
 
@@ -243,7 +243,13 @@ class Separator:
             sources = _Sources(spool, gains, self.sample_rate, reader.sample_rate, reader.frames_read)
             sources = sources.clipped(clip, peak := sources.peak())
             if paths:
-                comment = self._origin(reader, clip, float32).to_comment()
+                origin = self._origin(reader, clip, float32)
+                # Another process may have written them meanwhile.
+                if overwrite == "same":
+                    refuse_others(paths, origin)
+                elif not overwrite:
+                    refuse_existing(paths)
+                comment = origin.to_comment()
                 write_wavs(paths, sources.blocks(), sources.rate, sources.frames, float32=float32, comment=comment)
             else:
                 _write_stdout(sources, float32)

@@ -339,6 +339,25 @@ def test_output_folder_and_overwriting(tmp_path):
     np.testing.assert_allclose(read_sources(second), 0.5 * halves(noise(500)), atol=4e-5)
 
 
+@pytest.mark.parametrize("overwrite", [False, "same"])
+def test_what_another_process_wrote_meanwhile_is_kept(tmp_path, overwrite):
+    source = write(tmp_path / "mix.wav", noise(9000))
+
+    def interfere(*_):
+        (tmp_path / "mix_s2.wav").write_bytes(b"of another process")
+
+    with pytest.raises(UserError, match=r"mix_s2\.wav exists; --overwrite replaces it"):
+        separator().separate_file(source, overwrite=overwrite, progress=interfere)
+    assert (tmp_path / "mix_s2.wav").read_bytes() == b"of another process"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mix.wav", "mix_s2.wav"]
+    separator().separate_file(source, overwrite=True, progress=interfere)
+    kept = (tmp_path / "mix_s2.wav").read_bytes()
+    separator().separate_file(source, overwrite="same")
+    assert (tmp_path / "mix_s2.wav").read_bytes() == kept
+    with pytest.raises(UserError, match="samples was 16-bit integers and is 32-bit floats"):
+        separator().separate_file(source, overwrite="same", float32=True)
+
+
 def test_8_channels_are_averaged(tmp_path):
     wave = noise(800, 8)
     report = separator().separate_file(write(tmp_path / "wide.wav", wave))
