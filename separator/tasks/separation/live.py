@@ -57,7 +57,7 @@ class EstimateStream:
             UserError: memory does not suffice, or the estimates overflow.
         """
         try:
-            return _samples_of(self._stream.push(torch.tensor(mixture, device=self.device), last))
+            return _samples_of(self._stream.push(torch.tensor(np.ascontiguousarray(mixture), device=self.device), last))
         except torch.OutOfMemoryError as error:
             raise UserError(f"out of memory on {self.device}; take a shorter --segment") from error
 

@@ -75,6 +75,14 @@ def test_spikes_of_either_sign_are_separated_alike_live_from_a_file_and_by_every
     assert np.abs(found[0]).max() > 0 and all(np.array_equal(found[0], other) for other in found)
 
 
+@pytest.mark.parametrize("rate", [8000, 16_000])
+def test_blocks_of_all_layouts_are_taken(separator, rate):
+    wave = noise(2000)
+    expected, _ = streamed(separator, wave, rate, [])
+    for same in (wave[::-1].copy()[::-1], np.repeat(wave, 2)[::2], wave.astype(">f4")):
+        assert np.array_equal(streamed(separator, same, rate, [700])[0], expected)
+
+
 @given(st.integers(1, 3000), sizes_of_blocks, st.sampled_from([16_000, 44_100, 11_025]))
 def test_at_other_rates_neither_blocks_nor_length_matter(separator, samples, sizes, rate):
     wave = noise(samples)
