@@ -127,9 +127,17 @@ def open_audio(source: str | Path) -> Iterator[AudioReader]:
         UserError: the file is missing, a folder, empty, or not a sound file.
     """
     name = "stdin" if source == STANDARD_STREAM else str(source)
-    streams = source == STANDARD_STREAM or not _is_regular(Path(source))
-    with _spooled(source) if streams else Path(source).open("rb") as file:
+    with _spooled(source) if is_stream(source) else Path(source).open("rb") as file:
         yield AudioReader(Decoder(name, file))
+
+
+def is_stream(source: str | Path) -> bool:
+    """True for stdin and named pipes, which can be read once only.
+
+    Raises:
+        UserError: the file is missing, a folder or empty.
+    """
+    return source == STANDARD_STREAM or not _is_regular(Path(source))
 
 
 def _is_regular(path: Path) -> bool:

@@ -175,7 +175,7 @@ def _separate(arguments: argparse.Namespace, separator: "Separator", job: "Job")
             job.source,
             job.output_dir,
             **options,
-            overwrite=arguments.overwrite or (job.source != "-" and "same"),  # a part of its sources may be there
+            overwrite=arguments.overwrite or "same",  # a part of its sources may be there
             activity=arguments.json,
             progress=progress,
         )

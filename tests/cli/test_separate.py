@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -224,6 +225,18 @@ def test_what_another_process_writes_meanwhile_is_kept(loaded, monkeypatch, caps
     assert entry(["mix.wav", "-q"]) == 1
     assert "mix_s2.wav exists; --overwrite replaces it" in capsys.readouterr().err
     assert files() == ["mix.wav", "mix_s2.wav"] and Path("mix_s2.wav").read_bytes() == b"of another process"
+
+
+def test_named_pipes_are_read_once(loaded, capsys):
+    write("mix.wav")
+    os.mkfifo("pipe.wav")
+    feeder = threading.Thread(target=Path("pipe.wav").write_bytes, args=(Path("mix.wav").read_bytes(),))
+    feeder.start()
+    assert entry(["pipe.wav", "-q"]) == 0
+    feeder.join()
+    Path("pipe_s2.wav").unlink()
+    assert entry(["pipe.wav", "-q"]) == 1  # nobody feeds it
+    assert "pipe_s1.wav exists; --overwrite replaces it" in capsys.readouterr().err
 
 
 def test_a_folder_is_gone_on_with(loaded, capsys):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from separator import models
 from separator.audio.blocks import in_blocks_of, marking_the_last
-from separator.audio.files import STANDARD_STREAM, AudioReader, Spool, open_audio, write_wavs
+from separator.audio.files import STANDARD_STREAM, AudioReader, Spool, is_stream, open_audio, write_wavs
 from separator.audio.level import ClipPolicy, NormalEquations, fit_peak, mixture_gains, normal_equations
 from separator.audio.resample import resample_blocks
 from separator.audio.survey import Condition, Survey
@@ -221,7 +221,8 @@ class Separator:
             output_dir: the input's folder if None; `-` for one wav of n_src channels on stdout, as is usual for stdin.
             clip: sources over full scale are lowered by one gain (`rescale`), cut (`clamp`), or left to the format (`none`).
             float32: 32-bit floats instead of 16-bit integers.
-            overwrite: replace files that exist; `same` for those of the same sound, network and options alone.
+            overwrite: replace files that exist; `same` for those of the same sound, network and options alone, and none
+                where the source is stdin or a named pipe.
             activity: count spikes, if the network has any.
             progress: called with the seconds separated so far and the seconds in all.
 
@@ -231,7 +232,7 @@ class Separator:
         started = time.perf_counter()
         _require_one_of("clip", clip, get_args(ClipPolicy))
         paths = output_paths(source, output_dir, self.n_src)
-        if not overwrite:
+        if not overwrite or (overwrite == "same" and is_stream(source)):
             refuse_existing(paths)
         with open_audio(source) as reader, Spool(paths[0].parent if paths else None) as spool:
             require_rate(reader.sample_rate)
@@ -272,15 +273,15 @@ class Separator:
     ) -> bool:
         """True if `separate_file` has been here: all its outputs exist, made of the same sound by the same network and options.
 
-        False where some of them are missing, as after a crash; those that are there may be replaced then. Of stdin it is not
-        known.
+        False where some of them are missing, as after a crash; those that are there may be replaced then. Of stdin and
+        named pipes it is not known.
 
         Raises:
             UserError: one exists that was made otherwise; the input cannot be read.
         """
         paths = output_paths(source, output_dir, self.n_src)
         existing = [path for path in paths if path.exists()]
-        if not existing or source == STANDARD_STREAM:
+        if not existing or is_stream(source):
             return False
         with open_audio(source) as reader:
             refuse_others(existing, self._origin(reader, clip, float32))
