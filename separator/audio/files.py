@@ -195,8 +195,9 @@ def write_wavs(
         comment: kept in each file, see `read_comment`.
 
     Raises:
-        UserError: a file cannot be written, or the disk is full.
+        UserError: a path is a folder, a file cannot be written, or the disk is full.
     """
+    refuse_folders(paths)
     with ExitStack() as stack:
         temporary = [stack.enter_context(atomic_path(path)) for path in paths]
         with ExitStack() as open_files:
@@ -213,6 +214,17 @@ def write_wavs(
                 _write_parts(paths, sounds, parts)
             for sound in sounds if comment else ():
                 sound.comment = comment  # behind the samples: not a few programs take what is behind 44 bytes for sound
+        # It is written when a file is closed, which tells nothing of a full disk.
+        for path, written in zip(paths, temporary, strict=True):
+            if comment and read_comment(written) != comment:
+                raise UserError(f"cannot write {path}: is the disk full?")
+
+
+def refuse_folders(paths: Iterable[Path]) -> None:
+    """Raise a UserError if one of the paths is a folder, which no file can replace."""
+    for path in paths:
+        if path.is_dir():
+            raise UserError(f"cannot write {path}: it is a folder; move it away, or write to another folder")
 
 
 def _wav_layout(channels: int, frames: int, float32: bool) -> tuple[int, str, None, str]:

@@ -214,6 +214,14 @@ def test_unwritable_places_are_refused(tmp_path):
         Spool(tmp_path / "file")
 
 
+@pytest.mark.parametrize("folder", ["a.wav", "b.wav"])
+def test_a_folder_in_the_place_of_one_file_leaves_all_as_they_are(tmp_path, folder):
+    (tmp_path / folder).mkdir()
+    with pytest.raises(UserError, match=rf"cannot write .*{folder}: it is a folder"):
+        write_wavs([tmp_path / "a.wav", tmp_path / "b.wav"], [noise(2, 10)], RATE, 10)
+    assert [path.name for path in tmp_path.iterdir()] == [folder]
+
+
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
@@ -233,15 +241,21 @@ try:
             spool.append(block)
 except UserError as error:
     print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (16_100, 16_100))  # which the samples fit in
+try:
+    write_wavs([folder / "c.wav"], [np.zeros((1, 8000), np.float32)], 8000, 8000, comment="long " * 100)
+except UserError as error:
+    print(error)
 """
 
 
 def test_full_disk_gets_one_line_and_leaves_no_file(tmp_path):
     done = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
-    assert len(lines) == 2 and done.stderr == ""
+    assert len(lines) == 3 and done.stderr == ""
     assert lines[0].startswith(f"cannot write {tmp_path}") and "full" in lines[0]
     assert lines[1].startswith(f"cannot write in {tmp_path}")
+    assert lines[2] == f"cannot write {tmp_path / 'c.wav'}: is the disk full?"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from separator import models
 from separator.audio.blocks import in_blocks_of, marking_the_last
-from separator.audio.files import STANDARD_STREAM, AudioReader, Spool, is_stream, open_audio, write_wavs
+from separator.audio.files import STANDARD_STREAM, AudioReader, Spool, is_stream, open_audio, refuse_folders, write_wavs
 from separator.audio.level import ClipPolicy, NormalEquations, fit_peak, mixture_gains, normal_equations
 from separator.audio.resample import resample_blocks
 from separator.audio.survey import Condition, Survey
@@ -232,6 +232,7 @@ class Separator:
         started = time.perf_counter()
         _require_one_of("clip", clip, get_args(ClipPolicy))
         paths = output_paths(source, output_dir, self.n_src)
+        refuse_folders(paths)
         if not overwrite or (overwrite == "same" and is_stream(source)):
             refuse_existing(paths)
         with open_audio(source) as reader, Spool(paths[0].parent if paths else None) as spool:
