@@ -4,9 +4,10 @@ import argparse
 import json
 import os
 import signal
+import stat
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -115,7 +116,7 @@ def _outputs(arguments: argparse.Namespace, n_src: int, stack: ExitStack) -> lis
         return [stack.enter_context(open(sys.stdout.fileno(), "wb", buffering=0, closefd=False))]
     if not arguments.overwrite:
         refuse_existing(filter(Path.is_file, paths))  # named pipes have to exist
-    return [stack.enter_context(_opened(path)) for path in paths]
+    return _opened(paths, stack)
 
 
 def _require_apart(paths: list[Path]) -> None:
@@ -129,10 +130,26 @@ def _require_apart(paths: list[Path]) -> None:
             raise UserError(f"{path} is the input, and would be lost; name another file")
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(paths: list[Path], stack: ExitStack) -> list[BinaryIO]:
+    """Open files for writing; what they hold is lost only once all are open, and where one cannot be opened none is made."""
+    absent = [path for path in paths if not os.path.lexists(path)]
+    try:
+        files = [stack.enter_context(_opened_as_it_is(path)) for path in paths]
+    except BaseException:
+        for path in absent:
+            with suppress(OSError):  # its folder is a file
+                path.unlink()
+        raise
+    for file in files:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # no pipe
+            file.truncate()
+    return files
+
+
+def _opened_as_it_is(path: Path) -> BinaryIO:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("wb", buffering=0)
+        return open(path, "wb", buffering=0, opener=lambda name, flags: os.open(name, flags & ~os.O_TRUNC, 0o666))
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 

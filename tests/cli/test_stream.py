@@ -261,6 +261,25 @@ def test_sources_go_neither_to_one_file_nor_to_the_input(tmp_path, monkeypatch, 
     assert Path("in.wav").read_bytes() == wav(speechlike()) and not Path("a").exists()
 
 
+@pytest.mark.parametrize("impossible", ["folder", "kept/b.wav"])
+def test_nothing_is_lost_or_made_where_one_output_cannot_be_opened(run, tmp_path, impossible):
+    (tmp_path / "kept").write_bytes(b"kept")
+    (tmp_path / "folder").mkdir()
+    for other in ("kept", "new"):
+        done = run(wav(speechlike()), "--overwrite", "--to", other, impossible)
+        assert done.returncode == 1 and f"cannot write {impossible}".encode() in done.stderr
+    assert (tmp_path / "kept").read_bytes() == b"kept"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "kept"]
+
+
+def test_what_is_replaced_leaves_nothing_behind(run, tmp_path, expected):
+    (tmp_path / "a").write_bytes(bytes(1_000_000))
+    assert run(wav(speechlike()), "--overwrite", "--to", "a", "b").returncode == 0
+    for name, source in zip("ab", expected, strict=True):
+        assert np.array_equal(soundfile.read(tmp_path / name, dtype="int16")[0], source)
+        assert (tmp_path / name).stat().st_size == 44 + 2 * len(source)
+
+
 def test_all_before_a_sample_that_is_no_number_comes_out(run, expected):
     wave = np.append(speechlike().astype("<f4") / 32768, [np.nan, 0]).astype("<f4")
     done = run(wave.tobytes(), "--raw", "f32le")
