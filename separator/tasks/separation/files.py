@@ -155,8 +155,8 @@ class Separator:
     def separate(self, wave: Wave, sample_rate: int) -> Wave:
         """Separate a mixture or a batch of mixtures.
 
-        The sources keep the mixture's rate, length, floating type and device. At the mixture's level a constant offset is
-        taken out, and what is very quiet is heard louder by the network, whose sources are as quiet as the mixture.
+        The sources keep the mixture's rate, length, floating type and device. A constant offset is taken out, and what is very
+        quiet or very loud is heard at a usual level by the network, whose sources are as quiet or loud as the mixture.
 
         Args:
             wave: (T,) or (B, T), real floating-point samples; (T, channels) is refused.
@@ -171,7 +171,7 @@ class Separator:
         sample_rate = require_rate(sample_rate)
         wave = wave if isinstance(wave, torch.Tensor) else _array(wave)
         mixture = np.atleast_2d(_samples(wave))
-        conditions = [self._condition(item, sample_rate) for item in mixture]
+        conditions = [_condition(item, sample_rate) for item in mixture]
         conditioned = np.stack([_conditioned(*pair) for pair in zip(mixture, conditions, strict=True)])
         pieces = list(self._stream([conditioned], sample_rate))
         heard = np.concatenate([piece for piece, _ in pieces], axis=-1)
@@ -238,7 +238,7 @@ class Separator:
         with open_audio(source) as reader, Spool(paths[0].parent if paths else None) as spool:
             require_rate(reader.sample_rate)
             survey = reader.survey()
-            condition = survey.condition() if self.level == "mixture" else Condition()
+            condition = survey.condition()
             with self.recorder(activity) as record:
                 blocks = (_conditioned(block, condition) for block in _reporting(reader, progress))
                 gains = self._gains(self._fill(spool, self._stream(blocks, reader.sample_rate))) / condition.scale
@@ -313,14 +313,6 @@ class Separator:
             yield waiting[:, :ready], estimates
             waiting = waiting[:, ready:]
 
-    def _condition(self, wave: Array, sample_rate: int) -> Condition:
-        """Condition to put a wave (T,) in before the network; as it is at the model's level, which is that of live sound."""
-        if self.level == "model":
-            return Condition()
-        survey = Survey(1, sample_rate)
-        survey.add(wave[:, None].astype(np.float64))
-        return survey.condition()
-
     def _gains(self, equations: NormalEquations) -> NDArray[np.float64]:
         if self.level == "model":
             return np.full(self.n_src, self._model_gain())
@@ -388,6 +380,13 @@ def _level_notes(clip: ClipPolicy, peak: float, float32: bool) -> list[str]:
     if clip == "clamp" or not float32:
         return [f"peaks of up to {20 * np.log10(peak):.1f} dB over full scale were cut"]
     return []
+
+
+def _condition(wave: Array, sample_rate: int) -> Condition:
+    """Condition to put a wave (T,) in before the network."""
+    survey = Survey(1, sample_rate)
+    survey.add(wave[:, None].astype(np.float64))
+    return survey.condition()
 
 
 def _conditioned(wave: Array, condition: Condition) -> Array:

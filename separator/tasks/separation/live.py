@@ -93,7 +93,7 @@ class SeparationStream:
 
     After n samples have been pushed in all, exactly n - `latency` can have been pulled, and after `finish` n. What is pulled
     does not depend on the sizes of the blocks; of a spiking network at its own sample rate it is, to the bit, what
-    `Separator.separate` gives with the level `model`.
+    `Separator.separate` gives with the level `model`, if the sound has no offset and is neither very quiet nor very loud.
 
     Args:
         network: gives estimates.
