@@ -133,26 +133,28 @@ def run(arguments: argparse.Namespace) -> int:
 
     failures: list[str] = []
     jobs: list[Job] = []
-    for name in arguments.inputs:
-        try:
-            jobs += find_jobs(name, arguments.output, arguments.recursive)
-        except Exception as error:
-            failures.append(_failed(arguments, name, error))
-    inputs = len(jobs) + len(failures)
-    if jobs:
-        failures += separate_all(arguments, _load(arguments), jobs)
-    for failure in failures:
-        tell(f"separate: error: {failure}")
+    try:
+        for name in arguments.inputs:
+            try:
+                jobs += find_jobs(name, arguments.output, arguments.recursive)
+            except Exception as error:
+                failures.append(_failed(arguments, name, error))
+        inputs = len(jobs) + len(failures)
+        if jobs:
+            for failure in separate_all(arguments, _load(arguments), jobs):
+                failures.append(failure)
+    finally:  # after Ctrl-C, too
+        for failure in failures:
+            tell(f"separate: error: {failure}")
     if failures and inputs > 1:
         tell(f"separate: {len(failures)} of {inputs} inputs failed")
     return 1 if failures else 0
 
 
-def separate_all(arguments: argparse.Namespace, separator: "Separator", jobs: "list[Job]") -> list[str]:
-    """Separate each input that is not done yet; return a line for each that failed, whatever was wrong with it."""
+def separate_all(arguments: argparse.Namespace, separator: "Separator", jobs: "list[Job]") -> Iterator[str]:
+    """Separate each input that is not done yet; yield a line for each that failed, whatever was wrong with it."""
     from separator.tasks.separation.outputs import Claims, output_paths
 
-    failures: list[str] = []
     claims = Claims(job.source for job in jobs)
     for job in jobs:
         try:
@@ -161,8 +163,7 @@ def separate_all(arguments: argparse.Namespace, separator: "Separator", jobs: "l
         except BrokenPipeError:  # nobody reads the rest either
             raise
         except Exception as error:
-            failures.append(_failed(arguments, job.source, error))
-    return failures
+            yield _failed(arguments, job.source, error)
 
 
 def _separate(arguments: argparse.Namespace, separator: "Separator", job: "Job") -> None:

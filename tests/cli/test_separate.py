@@ -625,6 +625,16 @@ def test_interruption_leaves_no_file(loaded, monkeypatch, capsys, ctrl_c_works, 
     assert files() == ["mix.wav"]
 
 
+def test_failures_before_an_interruption_are_told(loaded, monkeypatch, capsys, ctrl_c_works):
+    Path("a.wav").write_text("no sound")
+    write("b.wav")
+    monkeypatch.setattr(TasNet, "features", lambda self, *frames: signal.raise_signal(signal.SIGINT))
+    assert entry(["missing.wav", "a.wav", "b.wav"]) == 130
+    missing, no_sound, interrupted = capsys.readouterr().err.splitlines()
+    assert missing.startswith("separate: error: cannot read missing.wav")
+    assert no_sound.startswith("separate: error: cannot read a.wav") and interrupted == "separate: interrupted"
+
+
 PROGRAM = """
 import sys
 sys.argv[0] = "{0}"
