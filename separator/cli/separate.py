@@ -158,6 +158,8 @@ def separate_all(arguments: argparse.Namespace, separator: "Separator", jobs: "l
     claims = Claims(job.source for job in jobs)
     for job in jobs:
         try:
+            if job.problem:
+                raise UserError(job.problem)
             claims.claim(job.source, output_paths(job.source, job.output_dir, separator.n_src))
             _separate(arguments, separator, job)
         except BrokenPipeError:  # nobody reads the rest either

@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import os
@@ -466,6 +467,40 @@ def test_folders_may_lie_in_the_output_folder(loaded, output):
     assert entry(["-r", "a/b", "-o", output, "-q"]) == 0
     assert Path(output, "x_s1.wav").exists() and Path(output, "x_s2.wav").exists()
     assert files("a/b")[0] == "x.wav"
+
+
+def test_linked_folders_are_searched_once(loaded):
+    for name in ("in/b/x.wav", "else/deep/y.wav", "else/.hidden/z.wav"):
+        write(name)
+    for link, target in [
+        ("in/a", "b"),
+        ("in/c", "../else"),
+        ("else/up", "../in"),
+        ("in/loop", "loop"),
+        ("in/b/d", "../../else"),
+    ]:
+        Path(link).symlink_to(target)
+    assert entry(["-r", "in", "-o", "out", "-q"]) == 0
+    assert files("out") == ["b/x_s1.wav", "b/x_s2.wav", "c/deep/y_s1.wav", "c/deep/y_s2.wav"]
+
+
+def test_folders_that_cannot_be_read_are_told(loaded, monkeypatch, capsys):
+    for name in ("in/a/x.wav", "in/a.wav", "in/b/y.wav"):
+        write(name)
+    scandir = os.scandir
+
+    def refusing(path):
+        if Path(path) == Path("in/a"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert entry(["-r", "in", "-q"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "separate: error: cannot read in/a: Permission denied",
+        "separate: 1 of 3 inputs failed",
+    ]
+    assert Path("in/a_s2.wav").exists() and Path("in/b/y_s2.wav").exists()
 
 
 def test_inputs_do_not_overwrite_each_other(loaded, capsys):
