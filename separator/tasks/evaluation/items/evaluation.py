@@ -183,12 +183,13 @@ def figures_of(activity: Activity, items: int, mac_cost: float = MAC_COST) -> Fi
     """Figures of a network for one item, from what was counted for so many."""
     macs = sum(layer.macs for layer in activity.layers)
     spiking = activity.schedule is not None
-    last = len(activity.layers) - 1
+    *before, last = activity.layers
+    firing = activity.layers if last.spikes else before  # the last one fires only where its spikes are counted
     layers = tuple(
         LayerFigures(
             layer.name,
             layer.neurons // items,
-            layer.rate if spiking and i < last else None,
+            layer.rate if spiking and i < len(firing) else None,
             layer.synaptic_operations / items if spiking and not (activity.encodes and i == 0) else None,
             layer.macs / items,
         )
@@ -202,7 +203,7 @@ def figures_of(activity: Activity, items: int, mac_cost: float = MAC_COST) -> Fi
         remaining / items,
         layers,
         spikes=activity.spikes / items,
-        rate=activity.spikes / sum(layer.neurons * layer.window for layer in activity.layers[:-1]),
+        rate=activity.spikes / sum(layer.neurons * layer.window for layer in firing),
         synaptic_operations=operations / items,
         effective_operations=activity.effective_operations / items,
         ratio=operations / activity.macs,

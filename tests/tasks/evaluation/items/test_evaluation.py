@@ -152,6 +152,20 @@ def test_spikes_of_the_input_leave_no_macs(data, tmp_path):
     assert "these drive the first layer, too" in text and "| layers.0 | spikes |" in text
 
 
+def test_rates_are_those_of_all_layers_that_fire(data, tmp_path):
+    network, card = network_of("classify")
+    network.stack.readout = "counts"
+    network.stack.convert(torch.rand(40, 1, 28, 28), Dynamics(8))
+    path = tmp_path / "counts.safetensors"
+    save_model(path, network, replace(card, conversion=vars(Dynamics(8)) | {"readout": "counts"}))
+    settings = ItemEvaluation(Images(data), [("counts", str(path))], device="cpu", pictures=0)
+    (result,) = evaluate_items(settings, tmp_path / "out", str).results
+    figures, layers = result.figures, result.figures.layers
+    assert layers[-1].rate > 0
+    assert figures.spikes == pytest.approx(sum(layer.rate * layer.neurons * 8 for layer in layers))
+    assert figures.rate == pytest.approx(figures.spikes / (8 * sum(layer.neurons for layer in layers)))
+
+
 def test_what_is_written_says_the_same_thrice(models, data, tmp_path):
     report = evaluate_items(ItemEvaluation(Images(data), named(models, "classify", "ann", "snn"), device="cpu"), tmp_path, str)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["RESULTS.md", "results.csv", "results.json"]
