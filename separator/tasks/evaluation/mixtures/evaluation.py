@@ -96,6 +96,19 @@ class Evaluation:
             for mixture in mixtures
         )
 
+    def counts(self, utterance: "Utterance") -> bool:
+        """Whether the operations of these estimates are counted: of spiking networks, for a subset of the chosen mixtures."""
+        system = utterance.system
+        spiking = isinstance(system, ModelSystem) and system.model.card.kind == "snn"
+        return spiking and (utterance.condition, utterance.mixture.id) in self._counted
+
+    @cached_property
+    def _counted(self) -> frozenset[tuple[str, str]]:
+        """Condition and id of each chosen mixture that operations are counted on."""
+        return frozenset(
+            (name, mixture.id) for name, chosen in self.chosen.items() for mixture in balanced_subset(chosen, COUNTED)
+        )
+
 
 @dataclass(frozen=True)
 class Utterance:
@@ -152,7 +165,7 @@ def evaluate(evaluation: Evaluation, folder: Path, progress: bool = False) -> Re
 def _evaluate(evaluation: Evaluation, folder: Path, progress: bool) -> Report:
     scores = Journal(folder / "scores.csv", (*UTTERANCE, "source"), (*DETAILS, *METRICS), NEWER)
     counts = Journal(folder / "operations.csv", (*UTTERANCE, *operations.KEY), ("fingerprint", *operations.COUNTS))
-    todo = _missing(evaluation, scores)
+    todo = _missing(evaluation, scores, counts)
     pitches = measure_differences(evaluation.chosen, folder / "pitch.csv", evaluation.processes, progress)
     _score_missing(evaluation, todo, scores, counts, pitches, progress)
     for journal in (scores, counts):
@@ -183,12 +196,14 @@ def _fingerprint(condition: str, system: System, mixture: Mixture) -> str:
     return hashlib.sha256(f"{files} {system.fingerprint(condition, mixture)}".encode()).hexdigest()[:16]
 
 
-def _missing(evaluation: Evaluation, scores: Journal) -> Todo:
-    """Utterances that have no complete rows yet, with the metrics that are missing."""
+def _missing(evaluation: Evaluation, scores: Journal, counts: Journal) -> Todo:
+    """Utterances without complete rows, with the metrics that are missing: none where operations alone are to be counted."""
+    known = {(*(row[name] for name in UTTERANCE), row["fingerprint"]) for row in counts.rows.values()}
     return {
         utterance.key: (utterance, missing)
         for utterance in evaluation.utterances
         if (missing := utterance.missing(scores, evaluation.measured))
+        or (evaluation.counts(utterance) and (*utterance.key, utterance.fingerprint) not in known)
     }
 
 
@@ -196,11 +211,10 @@ def _score_missing(
     evaluation: Evaluation, todo: Todo, scores: Journal, counts: Journal, pitches: PitchDifferences, progress: bool
 ) -> None:
     """Score what there is to do, appending rows as they come."""
-    counted = {(name, mixture.id) for name, chosen in evaluation.chosen.items() for mixture in balanced_subset(chosen, COUNTED)}
 
     def jobs() -> Iterator[ScoringJob]:
-        for (condition, system, name), (utterance, missing) in todo.items():
-            estimates, rows = utterance.system.estimate(condition, utterance.mixture, (condition, name) in counted)
+        for (condition, system, _), (utterance, missing) in todo.items():
+            estimates, rows = utterance.system.estimate(condition, utterance.mixture, evaluation.counts(utterance))
             place = dict(zip(UTTERANCE, utterance.key, strict=True)) | {"fingerprint": utterance.fingerprint}
             counts.add(place | row for row in rows)
             yield ScoringJob(condition, system, utterance.mixture, estimates, missing)

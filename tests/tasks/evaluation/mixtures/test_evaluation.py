@@ -165,6 +165,24 @@ def test_operations_are_those_of_the_network(jobs, mixtures, tmp_path):
     assert again.operations == report.operations
 
 
+def test_operations_of_another_subset_are_counted_though_all_is_scored(jobs, mixtures, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "COUNTED", 1)
+    _, snn = save_tiny_models(tmp_path)
+    system = ModelSystem("snn", load_model(snn))
+    evaluate(Evaluation({"open": mixtures}, [system], ["si-sdr"]), tmp_path / "out")
+    (counted,) = {row["mixture"] for row in rows(tmp_path / "out", "operations.csv")}
+    before = rows(tmp_path / "out")
+    jobs.clear()
+    others = Evaluation({"open": [mixture for mixture in mixtures if mixture.id != counted]}, [system], ["si-sdr"])
+    report = evaluate(others, tmp_path / "out")
+    assert report.operations["open"]["snn"]["seconds"] > 0
+    assert [job[1] for job in done_by(jobs)] == ["snn"]
+    assert rows(tmp_path / "out") == before
+    jobs.clear()
+    assert evaluate(others, tmp_path / "out").operations == report.operations
+    assert jobs == []
+
+
 def test_spiking_networks_are_compared_with_the_analog_one_listed_before(jobs, mixtures, tmp_path):
     ann, snn = (load_model(path) for path in save_tiny_models(tmp_path))
     systems = [ModelSystem(name, snn if "snn" in name else ann) for name in ("snn0", "ann1", "snn1", "ann2", "snn2", "snn3")]
