@@ -1,5 +1,8 @@
+import shutil
+
 import numpy as np
 import pytest
+import soundfile
 
 import separator.corpora.training.bank as bank_module
 from separator.audio.active_level import active_speech_level
@@ -32,6 +35,17 @@ def test_cached_bank_is_the_same(bank, synthetic_corpus, tmp_path):
         cached = load_bank(synthetic_corpus / "train", 8000, tmp_path)
         assert np.array_equal(cached.waves, bank.waves) and np.array_equal(cached.scales, bank.scales)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_changed_recordings_of_one_size_are_decoded_again(synthetic_corpus, tmp_path):
+    folder = shutil.copytree(synthetic_corpus, tmp_path / "corpus") / "train"
+    path = read_corpus(folder).utterances[0].path
+    wave, rate = soundfile.read(path)
+    soundfile.write(path, wave, rate, format="WAV")
+    before = load_bank(folder, 8000, tmp_path / "cache")
+    soundfile.write(path, -wave, rate, format="WAV")
+    after = load_bank(folder, 8000, tmp_path / "cache")
+    assert np.array_equal(after.offsets, before.offsets) and not np.array_equal(after.waves, before.waves)
 
 
 def test_wrong_rate_is_refused(synthetic_corpus):
