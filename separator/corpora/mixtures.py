@@ -194,7 +194,7 @@ def read_mixtures(folder: str | Path) -> tuple[Mixture, ...]:
         raise UserError(f"{folder} holds no mixtures: it has no folder mix/; make them with `separator mix`")
     try:
         mixtures = tuple(_read_index(folder) if (folder / INDEX).exists() else _scan_folders(folder))
-    except (KeyError, TypeError, UnicodeDecodeError):
+    except (AttributeError, KeyError, TypeError, UnicodeDecodeError):
         raise UserError(f"{folder / INDEX} is damaged; remove it and run `separator mix` again") from None
     if not mixtures or any(len(mixture.sources) < 2 for mixture in mixtures):
         raise UserError(f"{folder} holds no mixtures with two or more sources")

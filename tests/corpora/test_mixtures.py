@@ -144,9 +144,11 @@ def test_damaged_sets_are_refused(tmp_path, sources):
     next((folder / "s2").iterdir()).unlink()
     with pytest.raises(UserError, match="1 wav files are missing"):
         read_mixtures(folder)
-    (folder / "mixtures.tsv").write_text("something else\n1\n")
-    with pytest.raises(UserError, match="is damaged"):
-        read_mixtures(folder)
+    header, row, *_ = (folder / "mixtures.tsv").read_text().splitlines()
+    for text in ("something else\n1\n", f"{header}\n{row}\tmore\n"):
+        (folder / "mixtures.tsv").write_text(text)
+        with pytest.raises(UserError, match="is damaged"):
+            read_mixtures(folder)
 
 
 def test_a_kaldi_folder_mixed_by_several_processes(tmp_path, synthetic_corpus):

@@ -165,7 +165,7 @@ class MixtureData:
         if _is_corpus(dev):
             read_corpus(dev)
         else:
-            read_mixtures(dev)
+            self._read_mixtures(dev)
 
     def _drawn_from(self, banks: list[SpeechBank], weights: list[float] | None) -> Talkers:
         close = self.settings.close_pairs
@@ -187,8 +187,19 @@ class MixtureData:
         return self.banks[folder]
 
     def _from_disk(self, folder: Path) -> MixturesFromDisk:
+        return MixturesFromDisk(self._read_mixtures(folder), self.samples, self.model.sample_rate)
+
+    def _read_mixtures(self, folder: Path) -> list[tuple[Path, ...]]:
+        """Source files of each mixture of a set.
+
+        Raises:
+            UserError: there is no such set, or one of its mixtures has another number of talkers than the network separates.
+        """
         sources = [mixture.sources for mixture in read_mixtures(folder)]
-        return MixturesFromDisk(sources, self.samples, self.model.sample_rate)
+        if wrong := {len(one) for one in sources} - {self.model.n_src}:
+            n_src = self.model.n_src
+            raise UserError(f"{folder} has mixtures of {max(wrong)} talkers; take some of {n_src}, or give --network.n_src")
+        return sources
 
     def _fixed_loader(self, dataset: Dataset[Tensor], count: int) -> DataLoader[Tensor]:
         """At most `count` mixtures, the same in the same order every time."""

@@ -174,6 +174,14 @@ def test_mixtures_on_disk_are_taken_as_they_are(settings, mixtures):
         assert isinstance(data(replace(settings, train=folder))._train_mixtures(0), MixturesFromDisk)
 
 
+def test_mixtures_on_disk_of_another_number_of_talkers_are_refused(settings, mixtures):
+    (mixtures / "s3").mkdir()
+    soundfile.write(mixtures / "s3" / "one.wav", np.ones(2000, np.int16), 8000)
+    for changed in (replace(settings, train=mixtures), replace(settings, dev=mixtures)):
+        with pytest.raises(UserError, match=r"has mixtures of 3 talkers; take some of 2, or give --network\.n_src"):
+            data(changed).train(0)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
