@@ -54,7 +54,7 @@ class OptimiserSettings:
     drop_every: int | None = None  # epochs after each of which it falls, in place of these
     finish: float | None = None  # hours of mixtures, anytime only: let the rate fall to zero over them from now on, then end
     average: float = 0.0  # share that the exponential average of the weights keeps at a step; 0 for no average
-    max_epochs: int = 100  # -1 for no end
+    max_epochs: int = 100  # -1 for no end, unless the rate goes by shares of all epochs
     dev_every: int = 1  # epochs from one look at what is held out to the next
     best: Literal["loss", "score"] = "loss"  # of what is held out, which tells the epoch that is kept
     clip: float | None = 5.0  # norm of the gradient, null for any
@@ -72,7 +72,7 @@ class OptimiserSettings:
     def __post_init__(self) -> None:
         check_flags(self)
         check_numbers(self, lr=(0.0, MOST), decay=(0.0, 1.0), clip=(0.0, MOST), activity_penalty=(0.0, MOST))
-        check_numbers(self, patience=(0, MOST), stop_patience=(0, MOST), warmup=(0, MOST), dev_every=(1, MOST))
+        check_numbers(self, patience=(1, MOST), stop_patience=(1, MOST), warmup=(0, MOST), dev_every=(1, MOST))
         check_numbers(self, max_epochs=(-1, MOST), weight_bits=(2, 16))
         check_numbers(self, weight_decay=(0.0, MOST), drop=(0.0, 1.0), drop_at=(0.0, 1.0), drop_every=(1, MOST))
         if not math.isfinite(self.initial_bias):
@@ -81,8 +81,9 @@ class OptimiserSettings:
             raise UserError(f"the average keeps a share of 0 to below 1 at a step, not {self.average}")
         if self.weight_decay and self.name != "adam":
             raise UserError(f"weights decay under adam; leave out weight_decay for {self.name}")
-        if self.schedule == "cycle" and self.max_epochs < 1:
-            raise UserError(f"the schedule cycle needs an end; give max_epochs of at least 1, not {self.max_epochs}")
+        by_shares = self.schedule in ("trapezoid", "cycle") or (self.schedule == "step" and self.drop_every is None)
+        if by_shares and self.max_epochs < 1:
+            raise UserError(f"the schedule {self.schedule} needs an end; give max_epochs of at least 1, not {self.max_epochs}")
         if self.finish is not None and (self.schedule != "anytime" or self.finish <= 0):
             raise UserError(f"finish takes hours above 0 of a training with the schedule anytime, not {self.finish}")
 

@@ -180,7 +180,7 @@ def test_what_cannot_be_varied_is_refused(settings):
     with pytest.raises(UserError, match="variant a: conversion has no 'lrr'"):
         replace(settings, variants={"a": {"lrr": 1}})
     with pytest.raises(UserError, match=r"must end; give --optimiser.max_epochs"):
-        replace(settings, optimiser=optimiser_of(Images, max_epochs=-1))
+        replace(settings, optimiser=optimiser_of(Images, schedule="plateau", max_epochs=-1))
 
 
 def test_values_are_those_of_the_setting(settings):
