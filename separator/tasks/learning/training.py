@@ -13,6 +13,7 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import LambdaCallback, LearningRateMonitor
 from torch import Tensor
+from torch.optim.swa_utils import update_bn
 
 from separator.errors import DivergedError, UserError
 from separator.models.card import ModelCard
@@ -206,14 +207,18 @@ def averaging(settings: TrainingSettings, start: Start) -> list[pl.Callback]:
     """The average of the weights, if there shall be one, with statistics of its own where batch norm learns them."""
     if not settings.optimiser.average:
         return []
+    return [AveragedWeights(settings.optimiser.average, "network", inputs_of_statistics(start))]
+
+
+def inputs_of_statistics(start: Start) -> Callable[[], Iterator[Tensor]] | None:
+    """Inputs that batch norm's statistics of averaged weights are measured on; None where batch norm learns none."""
 
     def inputs() -> Iterator[Tensor]:
         for batch in start.data.calibration(CALIBRATION_BATCHES):
             yield start.problem.objective.inputs(batch)
 
     learning = [layer.batch_statistics for layer in start.network.stack.layers if isinstance(layer, TandemLayer)]
-    measured = start.card.kind == "ann" or any(learning)
-    return [AveragedWeights(settings.optimiser.average, "network", inputs if measured else None)]
+    return inputs if start.card.kind == "ann" or any(learning) else None
 
 
 def finish_of(settings: TrainingSettings, state: Mapping[str, Any]) -> Finish | None:
@@ -262,6 +267,9 @@ def export(checkpoint: Path, path: Path, settings: TrainingSettings, data: Data)
     card = begin_spiking(network, card, settings, problem.objective, data)
     prefix = "network."
     network.load_state_dict({k.removeprefix(prefix): v for k, v in state["state_dict"].items() if k.startswith(prefix)})
+    looked_at = (state["epoch"] + 1) % settings.optimiser.dev_every == 0
+    if settings.optimiser.average and not looked_at and (inputs := inputs_of_statistics(Start(problem, network, card, data))):
+        update_bn(inputs(), network)  # as each look at what is held out does before it
     network.eval().requires_grad_(False)
     if card.kind == "snn":
         with torch.no_grad():

@@ -220,6 +220,14 @@ def test_the_model_is_the_average_with_statistics_of_its_own(anytime, tmp_path):
     assert_measured(model.network.stack.layers[0], data, model.network)
 
 
+def test_an_average_that_was_not_looked_at_has_statistics_of_its_own_too(anytime, tmp_path):
+    odd = replace(anytime, optimiser=replace(anytime.optimiser, max_epochs=3))
+    network = load_model(train(odd, tmp_path, progress=False)).network
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.equal(value, state[f"network.{name}"]) for name, value in network.named_parameters())
+    assert_measured(network.stack.layers[0], MixtureData(odd.problem.data, TINY, odd.seed), network)
+
+
 def assert_measured(layer, data, network):
     """Means of batch norm are those of training mixtures, as the network makes them of these."""
     sums = []
