@@ -66,19 +66,32 @@ choose_conditions "$mixtures" open $other
 activate
 
 data=(--data.train "$train" --data.dev "$corpus/dev" ${data_options[@]+"${data_options[@]}"})
+common=(--config "$config" "${data[@]}" ${init:+--init "$init"})
+names=()
+variants=()
 models=()
-while read -r name options; do
+while read -r name options || [ -n "$name" ]; do
   [ -n "$name" ] || continue
   [ -z "$only" ] || [[ " $only " == *" $name "* ]] || continue
+  names+=("$name")
+  variants+=("$train_options $options --optimiser.finish $hours")
   models+=("$name=$exp/$name/ann.safetensors")
-  [ ! -f "$exp/$name/done" ] || continue
-  log "variant $name: $options"
-  common=(--config "$config" "${data[@]}" ${init:+--init "$init"} --out "$exp/$name" --optimiser.schedule anytime)
-  # shellcheck disable=SC2086 # options are words
-  separator train "${common[@]}" $train_options $options --optimiser.finish "$hours"
-  touch "$exp/$name/done"
 done < <(sed 's/#.*//' "$list")
-[ ${#models[@]} -gt 0 ] || fail "$list has no variant${only:+ named $only}"
+[ ${#names[@]} -gt 0 ] || fail "$list has no variant${only:+ named $only}"
+for i in "${!names[@]}"; do
+  known=$exp/${names[i]}/done # what it was learned by; empty where an earlier version left it
+  if [ -s "$known" ] && [ "$(<"$known")" != "${common[*]} ${variants[i]}" ]; then
+    fail "$exp/${names[i]} was learned by other options; give those, or another --exp"
+  fi
+done
+for i in "${!names[@]}"; do
+  out=$exp/${names[i]}
+  [ ! -f "$out/done" ] || continue
+  log "variant ${names[i]}: ${variants[i]}"
+  # shellcheck disable=SC2086 # options are words
+  separator train "${common[@]}" --out "$out" --optimiser.schedule anytime ${variants[i]}
+  echo "${common[*]} ${variants[i]}" >"$out/done"
+done
 
 separator evaluate --mixtures "${conditions[@]}" --model "${models[@]}" --metrics si-sdr --limit "$limit" --jobs "$jobs" \
   --out "$exp/results"

@@ -56,6 +56,24 @@ def test_a_stopped_command_goes_on_with_the_variant_that_it_was_at(variants, tmp
     assert status == 0 and [call.split()[0] for call in calls] == ["train", "evaluate"] and "exp/two " in calls[0]
 
 
+def test_variants_learned_by_other_options_are_not_taken(variants, tmp_path):
+    (tmp_path / "list").write_text("one\ntwo --data.close_pairs 0\n")
+    assert variants("--list", tmp_path / "list", "--only", "two")[0] == 0
+    for options in (("--hours", 20), ("--train-options", "--optimiser.lr 1"), ("--init", "small-ann")):
+        status, error, calls = variants("--list", tmp_path / "list", *options)
+        assert status == 1 and error.count("\n") == 1 and not calls
+        assert f"{tmp_path}/exp/two was learned by other options; give those, or another --exp" in error
+    (tmp_path / "exp" / "two" / "done").write_text("")  # as earlier versions left it
+    status, _, calls = variants("--list", tmp_path / "list", "--hours", 20)
+    assert status == 0 and [call.split()[0] for call in calls] == ["train", "evaluate"] and "exp/one " in calls[0]
+
+
+def test_the_last_line_of_a_list_may_lack_its_end(variants, tmp_path):
+    (tmp_path / "list").write_text("one\ntwo --data.close_pairs 0")
+    _, _, calls = variants("--list", tmp_path / "list")
+    assert [call.split()[0] for call in calls] == ["train", "train", "evaluate"] and "two=" in calls[2]
+
+
 def test_some_variants_alone(variants, tmp_path):
     (tmp_path / "list").write_text("one\ntwo\n")
     _, _, calls = variants("--list", tmp_path / "list", "--only", "two")
