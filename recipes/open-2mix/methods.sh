@@ -63,27 +63,16 @@ require_number stage stop_stage tuning_mixtures test_mixtures dev_mixtures limit
 [[ $slope =~ ^0?\.[0-9]+$ && ! $slope =~ ^0?\.0+$ ]] || fail "--slope is between 0 and 1, not '$slope'"
 [ -f "$corpus/train/wav.scp" ] || fail "give --corpus, a folder with train, dev and test"
 
-# `found FILE...` writes the paths of files, which may be beside this script, on one line.
-found() {
-  local file
-  for file; do
-    [ -e "$file" ] || file=$recipe/$file
-    [ -f "$file" ] || fail "there is no configuration $file"
-    printf '%s ' "$file"
-  done
-}
-# shellcheck disable=SC2086 # lists are words, here and below
-{
-  config=$(found "$config")
-  leaky_configs=$(found $leaky_configs)
-  relu_configs=$(found $relu_configs)
-}
+config=$(found "$config")
+for file in "$config" $leaky_configs $relu_configs; do
+  [ -f "$(found "$file")" ] || fail "there is no configuration $(found "$file")"
+done
 
 # `twin NAME SLOPE CONFIGS` takes a twin from the mixtures to its conversions.
 twin() {
   local last=$((stop_stage < 3 ? stop_stage : 3))
   [ "$stage" -le "$last" ] || return 0
-  bash "$recipe/run.sh" --corpus "$corpus" --stage "$stage" --stop-stage "$last" --tag "$1" --config "${config% }" \
+  bash "$recipe/run.sh" --corpus "$corpus" --stage "$stage" --stop-stage "$last" --tag "$1" --config "$config" \
     --convert-configs "$3" --train-options "--network.slope $2 $train_options" \
     --convert-options "--data.epoch_mixtures $tuning_mixtures $convert_options" --test-mixtures "$test_mixtures" \
     --tune-options "--data.epoch_mixtures $tuning_mixtures $tune_options" \
@@ -96,6 +85,7 @@ models() {
   local name=$1 config conversion
   models+=("$name=$exp/$name/ann/ann.safetensors")
   for config in $2; do
+    config=$(found "$config")
     conversion=$(basename "$config" .yaml)
     models+=("$name-$conversion=$exp/$name/$conversion/snn.safetensors")
     [ ! -f "${config%.yaml}.tune.yaml" ] || models+=("$name-$conversion-tuned=$exp/$name/$conversion-tuned/snn.safetensors")

@@ -15,7 +15,8 @@
 #                              0 corpus, 1 mixtures, 2 train the ANN, 3 convert it, 4 score, 5 examples
 #   --tag NAME               results go to EXP/NAME (small)
 #   --config FILE            of the training (conf/small.yaml)
-#   --convert-configs "..."  of the conversions, each with a name and a spiking network of its own (conf/ptl.yaml conf/ptl-4.yaml)
+#   --convert-configs "..."  of the conversions, each with a name and a spiking network of its own (conf/ptl.yaml conf/ptl-4.yaml);
+#                            paths that are not found are looked for beside this script
 #   --train-options "..."    more options for `separator train`, such as "--optimiser.lr 0.001"
 #   --convert-options "..."  more options for `separator convert`
 #   --tune-options "..."     more options for `separator train` where it tunes a conversion (conf/ptl-4.tune.yaml) or the ANN learns
@@ -42,7 +43,7 @@ stage=0
 stop_stage=5
 tag=small
 config=$recipe/conf/small.yaml
-convert_configs="$recipe/conf/ptl.yaml $recipe/conf/ptl-4.yaml"
+convert_configs="conf/ptl.yaml conf/ptl-4.yaml"
 train_options=
 convert_options=
 tune_options=

@@ -49,10 +49,6 @@ jobs=$(nproc)
 require_number limit jobs
 [[ $hours =~ ^[0-9]+(\.[0-9]+)?$ ]] && [[ ! $hours =~ ^0*(\.0*)?$ ]] || fail "--hours is a number above 0, not '$hours'"
 
-# `found FILE` writes the path of a file, which may be beside this script.
-found() {
-  if [ -e "$1" ]; then echo "$1"; else echo "$recipe/$1"; fi
-}
 [ -n "$list" ] || fail "give --list, a file of variants such as conf/ablations.txt"
 list=$(found "$list")
 config=$(found "$config")

@@ -38,6 +38,11 @@ choose_training_data() {
   data_options=(${3:+--data.rooms "$3"} ${4:+--data.noise "$4"})
 }
 
+# `found FILE` writes the path of a file, which may be beside the script, in the folder `recipe`.
+found() {
+  if [ -e "$1" ]; then echo "$1"; else echo "$recipe/$1"; fi
+}
+
 # `choose_conditions MIXTURES NAME...` sets the array `conditions` to run.sh's sets of mixtures in that folder: open, closed, or others.
 choose_conditions() {
   local mixtures=$1 name folder

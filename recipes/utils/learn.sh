@@ -33,10 +33,10 @@ choose_network_options() {
 }
 
 # `learn TRAIN DEV CLOSED OPEN [NAME=FOLDER...]` trains on TRAIN, with DEV for the dev loss, converts as --convert-configs
-# says, scores all models on the folders of mixtures CLOSED, OPEN and those of further conditions, and makes examples. Options in
-# the array `data_options`, if there is one, go to training and conversion. Beside a conversion's configuration NAME.yaml there may
-# be NAME.tune.yaml, by which its stages are then tuned together, as NAME-tuned, and NAME.tandem.yaml, by which the analog network
-# learns on as a spiking one, as NAME-tandem.
+# says, whose files may be beside the script, scores all models on the folders of mixtures CLOSED, OPEN and those of further
+# conditions, and makes examples. Options in the array `data_options`, if there is one, go to training and conversion. Beside a
+# conversion's configuration NAME.yaml there may be NAME.tune.yaml, by which its stages are then tuned together, as NAME-tuned,
+# and NAME.tandem.yaml, by which the analog network learns on as a spiking one, as NAME-tandem.
 learn() {
   local train=$1 dev=$2 closed=$3 open=$4 out=$exp/$tag conversion name tuning tandem
   shift 4
@@ -52,6 +52,7 @@ learn() {
 
   models=("ann=$out/ann/ann.safetensors")
   for conversion in $convert_configs; do
+    conversion=$(found "$conversion")
     name=$(basename "$conversion" .yaml)
     models+=("$name=$out/$name/snn.safetensors")
     if runs 3 "conversion $name"; then

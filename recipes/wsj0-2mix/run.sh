@@ -13,7 +13,8 @@
 #                              0 read WSJ0, 1 mixtures, 2 train the ANN, 3 convert it, 4 score, 5 examples
 #   --tag NAME               results go to EXP/NAME (paper)
 #   --config FILE            of the training (conf/paper.yaml)
-#   --convert-configs "..."  of the conversions, each with a name and a spiking network of its own (conf/ptl.yaml)
+#   --convert-configs "..."  of the conversions, each with a name and a spiking network of its own (conf/ptl.yaml); paths that
+#                            are not found are looked for beside this script
 #   --train-options "..."    more options for `separator train`, such as "--optimiser.lr 0.001"
 #   --convert-options "..."  more options for `separator convert`
 #   --tune-options "..."     more options for `separator train` where a NAME.tune.yaml or NAME.tandem.yaml stands beside NAME.yaml
@@ -35,7 +36,7 @@ stage=0
 stop_stage=5
 tag=paper
 config=$recipe/conf/paper.yaml
-convert_configs=$recipe/conf/ptl.yaml
+convert_configs=conf/ptl.yaml
 train_options=
 convert_options=
 tune_options=

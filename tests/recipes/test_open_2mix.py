@@ -1,12 +1,14 @@
 """The recipe for open corpora, on one that is made up."""
 
+import shutil
+
 import pytest
 
 from separator.corpora.kaldi import read_corpus
 from separator.corpora.lists import make_list, read_list
 from separator.corpora.mixtures import corpus_sources, read_mixtures
 from separator.models import load_model
-from tests.recipes.running import MACHINE, RECIPES, SHORT, SMALL, run
+from tests.recipes.running import MACHINE, RECIPES, SHORT, SMALL, put_in_place, run, run_script
 
 
 def test_draws_seeded_lists_and_makes_their_mixtures(synthetic_corpus, tmp_path):
@@ -77,6 +79,34 @@ def test_runs_from_the_corpus_to_the_examples(synthetic_corpus, tmp_path):
     assert [row for row in rows if row not in table] == []
     assert "| Far | (mixtures) |" in table and "(pitch.png)" in table
     assert (out / "pitch.png").read_bytes() == (out / "results" / "pitch.png").read_bytes()
+
+
+def test_a_checkout_may_have_a_path_with_a_space(synthetic_corpus, tmp_path):
+    """By a stand-in for the command, which keeps its arguments, one a line."""
+    recipes = shutil.copytree(RECIPES, tmp_path / "a checkout" / "recipes", ignore=shutil.ignore_patterns("data", "exp"))
+    put_in_place(f"#!/usr/bin/env bash\nprintf '%s\\n' \"$@\" >>'{tmp_path}/arguments'\n", tmp_path / "bin")
+    for script, *options in (
+        ("open-2mix/run.sh", "--corpus", synthetic_corpus),
+        (
+            "open-2mix/methods.sh",
+            "--corpus",
+            synthetic_corpus,
+            "--leaky-configs",
+            "conf/ptl.yaml",
+            "--relu-configs",
+            "conf/relu-4.yaml",
+        ),
+        ("wsj0-2mix/run.sh",),
+    ):
+        places = ("--data", tmp_path / "data", "--exp", tmp_path / "exp")
+        status, error = run_script(
+            recipes / script, *options, *places, "--stage", 3, "--stop-stage", 3, commands=tmp_path / "bin"
+        )
+        assert status == 0, error
+    configurations = [line for line in (tmp_path / "arguments").read_text().splitlines() if line.endswith(".yaml")]
+    names = ("open-2mix/conf/ptl.yaml", "open-2mix/conf/ptl-4.yaml", "open-2mix/conf/ptl-4.tune.yaml")
+    of_methods = ("open-2mix/conf/ptl.yaml", "open-2mix/conf/relu-4.yaml")
+    assert configurations == [str(recipes / name) for name in (*names, *of_methods, "wsj0-2mix/conf/ptl.yaml")]
 
 
 def test_medium_learns_from_several_corpora(synthetic_corpus, tmp_path):
