@@ -11,7 +11,7 @@ import torch
 from separator.atomic import atomic_path
 from separator.errors import UserError
 from separator.metrics.table import OVERALL
-from separator.models import load_model, save_model
+from separator.models import SeparationModel, load_model, save_model
 from separator.models.format.text import shown
 from separator.tasks.fingerprints import network_fingerprint
 
@@ -44,8 +44,8 @@ def publish(
         overwrite: replace a file of this name that holds another network; the same one is written anew in any case.
 
     Raises:
-        UserError: the model, its name or the results cannot be used, the system was not scored, a spiking network, whose
-            numbers are integers, shall be rounded, or another network is there.
+        UserError: the model, its name or the results cannot be used, the system was not scored or is another network, a
+            spiking network, whose numbers are integers, shall be rounded, or another network is there.
     """
     loaded = load_model(model, window=window)
     if bf16 and loaded.card.kind == "snn":
@@ -56,7 +56,10 @@ def publish(
         )
     scores = dict(loaded.card.scores)
     if scored is not None:
-        scores |= _scores(scored[0] / "summary.json", scored[1])
+        results = _results(scored[0] / "summary.json")
+        scores |= _scores(results, *scored)
+        if not _is_of(results, scored[1], loaded):
+            raise UserError(f"{scored[1]} in {scored[0]} is not {model} as it is here; name its own system, or evaluate it")
     card = replace(loaded.card, scores=scores, description=description or loaded.card.description)
     path = folder / f"{card.name}.safetensors"
     with atomic_path(path) as made:
@@ -70,10 +73,27 @@ def _weights(path: Path) -> str:
     return network_fingerprint(load_model(path).network)
 
 
-def _scores(path: Path, system: str) -> dict[str, Any]:
+def _results(path: Path) -> dict[str, Any]:
+    """Results of an evaluation."""
+    try:
+        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read the scores in {path}: {error}") from error
+    return results
+
+
+def _is_of(results: Mapping[str, Any], system: str, model: SeparationModel) -> bool:
+    """Whether an evaluation's system can be this model; one by an earlier version tells its time steps alone."""
+    known = results.get("networks", {}).get(system)
+    if known is not None:
+        return bool(known == {"fingerprint": network_fingerprint(model.network), "window": model.card.window})
+    windows = {systems[system]["window"] for systems in results.get("operations", {}).values() if system in systems}
+    return windows == ({model.card.window} - {None})
+
+
+def _scores(results: Mapping[str, Any], folder: Path, system: str) -> dict[str, Any]:
     """What an evaluation has of a system, for its card."""
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
         scores = {condition: systems[system] for condition, systems in results["summary"].items()}
         reports = {name: systems[system] for name, systems in results.get("operations", {}).items() if system in systems}
         means = {
@@ -83,10 +103,8 @@ def _scores(path: Path, system: str) -> dict[str, Any]:
         }
         groups = {condition: _improvements(groups) for condition, groups in scores.items()}
         operations = {condition: _costs(report) for condition, report in reports.items()}
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read the scores in {path}: {error}") from error
     except KeyError as error:
-        raise UserError(f"{path} has no scores of {error}; name a system that was evaluated") from error
+        raise UserError(f"{folder / 'summary.json'} has no scores of {error}; name a system that was evaluated") from error
     return means | {name: found for name, found in (("groups", groups), ("operations", operations)) if any(found.values())}
 
 

@@ -10,9 +10,12 @@ from separator.models import ModelCard, load_model, save_model
 from separator.models.card import shipped_path
 from separator.models.files import load_network
 from separator.models.tasnet import TasNet, TasNetConfig
+from separator.tasks.evaluation.mixtures.evaluation import Evaluation, evaluate
 from separator.tasks.evaluation.mixtures.operations import CHARGE, SPIKES, LayerOperations, Operations, operations_report
+from separator.tasks.evaluation.mixtures.systems import ModelSystem
 from separator.tasks.publishing import publish
 from tests.models.mutations import ModelFile
+from tests.tasks.mixture_sets import make_set, save_tiny_models
 
 
 @pytest.fixture
@@ -55,18 +58,43 @@ def test_another_network_of_the_same_name_is_kept_unless_told(model, tmp_path):
     assert path.read_bytes() != before
 
 
-def test_groups_operations_and_energy_go_into_the_card(model, tmp_path):
+def test_groups_operations_and_energy_go_into_the_card(tmp_path):
+    _, model = save_tiny_models(tmp_path)
     groups = {name: {"si-sdri": {"mean": mean}} for name, mean in (("f-f", 2.71828), ("pitch 0-2", None))}
     layer = LayerOperations(SPIKES, "layers.1", 0.25, 10.0, 10.0, 2e6, 4e6)
     charge = LayerOperations(CHARGE, "layers.0", 0.25, 10.0, 10.0, 0.0, 1e6)
     report = json.loads(json.dumps(operations_report(Operations(1.0, 4, (charge, layer)))))
-    folder = results(tmp_path, groups=groups, operations={"open": {"ann": report, "other": {}}, "closed": {"other": {}}})
-    scores = load_model(publish(model, tmp_path / "shipped", (folder, "ann"))).card.scores
+    folder = results(
+        tmp_path, system="snn", groups=groups, operations={"open": {"snn": report, "other": {}}, "closed": {"other": {}}}
+    )
+    scores = load_model(publish(model, tmp_path / "shipped", (folder, "snn"))).card.scores
     assert scores["groups"] == {"open": {"f-f": 2.718}}
     counted = scores["operations"]["open"]
     assert list(scores["operations"]) == ["open"] and counted["synaptic_operations_per_mac"] == 0.5
     assert counted["float_macs_per_second"] == 1e6
     assert counted["energy_uj_per_second"]["fp32"] == {"ann": 18.4, "snn": 1.8}  # 4e6 x 4.6 pJ, 2e6 x 0.9 pJ
+
+
+def test_scores_of_another_network_are_refused(tmp_path):
+    ann, snn = save_tiny_models(tmp_path)
+    models = [ModelSystem(name, load_model(path)) for name, path in (("ann", ann), ("snn", snn))]
+    evaluate(Evaluation({"open": make_set(tmp_path / "set")}, models, ["si-sdr"]), tmp_path / "out")
+    former = tmp_path / "former"
+    former.mkdir()
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary.pop("networks").keys() == {"ann", "snn"}
+    (former / "summary.json").write_text(json.dumps(summary))
+    for folder in (tmp_path / "out", former):  # this version's, and one's that did not tell networks apart
+        for path, system, window in ((ann, "snn", None), (snn, "ann", None), (snn, "snn", 8)):
+            with pytest.raises(UserError, match="name its own system, or evaluate it"):
+                publish(path, tmp_path / "shipped", (folder, system), window)
+        for path, system in ((ann, "ann"), (snn, "snn")):
+            assert load_model(publish(path, tmp_path / "shipped", (folder, system))).card.scores["open si-sdri"] is not None
+    network, card = load_network(ann)
+    network.mask.weight.data += 1
+    save_model(ann, network, card)
+    with pytest.raises(UserError, match=r"ann in .* is not .*ann\.safetensors as it is here"):
+        publish(ann, tmp_path / "shipped", (tmp_path / "out", "ann"), overwrite=True)
 
 
 def test_system_that_was_not_scored(model, tmp_path):

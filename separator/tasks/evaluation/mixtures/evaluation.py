@@ -288,6 +288,7 @@ def _report(evaluation: Evaluation, scores: Journal, counts: Journal, pitches: P
         (*_set_notes(evaluation, pitches), *failures(summary)),
         evaluation.measured,
         twins,
+        {system.name: system.identity() for system in evaluation.systems if isinstance(system, ModelSystem)},
     )
 
 

@@ -48,6 +48,7 @@ class Report:
     notes: tuple[str, ...]  # subsets, what is unknown, and failures, one line each
     metrics: tuple[str, ...]
     twins: Mapping[str, str] = field(default_factory=dict)  # of spiking systems, the analog ones they are compared with
+    networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of models, what tells their networks from others
 
     @cached_property
     def spiking(self) -> list[dict[str, Any]]:
@@ -64,6 +65,7 @@ class Report:
             "mixtures": self.mixtures,
             "operations": self.operations,
             "spiking": [{name: _finite(value) for name, value in row.items()} for row in self.spiking],
+            "networks": self.networks,
             "notes": self.notes,
         }
         return json.dumps(values, indent=1, allow_nan=False) + "\n"
