@@ -13,6 +13,7 @@ from separator.snn.layers.dynamics import Dynamics
 from separator.snn.learning.stdb.options import StdbOptions
 from separator.snn.learning.surrogate import Surrogate, SurrogateName
 from separator.snn.spikes.trains import LONGEST
+from separator.tasks.fingerprints import model_fingerprint
 from separator.tasks.learning.optimisers import OptimiserName
 from separator.tasks.problems.protocol import Problem
 
@@ -194,11 +195,16 @@ class TrainingSettings:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Facts that the training depends on, and when it ends, by dotted names."""
+        """Facts that the training depends on, and when it ends, by dotted names.
+
+        Raises:
+            UserError: there is no model `init`.
+        """
         unused = [f"conversion.{f.name}" for f in fields(ConversionSettings) if f.name not in OF_NEURONS]
         neurons = unused if self.learning.rule != "analog" else ["conversion"]
         problem = self.problem
-        return run_facts(self, [*OF_THE_MACHINE, *neurons, *problem.of_the_machine, *problem.of_the_scores])
+        facts = run_facts(self, [*OF_THE_MACHINE, *neurons, *problem.of_the_machine, *problem.of_the_scores])
+        return facts if self.init is None else facts | {"init_fingerprint": model_fingerprint(self.init)}
 
 
 def optimiser_of(problem: type[Problem] | Problem, **changes: Any) -> OptimiserSettings:

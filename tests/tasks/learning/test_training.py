@@ -156,6 +156,21 @@ def test_another_training_is_not_gone_on_with(settings, tmp_path):
     train(on(replace(settings, machine=machine), workers=1), tmp_path, progress=False)  # the same one
 
 
+def test_a_training_is_not_gone_on_with_from_another_model_of_the_name(settings, tmp_path):
+    model = tmp_path / "model.safetensors"
+    save_model(model, TasNet(TINY).eval(), ModelCard("ann", TINY.to_dict()))
+    tuning = replace(settings, init=str(model), optimiser=replace(settings.optimiser, max_epochs=1))
+    train(tuning, tmp_path / "out", progress=False)
+    save_model(model, TasNet(TINY).eval(), ModelCard("ann", TINY.to_dict()))
+    with pytest.raises(UserError, match="init_fingerprint was"):
+        train(tuning, tmp_path / "out", progress=False)
+    last = tmp_path / "out" / "last.ckpt"
+    state = torch.load(last, weights_only=True)
+    del state["run"]["init_fingerprint"]  # as earlier versions left it
+    torch.save(state, last)
+    train(tuning, tmp_path / "out", progress=False)
+
+
 def test_what_a_kill_left_half_written_is_removed(settings, tmp_path):
     (tmp_path / ".last.0123abcd.ckpt").write_bytes(b"half")
     train(replace(settings, optimiser=replace(settings.optimiser, max_epochs=1)), tmp_path, progress=False)
