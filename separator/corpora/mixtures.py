@@ -126,11 +126,12 @@ def write_mixtures(
         The number of mixtures made.
 
     Raises:
-        UserError: recordings are missing or unusable, a file cannot be written, or the folder holds mixtures made otherwise.
+        UserError: recordings are missing or unusable, a file cannot be written, or the folder holds mixtures made otherwise or
+            of recordings that have changed since.
     """
     tasks = list(_tasks(mixtures, sources, folder, mode, sample_rate))
     lacking = [task for task in tasks if not all(path.exists() for path in task.paths)]
-    _require_alike(folder, {"mode": mode, "rate": sample_rate})
+    _require_alike(folder, {"mode": mode, "rate": sample_rate}, _recordings(tasks))
     parallel_map(_make_mixture, lacking, workers, f"mixing {folder.name}")
     rows = [_index_row(task, folder) for task in tasks]
     text = StringIO()
@@ -141,15 +142,31 @@ def write_mixtures(
     return len(lacking)
 
 
-def _require_alike(folder: Path, made: dict[str, Any]) -> None:
-    """Keep how mixtures are made, and refuse a folder whose mixtures were made otherwise, by an earlier version included."""
+def _recordings(tasks: Iterable[_Task]) -> dict[str, str]:
+    """Size and modification time of each recording that mixtures are made of, by its path in the list."""
+    used = {path: source.path for task in tasks for path, source in zip(task.entry.paths, task.sources, strict=True)}
+    status = {path: file.stat() for path, file in sorted(used.items()) if file.is_file()}
+    return {path: f"{found.st_size} {found.st_mtime_ns}" for path, found in status.items()}
+
+
+def _require_alike(folder: Path, made: dict[str, Any], recordings: dict[str, str]) -> None:
+    """Keep how mixtures are made, and refuse a folder whose mixtures were made otherwise, by an earlier version included.
+
+    Of what recordings its mixtures were made, an earlier version did not keep.
+    """
     kept = folder / MADE
     try:
         known = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else _rate_of_any(folder)
     except (ValueError, soundfile.SoundFileError) as error:
         raise UserError(f"{folder} is damaged; remove it to make its mixtures anew") from error
     refuse_differences(known, made, folder)
-    write_text(kept, json.dumps(made) + "\n")
+    before = known.get("recordings", {})
+    if changed := [path for path, status in recordings.items() if before.get(path, status) != status]:
+        raise UserError(
+            f"{folder} holds mixtures of {len(changed)} recordings that have changed since, the first is {changed[0]}; "
+            "give another --out"
+        )
+    write_text(kept, json.dumps(made | {"recordings": before | recordings}) + "\n")
 
 
 def _rate_of_any(folder: Path) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -122,6 +123,22 @@ def test_recordings_that_the_corpus_lacks_are_counted(tmp_path, sources):
     del sources["c/2.wav"], sources["c/3.wav"]
     with pytest.raises(UserError, match=r"2 of 3 listed recordings are not in the corpus, the first is c/2\.wav"):
         write_mixtures(PAIRS, sources, tmp_path / "set", "min", 8000, workers=1)
+
+
+def test_mixtures_of_recordings_that_have_changed_are_not_taken_for_made(tmp_path, sources):
+    folder, recording = tmp_path / "set", sources["c/2.wav"].path
+    write_mixtures(PAIRS, sources, folder, "min", 8000, workers=1)
+    before = recording.read_bytes(), recording.stat()
+    wave, rate = soundfile.read(recording)
+    soundfile.write(recording, -wave, rate)
+    with pytest.raises(UserError, match=r"of 1 recordings that have changed since, the first is c/2\.wav; give another --out"):
+        write_mixtures(PAIRS, sources, folder, "min", 8000, workers=1)
+    recording.write_bytes(before[0])
+    os.utime(recording, ns=(before[1].st_atime_ns, before[1].st_mtime_ns))
+    assert write_mixtures(PAIRS, sources, folder, "min", 8000, workers=1) == 0
+    (folder / "made.json").write_text('{"mode": "min", "rate": 8000}')  # as earlier versions left it
+    os.utime(recording)
+    assert write_mixtures(PAIRS, sources, folder, "min", 8000, workers=1) == 0
 
 
 def test_sets_of_other_programs_are_read_by_their_names(tmp_path, sources):
