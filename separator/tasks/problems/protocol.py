@@ -97,6 +97,8 @@ class Problem(Protocol):
     # networks trained under others are the same.
     of_the_machine: ClassVar[tuple[str, ...]]
     of_the_scores: ClassVar[tuple[str, ...]]
+    # Of these, those that tell which items the result is of.
+    of_the_result: ClassVar[tuple[str, ...]]
     spread: ClassVar[bool]  # whether several processes can share an epoch
     in_segments: ClassVar[bool]  # whether the objective tells a loss at the end of each segment that a network learns in
 

@@ -26,6 +26,7 @@ class Speech:
     defaults: ClassVar[dict[str, dict[str, Any]]] = {}
     of_the_machine: ClassVar[tuple[str, ...]] = ("data.workers", "data.cache")
     of_the_scores: ClassVar[tuple[str, ...]] = ()
+    of_the_result: ClassVar[tuple[str, ...]] = ()
     spread: ClassVar[bool] = True
     in_segments: ClassVar[bool] = False
 

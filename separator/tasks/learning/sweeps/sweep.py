@@ -1,5 +1,6 @@
 """Conversions while settings are varied, over several seeds: the paper's Tables 2 and 3 and Fig. 6, for any problem."""
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -8,10 +9,11 @@ from typing import Any
 
 import torch
 
+from separator.atomic import write_text
 from separator.errors import UserError
 from separator.models.files import load_network
 from separator.parallel import map_surviving
-from separator.resume import differences, facts_of
+from separator.resume import differences, facts_of, refuse_differences
 from separator.snn.observe.activity import record_activity
 from separator.tasks.journal import Journal
 from separator.tasks.learning.conversion import conversion_state, convert, refuse_earlier
@@ -33,7 +35,7 @@ def sweep(settings: SweepSettings, folder: Path, log: Log = print) -> Path:
 
     Raises:
         UserError: of training and of conversion; `folder` holds networks that were made with other settings, or
-            another process is at it.
+            rows of other test items, or another process is at it.
     """
     with sole_writer(folder):
         return _sweep(settings, folder, log)
@@ -44,6 +46,7 @@ def _sweep(settings: SweepSettings, folder: Path, log: Log) -> Path:
         _check_analog(settings, folder, network)
     for work in settings.conversions():
         _check_converted(settings, folder, work)
+    _check_result(settings, folder)
     journal = Journal(folder / f"{settings.vary}.csv", ("seed", "variant", settings.vary), COLUMNS)
     missing = [work for work in settings.conversions() if journal.find(_key(settings, work)) is None]
     analog = settings.analog(missing)
@@ -123,6 +126,15 @@ def _check_converted(settings: SweepSettings, folder: Path, work: Conversion) ->
         if state is None:
             raise UserError(f"{file.parent} has no state that tells how its network was made; take another --out")
         _check_same(file, facts_of(settings.settings_of(work), ["keep_mb"]), state["settings"])
+
+
+def _check_result(settings: SweepSettings, folder: Path) -> None:
+    """Keep what results are of, and refuse a table whose rows are of other items; an earlier version did not keep that."""
+    kept, problem = folder / f"{settings.vary}.json", settings.problem
+    facts = {name: value for name, value in facts_of(problem).items() if name in problem.of_the_result}
+    if kept.exists():
+        refuse_differences(json.loads(kept.read_text(encoding="utf-8")), facts, folder)
+    write_text(kept, json.dumps(facts) + "\n")
 
 
 def _check_same(file: Path, wanted: dict[str, Any], made: dict[str, Any]) -> None:

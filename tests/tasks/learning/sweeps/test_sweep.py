@@ -83,6 +83,7 @@ def test_a_folder_of_other_settings_is_not_gone_on_with(settings, tmp_path):
         (replace(short, conversion=replace(leaky, lr=0.5)), "snn-window-2/snn.* another lr, 0.0001, not 0.5"),
         (replace(short, conversion=replace(leaky, neuron_options={})), "another neuron_options, {'leak': 0.9}, not {};"),
         (replace(short, optimiser=optimiser_of(Images, max_epochs=2)), r"ann.safe.* another optimiser.max_epochs, 1, not 2"),
+        (on(short, test_limit=5), "data.test_limit was None and is 5"),
         (on(short, batch=10), "ann/ann.safetensors was made with another data.batch"),
     )
     for other, message in others:
@@ -91,6 +92,8 @@ def test_a_folder_of_other_settings_is_not_gone_on_with(settings, tmp_path):
     folder = settings.problem.data.folder / ".." / settings.problem.data.folder.name
     moved = on(replace(short, conversion=replace(leaky, keep_mb=1)), folder=folder, dev_batch=7)
     sweep(moved, tmp_path, lambda line: None)
+    (tmp_path / "window.json").unlink()  # as earlier versions left it
+    sweep(short, tmp_path, lambda line: None)
     (tmp_path / "seed-0" / "ann" / "last.ckpt").unlink()
     with pytest.raises(UserError, match=r"has no last\.ckpt, which tells how its network was made"):
         sweep(short, tmp_path, lambda line: None)
