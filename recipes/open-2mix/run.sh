@@ -20,7 +20,7 @@
 #   --train-options "..."    more options for `separator train`, such as "--optimiser.lr 0.001"
 #   --convert-options "..."  more options for `separator convert`
 #   --tune-options "..."     more options for `separator train` where it tunes a conversion (conf/ptl-4.tune.yaml) or the ANN learns
-#                            on as a spiking network (conf/medium-8.tandem.yaml)
+#                            on as a spiking network (conf/medium-4.tandem.yaml)
 #   --test-mixtures N        (3000)
 #   --dev-mixtures N         (2000)
 #   --more "DIR ..."         more Kaldi data folders to train on

@@ -33,7 +33,6 @@ class FewSpikes(IntegrateAndFire):
 
     spikes = WeightedSpikes
     waits = True
-
     window = MOST_DIGITS  # time steps N_s
 
     def of_window(self, window: int) -> Neuron:

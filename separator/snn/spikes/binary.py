@@ -72,7 +72,7 @@ class BinarySpikes(Spikes):
     def counts(self) -> Tensor:
         """Number of spikes of each train. Shape: (B, ...), int8."""
         if self._counts is None:
-            self._counts = _set_bits(self.words)
+            self._counts = set_bits(self.words)
         return self._counts
 
     @property
@@ -102,8 +102,8 @@ def set_bits_by_place(words: Tensor) -> Tensor:
     return torch.cat([(times[:, None] * bits).sum(0) for times in occur])
 
 
-def _set_bits(words: Tensor) -> Tensor:
-    """Number of bits of each word that are set, int8."""
+def set_bits(words: Tensor) -> Tensor:
+    """Number of bits of each word, int32, that are set, int8. Shape: any."""
     if words.device.type == "cpu":
         counts = np.bitwise_count(words.numpy().view(np.uint32))
         return torch.from_numpy(counts.view(np.int8))

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from separator.snn.spikes.binary import set_bits
 from separator.snn.spikes.trains import Spikes
 
 MOST_DIGITS = 7  # of a train, as one signed byte holds its sum
@@ -50,9 +50,7 @@ class WeightedSpikes(Spikes):
     @property
     def events(self) -> Tensor:
         """Number of spikes of each train. Shape: (B, ...), int8."""
-        if self._sums.device.type == "cpu":
-            return torch.from_numpy(np.bitwise_count(self._sums.numpy()).view(np.int8))
-        return torch.stack([(self._sums >> digit) & 1 for digit in range(self.window)]).sum(0, dtype=torch.int8)
+        return set_bits(self._sums.int())
 
     def at(self, t: int) -> Tensor:
         """Spikes of one step, 0 or what they are worth there. Shape: (B, ...), float32."""
