@@ -63,7 +63,7 @@ activate
 mkdir -p "$exp"
 table medium --model "ann=$ann" "snn=$snn"
 # shellcheck disable=SC2086
-table where-it-fails --limit 1000 --metrics si-sdr --model "medium-ann=$ann" "medium-snn=$snn" $beside
+table where-it-fails --limit 1000 --speed "$(nproc)" --model "medium-ann=$ann" "medium-snn=$snn" $beside
 choose_conditions "$mixtures" open
 others=()
 for window in $windows; do

@@ -55,8 +55,9 @@ def swaps_table(summary: Summary, swaps: Summary) -> str:
     return "\n".join(lines) + "\n"
 
 
-def with_error(value: Statistic | None) -> str:
-    """A mean in dB with its 95 % confidence interval, as printed in a table; `-` where there is none."""
+def with_error(value: Statistic | None, decimals: int = 2) -> str:
+    """A mean with its 95 % confidence interval, as printed in a table; `-` where there is none."""
     if value is None or math.isnan(value.mean):
         return "-"
-    return f"{value.mean:.2f}" if math.isnan(value.error) else f"{value.mean:.2f} ± {value.error:.2f}"
+    mean = f"{value.mean:.{decimals}f}"
+    return mean if math.isnan(value.error) else f"{mean} ± {value.error:.{decimals}f}"

@@ -5,6 +5,7 @@ import pytest
 from separator.cli.main import main
 from separator.cli.options.arguments import named
 from separator.errors import UserError
+from separator.tasks.evaluation.mixtures import speed
 from separator.writer import sole_writer
 from tests.tasks.mixture_sets import make_set, save_tiny_models, write_estimates
 
@@ -37,6 +38,18 @@ def test_models_and_files_are_scored(tmp_path, capsys):
     assert report["summary"]["open"]["mine"]["overall"]["si-sdri"]["mean"] > 5
     assert report["summary"]["open"]["mixture"]["overall"]["pesq"]["count"] == 4
     assert report["operations"]["open"]["snn2"]["window"] == 2
+
+
+def test_models_are_timed_if_asked_for(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(speed, "SECONDS", 0.5)
+    monkeypatch.setattr(speed, "TURNS", 1)
+    make_set(tmp_path / "set")
+    ann, _ = save_tiny_models(tmp_path)
+    command = ["evaluate", "--mixtures", f"open={tmp_path / 'set'}", "--out", str(tmp_path / "out"), "--jobs", "1"]
+    assert main([*command, "--model", f"mine={ann}", "--metrics", "si-sdr", "--limit", "1", "--speed", "1", "--json"]) == 0
+    timed = json.loads(capsys.readouterr().out)["real_time_factors"]
+    assert timed["threads"] == 1 and list(timed["systems"]) == ["mine"] and timed["systems"]["mine"] > 0
+    assert "on 1 CPU thread.\n" in (tmp_path / "out" / "RESULTS.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ r"""Score models side by side; what is scored depends on the problem.
 
   separator evaluate --mixtures open=data/test closed=data/dev --model ann=small-ann snn=small-snn --out results
   separator evaluate --mixtures open=data/test --estimates mine=DIR --metrics si-sdr --limit 100 --out quick
+  separator evaluate --mixtures open=data/test --model small-ann small-snn medium-ann medium-snn --speed 2 --out compared
   separator evaluate --model ann=exp/ann/ann.safetensors snn=exp/ptl-16/snn.safetensors snn8=exp/ptl-16/snn.safetensors@8 \
       --data.folder CIFAR --data.kind cifar10 --out results
 
@@ -12,9 +13,9 @@ Speech: models, estimate files and the unprocessed mixture over sets of mixtures
 ID_s2.wav, ... or s1/ID.wav, s2/ID.wav, ... (below a folder named as the condition, if there is one). The folder of --out gets
 scores.csv (every source), operations.csv, pitch.csv (of every reference source), summary.json, RESULTS.md and its picture
 pitch.png; of spiking models spikes.csv and spikes.png as well: what each separates, its difference from the analog model listed
-before it, and what its spikes cost. Beside the means, RESULTS.md tells where separation fails: by genders of the talkers, by
-the difference of their mean pitches, and how much better SI-SDRi were if an oracle chose every 125 ms who is who (what swaps of
-the talkers cost).
+before it, and what its spikes cost; with --speed, speed.csv. RESULTS.md begins with all systems at a glance: SI-SDRi, PESQ,
+STOI, real-time factors and operations. It tells where separation fails, too: by genders of the talkers, by the difference of
+their mean pitches, and how much better SI-SDRi were if an oracle chose every 125 ms who is who (what swaps cost).
 
 Images: networks on the test images. The folder gets RESULTS.md, results.csv (a row for each model) and results.json (its layers
 as well): accuracies, or mean square errors, with their 95 % intervals; differences from the first model on the same images; and
@@ -86,6 +87,12 @@ def _add_mixtures(parser: jsonargparse.ArgumentParser) -> None:
         metavar="N",
         help="average what models make of N slightly delayed copies of a mixture, as `separate --shifts`; each model with each",
     )
+    parser.add_argument(
+        "--speed",
+        type=positive,
+        metavar="N",
+        help="measure real-time factors of the models as well, on N threads of the CPU, which should be idle",
+    )
     parser.add_argument("--limit", type=positive, metavar="N", help="only N mixtures of each set, evenly spread over it")
     parser.add_argument("--jobs", type=positive, default=cores(), metavar="N", help="processes")
 
@@ -110,7 +117,10 @@ def _on_mixtures(arguments: jsonargparse.Namespace) -> Any:
         for name, model in loaded
     ]
     files = [EstimateFiles(name, Path(folder)) for name, folder in map(named, arguments.estimates)]
-    evaluation = Evaluation(conditions, [*models, *files], arguments.metrics, arguments.limit, arguments.jobs)
+    timed = dict(map(named, arguments.model)) if arguments.speed and 1 in arguments.shifts else {}
+    evaluation = Evaluation(
+        conditions, [*models, *files], arguments.metrics, arguments.limit, arguments.jobs, timed, arguments.speed or 1
+    )
     return evaluate(evaluation, arguments.out, progress=True)
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
 from itertools import chain
@@ -23,6 +23,8 @@ from separator.tasks.evaluation.mixtures import operations
 from separator.tasks.evaluation.mixtures.pitches import PitchDifferences, measure_differences
 from separator.tasks.evaluation.mixtures.report import PICTURE, Report
 from separator.tasks.evaluation.mixtures.scoring import ScoringJob, SourceScore, score
+from separator.tasks.evaluation.mixtures.speed import TABLE as SPEED_TABLE
+from separator.tasks.evaluation.mixtures.speed import measure_speeds
 from separator.tasks.evaluation.mixtures.spiking import SPIKES_PICTURE, SPIKES_TABLE, draw_spiking
 from separator.tasks.evaluation.mixtures.systems import UNPROCESSED, ModelSystem, System, Unprocessed, analog_twins
 from separator.tasks.fingerprints import files_fingerprint
@@ -53,6 +55,8 @@ class Evaluation:
     metrics: Sequence[str] = tuple(METRICS)
     limit: int | None = None  # mixtures of each condition, evenly spread over it
     processes: int = 1
+    timed: Mapping[str, str] = field(default_factory=dict)  # models whose speed is measured as well, by their systems' names
+    threads: int = 1  # with which they are timed, on the CPU
 
     def __post_init__(self) -> None:
         for metric in self.metrics:
@@ -148,7 +152,7 @@ def evaluate(evaluation: Evaluation, folder: Path, progress: bool = False) -> Re
 
     Writes `scores.csv` (one row per source), `operations.csv` (one row per layer), `pitch.csv` (one row per reference source),
     `summary.json`, `RESULTS.md` and its picture `pitch.png`; where systems are spiking, `spikes.csv` and `spikes.png` as
-    well, what each of them separates and what its spikes cost.
+    well, what each of them separates and what its spikes cost; where models are timed, `speed.csv`.
 
     Args:
         evaluation: what to score.
@@ -170,7 +174,10 @@ def _evaluate(evaluation: Evaluation, folder: Path, progress: bool) -> Report:
     _score_missing(evaluation, todo, scores, counts, pitches, progress)
     for journal in (scores, counts):
         journal.finish()
-    report = _report(evaluation, scores, counts, pitches)
+    speeds: dict[str, float] = {}
+    if evaluation.timed:
+        speeds = measure_speeds(evaluation.timed, folder / SPEED_TABLE, evaluation.threads, progress)
+    report = _report(evaluation, scores, counts, pitches, speeds)
     write_text(folder / "summary.json", report.to_json())
     write_text(folder / "RESULTS.md", report.to_markdown())
     report.draw(folder / PICTURE)
@@ -264,7 +271,9 @@ def _rows(
     ]
 
 
-def _report(evaluation: Evaluation, scores: Journal, counts: Journal, pitches: PitchDifferences) -> Report:
+def _report(
+    evaluation: Evaluation, scores: Journal, counts: Journal, pitches: PitchDifferences, speeds: Mapping[str, float]
+) -> Report:
     """Put the rows of an evaluation together."""
     chosen = [
         Score(*utterance.key, groups, {metric: float(row[metric]) for metric in evaluation.measured})
@@ -289,6 +298,8 @@ def _report(evaluation: Evaluation, scores: Journal, counts: Journal, pitches: P
         evaluation.measured,
         twins,
         {system.name: system.identity() for system in evaluation.systems if isinstance(system, ModelSystem)},
+        speeds,
+        evaluation.threads,
     )
 
 

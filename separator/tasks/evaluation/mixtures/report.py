@@ -11,6 +11,7 @@ from typing import Any
 from separator.metrics.breakdown import SWAPS, Counts, breakdown_table, swaps_table
 from separator.metrics.table import Summary, differences_table, markdown_table
 from separator.tasks.evaluation.mixtures.operations import operations_markdown
+from separator.tasks.evaluation.mixtures.overview import TIMED, overview_table
 from separator.tasks.evaluation.mixtures.pitch_picture import draw_pitch_picture
 from separator.tasks.evaluation.mixtures.spiking import SPIKES_PICTURE, spiking_rows, spiking_table
 from separator.tasks.evaluation.mixtures.systems import UNPROCESSED
@@ -49,6 +50,8 @@ class Report:
     metrics: tuple[str, ...]
     twins: Mapping[str, str] = field(default_factory=dict)  # of spiking systems, the analog ones they are compared with
     networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of models, what tells their networks from others
+    speeds: Mapping[str, float] = field(default_factory=dict)  # real-time factors of the models that were timed
+    threads: int = 1  # with which they were
 
     @cached_property
     def spiking(self) -> list[dict[str, Any]]:
@@ -66,13 +69,14 @@ class Report:
             "operations": self.operations,
             "spiking": [{name: _finite(value) for name, value in row.items()} for row in self.spiking],
             "networks": self.networks,
+            "real_time_factors": {"threads": self.threads, "systems": self.speeds} if self.speeds else {},
             "notes": self.notes,
         }
         return json.dumps(values, indent=1, allow_nan=False) + "\n"
 
     def to_markdown(self) -> str:
         """Tables for people."""
-        parts = ["# Scores\n\n", *(f"- {note}\n" for note in self.notes), "\n" if self.notes else ""]
+        parts = ["# Scores\n\n", *(f"- {note}\n" for note in self.notes), "\n" if self.notes else "", self._overview(), "\n"]
         for title, columns in TABLES:
             if metrics := [metric for metric in columns if metric in self.metrics]:
                 parts += [f"## {title}\n\n", markdown_table(self.summary, metrics), "\n"]
@@ -94,6 +98,11 @@ class Report:
             UserError: the file cannot be written.
         """
         draw_pitch_picture(path, _separating(self.summary), self.mixtures)
+
+    def _overview(self) -> str:
+        table = overview_table(self.summary, self.metrics, self.operations, self.twins, self.speeds)
+        timed = TIMED.format(threads=self.threads, s="s" * (self.threads > 1)) if self.speeds else ""
+        return f"## At a glance\n\n{table}{timed}"
 
     def _breakdown(self) -> str:
         summary, swaps = _separating(self.summary), _separating(self.swaps)
