@@ -6,8 +6,10 @@ import os
 class UserError(Exception):
     """Something the user can put right; the message is one line that says what and how.
 
-    Commands print it without a traceback and exit with status 1. Every other exception is a defect of the program.
+    Commands print it without a traceback and exit with its status. Every other exception is a defect of the program.
     """
+
+    status = 1
 
 
 def mendable(error: BaseException) -> UserError | None:
@@ -23,8 +25,12 @@ def mendable(error: BaseException) -> UserError | None:
 
 
 class UsageError(UserError):
-    """What a command line asks for has no sense, whatever the files; commands exit with status 2."""
+    """What a command line asks for has no sense, whatever the files."""
+
+    status = 2
 
 
 class DivergedError(UserError):
     """Learning has left the range of numbers; what it had come to before may still be of use."""
+
+    status = 3

@@ -70,15 +70,21 @@ layers() {
 }
 
 mkdir -p "$exp"
+declare -A diverged=() # WAY-DEPTH of the trainings that left no network
 for depth in $depths; do
   for way in $learning; do
     out=$exp/$way-vgg$depth
+    analog=$exp/analog-vgg$depth/ann.safetensors
     log "VGG-$depth, $way"
     status=0
     # shellcheck disable=SC2086 # options are several words
     if [ -n "${preset[$way]:-}" ]; then
+      if [ ! -f "$analog" ] && [ -n "${diverged[analog-$depth]:-}" ]; then
+        log "VGG-$depth, $way: the analog network diverged, so there is nothing to convert"
+        continue
+      fi
       stages=$((depth * passes[$way]))
-      separator convert --problem images --init "$exp/analog-vgg$depth/ann.safetensors" --preset "${preset[$way]}" \
+      separator convert --problem images --init "$analog" --preset "${preset[$way]}" \
         --conversion.readout potential --conversion.window "$window" --conversion.percentile 99.9 --conversion.lr 0.0003 \
         --conversion.max_epochs $(((epochs + stages - 1) / stages)) --data.kind cifar10 --data.folder "$data" \
         $options $convert_options --out "$out" >&2 || status=$?
@@ -87,7 +93,11 @@ for depth in $depths; do
         --network.channels 3 --network.height 32 --network.width 32 --network.layers "$(layers "$depth")" \
         --optimiser.max_epochs "$epochs" $options $train_options --out "$out" >&2 || status=$?
     fi
-    [ "$status" -le 1 ] || exit "$status" # with 1 it may have diverged before it left a network
+    case $status in
+      0) ;;
+      3) diverged[$way-$depth]=yes ;;
+      *) exit "$status" ;;
+    esac
   done
 done
 

@@ -11,7 +11,7 @@ from types import ModuleType
 
 from separator.cli import INTERRUPTED, TERMINATED, interrupt, is_starting, leave_at_once
 from separator.cli.streams import abandon, ensure_standard_streams, flush_stdout, put, tell
-from separator.errors import UsageError, UserError, mendable
+from separator.errors import UserError, mendable
 from separator.version import __version__
 
 # Each is a module of `separator.cli.commands`, with a `PARSER` class where argparse's is not enough; only the one asked for is
@@ -30,6 +30,11 @@ COMMANDS = {
     "plot-curves": "draw learning curves of several trainings side by side",
     "bench": "measure speed and memory of models, side by side",
 }
+
+EPILOG = """
+
+`separator COMMAND --help` tells more; `separate mix.wav` separates a file. The exit status is 0 if all went well, 1 if
+something could not be used or made, 2 for a wrong command line, 3 where a training diverged and left no network."""
 
 # Commands that there were, and what to call now.
 FORMER = {f"{name}-images": f"separator {name} --problem images" for name in ("train", "convert", "sweep", "evaluate")}
@@ -58,7 +63,7 @@ def report_errors(program: str, main: Callable[[], int]) -> int:
         if failure is None:
             raise
         tell(f"{program}: error: {failure}")
-        return 2 if isinstance(failure, UsageError) else 1
+        return failure.status
     except SystemExit as end:
         if end.code == TERMINATED:
             abandon(sys.stdout)
@@ -113,9 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="separator",
         description="Train, convert and score talker separation with spiking neural networks.",
-        epilog="commands:\n"
-        + "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
-        + "\n\n`separator COMMAND --help` tells more; `separate mix.wav` separates a file.",
+        epilog="commands:\n" + "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()) + EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"separator {__version__}")

@@ -4,6 +4,7 @@ import pytest
 
 from separator.cli.main import main, report_errors
 from separator.cli.options.problems import problem_told
+from separator.errors import DivergedError, UsageError, UserError
 from separator.models.card import ModelCard
 from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import save_model
@@ -98,6 +99,15 @@ def test_ctrl_c_that_another_error_stands_for_is_one_line_too(capsys):
 
     with pytest.raises(ImportError, match="no such module"):
         report_errors("separator train", broken_import)
+
+
+@pytest.mark.parametrize(("error", "status"), [(UserError, 1), (UsageError, 2), (DivergedError, 3)])
+def test_each_kind_of_error_has_its_exit_status(error, status, capsys):
+    def fail():
+        raise error("what went wrong")
+
+    assert report_errors("separator train", fail) == status
+    assert capsys.readouterr().err == "separator train: error: what went wrong\n"
 
 
 def test_the_problem_is_told_by_an_option_a_configuration_or_a_model(tmp_path):

@@ -409,9 +409,9 @@ def test_a_training_that_diverges_ends_with_an_error_and_without_a_model(setting
 
 def test_no_checkpoint_means_that_training_diverged(settings, tmp_path):
     data = MixtureData(settings.problem.data, TINY, settings.seed)
-    with pytest.raises(UserError, match="dev loss"):
+    with pytest.raises(DivergedError, match="dev loss"):
         export(tmp_path / "best.ckpt", tmp_path / "ann.safetensors", settings, data)
-    with pytest.raises(UserError, match="dev loss"):
+    with pytest.raises(DivergedError, match="dev loss"):
         export(tmp_path, tmp_path / "ann.safetensors", settings, data)
 
 

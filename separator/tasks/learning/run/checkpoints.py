@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from separator.atomic import atomic_path
-from separator.errors import UserError
+from separator.errors import DivergedError
 from separator.tasks.problems.protocol import Score
 
 
@@ -80,10 +80,10 @@ def load_checkpoint(checkpoint: Path) -> dict[str, Any]:
     """Contents of a checkpoint.
 
     Raises:
-        UserError: there is no such checkpoint, since the dev loss was never finite.
+        DivergedError: there is no such checkpoint, since the dev loss was never finite.
     """
     if not checkpoint.is_file():
-        raise UserError(
+        raise DivergedError(
             "training left no checkpoint: there was no epoch, or the dev loss was never a number; give --optimiser.max_epochs, "
             "or a lower --optimiser.lr"
         )
