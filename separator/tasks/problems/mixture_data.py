@@ -60,6 +60,15 @@ class DataSettings:
         """All of `train`."""
         return self.train if isinstance(self.train, list) else [self.train]
 
+    def mixtures_of_an_epoch(self) -> int:
+        """All those on disk, or as many as are mixed.
+
+        Raises:
+            UserError: they are on disk, and cannot be read there.
+        """
+        folders = self.train_folders
+        return len(read_mixtures(folders[0])) if len(folders) == 1 and not _is_corpus(folders[0]) else self.epoch_mixtures
+
     @property
     def on_the_fly_only(self) -> list[str]:
         """Options given that mean nothing for mixtures on disk."""

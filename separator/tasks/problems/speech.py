@@ -37,8 +37,12 @@ class Speech:
 
     @property
     def epoch_seconds(self) -> float:
-        """Seconds of mixtures in an epoch, on the fly."""
-        return self.data.epoch_mixtures * self.data.segment
+        """Seconds of mixtures in an epoch.
+
+        Raises:
+            UserError: they are on disk, and cannot be read there.
+        """
+        return self.data.mixtures_of_an_epoch() * self.data.segment
 
     @staticmethod
     def usual_network() -> TasNetConfig:

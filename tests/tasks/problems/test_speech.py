@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from separator.models.tasnet import TasNet, TasNetConfig
 from separator.tasks.problems.mixture_data import DataSettings
 from separator.tasks.problems.separation_loss import SeparationObjective, improvement, pit_loss
 from separator.tasks.problems.speech import Speech
+from tests.tasks.mixture_sets import make_set
 
 TINY = TasNetConfig(filters=32, filter_length=16, channels=8, dilations=(1, 2))
 
@@ -63,6 +66,11 @@ def test_result_is_the_mean_improvement_over_all_dev_mixtures(speech):
 def test_hours_are_those_of_mixtures(speech):
     assert speech.epoch_seconds == 12 * 0.5
     assert SeparationObjective(sample_rate=8000).seconds(torch.zeros(4, 3, 4000)) == 2.0
+
+
+def test_all_mixtures_on_disk_are_an_epoch(speech, tmp_path):
+    make_set(tmp_path / "set", ["mf", "ff", "mm"])
+    assert replace(speech, data=replace(speech.data, train=tmp_path / "set")).epoch_seconds == 3 * 0.5
 
 
 def test_it_is_for_networks_that_separate(speech):
