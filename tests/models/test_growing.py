@@ -46,6 +46,20 @@ def test_without_skips_it_grows_by_channels():
     torch.testing.assert_close(larger.eval()(mixture), network(mixture), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_a_causal_one_computes_the_same_but_for_the_future(kernel):
+    config = replace(SMALL, kernel=kernel, norm_window=0.0)
+    network, mixture = trained_looking(config), torch.randn(2, 300)
+    blind = grown(network, replace(config, causal=True)).eval()
+    seeing = network(mixture)
+    assert blind.config.look_ahead == config.filter_length - 1
+    with torch.no_grad():
+        for layer in network.stack.layers[1:3]:  # of `dilations`
+            layer.affine.weight[..., kernel // 2 + 1 :] = 0
+    torch.testing.assert_close(blind(mixture), network(mixture), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(seeing, network(mixture), atol=1e-3)
+
+
 def test_all_of_it_learns():
     larger = grown(trained_looking(SMALL), replace(SMALL, channels=9, look_back=(4, 8))).train()
     optimiser = torch.optim.SGD(larger.parameters(), 0.1)
@@ -71,12 +85,17 @@ def test_it_converts():
         ({"filters": 32}, "not by filters 32 in place of 16"),
         ({"dilations": (2, 1)}, r"dilations that do not begin with \[1, 2\]"),
         ({"look_back": ()}, r"look_back that do not begin with \[4\]"),
-        ({"skips": False, "causal": True}, "causal True in place of False and skips False in place of True"),
+        ({"skips": False, "kernel": 5}, "kernel 5 in place of 3 and skips False in place of True"),
     ],
 )
 def test_what_is_not_larger_is_refused(changes, message):
     with pytest.raises(UserError, match=message):
         grown(TasNet(SMALL), replace(SMALL, **changes))
+
+
+def test_a_causal_network_does_not_learn_to_see_the_future():
+    with pytest.raises(UserError, match="not by causal False in place of True"):
+        grown(TasNet(replace(SMALL, causal=True)), SMALL)
 
 
 @pytest.mark.parametrize("changes", [{"skips": False}, {"slope": 0.2}])
