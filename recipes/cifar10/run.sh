@@ -56,9 +56,10 @@ fi
 if runs 5 "few time steps"; then
   sweep "$exp/$first-$size" "$configs,preset"
   sweep "$exp/$first-$size" "$configs,pruned-$size"
+  sweep "$exp/$first-$size" "$configs,few-spikes"
 fi
 if runs 6 "scores"; then
   for network in $networks; do
-    score "$exp/$network-$size" {published,published-99,preset,sparse,pruned}-window-{32,16,8,4,2,1} published-weight_bits-{8,4}
+    score "$exp/$network-$size" {published,published-99,preset,sparse,pruned,few-spikes}-window-{32,16,8,4,3,2,1} published-weight_bits-{8,4}
   done
 fi

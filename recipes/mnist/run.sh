@@ -31,7 +31,8 @@ if runs 1 "weights of few bits"; then
 fi
 if runs 2 "few time steps"; then
   sweep "$exp" ann,ptl,preset
+  sweep "$exp" ann,ptl,few-spikes
 fi
 if runs 3 "scores"; then
-  score "$exp" published-weight_bits-{0,8,4} {preset,sparse}-window-{16,8,4,2,1}
+  score "$exp" published-weight_bits-{0,8,4} {preset,sparse,few-spikes}-window-{16,8,4,3,2,1}
 fi

@@ -86,11 +86,11 @@ def test_autoencoders_are_swept_in_one_folder_and_scored(calls, tmp_path):
 def test_cifar10_is_swept_network_by_network(calls, tmp_path):
     sweeps = [call for call in calls("cifar10", "--size", "small", "--options", "--device cpu") if call[0] == "sweep"]
     settings = [swept(call) for call in sweeps]
-    assert [out.name for _, out in settings] == ["alexnet-small", "vgg11-small", *["alexnet-small"] * 5]
-    varied = ["window", "window", "weight_bits", "window", "patience", "window", "window"]
+    assert [out.name for _, out in settings] == ["alexnet-small", "vgg11-small", *["alexnet-small"] * 6]
+    varied = ["window", "window", "weight_bits", "window", "patience", "window", "window", "window"]
     assert [sweep.vary for sweep, _ in settings] == varied
     assert {(sweep.device, sweep.problem.data.train_limit) for sweep, _ in settings} == {("cpu", 9000)}
-    assert [sweep.conversion.max_epochs for sweep, _ in settings] == [3, 3, 3, 3, 8, 3, 3]
+    assert [sweep.conversion.max_epochs for sweep, _ in settings] == [3, 3, 3, 3, 8, 3, 3, 3]
     windows = settings[3][0]
     assert percentiles_of(windows) == {"published": 99.9, "published-99": 99}
     patience = settings[4][0]
@@ -98,6 +98,9 @@ def test_cifar10_is_swept_network_by_network(calls, tmp_path):
     assert [list(sweep.values) for sweep, _ in settings][:2] == [[16], [16]]
     pruned = settings[6][0]
     assert {pruned.settings_of(work).fan_in for work in pruned.conversions()} == {216}
+    digits = settings[7][0]
+    conversions = [digits.settings_of(work) for work in digits.conversions()]
+    assert {(once.neuron, once.window, once.at_once) for once in conversions} == {("few-spikes", n, True) for n in (4, 3, 2, 1)}
 
 
 def trained(call):

@@ -6,6 +6,7 @@ r"""Convert a trained network to spikes by progressive tandem learning.
       --data.train DIR --data.dev DIR --out exp/ns4
   separator convert --init exp/mnist/ann.safetensors --data.folder MNIST --conversion.window 16 --out exp/mnist/ptl-16
   separator convert ... --conversion.window 4 --preset few-steps    # all that helps at few time steps
+  separator convert ... --conversion.window 3 --preset few-spikes   # without tuning, at once
   separator convert ... --hardware.weight_bits 4 --hardware.fan_in 256 --hardware.neurons 16384    # to fit a chip
 
 Every value of the configuration can be given on the command line. A folder that already holds a conversion is gone on with.

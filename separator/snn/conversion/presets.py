@@ -56,6 +56,20 @@ PRESETS: dict[str, dict[str, Any]] = {
         "passes": 2,
         **TUNED,
     },
+    # Stöckl and Maass 2021, "Optimized spiking neurons can classify images with high accuracy through temporal coding with two
+    # spikes per neuron", in the form of `separator.snn.neurons.few_spikes`: a spike counts for half of the one before it. All
+    # layers at once, each channel with the threshold that fits its activations best.
+    "few-spikes": DIRECT
+    | {
+        "neuron": "few-spikes",
+        "coding": "charge",
+        "readout": "potential",
+        "initial_potential": 0.5,
+        "schedule": "layer-by-layer",
+        "threshold": "least-squares",
+        "channelwise": True,
+        "calibration_batches": 8,
+    },
     # Diehl et al. 2015, "Fast-classifying, high-accuracy spiking deep networks through weight and threshold balancing", as the
     # paper below compares with it: ReLU, one threshold, its scale from the largest activation or weight.
     "datanorm": DIRECT | {"neuron": "integrate-and-fire", "threshold": "scaling-factor"},
