@@ -17,6 +17,7 @@ from separator.snn.spikes.signed import SignedSpikes
 LANE = 16  # bits of a draw; a hash of 64 has four of them
 CERTAIN = 2**LANE  # the input is rounded to so many parts of what fires at every step
 MOST_SEED = 2**31 - 1
+FAINTEST = 2.0**-32  # input that may fire at every step
 
 # Multipliers of splitmix64's steps and mixing function (Steele et al. 2014), as signed numbers.
 GOLDEN = 0x9E3779B97F4A7C15 - 2**64
@@ -31,14 +32,14 @@ class Poisson(SpikeCoding):
         certain: magnitude of the input that fires at every step.
 
     Raises:
-        UserError: the seed is no whole number from 0 to 2^31 - 1, or `certain` is not above 0.
+        UserError: the seed is no whole number from 0 to 2^31 - 1, or `certain` is not from 2^-32 to 2^32.
     """
 
     def __init__(self, seed: float = 0, certain: float = 1.0) -> None:
         if not is_number(seed) or not 0 <= seed <= MOST_SEED or seed != int(seed):
             raise UserError(f"a seed of spikes is a whole number from 0 to {MOST_SEED}, not {seed}")
-        if not is_number(certain) or certain <= 0:
-            raise UserError(f"the input that fires at every step is above 0, not {certain}")
+        if not is_number(certain) or not FAINTEST <= certain <= 1 / FAINTEST:
+            raise UserError(f"the input that fires at every step is from {FAINTEST:.3g} to {1 / FAINTEST:.3g}, not {certain}")
         self.seed, self.certain = int(seed), float(certain)
 
     def scale(self, window: int) -> float:

@@ -11,6 +11,7 @@ from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.layers.twins import analog_numbers, analog_shortcut
 from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
 from separator.snn.spikes.binary import BinarySpikes
+from separator.snn.spikes.trains import LONGEST
 from separator.snn.stack.graph import is_row
 from separator.snn.stack.stack import Stack
 
@@ -24,7 +25,11 @@ def problem(stack: Stack) -> str | None:
         return "layers that wait for all of their input, but pipelined ones only"
     if not all(type(layer.neuron) is IntegrateAndFire for layer in layers) or layers[0].dynamics.coding != "charge":
         return "other neurons than integrate-and-fire ones that are charged at the first step"
-    return None if is_row(stack.sources) and layers[-1].role == "readout" else "layers that see others than the one before"
+    if layers[0].dynamics.window > LONGEST:
+        return f"runs of more than {LONGEST} time steps, of which its 32-bit potentials do not hold every quantum"
+    if layers[-1].role != "readout":
+        return "readouts of counts"
+    return None if is_row(stack.sources) else "layers that see others than the one before"
 
 
 class SpikingJellyStack(nn.Module):

@@ -1,6 +1,7 @@
 """Spiking layers: what a layer is after conversion, in whole numbers."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from functools import cached_property, partial
 from typing import Any
 
@@ -29,7 +30,8 @@ from separator.snn.spikes.trains import Spikes, joined
 from separator.snn.synapses.affine import AffineMap
 from separator.snn.synapses.incoming import IncomingMap, merged_weight, stacked_weight
 
-Charges = dict[float, Tensor]  # of the neurons of a layer that encodes, by the share of its input that makes them
+ALL = Fraction(1)
+Charges = dict[Fraction, Tensor]  # of the neurons of a layer that encodes, by the share of its input that makes them
 
 
 def _in_input_quanta(x: Tensor) -> Tensor:
@@ -243,7 +245,7 @@ class SpikingLayer(nn.Module):
             return WeightedSums([self._map_of_quanta], encodes=True)
         return WeightedSums(self.maps, self.has_long_sums, self.neuron.saturates)
 
-    def charge(self, x: Tensor, share: float = 1.0) -> Tensor:
+    def charge(self, x: Tensor, share: Fraction = ALL) -> Tensor:
         """Charge of the neurons of a layer that encodes, or a share of it, in quanta. Shape: (B, ...) -> (B, ...).
 
         It is rounded to quanta once, here, and clipped to where more would change no spike. float32, or int32 where potentials
@@ -253,7 +255,12 @@ class SpikingLayer(nn.Module):
 
     def current(self, spikes: Tensor, beside: Tensor | None = None) -> Tensor:
         """Synaptic current of one time step in quanta, constant current included (Eq. 3). Shape: (B, ...) -> (B, ...)."""
-        return self.sums(spikes, finish=lambda sums: sums + self._constant_current(sums, 1), beside=beside)
+
+        def with_constant(sums: Tensor) -> Tensor:
+            wide = self._summed(sums)  # of neurons that saturate, the constant current alone may be more than 2^24 quanta
+            return wide + self._constant_current(wide, 1)
+
+        return self.sums(spikes, finish=with_constant, beside=beside)
 
     def currents(self, spikes: Spikes, beside: Spikes | None = None) -> Tensor:
         """The same of each step of a window, a type of whole numbers or floating point. Shape: (B, ...) -> (N_s, B, ...)."""
@@ -319,7 +326,7 @@ class SpikingLayer(nn.Module):
         assert isinstance(coding, CurrentCoding)
         known: Charges = kept if kept is not None and coding.steady else {}
         for t in range(first, first + steps):
-            share = float(coding.share(t, self.window))
+            share = coding.share(t, self.window)
             if share not in known:
                 known[share] = self.charge(x, share)
             yield known[share]
@@ -373,9 +380,11 @@ class SpikingLayer(nn.Module):
         values = spikes.values
         return values * per_channel(self.scale, values)
 
-    def _rounded_charge(self, sums: Tensor, share: float = 1.0) -> Tensor:
+    def _rounded_charge(self, sums: Tensor, share: Fraction = ALL) -> Tensor:
         charge = sums.add_(self._against(sums, "charge", lambda: self.bias.double() / self.quantum))
-        rounded_charge = (charge if share == 1 else charge.mul_(share)).round_()
+        if share != ALL:  # divided, as a product with a reciprocal that was rounded may miss a tie
+            charge = charge.mul_(share.numerator).div_(share.denominator)
+        rounded_charge = charge.round_()
         if not self.dynamics.in_integers:
             rounded_charge = rounded_charge.float()
         ceiling = self._against(rounded_charge, "ceiling", self._ceiling)

@@ -53,8 +53,13 @@ def analog_twin(layer: SpikingLayer, scale: Tensor | None, beside: Tensor | None
     return AnalogLayer(affine, before=before, activation=activation, shortcut=shortcut, map_of_affine=layer.apply_affine)
 
 
-def with_window(layer: SpikingLayer, window: int) -> SpikingLayer:
+def with_window(layer: SpikingLayer, window: int, drawn: bool = False) -> SpikingLayer:
     """The same layer for another time window: thresholds are the same upper bounds over other sums of spikes.
+
+    Args:
+        layer: a spiking layer.
+        window: time steps.
+        drawn: whether it sees spikes that are drawn from the input, worth what the time steps say and not the neurons.
 
     Raises:
         UserError: the neurons take no such window.
@@ -63,7 +68,8 @@ def with_window(layer: SpikingLayer, window: int) -> SpikingLayer:
     weight, bias = analog_numbers(layer)
     ratio = layer.dynamics.limits[1] / dynamics.limits[1]
     if layer.role != "encode":
-        weight, bias = weight * ratio, bias * (layer.window / window)
+        steps = layer.window / window
+        weight, bias = weight * (steps if drawn else ratio), bias * steps
     second = analog_shortcut(layer)
     shortcut = None if second is None else second.times(ratio)
     return SpikingLayer.in_integers(

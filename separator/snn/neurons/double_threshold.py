@@ -97,6 +97,8 @@ class DoubleThreshold(Neuron):
     ) -> dict[str, Tensor]:
         """The model's numbers. Shapes: (C_out,), int32; the negative ones by their magnitudes."""
         numbers = super().in_quanta(threshold, quantum, shared, initial_potential, activation)
+        # A start that rounds to the whole threshold would fire on nothing.
+        numbers["initial_potential"] = torch.minimum(numbers["initial_potential"], (numbers["threshold"] - 1).clamp_min(0))
         slope, wide = self._slope(activation), {name: values.double() for name, values in numbers.items()}
         threshold, initial = self._negative(wide, slope, 1.0)
         numbers["negative_threshold"] = threshold.clamp_max(NEVER).round_().to(torch.int32)
@@ -153,9 +155,15 @@ class DoubleThreshold(Neuron):
         threshold, negative = numbers["threshold"].double(), numbers["negative_threshold"].double()
         if not bool(((negative == NEVER) | ((negative >= threshold) & (negative <= threshold / FLATTEST + 1))).all()):
             raise UserError("a negative threshold is neither none nor 1 to 128 times the positive one")
+        if not bool((numbers["initial_potential"].double() < threshold).all()):
+            raise UserError("an initial potential is below the threshold")
         initial = numbers["negative_initial_potential"].double()
-        if not bool(((initial >= 0) & (initial < negative)).all()):
-            raise UserError("a negative initial potential is from 0 to below the negative threshold")
+        if not bool(((initial >= 0) & (initial < negative) & (initial <= self._most_below(numbers))).all()):
+            raise UserError("a negative initial potential is from 0 to below the negative threshold, and what a spike leaves")
+
+    def _most_below(self, numbers: Numbers) -> Tensor:
+        """Most that may count towards the negative threshold at first: more would take a spike back. Shape: (C_out,)."""
+        return numbers["threshold"].double() - numbers["initial_potential"].double() - 1
 
     def limits(self, window: int) -> tuple[int, int]:
         """Least and largest sum of the spikes of a train."""
@@ -226,11 +234,15 @@ class PathIndependent(Augmented):
         threshold, initial = super()._negative(numbers, slope, least)
         return threshold, initial if slope == 0 else numbers["initial_potential"] / slope
 
+    def _most_below(self, numbers: Numbers) -> Tensor:
+        """Anything below the threshold, as spikes follow from the sum of the input. Shape: (C_out,)."""
+        return numbers["negative_threshold"].double()
+
     def step(self, current: Tensor, state: Course, numbers: Numbers, fires: Crossing = crosses) -> tuple[Tensor, Course]:  # type: ignore[override]
         """Coefficients, and the state after them. Shape: (B, ...)."""
         charge = state.charge + current.to(torch.int64)
-        due = thresholds_in(charge, numbers).to(state.fired.dtype)
-        spikes = (due - state.fired).clamp_(-self.boundary, self.boundary)
+        missing = thresholds_in(charge, numbers) - state.fired  # of 64 bits, as what is due may be more than 32 hold
+        spikes = missing.clamp_(-self.boundary, self.boundary).to(state.fired.dtype)
         return spikes, Course(charge, state.fired + spikes)
 
 

@@ -108,7 +108,9 @@ class Neuron(ABC):
             initial_potential: in thresholds.
             activation: that the spikes stand for.
         """
-        initial = snap(threshold * initial_potential, shared)
+        initial = snap(
+            threshold.double() * initial_potential, shared.double()
+        )  # in 32 bits, off by quanta where there are many
         whole = (in_quanta(x.expand(len(quantum)), quantum).to(torch.int32) for x in (threshold, initial))
         return dict(zip(("threshold", "initial_potential"), whole, strict=True))
 

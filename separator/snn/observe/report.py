@@ -51,7 +51,7 @@ def agreement(twin: AnalogLayer, spiking: SpikingLayer, signals: Iterable[tuple[
         rate: mean spikes per neuron and time step;
         negative: share of spikes that are;
         coefficient, highest: mean and largest magnitude of a spike;
-        largest: largest magnitude of the sum of a train over the steps, the mean coefficient of such a neuron;
+        largest: largest magnitude of the sum of a train, where spikes of 1 at every step make 1;
         silent, saturated: shares of neurons that never fire, or as much as they can, on an input;
         below: share of those that fire as much as they can below zero;
         correlation: Pearson's, over all neurons;
@@ -62,6 +62,7 @@ def agreement(twin: AnalogLayer, spiking: SpikingLayer, signals: Iterable[tuple[
     n = fired_sum = silent = saturated = below = negative = largest = magnitude = highest = 0.0
     moments = torch.zeros(5, dtype=torch.float64)  # sums of a, b, aa, bb, ab for activation a and spiking b
     low, high = spiking.neuron.limits(spiking.window)
+    full = high / spiking.neuron.limits(1)[1]  # what spikes of 1 at every step come to
     for signal, beside in signals:
         incoming = signal.activation if signal.spikes is None else signal.spikes
         spikes = spiking.run(incoming, None if beside is None else beside.spikes)
@@ -71,7 +72,7 @@ def agreement(twin: AnalogLayer, spiking: SpikingLayer, signals: Iterable[tuple[
         b = spiking.activation(spikes).double()
         n += counts.numel()
         fired_sum += float(counts.sum(dtype=torch.float64))
-        largest = max(largest, float(spikes.values.abs().max()) / spiking.window)
+        largest = max(largest, float(spikes.values.abs().max()) / full)
         silent += float((counts == 0).sum())
         saturated += float((spikes.values == high).sum())
         below += float((spikes.values == low).sum()) if low else 0.0

@@ -300,7 +300,7 @@ class Stack(ConnectedLayers):
         """
         if self.converted < len(self.layers):
             raise UserError("time windows are those of wholly spiking stacks; convert this one first")
-        for i, layer in enumerate([with_window(layer, window) for layer in self.spiking_layers()]):
+        for i, layer in enumerate([with_window(layer, window, drawn=i == 0) for i, layer in enumerate(self.spiking_layers())]):
             self.layers[i] = layer
 
     @contextmanager

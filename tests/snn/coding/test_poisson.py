@@ -16,7 +16,7 @@ from separator.snn.layers.dynamics import Dynamics
 from separator.snn.observe.activity import record_activity
 from separator.snn.stack.simulation import windows_of
 from separator.snn.stack.stack import Stack
-from tests.snn.nets import check_fires_as_defined, conv2d_stack
+from tests.snn.nets import check_fires_as_defined, conv2d_stack, linear_stack
 
 WRAP = 2**64
 STEP = 0x9E3779B97F4A7C15
@@ -193,3 +193,27 @@ def test_the_seed_goes_from_the_settings_to_the_file_and_back(tmp_path):
     again, _ = load_network(tmp_path / "snn")
     assert again.stack.dynamics == settings.dynamics and torch.equal(again(x), network(x))
     assert again.stack.dynamics.input_coding.seed == 9
+
+
+@pytest.mark.parametrize("certain", [0.0, -1.0, 1e-310, float("nan"), float("inf")])
+def test_input_that_never_or_always_fires_is_refused(certain):
+    with pytest.raises(UserError, match="the input that fires at every step is from"):
+        Poisson(0, certain)
+
+
+@pytest.mark.parametrize(("neuron", "schedule"), [("few-spikes", "layer-by-layer"), ("augmented", "pipelined")])
+def test_another_window_sees_the_input_at_the_same_scale(neuron, schedule):
+    """As a conversion for that window does; what spikes of neurons are worth is not what drawn ones are."""
+    x = torch.rand(50, 6) * 0.9
+
+    def converted(window):
+        stack = linear_stack()
+        stack.convert(x, Dynamics(window, 0.5, schedule, neuron=neuron, coding="poisson"))
+        return stack
+
+    def weights(stack):
+        return stack.layers[0].weight * stack.layers[0].quantum[:, None]
+
+    changed = converted(4)
+    changed.set_window(7)
+    torch.testing.assert_close(weights(changed), weights(converted(7)), rtol=1e-3, atol=1e-6)

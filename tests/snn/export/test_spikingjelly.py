@@ -4,7 +4,7 @@ from spikingjelly.activation_based import neuron
 
 from separator.errors import UserError
 from separator.snn.export.spikingjelly import SpikingJellyStack
-from separator.snn.stack.stack import outcomes
+from separator.snn.stack.stack import Stack, outcomes
 from tests.snn.nets import STACKS, converted, linear_stack
 
 
@@ -36,6 +36,11 @@ def test_spikes_are_the_same(kind, window, bits, initial_potential, channelwise)
 
 def test_other_stacks_are_refused():
     x = torch.randn(3, 6)
+    with pytest.raises(UserError, match="runs of more than 32 time steps"):
+        SpikingJellyStack(converted(linear_stack(), x, 40, 0.5))
+    counted = Stack(list(linear_stack().layers), "counts").eval()
+    with pytest.raises(UserError, match="readouts of counts"):
+        SpikingJellyStack(converted(counted, x, 4, 0.5))
     with pytest.raises(UserError, match="pipelined"):
         SpikingJellyStack(converted(linear_stack(), x, 4, 0.5, schedule="layer-by-layer"))
     with pytest.raises(UserError, match="not wholly spiking"):

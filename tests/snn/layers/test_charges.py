@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.stack import reference
+from separator.snn.synapses.affine import AffineMap
 from tests.snn.nets import randomised
 
 AFFINE = {
@@ -76,3 +79,12 @@ def test_the_event_driven_kernel_reads_out_what_is_defined(seed, bits, window, p
         found = layer.potential(spikes)
         assert layer.compiled_for("event-driven", False).carries
     assert torch.equal(found, expected) and torch.equal(layer.potential(spikes), expected)
+
+
+@pytest.mark.parametrize("window", [49, 98, 103, 161])
+def test_a_share_is_rounded_as_it_is_defined(window):
+    """Ties to even, where a product with the reciprocal falls short of one."""
+    dynamics = Dynamics(window, 0.0, "pipelined", coding="constant")
+    layer = SpikingLayer.in_integers(AffineMap(nn.Linear), "encode", torch.eye(2), torch.zeros(2), torch.ones(1), dynamics)
+    sums = torch.tensor([[1.5, 3.5], [2.5, 4.5]], dtype=torch.float64) * window
+    assert layer._rounded_charge(sums, Fraction(1, window)).tolist() == [[2, 4], [2, 4]]

@@ -1,5 +1,7 @@
 """Double-threshold neurons against the paper's equations in exact fractions, and stacks of them against the definition."""
 
+from contextlib import nullcontext
+from dataclasses import replace
 from fractions import Fraction
 from math import floor
 
@@ -11,8 +13,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from separator.errors import UserError
+from separator.snn.execution.chosen import execution
 from separator.snn.layers.analog import AnalogLayer, layers_of
 from separator.snn.layers.dynamics import Dynamics
+from separator.snn.layers.ranges import check_layer
+from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.layers.twins import analog_twin, with_window
 from separator.snn.learning.surrogate import Surrogate
 from separator.snn.neurons.double_threshold import Augmented, DoubleThreshold, PathIndependent
@@ -20,7 +25,9 @@ from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
 from separator.snn.spikes.augmented import AugmentedSpikes
 from separator.snn.spikes.signed import SignedSpikes
 from separator.snn.stack import reference
+from separator.snn.stack.simulation import simulate
 from separator.snn.stack.stack import Stack
+from separator.snn.synapses.affine import AffineMap
 from tests.snn.nets import check_fires_as_defined
 
 SLOPES = (Fraction(1), Fraction(1, 5), Fraction(1, 10))
@@ -282,3 +289,69 @@ def test_negative_thresholds_can_be_taken_away():
     trains = reference.trains(stack.spiking_layers(), x)[:-1]
     assert all((train >= 0).all() and train.any() for train in trains)
     assert all(type(layer.stands_for) is nn.ReLU for layer in stack.layers[:2])
+
+
+MAP = AffineMap(nn.Linear)
+GROUPED = AffineMap(nn.Conv1d, (1,), ((0, 0),), (1,), 2)
+
+
+def layer_in_integers(role, weight, bias, threshold, dynamics, apply=MAP):
+    return SpikingLayer.in_integers(apply, role, weight, bias, torch.tensor(threshold), dynamics)
+
+
+def check_executions(layers, x):
+    """Numbers that a file may hold, and the spikes of the definition by every execution."""
+    for layer in layers:
+        check_layer(layer)
+    expected = reference.trains(layers, x)
+    for name in ("fastest", "event-driven", "row-adding", "dense"):
+        fired = {}
+        with execution(name):
+            simulate(layers, x, None, lambda run, fired=fired: fired.update({run.position: run.outcome}))
+        assert torch.equal(fired[1].trains(), torch.from_numpy(expected[1]).to(fired[1].trains().dtype)), name
+
+
+@pytest.mark.parametrize("start", [0.75, 0.99])
+@pytest.mark.parametrize("neuron", ["double-threshold", "augmented", "path-independent"])
+def test_a_start_is_below_the_threshold_however_low_that_is(neuron, start):
+    dynamics = Dynamics(2, start, "pipelined", 3, 16, neuron)
+    first = layer_in_integers("encode", torch.eye(2), torch.zeros(2), [1.0], dynamics)
+    second = layer_in_integers("fire", 2 * torch.eye(2), torch.zeros(2), [2.0, 2.0], dynamics)
+    assert bool((second.initial_potential < second.threshold).all())
+    check_executions([first, second], torch.tensor([[1.0, 0.0]]))
+
+
+@pytest.mark.parametrize("threshold", [1.0, 1.3, 1.9949748516082764])
+def test_a_start_is_exact_in_many_quanta(threshold):
+    dynamics = Dynamics(4, 0.3, "pipelined", None, 16, "augmented", {"boundary": 1})
+    check_layer(layer_in_integers("encode", torch.eye(2), torch.zeros(2), [threshold], dynamics))
+
+
+def test_constant_currents_beyond_24_bits_are_not_rounded():
+    dynamics = Dynamics(2, 0.0, "pipelined", None, 16, "augmented", {"boundary": 1})
+    first = layer_in_integers("encode", torch.eye(2)[:, :, None], torch.zeros(2), [1.0], dynamics, replace(GROUPED, groups=1))
+    weight, bias, threshold = torch.tensor([[[3.0]], [[120.0]]]), torch.tensor([2.0**25, 0.0]), [2.0**25 + 4, 100.0]
+    second = layer_in_integers("fire", weight, bias, threshold, dynamics, GROUPED)
+    assert int(second.bias[0]) > 2**24
+    check_executions([first, second], torch.ones(1, 2, 1))
+
+
+def test_path_independent_neurons_owe_more_than_32_bits_hold():
+    numbers = dict.fromkeys(("threshold", "negative_threshold"), torch.ones(1, dtype=torch.int32))
+    numbers |= dict.fromkeys(("initial_potential", "negative_initial_potential"), torch.zeros(1, dtype=torch.int32))
+    current = torch.full((1, 1), 2**30, dtype=torch.int32)
+    neuron = PathIndependent(127)
+    state = neuron.initial_state(numbers, current)
+    for _ in range(5):
+        spikes, state = neuron.step(current, state, numbers)
+        assert int(spikes) == 127
+
+
+@pytest.mark.parametrize(("neuron", "fits"), [("double-threshold", False), ("augmented", False), ("path-independent", True)])
+def test_no_more_counts_below_zero_than_a_spike_leaves(neuron, fits):
+    model = {"double-threshold": DoubleThreshold, "augmented": Augmented, "path-independent": PathIndependent}[neuron]()
+    numbers = numbers_of(100, Fraction(1, 5), 50, model)
+    model.check(numbers, torch.ones(1), 0.5)
+    numbers["negative_initial_potential"] = torch.tensor([60], dtype=torch.int32)
+    with nullcontext() if fits else pytest.raises(UserError, match="what a spike leaves"):
+        model.check(numbers, torch.ones(1), 0.5)

@@ -1,5 +1,6 @@
 """Few-spikes neurons: binary digits by hand, and integrate-and-fire neurons of as many levels beside them."""
 
+from copy import deepcopy
 from itertools import pairwise
 
 import numpy as np
@@ -13,9 +14,11 @@ from separator.errors import UserError
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics
+from separator.snn.layers.signal import Signal
 from separator.snn.learning.rules import LearningOptions
 from separator.snn.neurons.few_spikes import FewSpikes
 from separator.snn.observe.activity import record_activity
+from separator.snn.observe.report import agreement
 from separator.snn.spikes.trains import joined
 from separator.snn.spikes.weighted import WeightedSpikes
 from separator.snn.stack.stack import Stack
@@ -112,6 +115,15 @@ def test_another_window_keeps_the_upper_bounds():
     assert errors[0] < errors[1] / 4 < errors[2] / 8
     with pytest.raises(UserError, match="1 to 7 steps, not 8"):
         stack.set_window(8)
+
+
+def test_the_largest_train_of_a_report_is_one_of_spikes_at_every_step():
+    stack, x = STACKS["conv1d"][0](), torch.randn(3, 3, 11, generator=torch.Generator().manual_seed(1))
+    twin = deepcopy(stack.layers[0])
+    stack.convert(x, dynamics(4), 90.0)
+    found = agreement(twin, stack.layers[0], [(Signal(x), None)])
+    assert found["largest"] == 1 and found["saturated"] > 0
+    assert found["highest"] == 1
 
 
 def test_learns_in_tandem_and_is_frozen_as_it_was():
