@@ -190,7 +190,7 @@ class TrainingSettings:
                 f"the activity of layers that learn by stdb, or in more than {LONGEST} steps, is not measured; leave out "
                 "--optimiser.activity_penalty"
             )
-        if self.optimiser.finish is not None and not self.problem.epoch_seconds:
+        if self.optimiser.finish is not None and not self.problem.has_sound:
             raise UserError("finish takes hours of sound, of which there are none here; give max_epochs")
 
     @property

@@ -74,7 +74,7 @@ def train(settings: TrainingSettings, folder: Path, progress: bool = True, log: 
 
 
 def _train(settings: TrainingSettings, folder: Path, start: Start, device: str, progress: bool, log: Log) -> Path:
-    finish = finish_of(settings, former_state(settings, folder))
+    finish = finish_of(settings, former_state(settings, folder), start.data)
     sets, heard = tuple(start.data.dev()), Heard.of_card(start.card)
     module = LearningModule(start.network, start.problem.objective, settings.optimiser, sets, heard, finish)
     model = folder / f"{start.card.kind}.safetensors"
@@ -221,12 +221,13 @@ def inputs_of_statistics(start: Start) -> Callable[[], Iterator[Tensor]] | None:
     return inputs if start.card.kind == "ann" or any(learning) else None
 
 
-def finish_of(settings: TrainingSettings, state: Mapping[str, Any]) -> Finish | None:
+def finish_of(settings: TrainingSettings, state: Mapping[str, Any], data: Data) -> Finish | None:
     """When the rate shall fall and training end: where a stopped training that was at it already had it, else from now on.
 
     Args:
         settings: of the training.
         state: last checkpoint, empty if there is none.
+        data: that is learned from.
     """
     hours = settings.optimiser.finish
     if hours is None:
@@ -235,7 +236,7 @@ def finish_of(settings: TrainingSettings, state: Mapping[str, Any]) -> Finish | 
     if begun is not None and begun["hours"] == hours:
         return Finish(**begun)
     first = state["epoch"] + 1 if state else 0
-    end = first + max(1, round(hours / (settings.problem.epoch_seconds / 3600)))
+    end = first + max(1, round(hours / (data.epoch_seconds / 3600)))
     return Finish(hours, first, end + -end % settings.optimiser.dev_every)  # the last epoch is looked at
 
 

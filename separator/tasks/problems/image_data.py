@@ -189,6 +189,11 @@ class PictureData:
         """Batches of an epoch of training."""
         return self.batches.with_seed(epoch_seed(self.seed, self.first_epoch + epoch))
 
+    @property
+    def epoch_seconds(self) -> float:
+        """Pictures make no sound."""
+        return 0.0
+
     def layer(self, layer: int) -> ImageBatches:
         """Batches of a layer of a conversion; within it the order stays, so that the trains of frozen layers can be kept."""
         return self.batches.with_seed(epoch_seed(self.seed, layer))

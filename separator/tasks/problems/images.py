@@ -45,6 +45,7 @@ class Images:
     for_training: ClassVar[frozenset[str]] = frozenset({"network", "goal", *(f"data.{name}" for name in FOR_TRAINING)})
     spread: ClassVar[bool] = False
     in_segments: ClassVar[bool] = True
+    has_sound: ClassVar[bool] = False
     item: ClassVar[str] = "image"
     charge: ClassVar[str] = "pixels"
     metrics: ClassVar[Mapping[str, Metric]] = {
@@ -57,11 +58,6 @@ class Images:
     def objective(self) -> ImageObjective:
         """Objective for the goal."""
         return ImageObjective(self.goal)
-
-    @property
-    def epoch_seconds(self) -> float:
-        """Pictures make no sound."""
-        return 0.0
 
     @staticmethod
     def usual_network() -> FeedForwardConfig:

@@ -60,15 +60,6 @@ class DataSettings:
         """All of `train`."""
         return self.train if isinstance(self.train, list) else [self.train]
 
-    def mixtures_of_an_epoch(self) -> int:
-        """All those on disk, or as many as are mixed.
-
-        Raises:
-            UserError: they are on disk, and cannot be read there.
-        """
-        folders = self.train_folders
-        return len(read_mixtures(folders[0])) if len(folders) == 1 and not _is_corpus(folders[0]) else self.epoch_mixtures
-
     @property
     def on_the_fly_only(self) -> list[str]:
         """Options given that mean nothing for mixtures on disk."""
@@ -100,6 +91,11 @@ class MixtureData:
             raise UserError(f"{len(dataset)} mixtures make no batch of {self.settings.batch}; take a smaller data.batch")  # type: ignore[arg-type]
         order = ShuffledOnce(len(dataset), self.seed + epoch) if isinstance(dataset, MixturesFromDisk) else None
         return self._loader(dataset, sampler=order, drop_last=True)
+
+    @property
+    def epoch_seconds(self) -> float:
+        """Seconds of mixtures in an epoch, which has whole batches only; a mixture on disk may make several segments."""
+        return len(self.train(0)) * self.settings.batch * self.settings.segment
 
     def layer(self, layer: int) -> DataLoader[Tensor]:
         """Training mixtures of a layer of a conversion; the same for all layers would teach them by heart."""

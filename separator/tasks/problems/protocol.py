@@ -62,6 +62,10 @@ class Data(Protocol):
     def train(self, epoch: int) -> Batches:
         """Batches of an epoch of training, other ones in each."""
 
+    @property
+    def epoch_seconds(self) -> float:
+        """Seconds of sound in an epoch of training; 0 where there is none."""
+
     def layer(self, layer: int) -> Batches:
         """Batches of a layer of a conversion, counted on through the passes."""
 
@@ -101,6 +105,7 @@ class Problem(Protocol):
     of_the_result: ClassVar[tuple[str, ...]]
     spread: ClassVar[bool]  # whether several processes can share an epoch
     in_segments: ClassVar[bool]  # whether the objective tells a loss at the end of each segment that a network learns in
+    has_sound: ClassVar[bool]  # whether batches are of sound, the hours of which are counted
 
     @property
     def data(self) -> Any:
@@ -113,10 +118,6 @@ class Problem(Protocol):
     @property
     def objective(self) -> Objective:
         """Task of the networks."""
-
-    @property
-    def epoch_seconds(self) -> float:
-        """Seconds of sound in an epoch of training; 0 where there is none."""
 
     @staticmethod
     def usual_network() -> Any:

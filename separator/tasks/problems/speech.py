@@ -29,20 +29,12 @@ class Speech:
     of_the_result: ClassVar[tuple[str, ...]] = ()
     spread: ClassVar[bool] = True
     in_segments: ClassVar[bool] = False
+    has_sound: ClassVar[bool] = True
 
     @property
     def objective(self) -> SeparationObjective:
         """Negative SI-SDR, permutation invariant."""
         return SeparationObjective(self.network.n_src, self.network.sample_rate)
-
-    @property
-    def epoch_seconds(self) -> float:
-        """Seconds of mixtures in an epoch.
-
-        Raises:
-            UserError: they are on disk, and cannot be read there.
-        """
-        return self.data.mixtures_of_an_epoch() * self.data.segment
 
     @staticmethod
     def usual_network() -> TasNetConfig:

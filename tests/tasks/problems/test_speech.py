@@ -63,14 +63,18 @@ def test_result_is_the_mean_improvement_over_all_dev_mixtures(speech):
     assert speech.result(network, ModelCard("ann", {}), data) == pytest.approx(np.mean(improvements), abs=1e-3)
 
 
-def test_hours_are_those_of_mixtures(speech):
-    assert speech.epoch_seconds == 12 * 0.5
+def test_hours_are_those_of_whole_batches_of_mixtures(speech):
+    for batch, mixtures in ((4, 12), (5, 10)):
+        data = replace(speech.data, batch=batch)
+        assert replace(speech, data=data).open(TasNet(TINY), seed=3).epoch_seconds == mixtures * 0.5
     assert SeparationObjective(sample_rate=8000).seconds(torch.zeros(4, 3, 4000)) == 2.0
 
 
-def test_all_mixtures_on_disk_are_an_epoch(speech, tmp_path):
-    make_set(tmp_path / "set", ["mf", "ff", "mm"])
-    assert replace(speech, data=replace(speech.data, train=tmp_path / "set")).epoch_seconds == 3 * 0.5
+def test_an_epoch_of_mixtures_on_disk_is_all_segments_that_whole_batches_of_them_hold(speech, tmp_path):
+    make_set(tmp_path / "set", ["mf", "ff", "mm"], seconds=1.5)  # three segments each, nine of which make two batches of four
+    data = replace(speech, data=replace(speech.data, train=tmp_path / "set")).open(TasNet(TINY), seed=3)
+    heard = sum(speech.objective.seconds(batch) for batch in data.train(0))
+    assert data.epoch_seconds == heard == 8 * 0.5
 
 
 def test_it_is_for_networks_that_separate(speech):
