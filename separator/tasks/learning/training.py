@@ -74,7 +74,12 @@ def train(settings: TrainingSettings, folder: Path, progress: bool = True, log: 
 
 
 def _train(settings: TrainingSettings, folder: Path, start: Start, device: str, progress: bool, log: Log) -> Path:
-    finish = finish_of(settings, former_state(settings, folder), start.data)
+    state = former_state(settings, folder)
+    finish = finish_of(settings, state, start.data)
+    end = settings.optimiser.max_epochs if finish is None else finish.end
+    had = state["epoch"] + 1 if state else 0
+    if 0 <= end < had:
+        raise UserError(f"{folder} has had {had} epochs; give --optimiser.max_epochs of at least {had}, or another folder")
     sets, heard = tuple(start.data.dev()), Heard.of_card(start.card)
     module = LearningModule(start.network, start.problem.objective, settings.optimiser, sets, heard, finish)
     model = folder / f"{start.card.kind}.safetensors"
@@ -88,7 +93,7 @@ def _train(settings: TrainingSettings, folder: Path, start: Start, device: str, 
     if settings.optimiser.schedule == "anytime":
         writing = LambdaCallback(on_train_epoch_start=lambda trainer, _: trainer.is_global_zero and write(only_if_fresh=True))
         callbacks.append(writing)
-    trainer = make_trainer(settings, folder, device, progress, callbacks, finish, log)
+    trainer = make_trainer(settings, folder, device, progress, callbacks, end, log)
     try:
         fit(trainer, module, LearningData(start.data), folder)
     except DivergedError as error:
@@ -149,10 +154,10 @@ def make_trainer(
     device: str,
     progress: bool,
     callbacks: Sequence[pl.Callback],
-    finish: Finish | None,
+    end: int,
     log: Log,
 ) -> pl.Trainer:
-    """Lightning's trainer for these settings.
+    """Lightning's trainer for these settings, until the epoch `end`; -1 for no end.
 
     Raises:
         UserError: `machine` asks for devices, a strategy or a precision that there is none of.
@@ -169,7 +174,7 @@ def make_trainer(
             num_nodes=machine.nodes,
             strategy=machine.strategy,
             precision=precision,
-            max_epochs=optimiser.max_epochs if finish is None else finish.end,
+            max_epochs=end,
             check_val_every_n_epoch=optimiser.dev_every,
             gradient_clip_val=optimiser.clip,
             callbacks=[*stopping, LearningRateMonitor(), SameRun(settings), *callbacks, best, last],

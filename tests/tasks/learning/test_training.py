@@ -156,6 +156,14 @@ def test_another_training_is_not_gone_on_with(settings, tmp_path):
     train(on(replace(settings, machine=machine), workers=1), tmp_path, progress=False)  # the same one
 
 
+def test_a_training_that_has_had_more_epochs_than_are_asked_for_is_refused_in_one_line(settings, tmp_path):
+    train(settings, tmp_path, progress=False)
+    fewer = replace(settings, optimiser=replace(settings.optimiser, max_epochs=1))
+    with pytest.raises(UserError, match=r"has had 2 epochs; give --optimiser.max_epochs of at least 2, or another folder"):
+        train(fewer, tmp_path, progress=False)
+    train(settings, tmp_path, progress=False)  # as many are none too few
+
+
 def test_a_training_is_not_gone_on_with_from_another_model_of_the_name(settings, tmp_path):
     model = tmp_path / "model.safetensors"
     save_model(model, TasNet(TINY).eval(), ModelCard("ann", TINY.to_dict()))
