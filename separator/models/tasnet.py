@@ -51,6 +51,8 @@ class TasNetConfig:
             raise ValueError(f"kernel must be odd, so that frames stay where they are, not {self.kernel}")
         if min(self.filters, self.channels, self.n_src, self.sample_rate, *self.dilations, *self.look_back) < 1:
             raise ValueError("filters, channels, dilations, look_back, n_src and sample_rate must be at least 1")
+        if not self.dilations + self.look_back:
+            raise ValueError("dilations and look_back are both empty; give at least one of either")
         if not 0 <= 2 * self.norm_window * self.sample_rate / self.stride < MOST_FRAMES:
             most = (MOST_FRAMES - 1) // 2 * self.stride / self.sample_rate
             raise ValueError(f"norm_window is 0 to {most:g} s, not {self.norm_window}")

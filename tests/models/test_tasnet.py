@@ -115,6 +115,7 @@ def test_masks_lie_between_zero_and_one_and_estimates_follow_the_level():
         {"channels": 0},
         {"n_src": 0},
         {"look_back": (0,)},
+        {"dilations": ()},
         {"norm_window": -1.0},
         {"norm_window": 9.0},
     ],
@@ -122,6 +123,12 @@ def test_masks_lie_between_zero_and_one_and_estimates_follow_the_level():
 def test_impossible_sizes_are_refused(wrong):
     with pytest.raises(ValueError):
         TasNetConfig(**wrong)
+
+
+def test_one_layer_of_either_kind_is_enough():
+    for sizes in ({"dilations": (1,)}, {"dilations": (), "look_back": (2,)}):
+        network = TasNet(TasNetConfig(filters=16, filter_length=16, channels=4, **sizes))
+        assert network(torch.ones(1, 80)).shape == (1, 2, 80)
 
 
 @pytest.mark.parametrize(
