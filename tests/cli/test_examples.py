@@ -22,5 +22,7 @@ def test_mistakes_are_one_line(tmp_path, capsys):
     assert capsys.readouterr().err == "separator examples: error: there is no mixture 'mix7' in this set\n"
     assert main(["examples", *options, "--model", f"ann={ann}"]) == 1
     assert "two are called ann; give each a name of its own" in capsys.readouterr().err
+    assert main(["examples", *options, "--model", f"mixture={ann}"]) == 1
+    assert "the name 'mixture' is taken; give the model another one" in capsys.readouterr().err
     assert main(["examples", *options, "--scores", str(tmp_path)]) == 1
     assert "is not a table of `separator evaluate`" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 from separator.cli.options.arguments import apart
+from separator.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,11 +34,14 @@ def run(arguments: argparse.Namespace) -> int:
     from separator.corpora.mixtures import read_mixtures
     from separator.models import load_model
     from separator.tasks.devices import resolve_device
+    from separator.tasks.evaluation.mixtures.systems import UNPROCESSED
     from separator.tasks.presentation import examples
     from separator.tasks.separation.files import Separator
 
-    device, folders = resolve_device(arguments.device), apart(arguments.mixtures)
-    separators = {name: Separator(load_model(model, device=device), device) for name, model in apart(arguments.model).items()}
+    device, folders, models = resolve_device(arguments.device), apart(arguments.mixtures), apart(arguments.model)
+    if UNPROCESSED in models:
+        raise UserError(f"the name {UNPROCESSED!r} is taken; give the model another one, NAME=MODEL")
+    separators = {name: Separator(load_model(model, device=device), device) for name, model in models.items()}
     written: dict[str, list[examples.Example]] = {}
     for condition, folder in folders.items():
         mixtures = read_mixtures(folder)
