@@ -62,6 +62,8 @@ def test_models_are_timed_if_asked_for(tmp_path, capsys, monkeypatch):
         (["--mixtures", "open=set", "--estimates", "mine=nothing"], "no estimates of mix0 by mine"),
         (["--mixtures", "open=set", "--device", "abacus"], "no device 'abacus'"),
         (["--mixtures", "open=set", "--model", "small-ann", "--shifts", "99"], "takes 1 to 32 shifts"),
+        (["--mixtures", "open=set", "--model", "small-ann", "--shifts", "2", "--speed", "1"], "1 among --shifts"),
+        (["--mixtures", "open=set", "--estimates", "mine=set", "--speed", "1"], "--speed measures models"),
     ],
 )
 def test_mistakes_are_one_line(options, message, tmp_path, capsys, monkeypatch):

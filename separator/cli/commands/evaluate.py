@@ -31,6 +31,7 @@ import jsonargparse
 from separator.cli.options.arguments import apart, named, positive
 from separator.cli.options.configured import add_config_and_out, add_device_and_threads, to_stderr
 from separator.cli.options.problems import ProblemParser, add_problem
+from separator.errors import UserError
 from separator.metrics.energy import MAC_COST
 from separator.metrics.table import METRICS
 from separator.parallel import cores
@@ -106,6 +107,9 @@ def _on_mixtures(arguments: jsonargparse.Namespace) -> Any:
     from separator.tasks.evaluation.mixtures.evaluation import Evaluation, evaluate
     from separator.tasks.evaluation.mixtures.systems import EstimateFiles, ModelSystem
 
+    timed = dict(map(named, arguments.model)) if arguments.speed and 1 in arguments.shifts else {}
+    if arguments.speed and not timed:
+        raise UserError("--speed measures models without shifts; give --model, and 1 among --shifts, or leave out --speed")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     device = resolve_device(arguments.device)
@@ -117,7 +121,6 @@ def _on_mixtures(arguments: jsonargparse.Namespace) -> Any:
         for name, model in loaded
     ]
     files = [EstimateFiles(name, Path(folder)) for name, folder in map(named, arguments.estimates)]
-    timed = dict(map(named, arguments.model)) if arguments.speed and 1 in arguments.shifts else {}
     evaluation = Evaluation(
         conditions, [*models, *files], arguments.metrics, arguments.limit, arguments.jobs, timed, arguments.speed or 1
     )
