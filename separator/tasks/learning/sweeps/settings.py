@@ -64,6 +64,10 @@ class SweepSettings:
             raise UserError("a sweep has at least one seed, one job, one value and one variant")
         if self.optimiser.max_epochs < 0 and self.optimiser.finish is None:
             raise UserError("trainings of a sweep must end; give --optimiser.max_epochs, or --optimiser.finish")
+        varied = (self.vary, "encoder_bits") if self.vary == "weight_bits" else (self.vary,)
+        for name, variant in self.variants.items():
+            if given := [one for one in varied if one in variant]:
+                raise UserError(f"variant {name}: the sweep varies {given[0]}; leave it out, and give --values")
         for work in self.conversions():
             self.settings_of(work).check_window()
             _ = self.levels_of(work)  # refuses values that cannot be

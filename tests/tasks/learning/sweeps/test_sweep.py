@@ -182,6 +182,10 @@ def test_what_cannot_be_varied_is_refused(settings):
         replace(settings, values=[1.5])
     with pytest.raises(UserError, match="variant a: conversion has no 'lrr'"):
         replace(settings, variants={"a": {"lrr": 1}})
+    with pytest.raises(UserError, match="variant a: the sweep varies window; leave it out, and give --values"):
+        replace(settings, variants={"b": {}, "a": {"window": 4}})
+    with pytest.raises(UserError, match="variant a: the sweep varies encoder_bits"):
+        replace(settings, vary="weight_bits", values=[4], variants={"a": {"encoder_bits": 8}})
     with pytest.raises(UserError, match=r"must end; give --optimiser.max_epochs"):
         replace(settings, optimiser=optimiser_of(Images, schedule="plateau", max_epochs=-1))
 
@@ -195,6 +199,8 @@ def test_values_are_those_of_the_setting(settings):
     four, floating = made(vary="weight_bits", values=[4]), made(vary="weight_bits", values=[0])
     assert (four.weight_bits, four.encoder_bits) == (4, 4) and (floating.weight_bits, floating.encoder_bits) == (None, 16)
     assert made(variants={"a": {"patience": 9}}).patience == 9
+    of_preset = {"a": {"preset": "few-steps"}}  # which has an initial potential of its own
+    assert made(vary="initial_potential", values=[0.25], variants=of_preset).initial_potential == 0.25
 
 
 @pytest.fixture(scope="module")
