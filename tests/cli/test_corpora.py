@@ -11,6 +11,8 @@ from separator.corpora.mixtures import read_mixtures
 def test_mix_draws_a_list_once_and_makes_its_mixtures(synthetic_corpus, tmp_path, capsys):
     path, out = tmp_path / "list.txt", tmp_path / "out"
     options = ["mix", "--corpus", str(synthetic_corpus / "test"), "--list", str(path), "--jobs", "1"]
+    assert main(options) == 1
+    assert "give --draw for a list, --out for its mixtures, or both" in capsys.readouterr().err
     assert main([*options, "--draw", "4"]) == 0
     assert capsys.readouterr().out == f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path}\n"
     assert not out.exists()
@@ -33,6 +35,7 @@ def test_mix_draws_a_list_once_and_makes_its_mixtures(synthetic_corpus, tmp_path
         (["--corpus", "CORPUS", "--draw", "99"], "only 9 pairs"),
         (["--corpus", "CORPUS", "--levels", "x"], "belong to --wsj0"),
         (["--corpus", "CORPUS"], "cannot read the mixture list"),
+        (["--corpus", "CORPUS", "--seed", "3"], "--seed is of the draw; give --draw"),
         (["--wsj0", "CORPUS", "--draw", "3"], "must hold the .wv1"),
         (["--corpus", "nowhere"], "there is no folder"),
     ],

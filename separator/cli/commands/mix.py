@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     speech.add_argument("--wsj0", type=Path, metavar="DIR", help="WSJ0 as the LDC publishes it, or converted to wav")
     parser.add_argument("--list", type=Path, required=True, metavar="FILE", help="mixture list in the format of WSJ0-2mix")
     parser.add_argument("--draw", type=int, metavar="N", help="first draw N mixtures of --corpus and write them to --list")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw (default: %(default)s)")
+    parser.add_argument("--seed", type=int, help="of the draw (default: 0)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the mixtures; without it only the list is drawn")
     parser.add_argument("--mode", choices=MODES, default="min", help="cut to the shortest source or pad (default: %(default)s)")
     parser.add_argument("--rate", type=positive, default=8000, metavar="HZ", help="sample rate (default: %(default)s)")
@@ -52,6 +52,10 @@ def _draw_list(path: Path, sources: dict[str, Source], count: int, seed: int) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw a list, make mixtures, or both."""
+    if arguments.draw is None and not arguments.out:
+        raise UserError("nothing is asked for; give --draw for a list, --out for its mixtures, or both")
+    if arguments.draw is None and arguments.seed is not None:
+        raise UserError("--seed is of the draw; give --draw, or leave it out")
     if arguments.corpus:
         sources = corpus_sources(read_corpus(arguments.corpus))
         if arguments.levels or arguments.genders:
@@ -65,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.draw < 1:
         raise UserError(f"--draw takes a positive number of mixtures, not {arguments.draw}")
     else:
-        mixtures = _draw_list(arguments.list, sources, arguments.draw, arguments.seed)
+        mixtures = _draw_list(arguments.list, sources, arguments.draw, arguments.seed or 0)
     print(f"{mixtures.sha256}  {arguments.list}")
     if arguments.out:
         made = write_mixtures(mixtures, sources, arguments.out, arguments.mode, arguments.rate, arguments.jobs)
