@@ -6,6 +6,7 @@ from typing import Any
 from separator.errors import UserError
 
 MOST = 10**9  # of what has no limit of its own
+SLOWEST, FASTEST = 100, 10_000_000  # Hz, of sound; what lies beyond is a mistake, and would take all memory
 
 
 def check_numbers(settings: object, **ranges: tuple[float, float]) -> None:

@@ -12,7 +12,7 @@ A repeated call makes what is missing, in the same way.
 import argparse
 from pathlib import Path
 
-from separator.cli.options.arguments import positive
+from separator.cli.options.arguments import positive, sample_rate
 from separator.corpora.kaldi import read_corpus
 from separator.corpora.lists import MixtureList, make_list, read_list, write_list
 from separator.corpora.mixing import MODES
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="of the draw (default: 0)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the mixtures; without it only the list is drawn")
     parser.add_argument("--mode", choices=MODES, default="min", help="cut to the shortest source or pad (default: %(default)s)")
-    parser.add_argument("--rate", type=positive, default=8000, metavar="HZ", help="sample rate (default: %(default)s)")
+    parser.add_argument("--rate", type=sample_rate, default=8000, metavar="HZ", help="sample rate (default: %(default)s)")
     parser.add_argument("--levels", type=Path, metavar="DIR", help="WSJ0: active speech levels; measured if not given")
     parser.add_argument("--genders", type=Path, metavar="FILE", help="WSJ0: speakers and their genders, one a line")
     parser.add_argument("--jobs", type=positive, default=cores(), metavar="N", help="processes (default: all cores)")

@@ -10,7 +10,7 @@ wsj0 converts the recordings that the mixture lists name, first microphone only,
 import argparse
 from pathlib import Path
 
-from separator.cli.options.arguments import not_negative, positive
+from separator.cli.options.arguments import not_negative, positive, sample_rate
 from separator.corpora.lists import read_list
 from separator.corpora.preparation import prepare_corpus, read_librispeech, read_speechocean762
 from separator.corpora.wsj0 import convert_wsj0
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     open_2mix = corpora.add_parser("open-2mix", parents=[common], help="LibriSpeech, speechocean762 or both")
     open_2mix.add_argument("--librispeech", type=Path, metavar="DIR", help="OpenSLR 12, unpacked (train-clean-100 is enough)")
     open_2mix.add_argument("--speechocean762", type=Path, metavar="DIR", help="OpenSLR 101, unpacked")
-    open_2mix.add_argument("--rate", type=positive, default=8000, metavar="HZ", help="sample rate (default: %(default)s)")
+    open_2mix.add_argument("--rate", type=sample_rate, default=8000, metavar="HZ", help="sample rate (default: %(default)s)")
     open_2mix.add_argument(
         "--utterances", type=not_negative, default=40, metavar="N", help="most of a speaker, 0 for all (default: %(default)s)"
     )

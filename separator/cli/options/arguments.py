@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from separator.errors import UserError
+from separator.ranges import FASTEST, SLOWEST
 
 
 def named(text: str) -> tuple[str, str]:
@@ -42,6 +43,14 @@ def positive(text: str) -> int:
 def not_negative(text: str) -> int:
     """A whole number of at least 0."""
     return _at_least(0, text)
+
+
+def sample_rate(text: str) -> int:
+    """A rate of sound in Hz, which 8, meant as kHz, is not."""
+    rate = int(text)
+    if not SLOWEST <= rate <= FASTEST:
+        raise argparse.ArgumentTypeError(f"a sample rate is {SLOWEST} to {FASTEST} Hz, not {rate}")
+    return rate
 
 
 def _at_least(least: int, text: str) -> int:

@@ -8,6 +8,7 @@ import torch
 from separator.errors import UserError
 from separator.models.card import ModelCard
 from separator.models.files import Network
+from separator.models.format.cost import HIGHEST_RATE, LOWEST_RATE
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.tasks.problems.levels import output_gain
 from separator.tasks.problems.mixture_data import DataSettings, MixtureData
@@ -42,7 +43,14 @@ class Speech:
         return TasNetConfig()
 
     def new_network(self) -> TasNet:
-        """A network of these sizes."""
+        """A network of these sizes.
+
+        Raises:
+            UserError: it is for a sample rate that no model file may have.
+        """
+        rate = self.network.sample_rate
+        if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+            raise UserError(f"network.sample_rate is {LOWEST_RATE} to {HIGHEST_RATE} Hz, not {rate}")
         return TasNet(self.network)
 
     def of_model(self, network: Network, card: ModelCard) -> "Speech":

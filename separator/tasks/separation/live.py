@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from separator.audio.pcm import StalledError
 from separator.audio.resample import LiveResampler, resampled_length
 from separator.errors import UserError
+from separator.ranges import FASTEST, SLOWEST
 
 if TYPE_CHECKING:
     from separator.models import SeparationModel
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 
 MANY, SOME = 1000, 500  # samples of pieces of many frames and of few, which other loops serve
-SLOWEST, FASTEST = 100, 10_000_000  # Hz, of sound; what lies beyond is a mistake, and would take all memory
 
 
 class EstimateStream:

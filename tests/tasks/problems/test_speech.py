@@ -77,6 +77,12 @@ def test_an_epoch_of_mixtures_on_disk_is_all_segments_that_whole_batches_of_them
     assert data.epoch_seconds == heard == 8 * 0.5
 
 
+@pytest.mark.parametrize("rate", [8, 999, 384_001])
+def test_networks_are_for_rates_that_model_files_may_have(speech, rate):
+    with pytest.raises(UserError, match=f"network.sample_rate is 1000 to 384000 Hz, not {rate}"):
+        replace(speech, network=replace(TINY, sample_rate=rate)).new_network()
+
+
 def test_it_is_for_networks_that_separate(speech):
     wide = TasNet(TasNetConfig(filters=16, filter_length=16, channels=4, dilations=(1,)))
     assert speech.of_model(wide, ModelCard("x", {})).network == wide.config
