@@ -129,6 +129,10 @@ class LearningSettings:
         _ = self.derivative  # refuses what cannot be
         check_flags(self)
         check_numbers(self, segment=(1, MOST))
+        if self.rule != "surrogate" and self.derivative != Surrogate():
+            raise UserError("surrogate and surrogate_width are of the rule surrogate; leave them out, or give --learning.rule")
+        if self.rule != "stdb" and self.stdb != StdbOptions():
+            raise UserError("options to --learning.stdb are of the rule stdb; leave them out, or give --learning.rule stdb")
         if self.segment is not None and self.rule not in ("surrogate", "stdb"):
             raise UserError("segments are those of learning through time; give --learning.rule surrogate or stdb")
         if self.rule != "stdb" and (self.leak is not None or self.delayed is not None or self.learn_leak):
@@ -180,6 +184,8 @@ class TrainingSettings:
         rule = self.learning.rule
         if rule == "analog" and self.learning != LearningSettings():
             raise UserError("there is nothing to --learning but the rule where it is analog; give --learning.rule")
+        if rule == "analog" and self.conversion != usual_neurons():
+            raise UserError("--conversion is of networks that learn as spiking ones; leave it out, or give --learning.rule")
         if rule == "tandem":
             self.conversion.check_window()
         if self.learning.segment is not None and not self.problem.in_segments:

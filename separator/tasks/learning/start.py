@@ -1,5 +1,6 @@
 """The network that a training begins with: new, from a model, or put in tandem with its analog twins."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.learning.rules import LearningOptions
 from separator.snn.stack.stack import Stack
-from separator.tasks.learning.settings import OF_NEURONS, TrainingSettings
+from separator.tasks.learning.settings import OF_NEURONS, TrainingSettings, usual_neurons
 from separator.tasks.problems.protocol import Data, Objective, Problem
 from separator.tasks.problems.registry import PROBLEMS
 
@@ -33,6 +34,7 @@ def starting_point(settings: TrainingSettings) -> tuple[Problem, Network, ModelC
     """
     problem, named = settings.problem, {name: value for name, value in asdict(settings.card).items() if name != "name"}
     if settings.init is None:
+        _check_options(settings, None)
         network = problem.new_network()
         set_initial_bias(network.stack, settings.optimiser.initial_bias)
         if settings.optimiser.initial_weights == "he":
@@ -45,6 +47,7 @@ def starting_point(settings: TrainingSettings) -> tuple[Problem, Network, ModelC
     conversion = card.conversion
     if conversion is not None and settings.learning.rule not in ("analog", "stdb"):
         raise UserError(f"{settings.init} spikes, and learns in tandem as it is; leave out --learning, or take the rule stdb")
+    _check_options(settings, conversion)
     network = as_large_as_asked(settings, network).requires_grad_(True)
     if conversion is not None and settings.learning.rule == "analog":
         dynamics = network.stack.unfreeze(settings.optimiser.learn_thresholds, settings.optimiser.weight_bits)
@@ -55,6 +58,31 @@ def starting_point(settings: TrainingSettings) -> tuple[Problem, Network, ModelC
     sizes = network.config.to_dict()
     renamed = replace(card, name=settings.card.name or card.kind, config=sizes, conversion=conversion, scores=scores, **named)
     return of_model, network.train(), renamed
+
+
+def _check_options(settings: TrainingSettings, conversion: Mapping[str, Any] | None) -> None:
+    """Refuse options that would do nothing, by what the network is that training starts with.
+
+    Args:
+        settings: of the training.
+        conversion: of the model to start from, if it spikes.
+
+    Raises:
+        UserError: there are some.
+    """
+    optimiser, neurons, usual = settings.optimiser, settings.conversion, usual_neurons()
+    if conversion is not None:
+        for name in OF_NEURONS:
+            value = getattr(neurons, name)
+            if value not in (getattr(usual, name), conversion.get(name)):
+                raise UserError(
+                    f"{settings.init} spikes, with neurons of its own; leave out --conversion.{name} (for another window, "
+                    "name it MODEL@WINDOW)"
+                )
+    elif optimiser.weight_bits is not None:
+        raise UserError("optimiser.weight_bits are of models that spike; for others, give --conversion.weight_bits")
+    elif settings.learning.rule == "analog" and optimiser.learn_thresholds:
+        raise UserError("an analog network has no thresholds to learn; leave out --optimiser.learn_thresholds")
 
 
 def begin_spiking(network: Network, card: ModelCard, settings: TrainingSettings, objective: Objective, data: Data) -> ModelCard:

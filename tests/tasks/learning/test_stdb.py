@@ -14,7 +14,8 @@ from separator.snn.layers.twins import analog_numbers
 from separator.snn.learning.rules import LearningOptions
 from separator.snn.learning.stdb.options import StdbOptions
 from separator.tasks.learning.conversion import ConversionRun, TuningSettings, convert
-from separator.tasks.learning.settings import LearningSettings, TrainingSettings, machine_of, optimiser_of
+from separator.tasks.learning.settings import LearningSettings, TrainingSettings, machine_of, optimiser_of, usual_neurons
+from separator.tasks.learning.start import starting_point
 from separator.tasks.learning.training import begin, train
 from separator.tasks.problems.image_data import ImageBatches, ImageSettings
 from separator.tasks.problems.image_objectives import ImageObjective, mean_score
@@ -90,6 +91,15 @@ def test_what_has_learned_nothing_is_what_it_was(folder, converted):
     assert (evaluated.argmax(1) == before(images).argmax(1)).float().mean() > 0.9
 
 
+def test_neurons_of_a_converted_network_are_its_own(folder, converted):
+    run = stdb(folder, converted[1])
+    with pytest.raises(UserError, match=r"spikes, with neurons of its own; leave out --conversion.window \(for another"):
+        starting_point(replace(run, conversion=replace(usual_neurons(), window=20)))
+    same = replace(run, conversion=replace(usual_neurons(), window=WINDOW, coding="poisson"))
+    assert starting_point(same)[2].window == WINDOW
+    assert starting_point(replace(run, init=f"{converted[1]}@20"))[2].window == 20
+
+
 def test_losses_at_the_ends_of_segments_are_summed(folder, converted):
     run = stdb(folder, converted[1])
     start = begin(run)
@@ -122,10 +132,10 @@ def test_an_analog_model_gets_thresholds_and_learns_as_it_is(folder, converted):
 @pytest.mark.parametrize("start", ["new", "converted"])
 def test_a_training_that_was_stopped_comes_to_the_same_weights(folder, converted, tmp_path, start):
     def run(epochs):
-        init = {"new": None, "converted": converted[1]}[start]
+        if start == "converted":
+            return stdb(folder, converted[1], epochs)
         conversion = ConversionSettings(window=WINDOW, coding="poisson", calibration_batches=2)
-        changed = replace(stdb(folder, init, epochs), conversion=conversion)
-        return changed if init else replace(changed, init=None)
+        return replace(stdb(folder, None, epochs), init=None, conversion=conversion)
 
     train(run(2), tmp_path / "whole", progress=False)
     train(run(1), tmp_path / "parts", progress=False)

@@ -8,10 +8,12 @@ import torch
 from matplotlib.image import imread
 
 from separator.errors import UserError
+from separator.models.card import ModelCard
 from separator.models.feedforward import FeedForward, FeedForwardConfig
-from separator.models.files import load_model, load_network
+from separator.models.files import load_model, load_network, save_model
 from separator.snn.conversion.penalty import ActivityPenalty
 from separator.snn.conversion.settings import ConversionSettings
+from separator.snn.learning.stdb.options import StdbOptions
 from separator.tasks.learning.conversion import ConversionRun, TuningSettings, convert
 from separator.tasks.learning.settings import LearningSettings, TrainingSettings, machine_of, optimiser_of
 from separator.tasks.learning.start import set_initial_bias, starting_point
@@ -248,8 +250,8 @@ def test_a_network_that_learns_as_a_spiking_one_is_written_as_such(folder, tmp_p
 @pytest.mark.parametrize("learning", ["analog", "tandem", "surrogate"])
 def test_every_way_of_learning_is_gone_on_with_to_the_same_network(folder, tmp_path, learning):
     def run(epochs):
-        changed = settings(folder, epochs=epochs)
-        return replace(changed, learning=LearningSettings(learning), conversion=ConversionSettings(window=4))
+        changed = replace(settings(folder, epochs=epochs), learning=LearningSettings(learning))
+        return changed if learning == "analog" else replace(changed, conversion=ConversionSettings(window=4))
 
     said = []
     train(run(3), tmp_path / "whole", progress=False)
@@ -307,6 +309,33 @@ def test_neurons_that_cannot_be_are_refused(folder):
     ):
         with pytest.raises(UserError, match=message):
             change()
+
+
+def test_options_that_would_do_nothing_are_refused(folder, tmp_path):
+    run = settings(folder)
+    tandem = replace(run, learning=LearningSettings("tandem"))
+    config = run.problem.network
+    card = ModelCard("ann", config.to_dict(), architecture="feedforward", scores={"goal": "classify"})
+    save_model(tmp_path / "ann.safetensors", FeedForward(config), card)
+    analog = replace(run, init=str(tmp_path / "ann.safetensors"))
+    for change, message in (
+        (lambda: LearningSettings("tandem", surrogate="arctan"), "of the rule surrogate; leave them out"),
+        (lambda: LearningSettings("stdb", surrogate_width=0.5), "of the rule surrogate; leave them out"),
+        (lambda: LearningSettings("surrogate", stdb=StdbOptions(alpha=3.0)), "--learning.stdb are of the rule stdb"),
+        (lambda: replace(run, conversion=ConversionSettings(window=5)), "leave it out, or give --learning.rule"),
+        (lambda: starting_point(with_optimiser(run, weight_bits=4)), "give --conversion.weight_bits"),
+        (lambda: starting_point(with_optimiser(tandem, weight_bits=4)), "give --conversion.weight_bits"),
+        (lambda: starting_point(with_optimiser(analog, weight_bits=4)), "give --conversion.weight_bits"),
+        (lambda: starting_point(with_optimiser(run, learn_thresholds=True)), "an analog network has no thresholds"),
+        (lambda: starting_point(with_optimiser(analog, learn_thresholds=True)), "an analog network has no thresholds"),
+    ):
+        with pytest.raises(UserError, match=message):
+            change()
+    starting_point(with_optimiser(tandem, learn_thresholds=True))
+
+
+def with_optimiser(run, **changes):
+    return replace(run, optimiser=replace(run.optimiser, **changes))
 
 
 def test_pictures_are_learned_from_on_one_device_and_have_no_hours(folder, tmp_path):
