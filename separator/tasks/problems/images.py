@@ -72,10 +72,12 @@ class Images:
         """The same problem for a model's network, with its goal.
 
         Raises:
-            UserError: it is no network for images.
+            UserError: it is no network for images, or classifies where it shall reconstruct.
         """
         if not isinstance(network, FeedForward):
             raise UserError(f"{card.name} is no network for images ({card.architecture}); give one, or --problem")
+        if self.goal == "reconstruct" != card.goal:  # to classify is the default, which gives way
+            raise UserError(f"{card.name} was trained to {card.goal}; leave out --goal, or train a new network")
         return replace(self, network=network.config, goal=card.goal)
 
     def open(self, network: Network, seed: int, device: str | torch.device = "cpu", first_epoch: int = 0) -> PictureData:

@@ -332,6 +332,9 @@ def test_options_that_would_do_nothing_are_refused(folder, tmp_path):
         with pytest.raises(UserError, match=message):
             change()
     starting_point(with_optimiser(tandem, learn_thresholds=True))
+    reconstructing = replace(analog, problem=replace(run.problem, goal="reconstruct"))
+    with pytest.raises(UserError, match="ann was trained to classify; leave out --goal, or train a new network"):
+        starting_point(reconstructing)
 
 
 def with_optimiser(run, **changes):
