@@ -60,7 +60,8 @@ def add_options(parser: ProblemParser, entry: Entry) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of weights and batches")
     parser.add_argument(
         "--init",
-        help="model to start from, which grows if larger sizes are given; a spiking one is tuned, all layers in tandem",
+        help="model to start from, which grows if larger sizes are given, others than the usual ones; a spiking one is tuned, "
+        "all layers in tandem",
     )
     add_device_and_threads(parser)
     add_problem(parser, problem)

@@ -67,6 +67,8 @@ def train(settings: TrainingSettings, folder: Path, progress: bool = True, log: 
     device = resolve_device(settings.device)
     former_state(settings, folder)  # which may be of another training
     start = begin(settings, device)
+    if settings.init is not None and start.network.config != settings.problem.network:
+        log(f"{settings.init} keeps its own sizes; the usual ones count as none given")
     # Processes that train together write together, and the first of them leads.
     alone = settings.machine.nodes == 1 and not any(int(os.environ.get(name, "0")) for name in RANKS)
     with sole_writer(folder) if alone else nullcontext():

@@ -332,6 +332,16 @@ def test_a_start_from_another_architecture_is_refused(anytime, tmp_path):
         train(narrower, tmp_path, progress=False)
 
 
+def test_sizes_that_a_model_keeps_are_told(anytime, tmp_path):
+    save_model(tmp_path / "tiny.safetensors", TasNet(TINY).eval(), ModelCard("ann", TINY.to_dict()))
+    own = replace(anytime, init=str(tmp_path / "tiny.safetensors"), optimiser=replace(anytime.optimiser, max_epochs=1))
+    for name, sizes, lines in (("usual", TasNetConfig(), 2), ("own", TINY, 1)):
+        said = []
+        path = train(sized(own, sizes), tmp_path / name, progress=False, log=said.append)
+        assert load_model(path).network.config == TINY
+        assert len(said) == lines and ("keeps its own sizes" in said[0]) == (lines == 2)
+
+
 def test_a_start_from_a_smaller_network_goes_on_with_a_larger_one(anytime, tmp_path):
     first = train(anytime, tmp_path / "first", progress=False)
     larger = replace(TINY, channels=12)
