@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from separator.cli.main import main, report_errors
+from separator.cli.main import command_parser, main, report_errors
 from separator.cli.options.problems import problem_told
 from separator.errors import DivergedError, UsageError, UserError
 from separator.models.card import ModelCard
@@ -128,6 +128,28 @@ def test_the_problem_is_told_by_an_option_a_configuration_or_a_model(tmp_path):
         (["--config"], None),
     ):
         assert problem_told(arguments) == told, arguments
+
+
+def test_a_configuration_printed_without_defaults_is_taken_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    digits = FeedForwardConfig("9-10")
+    save_model(tmp_path / "digits", FeedForward(digits), ModelCard("digits", digits.to_dict(), architecture="feedforward"))
+    for command in (["train", "--problem=images", "--network.layers=9-10"], ["convert", "--init=digits"]):
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "--data.folder=d", "--out=o", "--print_config=skip_default"])
+        printed = capsys.readouterr().out
+        assert ended.value.code == 0 and "problem: images" in printed and "seed" not in printed
+        Path("printed.yaml").write_text(printed)
+        parsed = command_parser(command[0])[1].parse_args(["--config=printed.yaml"])
+        assert (parsed.problem.name, str(parsed.problem.data.folder), str(parsed.out)) == ("images", "d", "o")
+
+
+@pytest.mark.parametrize("command", ["train", "convert", "sweep", "evaluate", "course"])
+def test_a_configuration_is_printed_without_what_has_to_be_given(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--threads", "3", "--print_config"])
+    printed = capsys.readouterr().out
+    assert ended.value.code == 0 and "out: null" in printed and "threads: 3" in printed
 
 
 @pytest.mark.parametrize("command", ["train", "convert", "sweep", "evaluate"])

@@ -71,6 +71,9 @@ class ConfiguredParser(jsonargparse.ArgumentParser):
         """
         args = sys.argv[1:] if args is None else args
         reading = [arg for arg in args if not arg.startswith("--print_")]
+        if len(reading) < len(args):
+            for action in self._actions:  # nothing is run, so that nothing need be given
+                action.required = False
         try:
             parsed = super().parse_args(reading, **kwargs)
             name = parsed.get("preset")

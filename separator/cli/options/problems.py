@@ -43,9 +43,11 @@ class ProblemParser(ConfiguredParser):
             self.error(str(error))
         others = "|".join(other for other in PROBLEMS if other != name)
         self.description = f"{self.description}\nThese are the options for {name}; those for others: --problem {others} --help."
-        self.add_argument("--problem", default=name, help="what is learned, where neither a configuration nor a model tells")
+        told_by = "what is learned, where neither a configuration nor a model tells"
+        self.add_argument("--problem", default=self.usual, help=told_by)
         self.add_options(self, entry)
-        parsed = super().parse_args(args, **kwargs)
+        # Given, not a default, as --print_config=skip_default leaves defaults out.
+        parsed = super().parse_args(["--problem", name, *args], **kwargs)
         if parsed.problem != name:
             self.error(f"--problem is {name}, but the configuration is for {parsed.problem}")
         if self.problem is not None:
