@@ -20,6 +20,7 @@ class PARSER(ProblemParser):
     """Of problems, images is the one whose networks have courses."""
 
     usual = "images"
+    problems = ("images",)
 
 
 def add_arguments(parser: ProblemParser) -> None:

@@ -27,6 +27,7 @@ class ProblemParser(ConfiguredParser):
     """
 
     usual: str = DEFAULT  # problem where nothing tells it
+    problems: Collection[str] = tuple(PROBLEMS)  # those that the command is for
     add_options: AddOptions
     problem: type[Any] | None = None
     guessed = False  # whether nothing tells the problem
@@ -41,8 +42,9 @@ class ProblemParser(ConfiguredParser):
             entry = entry_named(name)
         except UserError as error:
             self.error(str(error))
-        others = "|".join(other for other in PROBLEMS if other != name)
-        self.description = f"{self.description}\nThese are the options for {name}; those for others: --problem {others} --help."
+        if others := "|".join(other for other in self.problems if other != name):
+            those = f"These are the options for {name}; those for others: --problem {others} --help."
+            self.description = f"{self.description}\n{those}"
         told_by = "what is learned, where neither a configuration nor a model tells"
         self.add_argument("--problem", default=self.usual, help=told_by)
         self.add_options(self, entry)
@@ -60,8 +62,8 @@ class ProblemParser(ConfiguredParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """One line, which says what was taken for granted."""
-        others = " or ".join(other for other in PROBLEMS if other != self.usual)
-        super().error(f"{message}; for {others}, give --problem" if self.guessed else message, ex)
+        others = " or ".join(other for other in self.problems if other != self.usual)
+        super().error(f"{message}; for {others}, give --problem" if self.guessed and others else message, ex)
 
 
 def problem_told(args: Sequence[str]) -> str | None:

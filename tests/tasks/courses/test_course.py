@@ -138,7 +138,11 @@ def test_it_goes_on_where_it_was_stopped(tmp_path, capsys, monkeypatch):
 def test_the_command_is_for_images(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["course", "--help"])
-    assert ended.value.code == 0 and "--data.kind" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert ended.value.code == 0 and "--data.kind" in shown and "--problem speech" not in shown
+    with pytest.raises(SystemExit):
+        main(["course"])
+    assert "--problem" not in capsys.readouterr().err
     with pytest.raises(SystemExit) as ended:
         main(["course", "--init", "small-ann", "--model", "a=small-snn", "--out", "x"])
     assert ended.value.code == 2 and "networks that classify images, not of speech" in capsys.readouterr().err
