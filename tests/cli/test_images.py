@@ -120,6 +120,8 @@ def test_unknown_presets_are_refused(tmp_path, capsys):
         (["--learning.rule", "by heart"], "Expected a Literal['analog', 'tandem', 'surrogate', 'stdb']. Got value: by heart"),
         (["--teacher", "1"], "unrecognized arguments: --teacher 1"),
         (["--config", "missing.yaml"], "File does not exist: '"),
+        (["--config", "egs/demo/mix.wav"], "egs/demo/mix.wav is no configuration"),
+        (["--config", "recipes/open-2mix/conf/networks.txt"], "error: recipes/open-2mix/conf/networks.txt is no configuration"),
         ([], "the following arguments are required"),
     ],
 )

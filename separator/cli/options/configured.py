@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import jsonargparse
+import yaml
 from jsonargparse.typing import NonNegativeInt
 
 from separator.errors import UserError
@@ -85,6 +86,18 @@ class ConfiguredParser(jsonargparse.ArgumentParser):
             return built
         except (ValueError, UserError) as error:
             self.error(str(error))
+
+    def parse_path(self, path: Any, **kwargs: Any) -> jsonargparse.Namespace:
+        """Read a file of --config; one that is none is told by its name, where jsonargparse shows all of its text."""
+        reason = ""
+        try:
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (ValueError, yaml.YAMLError) as error:
+            content, reason = None, f" ({error})"
+        if not isinstance(content, dict):
+            self.error(f"{path} is no configuration, a YAML file with names of options and their values{reason}")
+        parsed: jsonargparse.Namespace = super().parse_path(path, **kwargs)
+        return parsed
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """One line, where jsonargparse prints all options first, dozens of lines of them."""
