@@ -24,7 +24,7 @@ def check_numbers(settings: object, **ranges: tuple[float, float]) -> None:
         for value in given if isinstance(given, list | tuple) else [given]:
             if value is not None and not _is_within(value, least, most):
                 kind = "a whole number" if isinstance(least, int) and isinstance(most, int) else "a number"
-                raise UserError(f"{name} is {kind} of at least {_plain(least)}{_up_to(most)}, not {value}")
+                raise UserError(f"{name} is {kind} of at least {_plain(least)}{_up_to(most, value)}, not {value}")
 
 
 def check_flags(settings: Any) -> None:
@@ -53,8 +53,9 @@ def _is_within(value: Any, least: float, most: float) -> bool:
     return kind(value) and least <= value <= most  # nor NaN, which compares with nothing
 
 
-def _up_to(most: float) -> str:
-    return "" if most == MOST else f" and at most {_plain(most)}"
+def _up_to(most: float, value: Any) -> str:
+    told = most != MOST or (is_number(value) and value > most)
+    return f" and at most {_plain(most)}" if told else ""
 
 
 def _plain(value: float) -> str:

@@ -1,3 +1,4 @@
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -33,6 +34,12 @@ def test_fractions_are_no_whole_numbers():
         check_numbers(Settings(real=2.5), real=(0, MOST))
 
 
+@pytest.mark.parametrize("value", [1e30, float("inf")])
+def test_what_is_too_large_is_told_the_most(value):
+    with pytest.raises(UserError, match=f"real is a number of at least 0 and at most 1000000000, not {re.escape(str(value))}"):
+        check_numbers(Settings(real=value), real=(0.0, MOST))
+
+
 @pytest.mark.parametrize("value", ["yes", 1, None])
 def test_flags_are_true_or_false(value):
     check_flags(Settings(flag=False))
@@ -48,6 +55,7 @@ def test_flags_are_true_or_false(value):
         (OptimiserSettings, {"dev_every": 0}, "dev_every"),
         (OptimiserSettings, {"decay": 2.0}, "decay is a number of at least 0 and at most 1"),
         (OptimiserSettings, {"activity_penalty": float("nan")}, "activity_penalty"),
+        (OptimiserSettings, {"schedule": "anytime", "finish": 1e300}, "finish is a number of at least 0 and at most 1"),
         (OptimiserSettings, {"patience": 0}, "patience is a whole number of at least 1"),
         (OptimiserSettings, {"stop_patience": 0}, "stop_patience is a whole number of at least 1"),
         (OptimiserSettings, {"schedule": "trapezoid", "max_epochs": -1}, "the schedule trapezoid needs an end"),

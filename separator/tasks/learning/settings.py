@@ -87,6 +87,7 @@ class OptimiserSettings:
             raise UserError(f"the schedule {self.schedule} needs an end; give max_epochs of at least 1, not {self.max_epochs}")
         if self.finish is not None and (self.schedule != "anytime" or self.finish <= 0):
             raise UserError(f"finish takes hours above 0 of a training with the schedule anytime, not {self.finish}")
+        check_numbers(self, finish=(0.0, MOST))
 
 
 @dataclass(frozen=True)
