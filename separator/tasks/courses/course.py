@@ -19,7 +19,7 @@ from separator.models.files import load_network
 from separator.parallel import cores, parallel_map
 from separator.resume import refuse_differences
 from separator.tasks.courses.measures import Steps, check_course, course_of
-from separator.tasks.courses.report import CourseReport, write_reports
+from separator.tasks.courses.report import SUMMARY, CourseReport, write_reports
 from separator.tasks.devices import resolve_device
 from separator.tasks.fingerprints import model_fingerprint
 from separator.tasks.problems.images import Images
@@ -31,7 +31,7 @@ class CourseSettings:
     """Networks that are followed over the time steps of a run.
 
     Raises:
-        UserError: there is none, or two have one name.
+        UserError: there is none, two have one name, or one that of the table of all.
     """
 
     problem: Images
@@ -45,6 +45,8 @@ class CourseSettings:
         names = [name for name, _ in self.models]
         if not names or len(set(names)) < len(names):
             raise UserError("give spiking models, each with a name of its own (NAME=MODEL)")
+        if SUMMARY in names:
+            raise UserError(f"{SUMMARY}.csv is the table of all models; give the one called so another name, NAME=MODEL")
         if self.batch < 1:
             raise UserError(f"a batch has at least 1 item, not {self.batch}")
 
@@ -93,7 +95,10 @@ def _window(name: str, model: str, analog: FeedForward, init: str, device: str) 
     network, _ = load_network(model, device)
     if not isinstance(network, FeedForward) or network.config != analog.config:
         raise UserError(f"{name} was not converted from {init}: it has other layers")
-    check_course(network.stack)
+    try:
+        check_course(network.stack)
+    except UserError as error:
+        raise UserError(f"{name} cannot be followed: {error}") from error
     return network.stack.spiking_layers()[0].window
 
 

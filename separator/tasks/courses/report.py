@@ -12,6 +12,7 @@ from separator.atomic import write_csv, write_text
 from separator.tasks.courses.measures import Steps
 from separator.tasks.pictures import write_picture
 
+SUMMARY = "course"  # files about all networks, beside those called as each
 NEARLY = 0.02  # % of accuracy below the analog network, one image or two of 10,000
 TOLERANCES = (1.5, 1.0, 0.5, 0.1, 0.0)  # %, of Table IV
 
@@ -140,9 +141,9 @@ def write_reports(reports: Sequence[CourseReport], folder: Path) -> None:
     """Write tables and the picture; see `separator.tasks.courses.course.follow`."""
     for report in reports:
         write_csv(folder / f"{report.name}.csv", report.rows)
-    write_csv(folder / "course.csv", [report.summary() for report in reports])
-    write_text(folder / "course.md", table(reports))
-    draw(reports, folder / "course.png")
+    write_csv(folder / f"{SUMMARY}.csv", [report.summary() for report in reports])
+    write_text(folder / f"{SUMMARY}.md", table(reports))
+    draw(reports, folder / f"{SUMMARY}.png")
 
 
 def draw(reports: Sequence[CourseReport], path: Path) -> None:

@@ -9,7 +9,9 @@ import torch
 
 from separator.cli.main import main
 from separator.errors import UserError
+from separator.models.card import ModelCard
 from separator.models.feedforward import FeedForward, FeedForwardConfig
+from separator.models.files import save_model
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.stack import reference
 from separator.tasks.courses.course import CourseSettings, follow
@@ -152,6 +154,13 @@ def test_mistakes_are_refused(tmp_path):
     problem = Images(ImageSettings(mnist(tmp_path, 20)))
     with pytest.raises(UserError, match="each with a name of its own"):
         CourseSettings(problem, "x", [])
+    with pytest.raises(UserError, match=r"course\.csv is the table of all models"):
+        CourseSettings(problem, "x", [("a", "b"), ("course", "c")])
     with pytest.raises(UserError, match="no model 'nothing'"):
         follow(CourseSettings(problem, "nothing", [("a", "b")], device="cpu"), tmp_path / "out")
+    card = ModelCard("net", CONFIG.to_dict(), architecture="feedforward", scores={"goal": "classify"})
+    save_model(tmp_path / "ann", networks()[0], card)
+    models = [(name, str(tmp_path / "ann")) for name in ("this", "that")]
+    with pytest.raises(UserError, match="this cannot be followed: an analog network has no time steps"):
+        follow(CourseSettings(problem, models[0][1], models, device="cpu"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
