@@ -193,3 +193,11 @@ def test_help_has_the_options_of_a_problem(problem, option, capsys):
             main([command, "--problem", problem, "--help"])
         shown = capsys.readouterr().out
         assert ended.value.code == 0 and option in shown and f"These are the options for {problem}" in shown
+
+
+@pytest.mark.parametrize("command", ["evaluate", "course"])
+def test_what_only_learning_reads_is_no_option_of_scoring(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--problem", "images", "--help"])
+    shown = capsys.readouterr().out
+    assert "--data.test_limit" in shown and "--data.batch" not in shown and "--data.watched" not in shown

@@ -21,7 +21,7 @@ from separator.tasks.problems.image_objectives import ImageObjective, mean_score
 from separator.tasks.problems.protocol import Findings, device_of, parameters_text
 from separator.tasks.problems.reconstructions import draw_reconstructions
 
-FOR_TRAINING = ("batch", "flip", "shift", "train_limit")  # of the data's settings, those that no score depends on
+FOR_TRAINING = ("batch", "flip", "shift", "train_limit", "watched")  # of the data's settings, those that no score depends on
 
 
 @dataclass(frozen=True)
