@@ -7,7 +7,7 @@ r"""Score models side by side; what is scored depends on the problem.
       --data.folder CIFAR --data.kind cifar10 --out results
 
 --model takes shipped models or model files; NAME=MODEL@WINDOW simulates a spiking model for another number of time steps than
-its own. The same command goes on where it was stopped, and scores again what has changed since.
+its own.
 
 Speech: models, estimate files and the unprocessed mixture over sets of mixtures. --estimates takes a folder with ID_s1.wav,
 ID_s2.wav, ... or s1/ID.wav, s2/ID.wav, ... (below a folder named as the condition, if there is one). The folder of --out gets
@@ -15,12 +15,13 @@ scores.csv (every source), operations.csv, pitch.csv (of every reference source)
 pitch.png; of spiking models spikes.csv and spikes.png as well: what each separates, its difference from the analog model listed
 before it, and what its spikes cost; with --speed, speed.csv. RESULTS.md begins with all systems at a glance: SI-SDRi, PESQ,
 STOI, real-time factors and operations. It tells where separation fails, too: by genders of the talkers, by the difference of
-their mean pitches, and how much better SI-SDRi were if an oracle chose every 125 ms who is who (what swaps cost).
+their mean pitches, and how much better SI-SDRi were if an oracle chose every 125 ms who is who (what swaps cost). The same
+command goes on where it was stopped, and scores again what has changed since.
 
 Images: networks on the test images. The folder gets RESULTS.md, results.csv (a row for each model) and results.json (its layers
 as well): accuracies, or mean square errors, with their 95 % intervals; differences from the first model on the same images; and
 of spiking networks spikes, synaptic operations and energy beside those of the analog network. Networks that reconstruct get a
-picture each, NAME.png: images and their reconstructions.
+picture each, NAME.png: images and their reconstructions. The same command scores all of it anew.
 """
 
 from pathlib import Path
