@@ -1,6 +1,5 @@
 """Model files to be shipped: with measured scores in their card."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +10,9 @@ import torch
 from separator.atomic import atomic_path
 from separator.errors import UserError
 from separator.metrics.table import OVERALL
-from separator.models import SeparationModel, load_model, save_model
+from separator.models import load_model, save_model
 from separator.models.format.text import shown
+from separator.tasks.evaluation.mixtures.results import SUMMARY, is_of, read_results
 from separator.tasks.fingerprints import network_fingerprint
 
 # Of what `separator evaluate` counts, what a card says for each condition.
@@ -56,9 +56,9 @@ def publish(
         )
     scores = dict(loaded.card.scores)
     if scored is not None:
-        results = _results(scored[0] / "summary.json")
+        results = read_results(scored[0])
         scores |= _scores(results, *scored)
-        if not _is_of(results, scored[1], loaded):
+        if not is_of(results, scored[1], loaded):
             raise UserError(f"{scored[1]} in {scored[0]} is not {model} as it is here; name its own system, or evaluate it")
     card = replace(loaded.card, scores=scores, description=description or loaded.card.description)
     path = folder / f"{card.name}.safetensors"
@@ -71,24 +71,6 @@ def publish(
 
 def _weights(path: Path) -> str:
     return network_fingerprint(load_model(path).network)
-
-
-def _results(path: Path) -> dict[str, Any]:
-    """Results of an evaluation."""
-    try:
-        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read the scores in {path}: {error}") from error
-    return results
-
-
-def _is_of(results: Mapping[str, Any], system: str, model: SeparationModel) -> bool:
-    """Whether an evaluation's system can be this model; one by an earlier version tells its time steps alone."""
-    known = results.get("networks", {}).get(system)
-    if known is not None:
-        return bool(known == {"fingerprint": network_fingerprint(model.network), "window": model.card.window})
-    windows = {systems[system]["window"] for systems in results.get("operations", {}).values() if system in systems}
-    return windows == ({model.card.window} - {None})
 
 
 def _scores(results: Mapping[str, Any], folder: Path, system: str) -> dict[str, Any]:
@@ -104,7 +86,7 @@ def _scores(results: Mapping[str, Any], folder: Path, system: str) -> dict[str, 
         groups = {condition: _improvements(groups) for condition, groups in scores.items()}
         operations = {condition: _costs(report) for condition, report in reports.items()}
     except KeyError as error:
-        raise UserError(f"{folder / 'summary.json'} has no scores of {error}; name a system that was evaluated") from error
+        raise UserError(f"{folder / SUMMARY} has no scores of {error}; name a system that was evaluated") from error
     return means | {name: found for name, found in (("groups", groups), ("operations", operations)) if any(found.values())}
 
 

@@ -26,3 +26,16 @@ def test_mistakes_are_one_line(tmp_path, capsys):
     assert "the name 'mixture' is taken; give the model another one" in capsys.readouterr().err
     assert main(["examples", *options, "--scores", str(tmp_path)]) == 1
     assert "is not a table of `separator evaluate`" in capsys.readouterr().err
+
+
+def test_scores_are_those_of_the_last_model(tmp_path, capsys):
+    make_set(tmp_path / "set", ["mf"], seconds=0.5)
+    ann, snn = save_tiny_models(tmp_path)
+    mixtures = ["--mixtures", f"open={tmp_path / 'set'}"]
+    scoring = ["--metrics", "si-sdr", "--jobs", "1", "--device", "cpu", "--out", str(tmp_path / "scores")]
+    assert main(["evaluate", *mixtures, "--model", f"ann={ann}", f"snn={snn}", *scoring]) == 0
+    options = [*mixtures, "--scores", str(tmp_path / "scores"), "--out", str(tmp_path / "out")]
+    assert main(["examples", *options, "--model", f"snn={snn}@8"]) == 1
+    assert "snn in " in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert main(["examples", *options, "--model", f"snn={ann}", f"ann={ann}"]) == 0
+    assert (tmp_path / "out" / "index.html").is_file()

@@ -42,6 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
     if UNPROCESSED in models:
         raise UserError(f"the name {UNPROCESSED!r} is taken; give the model another one, NAME=MODEL")
     separators = {name: Separator(load_model(model, device=device), device) for name, model in models.items()}
+    scored, last = list(separators.items())[-1]
+    if arguments.scores:
+        examples.check_scores(arguments.scores, scored, last.model)
     written: dict[str, list[examples.Example]] = {}
     for condition, folder in folders.items():
         mixtures = read_mixtures(folder)
@@ -50,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             scores = None
             if arguments.scores:
-                scores = examples.read_improvements(arguments.scores / "scores.csv", condition, list(separators)[-1])
+                scores = examples.read_improvements(arguments.scores / "scores.csv", condition, scored)
             choices = examples.choose_by_gender(mixtures, scores)
         written[condition] = [
             examples.write_example(choice, separators, arguments.out / condition / choice.mixture.id) for choice in choices

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,13 @@ from separator.audio.level import fit_peak
 from separator.corpora.mixtures import Mixture
 from separator.errors import UserError
 from separator.metrics.sisdr import permutation_invariant_si_sdr, si_sdr
+from separator.tasks.evaluation.mixtures.results import SUMMARY, is_of, read_results
 from separator.tasks.evaluation.mixtures.scoring import read_alike, read_signal
 from separator.tasks.presentation.spectrograms import draw_spectrograms
 from separator.tasks.separation.files import Separator
+
+if TYPE_CHECKING:
+    from separator.models import SeparationModel
 
 GENDERS = {"f": "female", "m": "male"}
 PICTURE = "spectrograms.png"
@@ -95,6 +100,19 @@ def read_improvements(path: Path, condition: str, system: str) -> dict[str, floa
     if not values:
         raise UserError(f"{path} has no scores of {system} for {condition}: take the names that `separator evaluate` was given")
     return {mixture: float(np.mean(sources)) for mixture, sources in values.items()}
+
+
+def check_scores(folder: Path, system: str, model: "SeparationModel") -> None:
+    """Refuse scores that another network than this has by the same name, where the evaluation's summary tells of it.
+
+    Raises:
+        UserError: it does, or cannot be read.
+    """
+    if not (folder / SUMMARY).exists():  # not finished yet
+        return
+    results = read_results(folder)
+    if any(system in systems for systems in results.get("summary", {}).values()) and not is_of(results, system, model):
+        raise UserError(f"{system} in {folder} is not the model as it is here; name its own system, or evaluate it")
 
 
 def write_example(choice: Choice, separators: Mapping[str, Separator], folder: Path) -> Example:

@@ -1,3 +1,4 @@
+import json
 import re
 from types import SimpleNamespace
 
@@ -7,8 +8,11 @@ import torch
 
 from separator.corpora.mixtures import Mixture
 from separator.errors import UserError
+from separator.models import load_model
+from separator.tasks.evaluation.mixtures.results import identity
 from separator.tasks.presentation.examples import (
     Choice,
+    check_scores,
     choose_by_gender,
     choose_by_id,
     read_improvements,
@@ -16,7 +20,7 @@ from separator.tasks.presentation.examples import (
     write_page,
 )
 from separator.tasks.separation.files import Separator
-from tests.tasks.mixture_sets import make_set, read, write_signal
+from tests.tasks.mixture_sets import make_set, read, save_tiny_models, write_signal
 
 
 class Swapped:
@@ -129,3 +133,16 @@ def test_improvements_are_read_from_scores(tmp_path):
         read_improvements(path, "open", "ann")
     with pytest.raises(UserError, match="not a table"):
         read_improvements(tmp_path / "none.csv", "open", "ann")
+
+
+def test_scores_of_another_network_of_the_same_name_are_refused(tmp_path):
+    ann, snn = (load_model(path) for path in save_tiny_models(tmp_path))
+    check_scores(tmp_path, "ann", ann)  # an evaluation that has not come to its end
+    results = {"summary": {"open": {"ann": {}}}, "networks": {"ann": identity(ann)}}
+    (tmp_path / "summary.json").write_text(json.dumps(results))
+    check_scores(tmp_path, "ann", ann)
+    check_scores(tmp_path, "snn", snn)  # of a former evaluation into the same folder
+    ann.network.mask.weight.data += 1
+    for model in (ann, snn):
+        with pytest.raises(UserError, match="is not the model as it is here; name its own system, or evaluate it"):
+            check_scores(tmp_path, "ann", model)

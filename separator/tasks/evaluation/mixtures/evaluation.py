@@ -22,6 +22,7 @@ from separator.parallel import map_unordered
 from separator.tasks.evaluation.mixtures import operations
 from separator.tasks.evaluation.mixtures.pitches import PitchDifferences, measure_differences
 from separator.tasks.evaluation.mixtures.report import PICTURE, Report
+from separator.tasks.evaluation.mixtures.results import SUMMARY, identity
 from separator.tasks.evaluation.mixtures.scoring import ScoringJob, SourceScore, score
 from separator.tasks.evaluation.mixtures.speed import TABLE as SPEED_TABLE
 from separator.tasks.evaluation.mixtures.speed import measure_speeds
@@ -178,7 +179,7 @@ def _evaluate(evaluation: Evaluation, folder: Path, progress: bool) -> Report:
     if evaluation.timed:
         speeds = measure_speeds(evaluation.timed, folder / SPEED_TABLE, evaluation.threads, progress)
     report = _report(evaluation, scores, counts, pitches, speeds)
-    write_text(folder / "summary.json", report.to_json())
+    write_text(folder / SUMMARY, report.to_json())
     write_text(folder / "RESULTS.md", report.to_markdown())
     report.draw(folder / PICTURE)
     if report.operations:
@@ -297,7 +298,7 @@ def _report(
         (*_set_notes(evaluation, pitches), *failures(summary)),
         evaluation.measured,
         twins,
-        {system.name: system.identity() for system in evaluation.systems if isinstance(system, ModelSystem)},
+        {system.name: identity(system.model) for system in evaluation.systems if isinstance(system, ModelSystem)},
         speeds,
         evaluation.threads,
     )

@@ -16,7 +16,7 @@ from separator.errors import UserError
 from separator.models.shifted import ShiftedStream
 from separator.tasks.evaluation.mixtures.operations import activity_rows
 from separator.tasks.evaluation.mixtures.scoring import read_signal
-from separator.tasks.fingerprints import files_fingerprint, network_fingerprint
+from separator.tasks.fingerprints import files_fingerprint
 
 if TYPE_CHECKING:
     from separator.models import SeparationModel
@@ -136,10 +136,6 @@ class ModelSystem:
 
         with record_activity(self.model.network) as activity:
             return self._run(wave), activity_rows(activity)
-
-    def identity(self) -> dict[str, str | int | None]:
-        """What tells the network from others: its fingerprint, and the time steps of a spiking one."""
-        return {"fingerprint": network_fingerprint(self.model.network), "window": self.model.card.window}
 
     def spikes(self) -> dict[str, int]:
         """Of a spiking network, the time steps until its result is there, and the bits that a spike takes; else nothing."""
