@@ -19,7 +19,8 @@ def test_mistakes_are_one_line(tmp_path, capsys):
     ann, _ = save_tiny_models(tmp_path)
     options = ["--mixtures", f"open={tmp_path / 'set'}", "--model", f"ann={ann}", "--out", str(tmp_path / "out")]
     assert main(["examples", *options, "--ids", "mix7"]) == 1
-    assert capsys.readouterr().err == "separator examples: error: there is no mixture 'mix7' in this set\n"
+    told = "there is no mixture 'mix7' in the set open; --ids are taken from each set"
+    assert capsys.readouterr().err == f"separator examples: error: {told}\n"
     assert main(["examples", *options, "--model", f"ann={ann}"]) == 1
     assert "two are called ann; give each a name of its own" in capsys.readouterr().err
     assert main(["examples", *options, "--model", f"mixture={ann}"]) == 1

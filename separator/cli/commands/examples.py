@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     for condition, folder in folders.items():
         mixtures = read_mixtures(folder)
         if arguments.ids:
-            choices = examples.choose_by_id(mixtures, arguments.ids)
+            choices = examples.choose_by_id(mixtures, arguments.ids, condition)
         else:
             scores = None
             if arguments.scores:

@@ -47,16 +47,16 @@ class Example:
     improvements: Mapping[str, tuple[float, ...]]  # system -> SI-SDRi of each source, dB
 
 
-def choose_by_id(mixtures: Sequence[Mixture], ids: Sequence[str]) -> list[Choice]:
+def choose_by_id(mixtures: Sequence[Mixture], ids: Sequence[str], condition: str) -> list[Choice]:
     """The mixtures of these ids.
 
     Raises:
-        UserError: one is not in the set.
+        UserError: one is not in the set of this condition.
     """
     known = {mixture.id: mixture for mixture in mixtures}
     for name in ids:
         if name not in known:
-            raise UserError(f"there is no mixture {name!r} in this set")
+            raise UserError(f"there is no mixture {name!r} in the set {condition}; --ids are taken from each set")
     return [Choice(known[name], "") for name in ids]
 
 

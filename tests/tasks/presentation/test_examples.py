@@ -115,9 +115,9 @@ def test_best_median_and_worst_of_each_pair():
 
 
 def test_by_id():
-    assert [choice.mixture.id for choice in choose_by_id(PAIRS, ["mix3", "mix1"])] == ["mix3", "mix1"]
-    with pytest.raises(UserError, match="no mixture 'mix9'"):
-        choose_by_id(PAIRS, ["mix9"])
+    assert [choice.mixture.id for choice in choose_by_id(PAIRS, ["mix3", "mix1"], "open")] == ["mix3", "mix1"]
+    with pytest.raises(UserError, match="no mixture 'mix9' in the set open"):
+        choose_by_id(PAIRS, ["mix9"], "open")
 
 
 def test_improvements_are_read_from_scores(tmp_path):
