@@ -72,9 +72,9 @@ def choose_by_gender(mixtures: Sequence[Mixture], scores: Mapping[str, float] | 
             choices.append(Choice(members[len(members) // 2], pair))
             continue
         ranked = sorted(members, key=lambda mixture: (-scores[mixture.id], mixture.id))
-        # A pair with one or two mixtures shows each once.
-        places = {0: "best", len(ranked) - 1: "worst", len(ranked) // 2: "median"}
-        choices += [Choice(ranked[place], f"{pair}, {places[place]}") for place in sorted(places)]
+        # A pair with one or two mixtures shows each once: of two the best and the worst.
+        places = {len(ranked) // 2: "median", len(ranked) - 1: "worst", 0: "best" if len(ranked) > 1 else ""}
+        choices += [Choice(ranked[place], ", ".join(filter(None, (pair, places[place])))) for place in sorted(places)]
     return choices
 
 
