@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,13 +188,13 @@ def _section(example: Example, folder: str) -> str:
     for name, values in example.improvements.items():
         paths = [f"{folder}/{path.name}" for path in _files(Path(), name, n_src)]
         rows.append(_row(name, paths, [f"SI-SDRi {value:.1f} dB" for value in values]))
-    picture = f'<img src="{html.escape(f"{folder}/{PICTURE}")}" alt="Spectrograms" loading="lazy">\n'
+    picture = f'<img src="{quote(f"{folder}/{PICTURE}")}" alt="Spectrograms" loading="lazy">\n'
     return f"<h3>{html.escape(example.title)}</h3>\n<table>\n{''.join(rows)}</table>\n{picture}"
 
 
 def _row(name: str, paths: Sequence[str], captions: Sequence[str]) -> str:
     cells = (
-        f'<td><audio controls preload="none" src="{html.escape(path)}"></audio><br>{html.escape(caption)}</td>'
+        f'<td><audio controls preload="none" src="{quote(path)}"></audio><br>{html.escape(caption)}</td>'
         for path, caption in zip(paths, captions, strict=True)
     )
     return f"<tr><th>{html.escape(name)}</th>{''.join(cells)}</tr>\n"

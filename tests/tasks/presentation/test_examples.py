@@ -1,6 +1,8 @@
+import html
 import json
 import re
 from types import SimpleNamespace
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
@@ -79,10 +81,10 @@ def test_loud_signals_are_lowered_together(louder, tmp_path):
 
 
 def test_page_links_every_file_and_escapes_names(mixture, tmp_path):
-    example = write_example(Choice(mixture, "<best>"), {"a&b": separator(mixture)}, tmp_path / "out" / "open" / "mix0")
+    example = write_example(Choice(mixture, "<best>"), {"a&b#1 5%25?": separator(mixture)}, tmp_path / "out" / "open" / "mix0")
     write_page({"open": [example]}, tmp_path / "out" / "index.html")
     page = (tmp_path / "out" / "index.html").read_text()
-    links = [link.replace("&amp;", "&") for link in re.findall(r'src="([^"]*)"', page)]
+    links = [unquote(urlsplit(html.unescape(link)).path) for link in re.findall(r'src="([^"]*)"', page)]
     assert sorted(links) == sorted(f"open/mix0/{path.name}" for path in example.folder.iterdir())
     assert len(links) == 6
     assert "&lt;best&gt;, mix0" in page
