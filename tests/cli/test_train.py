@@ -22,12 +22,13 @@ def arguments(corpus, out, *more):
     return ["train", "--out", str(out), *data, *TINY, *machine, *more]
 
 
-def test_config_file_and_command_line(synthetic_corpus, tmp_path, capsys):
+def test_config_file_and_command_line(synthetic_corpus, tmp_path, capsys, recwarn):
     config = tmp_path / "tiny.yaml"
     config.write_text("data: {epoch_mixtures: 8, dev_mixtures: 4, batch: 4}\noptimiser: {max_epochs: 7}\ncard: {name: mine}\n")
     out = tmp_path / "out"
     status = main(arguments(synthetic_corpus, out, "--config", str(config), "--optimiser.max_epochs", "1"))
     assert status == 0
+    assert not any("logging interval" in str(warning.message) for warning in recwarn)
     assert capsys.readouterr().out.strip() == str(out / "ann.safetensors")
     assert b'"mine' in (out / "ann.safetensors").read_bytes() or b'\\"mine' in (out / "ann.safetensors").read_bytes()
 

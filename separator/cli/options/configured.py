@@ -60,6 +60,7 @@ def quieten_lightning() -> None:
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")  # Lightning's own
     warnings.filterwarnings("ignore", r".*module\(s\) in eval mode.*")  # dropout and norms of layers in tandem, meant so
     warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
+    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # epochs alone are logged
 
 
 class ConfiguredParser(jsonargparse.ArgumentParser):
