@@ -37,7 +37,10 @@ def test_images_are_trained_on_and_converted_from_the_command_line(tmp_path, cap
 def test_ways_of_learning_are_drawn_side_by_side_from_the_command_line(tmp_path, capsys):
     data = ["--data.folder", str(mnist(tmp_path, 40)), "--data.batch", "10", "--device", "cpu", "--network.layers", "9-10"]
     runs = []
-    for learning in ("tandem", "surrogate"):
+    for learning, derivative, own in (
+        ("tandem", "rectangular", []),
+        ("surrogate", "arctan", ["--learning.surrogate", "arctan"]),
+    ):
         out = str(tmp_path / learning)
         options = [
             "--problem",
@@ -49,9 +52,9 @@ def test_ways_of_learning_are_drawn_side_by_side_from_the_command_line(tmp_path,
             "--optimiser.max_epochs",
             "1",
         ]
-        assert main(["train", *data, *options, "--learning.surrogate", "arctan", "--out", out]) == 0
+        assert main(["train", *data, *options, *own, "--out", out]) == 0
         _, card = load_network(capsys.readouterr().out.strip())
-        assert (card.window, card.conversion["learning"], card.conversion["surrogate"]) == (3, learning, "arctan")
+        assert (card.window, card.conversion["learning"], card.conversion["surrogate"]) == (3, learning, derivative)
         runs.append(f"{learning}/tiny={out}")
     assert main(["plot-curves", *runs, "--out", str(tmp_path / "curves.png")]) == 0
     assert capsys.readouterr().out == (tmp_path / "curves.md").read_text()

@@ -34,6 +34,7 @@ HANDED_ON = {
     "open-2mix/run.sh": ("speech", SPEECH),
     "open-2mix/methods.sh": ("speech", SPEECH),
     "open-2mix/tables.sh": ("speech", {}),
+    "open-2mix/variants.sh": ("speech", {"train-options": ["train"]}),
     "wsj0-2mix/run.sh": ("speech", SPEECH),
     "mnist/run.sh": ("images", {"options": ["sweep"]}),
     "mnist-autoencoder/run.sh": ("images", {"options": ["sweep"]}),
