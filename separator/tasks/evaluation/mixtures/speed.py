@@ -36,8 +36,8 @@ def measure_speeds(models: Mapping[str, str], path: Path, threads: int, progress
     journal, host = Journal(path, ("system",), VALUES), machine()
     measuring = f"{threads} threads, {SECONDS:g} s, {host}"
     fingerprints = {name: f"{model_fingerprint(model)}@{split_steps(model)[1]} {measuring}" for name, model in models.items()}
-    known = {name: row for name in models if (row := journal.find({"system": name}))}
-    if any(known.get(name, {}).get("fingerprint") != fingerprint for name, fingerprint in fingerprints.items()):
+    known = {name: row["fingerprint"] for name in models if (row := journal.find({"system": name}))}
+    if known != fingerprints:
         measured = _measure(models, threads, progress)
         journal.add(
             {
