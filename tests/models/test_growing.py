@@ -103,3 +103,43 @@ def test_layers_that_would_change_something_are_refused(changes):
     config = replace(SMALL, **changes)
     with pytest.raises(UserError, match="it grows by layers only where these have skips, and a slope of 0"):
         grown(TasNet(config), replace(config, look_back=(4, 8)))
+
+
+def test_longer_frames_begin_with_what_was_learned_of_shorter_ones():
+    config = replace(SMALL, dilations=(1, 2, 4, 1, 6), look_back=(4, 8))
+    network = trained_looking(config)
+    longer = grown(network, replace(config, filter_length=16, dilations=(1, 2, 3), look_back=(2, 4))).eval()
+    assert longer.config.receptive_field < network.config.receptive_field
+    kept = [network.stack.layers[i] for i in (0, 2, 3, 5, 6, 7)]
+    for layer, old in zip(longer.stack.layers, kept, strict=True):
+        assert all(torch.equal(old.state_dict()[name], numbers) for name, numbers in layer.state_dict().items())
+    mixture = torch.randn(2, 304)
+    middles = network.encode(mixture[:, 4:])[:, ::2]  # every second short frame, from the middle of the first long one on
+    torch.testing.assert_close(longer.encode(mixture)[:, : middles.shape[1]], middles)
+    activation, features = torch.rand(2, 6, 1, 30), torch.rand(2, 30, 16)
+    frames = longer.decode(activation, features)
+    torch.testing.assert_close(frames[..., 4:12], network.decode(activation, features))
+    assert not frames[..., :4].any() and not frames[..., 12:].any()
+
+
+def test_longer_frames_take_further_layers_and_channels_too():
+    sizes = replace(SMALL, filter_length=24, channels=9, dilations=(5,), look_back=(2,))
+    network = trained_looking(replace(SMALL, look_back=(6,)))
+    longer = grown(network, sizes).eval()
+    same = grown(network, replace(sizes, channels=6, dilations=())).eval()
+    mixture = torch.randn(2, 300)
+    torch.testing.assert_close(longer(mixture), same(mixture), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"filter_length": 4}, "not by filter_length 4 in place of 8"),
+        ({"filter_length": 12}, "not by filter_length 12 in place of 8"),
+        ({"filter_length": 16}, r"not by look_back that do not begin with \[2\]"),
+        ({"filter_length": 24}, "no layer has a dilation that frames 3 times as long could divide by 3"),
+    ],
+)
+def test_frames_that_are_not_a_multiple_are_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        grown(TasNet(SMALL), replace(SMALL, **changes))

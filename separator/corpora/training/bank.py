@@ -87,7 +87,8 @@ def load_bank(folder: str | Path, sample_rate: int, cache: str | Path | None = N
     Args:
         folder: Kaldi data folder.
         sample_rate: Hz, of its audio and of the network.
-        cache: folder for the decoded speech; a later call with the same corpus reads it instead of decoding again.
+        cache: folder for the decoded speech; a later call with the same speech, wherever it is and since when, reads it instead
+            of decoding again.
         pitch: measure the voices' pitch, which goes to the cache too; else it is NaN.
 
     Raises:
@@ -96,9 +97,7 @@ def load_bank(folder: str | Path, sample_rate: int, cache: str | Path | None = N
     corpus = read_corpus(folder)
     position = {utterance.id: i for i, utterance in enumerate(corpus.utterances)}
     speakers = tuple(np.array([position[u.id] for u in group]) for group in corpus.by_speaker.values())
-    files = [[u.id, str(u.path), status.st_size, status.st_mtime_ns] for u in corpus.utterances for status in (u.path.stat(),)]
-    key = json.dumps([sample_rate, files])
-    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    digest = _digest(corpus, sample_rate) if cache else ""
     speech = _cached(cache and Path(cache) / f"speech-{digest}.npz", lambda: _decode(corpus, sample_rate))
     recordings = Recordings(speech["waves"], speech["offsets"], speech["scales"])
     pitches = np.full(len(corpus.utterances), nan)
@@ -110,6 +109,16 @@ def load_bank(folder: str | Path, sample_rate: int, cache: str | Path | None = N
         for name, group in zip(corpus.by_speaker, speakers, strict=True)
     )
     return SpeechBank(**vars(recordings), speakers=speakers, voices=voices, name=str(folder))
+
+
+def _digest(corpus: Corpus, sample_rate: int) -> str:
+    """What tells speech from other speech: content, not times and places, which change when a corpus is copied or mounted."""
+    digest = hashlib.sha256(f"{sample_rate}\n".encode())
+    for utterance in corpus.utterances:
+        with utterance.path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{json.dumps(utterance.id)} {content}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def _cached(path: str | Path | None, make: Callable[[], Arrays]) -> Arrays:

@@ -48,6 +48,15 @@ def test_changed_recordings_of_one_size_are_decoded_again(synthetic_corpus, tmp_
     assert np.array_equal(after.offsets, before.offsets) and not np.array_equal(after.waves, before.waves)
 
 
+def test_the_same_speech_elsewhere_and_of_another_time_is_not_decoded_again(synthetic_corpus, tmp_path, monkeypatch):
+    before = load_bank(synthetic_corpus / "train", 8000, tmp_path / "cache", pitch=True)
+    folder = shutil.copytree(synthetic_corpus, tmp_path / "corpus", copy_function=shutil.copyfile) / "train"
+    monkeypatch.setattr(bank_module, "mean_pitch", None)
+    monkeypatch.setattr(bank_module, "read_utterance", None)
+    after = load_bank(folder, 8000, tmp_path / "cache", pitch=True)
+    assert np.array_equal(after.waves, before.waves) and after.voices == before.voices
+
+
 def test_wrong_rate_is_refused(synthetic_corpus):
     with pytest.raises(UserError, match="16000"):
         load_bank(synthetic_corpus / "train", 16000)
