@@ -8,10 +8,26 @@ from separator.tasks.learning.optimisers import Muon, make_optimiser, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (6, 20), (20, 6)])
-def test_singular_values_are_driven_towards_one(shape):
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_singular_values_are_driven_towards_one(shape, kind, monkeypatch):
+    monkeypatch.setattr("separator.tasks.learning.optimisers._fast_type", lambda device: kind)
     torch.manual_seed(0)
-    values = torch.linalg.svdvals(orthogonalised(torch.randn(shape)))
+    values = torch.linalg.svdvals(orthogonalised(torch.randn(3, *shape)))
     assert values.min() > 0.4 and values.max() < 1.3
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (6, 20), (20, 6)])
+@pytest.mark.parametrize("spread", [0, 5])
+def test_it_is_the_iteration_of_jordan_et_al(shape, spread):
+    """Of each matrix by itself, whatever the size of its singular values: down to 10^-spread of the largest one."""
+    torch.manual_seed(0)
+    left, values, right = torch.linalg.svd(torch.randn(3, *shape, dtype=torch.float64), full_matrices=False)
+    values *= torch.logspace(0, -spread, values.shape[1], dtype=torch.float64)
+    expected = values / values.norm(dim=1, keepdim=True)
+    for _ in range(5):
+        expected = 3.4445 * expected - 4.7750 * expected**3 + 2.0315 * expected**5
+    found = orthogonalised((left @ values.diag_embed() @ right).float())
+    torch.testing.assert_close(found.double(), left @ expected.diag_embed() @ right, rtol=0, atol=1e-3)
 
 
 def step(optimisers, network, x):
