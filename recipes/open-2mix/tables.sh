@@ -14,7 +14,7 @@
 #   --shifts "N ..."     (1 2 4)
 #   --threads N          of each process (1)
 #   --jobs N             processes (all cores)
-#   --exp DIR            where results lie (exp/tables beside this script): a folder for each table
+#   --exp DIR            where results lie (exp/tables beside this script); tables share the scores of what they have in common
 #
 # The same command goes on where it was stopped. EXP gets TABLE.md for each table, and its pictures: SI-SDRi by
 # difference in pitch, TABLE-pitch.png, and by synaptic operations, TABLE-spikes.png.
@@ -50,10 +50,11 @@ table() {
   shift
   [[ " $tables " == *" $name "* ]] || return 0
   log "table $name"
-  separator evaluate --mixtures "${conditions[@]}" "$@" --threads "$threads" --jobs "$jobs" --out "$exp/$name"
-  sed -E "s/\((pitch|spikes)\.png\)/($name-\1.png)/" "$exp/$name/RESULTS.md" >"$exp/$name.md"
+  separator evaluate --mixtures "${conditions[@]}" --model "medium-ann=$ann" "medium-snn=$snn" "$@" --threads "$threads" \
+    --jobs "$jobs" --out "$exp/scores"
+  sed -E "s/\((pitch|spikes)\.png\)/($name-\1.png)/" "$exp/scores/RESULTS.md" >"$exp/$name.md"
   for picture in pitch spikes; do
-    [ ! -f "$exp/$name/$picture.png" ] || cp "$exp/$name/$picture.png" "$exp/$name-$picture.png"
+    [ ! -f "$exp/scores/$picture.png" ] || mv "$exp/scores/$picture.png" "$exp/$name-$picture.png"
   done
 }
 
@@ -61,17 +62,17 @@ table() {
 choose_conditions "$mixtures" open closed $other
 activate
 mkdir -p "$exp"
-table medium --model "ann=$ann" "snn=$snn"
+table medium
 # shellcheck disable=SC2086
-table where-it-fails --limit 1000 --speed "$(nproc)" --model "medium-ann=$ann" "medium-snn=$snn" $beside
+table where-it-fails $beside --limit 1000 --speed "$(nproc)"
 choose_conditions "$mixtures" open
 others=()
 for window in $windows; do
   others+=("medium-snn@$window=$snn@$window")
 done
-table windows --limit 250 --metrics si-sdr --model "medium-ann=$ann" "medium-snn=$snn" ${others[@]+"${others[@]}"}
+table windows ${others[@]+"${others[@]}"} --limit 250 --metrics si-sdr
 # shellcheck disable=SC2086
 choose_conditions "$mixtures" open $other
 # shellcheck disable=SC2086
-table shifts --limit 500 --metrics si-sdr --model "medium-ann=$ann" "medium-snn=$snn" "medium-snn@3=$snn@3" --shifts $shifts
+table shifts "medium-snn@3=$snn@3" --limit 500 --metrics si-sdr --shifts $shifts
 log "done; tables are in $exp"

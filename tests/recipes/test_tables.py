@@ -43,14 +43,12 @@ def test_each_table_has_its_conditions_and_networks(tables, tmp_path):
     sets = {
         name: f"{name}={tmp_path}/mixtures/{folder}" for name, folder in (("open", "test"), ("closed", "dev"), ("x", "other-x"))
     }
-    assert (
-        f"--mixtures {sets['open']} {sets['closed']} {sets['x']} --model ann=A snn=S --threads" in whole
-        and "--limit" not in whole
-    )
-    assert f"--mixtures {sets['open']} {sets['closed']} {sets['x']} --limit" in fails
-    assert "--model medium-ann=A medium-snn=S B --threads" in fails
-    assert f"--mixtures {sets['open']} --limit" in windows and "medium-snn@2=S@2 --threads" in windows
-    assert f"--mixtures {sets['open']} {sets['x']} --limit" in shifts and "medium-snn@3=S@3 --shifts 1 3 --threads" in shifts
+    networks = "--model medium-ann=A medium-snn=S"
+    assert f"--mixtures {sets['open']} {sets['closed']} {sets['x']} {networks} --threads" in whole and "--limit" not in whole
+    assert f"--mixtures {sets['open']} {sets['closed']} {sets['x']} {networks} B --limit" in fails
+    assert f"--mixtures {sets['open']} {networks} medium-snn@2=S@2 --limit" in windows
+    assert f"--mixtures {sets['open']} {sets['x']} {networks} medium-snn@3=S@3 --limit" in shifts and "--shifts 1 3" in shifts
+    assert all(f"--out {tmp_path}/exp/scores" in call for call in calls)
     written = {path.name for path in (tmp_path / "exp").glob("*.md")}
     assert written == {"medium.md", "where-it-fails.md", "windows.md", "shifts.md"}
 
