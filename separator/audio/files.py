@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import IO, TypeAlias
 
@@ -220,6 +221,18 @@ def write_wavs(
                 raise UserError(f"cannot write {path}: is the disk full?")
 
 
+def write_flac(path: Path, wave: NDArray[np.floating], sample_rate: int) -> None:
+    """Write a wave (T,) of some seconds as 16-bit FLAC, whole or not at all.
+
+    Raises:
+        UserError: the file cannot be written, or the disk is full.
+    """
+    whole = BytesIO()  # where libsndfile writes to a file itself, a full disk may go unnoticed
+    soundfile.write(whole, to_int16(wave), sample_rate, format="FLAC")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(whole.getbuffer())
+
+
 def refuse_folders(paths: Iterable[Path]) -> None:
     """Raise a UserError if one of the paths is a folder, which no file can replace."""
     for path in paths:
@@ -251,9 +264,9 @@ def read_comment(path: Path) -> str:
         return ""
 
 
-def to_int16(wave: Samples) -> NDArray[np.int16]:
+def to_int16(wave: NDArray[np.floating]) -> NDArray[np.int16]:
     """16-bit samples round(32768 x), held within -32768..32767. libsndfile's own conversion rounds down instead."""
-    scaled: NDArray[np.float32] = np.rint(wave * np.float32(FULL_SCALE))
+    scaled: NDArray[np.floating] = np.rint(wave * np.float32(FULL_SCALE))
     return scaled.clip(-FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
 
 

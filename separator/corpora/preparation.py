@@ -10,8 +10,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from separator.atomic import atomic_path
-from separator.audio.files import to_int16
+from separator.audio.files import write_flac
 from separator.corpora.kaldi import Corpus, Utterance, read_corpus, write_corpus
 from separator.corpora.mixing import resample_source
 from separator.corpora.training.recordings import read_recording
@@ -127,7 +126,10 @@ def _convert(task: tuple[Utterance, Path], sample_rate: int) -> Utterance | None
     """Write one utterance as FLAC; None if it is too short."""
     utterance, path = task
     if path.exists():
-        found = soundfile.info(path)
+        try:
+            found = soundfile.info(path)
+        except soundfile.SoundFileError:
+            raise UserError(f"{path} is damaged; remove it to have it made anew") from None
         if found.samplerate != sample_rate:
             raise UserError(f"{path} has {found.samplerate} Hz, not {sample_rate}; take another folder, or remove this one")
         return replace(utterance, path=path, duration=found.duration)
@@ -136,8 +138,7 @@ def _convert(task: tuple[Utterance, Path], sample_rate: int) -> Utterance | None
     speech = trim(resample_source(wave - wave.mean(), rate, sample_rate), sample_rate)
     if len(speech) < SHORTEST * sample_rate:
         return None
-    with atomic_path(path) as temporary:
-        soundfile.write(temporary, to_int16(speech), sample_rate)
+    write_flac(path, speech, sample_rate)
     return replace(utterance, path=path, duration=len(speech) / sample_rate)
 
 

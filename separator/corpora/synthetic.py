@@ -8,11 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
-from separator.atomic import atomic_path
-from separator.audio.files import to_int16
+from separator.audio.files import write_flac
 from separator.corpora.kaldi import Corpus, Utterance, write_corpus
 from separator.corpora.mixing import resample_source
 from separator.errors import UserError
@@ -129,8 +127,7 @@ def _write_set(folder: Path, voices: dict[str, Voice], count: int, sample_rate: 
         name = f"{speaker}-{folder.name}{i:03}"
         wave = say(next(sentences), voice, sample_rate)
         path = folder / "audio" / speaker / f"{name}.flac"
-        with atomic_path(path) as temporary:
-            soundfile.write(temporary, to_int16(wave), sample_rate)
+        write_flac(path, wave, sample_rate)
         utterances.append(Utterance(name, speaker, path, len(wave) / sample_rate))
     write_corpus(Corpus(folder, tuple(utterances), {speaker: voice.gender for speaker, voice in voices.items()}))
 

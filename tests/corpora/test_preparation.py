@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from separator.corpora.kaldi import Utterance, read_corpus
 from separator.corpora.preparation import prepare_corpus, read_librispeech, read_speechocean762, split, trim
 from separator.errors import UserError
+from tests.disks import files_of_at_most
 
 
 def speech(seed, seconds=2.0):
@@ -90,6 +91,27 @@ def test_a_repeated_call_converts_nothing_again(librispeech, tmp_path):
     assert [path.stat().st_mtime_ns for path in paths] == times
     with pytest.raises(UserError, match="has 8000 Hz, not 16000"):
         prepare_corpus([read_librispeech(librispeech)], tmp_path / "out", 16000, limit=4, seed=0, workers=1)
+
+
+def test_a_full_disk_gets_one_line_and_leaves_nothing_half_written(librispeech, tmp_path):
+    with files_of_at_most(9000), pytest.raises(UserError, match=r"cannot write .*\.flac: File too large"):
+        prepare_corpus([read_librispeech(librispeech)], tmp_path / "out", 8000, limit=4, seed=0, workers=1)
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("left", [0, 30])
+def test_a_recording_that_was_damaged_since_is_named(librispeech, tmp_path, left):
+    def prepare():
+        return prepare_corpus([read_librispeech(librispeech)], tmp_path / "out", 8000, limit=4, seed=0, workers=1)
+
+    path = prepare()["test"].utterances[0].path
+    whole = path.read_bytes()
+    path.write_bytes(whole[:left])
+    with pytest.raises(UserError, match=rf"{path} is damaged; remove it to have it made anew"):
+        prepare()
+    path.unlink()
+    prepare()
+    assert path.read_bytes() == whole
 
 
 @given(st.integers(4, 40), st.integers(1, 20), st.integers(0, 9), st.sampled_from([None, 3, 10]))
