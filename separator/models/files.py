@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from separator.atomic import atomic_path
@@ -129,7 +129,8 @@ def save_model(path: str | Path, network: Network, card: ModelCard, kept_as: tor
     if kept_as is not None:
         tensors = {name: x.to(kept_as) if x.is_floating_point() else x for name, x in tensors.items()}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, card.to_metadata())
+        # Not `save_file`: a full disk is no OSError there, and none but the owner may read its files.
+        temporary.write_bytes(save(tensors, card.to_metadata()))
 
 
 def _with_window(network: Network, card: ModelCard, window: int) -> ModelCard:

@@ -13,6 +13,7 @@ from separator.models import ModelCard, list_models, load_model, save_model
 from separator.models.card import DEFAULT_MODEL, FORMAT, KEY, read_card
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.stack import reference
+from tests.disks import files_of_at_most
 from tests.models.tiny import CONFIG, CONVERSION, network
 
 
@@ -50,6 +51,14 @@ def test_a_model_of_spikes_of_either_sign_comes_back_the_same(neuron, tmp_path):
     assert any((train < 0).any() for train in reference.trains(model.network.stack.spiking_layers(), x)[:-1])
     assert torch.equal(model.network(mixture), net(mixture))
     assert load_model(path, window=8).network.stack.dynamics == replace(dynamics, window=8)
+
+
+def test_a_full_disk_gets_one_line_and_leaves_the_former_model(saved):
+    path, net, card = saved
+    before = path.read_bytes()
+    with files_of_at_most(len(before) // 2), pytest.raises(UserError, match=rf"cannot write {path}: File too large"):
+        save_model(path, net, card)
+    assert [(file, file.read_bytes()) for file in path.parent.iterdir()] == [(path, before)]
 
 
 def test_a_model_file_is_as_readable_as_any_other(saved):

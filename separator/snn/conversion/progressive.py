@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from separator.atomic import atomic_path, write_text
@@ -450,7 +450,8 @@ class ProgressiveTandemLearning:
         # A file of its own after each layer of each pass: those that the index names stay what they were.
         weights = f"layer-{len(self.reports):02d}.safetensors"
         with atomic_path(self.folder / weights, durable=True) as temporary:
-            save_file({name: t.contiguous() for name, t in self.network.state_dict().items()}, temporary)
+            # Not `save_file`, where a full disk is no OSError.
+            temporary.write_bytes(save({name: t.contiguous() for name, t in self.network.state_dict().items()}))
         state = {
             "weights": weights,
             "converted": self.stack.converted,

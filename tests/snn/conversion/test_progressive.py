@@ -20,6 +20,7 @@ from separator.snn.layers.quantised import BOUND, QuantisedReLU
 from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.observe.activity import record_activity
 from separator.snn.stack.stack import Stack
+from tests.disks import files_of_at_most
 
 LINES: list[str] = []
 
@@ -113,6 +114,12 @@ def test_upstream_and_finished_layers_do_not_learn(trained):
     assert torch.equal(run.network.scale.weight, before)
     for layer, state in zip(run.stack.layers, frozen, strict=True):
         assert all(torch.equal(value, state[name]) for name, value in layer.state_dict().items())
+
+
+def test_a_full_disk_gets_one_line_and_leaves_nothing_half_written(trained, tmp_path):
+    with files_of_at_most(1000), pytest.raises(UserError, match=r"cannot write .*layer-01\.safetensors: File too large"):
+        engine(trained, tmp_path, max_epochs=0).run()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("keep_mb", [0, 0.01])

@@ -1,5 +1,6 @@
 """Parts that all trainings by Lightning share: checkpoints in a folder, going on from them, ending on Ctrl-C."""
 
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,10 @@ class WholeCheckpoints(TorchCheckpointIO):
         Raises:
             UserError: it cannot be written, as the disk is full.
         """
+        whole = BytesIO()  # where torch writes to a file itself, a full disk is no OSError
+        torch.save(checkpoint, whole)
         with atomic_path(path, durable=True) as temporary:
-            torch.save(checkpoint, temporary)
+            temporary.write_bytes(whole.getbuffer())
 
 
 class MovableCheckpoint(ModelCheckpoint):
