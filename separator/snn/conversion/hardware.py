@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from separator.errors import UserError
+from separator.ranges import MOST, check_numbers
 from separator.snn.conversion.settings import ConversionSettings
+from separator.snn.layers.dynamics import LEAST_BITS, MOST_BITS
 from separator.snn.layers.fan_in import fan_in
 from separator.snn.observe.activity import record_activity
 from separator.snn.stack.stack import Stack
@@ -15,12 +17,19 @@ from separator.snn.stack.stack import Stack
 
 @dataclass(frozen=True)
 class HardwareProfile:
-    """Limits of a chip; None for no limit."""
+    """Limits of a chip; None for no limit.
+
+    Raises:
+        UserError: no network could keep to one.
+    """
 
     weight_bits: int | None = None  # of synaptic weights, signed integers in steps that each neuron has of its own
     fan_in: int | None = None  # incoming connections of a neuron
     window: int | None = None  # time steps
     neurons: int | None = None  # of a layer
+
+    def __post_init__(self) -> None:
+        check_numbers(self, weight_bits=(LEAST_BITS, MOST), fan_in=(1, MOST), window=(1, MOST), neurons=(1, MOST))
 
     def constrained(self, settings: ConversionSettings) -> ConversionSettings:
         """Settings under which a conversion keeps to weights and connections that fit.
@@ -30,10 +39,11 @@ class HardwareProfile:
         """
         if self.window is not None and settings.window > self.window:
             raise UserError(f"the hardware takes {self.window} time steps, not {settings.window}; lower the window")
-        encoder_bits = settings.encoder_bits if self.weight_bits is None else min(settings.encoder_bits, self.weight_bits)
+        bits = None if self.weight_bits is None else min(self.weight_bits, MOST_BITS)
+        encoder_bits = settings.encoder_bits if bits is None else min(settings.encoder_bits, bits)
         return replace(
             settings,
-            weight_bits=_tighter(settings.weight_bits, self.weight_bits),
+            weight_bits=_tighter(settings.weight_bits, bits),
             encoder_bits=encoder_bits,
             fan_in=_tighter(settings.fan_in, self.fan_in),
         )

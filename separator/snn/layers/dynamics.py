@@ -21,6 +21,7 @@ Schedule = Literal["pipelined", "layer-by-layer"]
 
 # Time steps of a run, at most: the potentials of 32 steps are below 2^23 quanta, so that those of so many are below 2^31.
 MOST_STEPS = 2**8 * LONGEST
+LEAST_BITS, MOST_BITS = 2, 16  # of weights as signed integers
 COMMON = 16  # coefficients of augmented spikes, at most, that most neurons' spikes have
 
 
@@ -49,10 +50,10 @@ class Dynamics:
             raise UserError(f"layers that wait for all of their input run for at most {LONGEST} steps, not {self.window}")
         if not (is_number(self.initial_potential) and 0 <= self.initial_potential < 1):
             raise UserError(f"the initial potential is 0 to below 1 threshold, not {self.initial_potential}")
-        if self.weight_bits is not None and not (is_whole(self.weight_bits) and 2 <= self.weight_bits <= 16):
-            raise UserError(f"weights have 2 to 16 bits, not {self.weight_bits}")
-        if not (is_whole(self.encoder_bits) and 2 <= self.encoder_bits <= 16):
-            raise UserError(f"weights of the encoding layer have 2 to 16 bits, not {self.encoder_bits}")
+        if self.weight_bits is not None and not (is_whole(self.weight_bits) and LEAST_BITS <= self.weight_bits <= MOST_BITS):
+            raise UserError(f"weights have {LEAST_BITS} to {MOST_BITS} bits, not {self.weight_bits}")
+        if not (is_whole(self.encoder_bits) and LEAST_BITS <= self.encoder_bits <= MOST_BITS):
+            raise UserError(f"weights of the encoding layer have {LEAST_BITS} to {MOST_BITS} bits, not {self.encoder_bits}")
         coding = self.input_coding
         charged_once = not isinstance(coding, CurrentCoding) or coding.at_once
         if self.model.waits and not (self.schedule == "layer-by-layer" and charged_once):

@@ -54,6 +54,21 @@ def test_what_does_not_fit_is_named(limits, words):
         HardwareProfile(**limits).verify(model, stack, x)
 
 
+@pytest.mark.parametrize(
+    "limits", [{"weight_bits": 1}, {"fan_in": 0}, {"window": 0}, {"neurons": 0}, {"neurons": -5}, {"neurons": 1.5}]
+)
+def test_limits_that_no_network_keeps_to(limits):
+    with pytest.raises(UserError, match=f"{next(iter(limits))} is a whole number of at least"):
+        HardwareProfile(**limits)
+
+
+def test_a_chip_may_take_more_bits_than_weights_ever_have():
+    profile = HardwareProfile(weight_bits=32)
+    settings = profile.constrained(ConversionSettings(encoder_bits=12))
+    assert (settings.weight_bits, settings.encoder_bits) == (16, 12)
+    assert max(row["weight_bits"] for row in profile.verify(*network(16))) <= 16
+
+
 def test_conversion_keeps_to_the_tighter_limit():
     profile = HardwareProfile(weight_bits=6, fan_in=64, window=16)
     settings = profile.constrained(ConversionSettings(window=16, weight_bits=4))
