@@ -103,6 +103,6 @@ def test_names(text, pair):
 
 
 def test_names_that_cannot_be():
-    for text in ("", "=x", "x=", "a/b=c"):
+    for text in ("", "=x", "x=", "a/b=c", "..=c", ".=c", "a/.."):
         with pytest.raises(UserError, match="expected NAME=VALUE"):
             named(text)

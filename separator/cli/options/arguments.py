@@ -17,7 +17,7 @@ def named(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
         name, value = Path(text).stem, text
-    if not name or not value or "/" in name:
+    if not name or not value or "/" in name or name in (".", ".."):
         raise UserError(f"expected NAME=VALUE, not {text!r}")
     return name, value
 
