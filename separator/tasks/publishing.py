@@ -87,6 +87,8 @@ def _scores(results: Mapping[str, Any], folder: Path, system: str) -> dict[str, 
         operations = {condition: _costs(report) for condition, report in reports.items()}
     except KeyError as error:
         raise UserError(f"{folder / SUMMARY} has no scores of {error}; name a system that was evaluated") from error
+    except (AttributeError, TypeError) as error:
+        raise UserError(f"{folder / SUMMARY} is damaged; evaluate again") from error
     return means | {name: found for name, found in (("groups", groups), ("operations", operations)) if any(found.values())}
 
 

@@ -121,6 +121,29 @@ def test_results_that_cannot_be_read(model, tmp_path, text):
         publish(model, tmp_path, (tmp_path, "ann"))
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        [],
+        None,
+        {"summary": []},
+        {"summary": {"open": []}},
+        *({"summary": {}, name: [1]} for name in ("operations", "networks")),
+    ],
+)
+def test_results_of_another_kind(model, tmp_path, values):
+    (tmp_path / "summary.json").write_text(json.dumps(values))
+    with pytest.raises(UserError, match=r"summary\.json is damaged, or not of `separator evaluate` on mixtures"):
+        publish(model, tmp_path / "shipped", (tmp_path, "ann"))
+
+
+@pytest.mark.parametrize("groups", [{"overall": {"si-sdr": 3}}, {"overall": {"si-sdr": {"mean": "x"}}}, {"overall": [1]}, [1]])
+def test_scores_that_are_damaged(model, tmp_path, groups):
+    (tmp_path / "summary.json").write_text(json.dumps({"summary": {"open": {"ann": groups}}}))
+    with pytest.raises(UserError, match=r"summary\.json is damaged; evaluate again"):
+        publish(model, tmp_path / "shipped", (tmp_path, "ann"))
+
+
 def test_weights_in_half_the_size_are_rounded_to_bfloat16(model, tmp_path):
     path = publish(model, tmp_path / "kept", bf16=True)
     assert load_file(path)["stack.layers.1.affine.weight"].dtype == torch.bfloat16

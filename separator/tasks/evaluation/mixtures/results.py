@@ -12,20 +12,28 @@ if TYPE_CHECKING:
     from separator.models import SeparationModel
 
 SUMMARY = "summary.json"
+TABLES = ("summary", "operations", "networks")  # parts of it; earlier versions wrote no networks
 
 
 def read_results(folder: Path) -> dict[str, Any]:
     """Results of an evaluation, from its folder.
 
     Raises:
-        UserError: they cannot be read.
+        UserError: they cannot be read, or are not those of an evaluation on mixtures.
     """
     path = folder / SUMMARY
     try:
-        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        results = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read the scores in {path}: {error}") from error
+    if not isinstance(results, dict) or not all(_is_table(results.get(name, {})) for name in TABLES):
+        raise UserError(f"{path} is damaged, or not of `separator evaluate` on mixtures; evaluate again")
     return results
+
+
+def _is_table(part: Any) -> bool:
+    """Whether it is a mapping of mappings, as of conditions to systems."""
+    return isinstance(part, dict) and all(isinstance(one, dict) for one in part.values())
 
 
 def identity(model: "SeparationModel") -> dict[str, str | int | None]:
