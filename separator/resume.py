@@ -1,5 +1,6 @@
 """A run that is gone on with is the same run: what it depends on is kept beside it, and compared."""
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -38,6 +39,21 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Facts that were kept in a file, as JSON.
+
+    Raises:
+        UserError: it cannot be read, or is damaged.
+    """
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UserError(f"{path}, which tells what was run there, is damaged; take another folder") from error
+    return facts
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

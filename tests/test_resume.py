@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from separator.errors import UserError
-from separator.resume import differences, facts_of, refuse_differences
+from separator.resume import differences, facts_of, read_facts, refuse_differences
 
 
 @dataclass
@@ -38,6 +38,16 @@ def test_what_is_free_is_left_out_with_all_under_it():
 def test_the_same_run_may_go_on(tmp_path):
     refuse_differences(facts_of(Outer()), facts_of(Outer()), tmp_path)
     refuse_differences({"of an older version": 1}, facts_of(Outer()), tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff"])
+def test_facts_that_are_damaged(tmp_path, content):
+    path = tmp_path / "facts.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"{path}, which tells what was run there, is damaged; take another folder"):
+        read_facts(path)
+    with pytest.raises(UserError, match=r"cannot read .*: Is a directory"):
+        read_facts(tmp_path)
 
 
 def test_differences_are_named(tmp_path):

@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from separator.atomic import atomic_path, make_folder, write_text
+from separator.corpora.training.arrays import read_arrays
 from separator.errors import UserError
 from separator.models.feedforward import FeedForward
 from separator.models.files import load_network
 from separator.parallel import cores, parallel_map
-from separator.resume import refuse_differences
+from separator.resume import read_facts, refuse_differences
 from separator.tasks.courses.measures import Steps, check_course, course_of
 from separator.tasks.courses.report import SUMMARY, CourseReport, write_reports
 from separator.tasks.devices import resolve_device
@@ -109,7 +110,7 @@ def _split(batches: Sequence[Any], size: int) -> list[tuple[torch.Tensor, torch.
 
 def _same(path: Path, facts: dict[str, Any], folder: Path) -> None:
     if path.exists():
-        refuse_differences(json.loads(path.read_text(encoding="utf-8")), facts, folder)
+        refuse_differences(read_facts(path), facts, folder)
     write_text(path, json.dumps(facts, indent=1))
 
 
@@ -128,8 +129,8 @@ class _Part(NamedTuple):
 def _steps_of(part: _Part) -> Steps:
     """The course on one batch, from its file if there is one."""
     if part.path.exists():
-        with np.load(part.path) as kept:
-            return Steps(**{name: kept[name] for name in Steps.__dataclass_fields__})
+        kept: dict[str, Any] = read_arrays(part.path, "remove it, and it will be made again")
+        return Steps(**kept)
     network, analog, rectified = _networks(part.init, part.model, part.device)
     x, labels = torch.from_numpy(part.x).to(part.device), torch.from_numpy(part.labels)
     steps = course_of(network.stack, network.seen(x), labels, analog(x), rectified(x))

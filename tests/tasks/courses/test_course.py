@@ -124,7 +124,14 @@ def test_it_goes_on_where_it_was_stopped(tmp_path, capsys, monkeypatch):
     assert len(rows) == 40 and (out / "course.png").stat().st_size > 10_000
     capsys.readouterr()
 
-    (out / "parts/termapping/00001.npz").unlink()
+    part, facts = out / "parts/termapping/00001.npz", out / "parts/termapping/facts.json"
+    for damaged in (part, facts):
+        whole = damaged.read_bytes()
+        damaged.write_bytes(whole[: len(whole) // 2])
+        assert main([*command, "--out", str(out)]) == 1
+        assert f"error: {damaged}" in (line := capsys.readouterr().err.splitlines()[-1]) and "damaged" in line
+        damaged.write_bytes(whole)
+    part.unlink()
     computed = []
     monkeypatch.setattr("separator.tasks.courses.course.course_of", lambda *given: computed.append(1) or course_of(*given))
     assert main([*command, "--out", str(out)]) == 0 and len(computed) == 1

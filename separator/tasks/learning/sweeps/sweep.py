@@ -13,7 +13,7 @@ from separator.atomic import write_text
 from separator.errors import UserError
 from separator.models.files import load_network
 from separator.parallel import map_surviving
-from separator.resume import differences, facts_of, refuse_differences
+from separator.resume import differences, facts_of, read_facts, refuse_differences
 from separator.snn.observe.activity import record_activity
 from separator.tasks.journal import Journal
 from separator.tasks.learning.conversion import conversion_state, convert, refuse_earlier
@@ -133,7 +133,7 @@ def _check_result(settings: SweepSettings, folder: Path) -> None:
     kept, problem = folder / f"{settings.vary}.json", settings.problem
     facts = {name: value for name, value in facts_of(problem).items() if name in problem.of_the_result}
     if kept.exists():
-        refuse_differences(json.loads(kept.read_text(encoding="utf-8")), facts, folder)
+        refuse_differences(read_facts(kept), facts, folder)
     write_text(kept, json.dumps(facts) + "\n")
 
 

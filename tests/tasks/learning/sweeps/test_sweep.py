@@ -92,6 +92,9 @@ def test_a_folder_of_other_settings_is_not_gone_on_with(settings, tmp_path):
     folder = settings.problem.data.folder / ".." / settings.problem.data.folder.name
     moved = on(replace(short, conversion=replace(leaky, keep_mb=1)), folder=folder, dev_batch=7)
     sweep(moved, tmp_path, lambda line: None)
+    (tmp_path / "window.json").write_text("{")
+    with pytest.raises(UserError, match=r"window\.json, which tells what was run there, is damaged"):
+        sweep(short, tmp_path, lambda line: None)
     (tmp_path / "window.json").unlink()  # as earlier versions left it
     sweep(short, tmp_path, lambda line: None)
     (tmp_path / "seed-0" / "ann" / "last.ckpt").unlink()
