@@ -1,7 +1,7 @@
 """A folder of results has one writer at a time."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from errno import ENOSYS
 from pathlib import Path
@@ -17,10 +17,14 @@ HALF = re.compile(r"\.[0-9a-f]{8}(\..*)?")  # what `atomic_path` has not finishe
 
 
 @contextmanager
-def sole_writer(folder: str | Path) -> Iterator[None]:
+def sole_writer(folder: str | Path, beneath: Iterable[Path] = ()) -> Iterator[None]:
     """Make a folder, and have no other process write results into it until the block ends, or this process does.
 
     What a writer that was killed left half written in it is removed.
+
+    Args:
+        folder: of the results.
+        beneath: folders in it that results lie in as well, whether they are there yet or not.
 
     Raises:
         UserError: another process writes there, or the folder cannot be made or written.
@@ -36,7 +40,8 @@ def sole_writer(folder: str | Path) -> Iterator[None]:
         if error.errno != ENOSYS:  # file systems without locks are none the worse for it
             raise UserError(f"cannot write into {folder}: {error.strerror or error}") from error
     try:
-        _remove_halves(folder)
+        for place in (folder, *filter(Path.is_dir, beneath)):
+            _remove_halves(place)
         yield
     finally:
         # While it is held: who waits for it notices, and makes another one.

@@ -8,9 +8,11 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from typing import IO
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -23,6 +25,7 @@ from separator.images.cifar import BATCHES, HUNDRED, HUNDRED_FOLDER, read_cifar1
 from separator.images.idx import read_fashion_mnist, read_mnist
 from separator.images.labelled import ImageSet
 from separator.version import __version__
+from separator.writer import sole_writer
 
 PATIENCE = 30  # s without a sign of life after which a mirror is given up
 BLOCK = 1 << 16  # bytes
@@ -89,12 +92,20 @@ def fetch(images: PublishedSet, folder: Path, mirrors: Sequence[str] = (), log: 
         log: called with a line of text for each file.
 
     Raises:
-        UserError: no mirror gives a file, the folder cannot be written, or what was there already cannot be read.
+        UserError: no mirror gives a file, the folder cannot be written, another process downloads into it, or what was there
+            already cannot be read.
     """
     for mirror in mirrors:
         if urlsplit(mirror).scheme not in ("http", "https") or not urlsplit(mirror).netloc:
             raise UserError(f"a mirror is the URL of a folder, as {images.mirrors[0]}, not '{mirror}'")
     make_folder(folder)
+    whole = all((folder / name).is_file() for name in images.unpacked or images.checksums)
+    with nullcontext() if whole else sole_writer(folder, {(folder / name).parent for name in images.unpacked}):
+        _fetch_missing(images, folder, mirrors, log)
+    return images.read(folder)
+
+
+def _fetch_missing(images: PublishedSet, folder: Path, mirrors: Sequence[str], log: Callable[[str], None]) -> None:
     for name, checksum in images.checksums.items():
         if all((folder / kept).is_file() for kept in images.unpacked or (name,)):
             log(f"{folder} has {name} already")
@@ -103,19 +114,18 @@ def fetch(images: PublishedSet, folder: Path, mirrors: Sequence[str] = (), log: 
         if images.unpacked:
             _fetch_archive(urls, folder, images.unpacked, checksum)
         else:
-            with atomic_path(folder / name) as temporary:
-                _download(urls, temporary, checksum)
+            with atomic_path(folder / name) as temporary, temporary.open("wb") as file:
+                _download(urls, file, checksum)
         log(f"{folder} has got {name}")
-    return images.read(folder)
 
 
 def _fetch_archive(urls: Sequence[str], folder: Path, members: Sequence[str], checksum: str) -> None:
     """Download a tar archive and keep some of its members only."""
     try:
-        with tempfile.TemporaryDirectory(prefix=".", dir=folder) as room:
-            archive = Path(room) / "archive"
+        with tempfile.TemporaryFile(dir=folder) as archive:  # without a name, so that a kill leaves nothing of it
             _download(urls, archive, checksum)
-            with tarfile.open(archive) as contents:
+            archive.seek(0)
+            with tarfile.open(fileobj=archive) as contents:
                 for member in members:
                     source = contents.extractfile(member)
                     assert source is not None  # the checksum says that these are files
@@ -129,7 +139,7 @@ class _UselessError(Exception):
     """Why a mirror does not help."""
 
 
-def _download(urls: Sequence[str], path: Path, checksum: str) -> None:
+def _download(urls: Sequence[str], file: IO[bytes], checksum: str) -> None:
     """Write what the first URL that gives the right file gives.
 
     Raises:
@@ -139,10 +149,11 @@ def _download(urls: Sequence[str], path: Path, checksum: str) -> None:
     for url in urls:
         digest = hashlib.sha256()
         try:
-            with path.open("wb") as file:
-                for block in _blocks(url):
-                    file.write(block)
-                    digest.update(block)
+            file.seek(0)
+            file.truncate()
+            for block in _blocks(url):
+                file.write(block)
+                digest.update(block)
             if digest.hexdigest() == checksum:
                 return
             failures.append(f"{urlsplit(url).netloc} has another file, of SHA-256 {digest.hexdigest()}")

@@ -1,6 +1,8 @@
 import gzip
 import hashlib
 import io
+import os
+import signal
 import tarfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -132,6 +134,26 @@ def test_an_interrupted_download_leaves_nothing(served, tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             fetch(images, tmp_path, log=lambda line: None)
         assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("unpacked", [(), tuple(MEMBERS)])
+def test_a_killed_download_leaves_nothing_for_good(served, tmp_path, monkeypatch, unpacked):
+    folder, url, _ = served
+    images = published(folder, url)
+    if unpacked:
+        checksum = hashlib.sha256((folder / "cifar.tar.gz").read_bytes()).hexdigest()
+        images = PublishedSet((url,), {"cifar.tar.gz": checksum}, read_cifar10, unpacked)
+
+    def killed(url):
+        yield b"the first block"
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if (child := os.fork()) == 0:
+        monkeypatch.setattr(downloads, "_blocks", killed)
+        fetch(images, tmp_path, log=lambda line: None)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    fetch(images, tmp_path, log=lambda line: None)
+    assert files(tmp_path) == sorted(unpacked or NAMES)
 
 
 def test_mistakes_are_one_line(served, tmp_path, capsys):
