@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -22,6 +22,7 @@ from separator.corpora.training.recordings import read_recording
 from separator.errors import UserError
 from separator.parallel import parallel_map
 from separator.resume import refuse_differences
+from separator.writer import sole_writer
 
 INDEX = "mixtures.tsv"
 MADE = "made.json"  # how the mixtures of a set were made, so that all of it is made alike
@@ -126,12 +127,17 @@ def write_mixtures(
         The number of mixtures made.
 
     Raises:
-        UserError: recordings are missing or unusable, a file cannot be written, or the folder holds mixtures made otherwise or
-            of recordings that have changed since.
+        UserError: recordings are missing or unusable, a file cannot be written, the folder holds mixtures made otherwise or of
+            recordings that have changed since, or another process writes into it.
     """
     tasks = list(_tasks(mixtures, sources, folder, mode, sample_rate))
+    with sole_writer(folder, {path.parent for task in tasks for path in task.paths}):
+        return _write(tasks, folder, {"mode": mode, "rate": sample_rate}, workers)
+
+
+def _write(tasks: Sequence[_Task], folder: Path, made: dict[str, Any], workers: int) -> int:
     lacking = [task for task in tasks if not all(path.exists() for path in task.paths)]
-    _require_alike(folder, {"mode": mode, "rate": sample_rate}, _recordings(tasks))
+    _require_alike(folder, made, _recordings(tasks))
     parallel_map(_make_mixture, lacking, workers, f"mixing {folder.name}")
     rows = [_index_row(task, folder) for task in tasks]
     text = StringIO()
@@ -156,7 +162,7 @@ def _require_alike(folder: Path, made: dict[str, Any], recordings: dict[str, str
     """
     kept = folder / MADE
     try:
-        known = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else _rate_of_any(folder)
+        known = _known(folder, kept)
     except (ValueError, soundfile.SoundFileError) as error:
         raise UserError(f"{folder} is damaged; remove it to make its mixtures anew") from error
     refuse_differences(known, made, folder)
@@ -169,10 +175,13 @@ def _require_alike(folder: Path, made: dict[str, Any], recordings: dict[str, str
     write_text(kept, json.dumps(made | {"recordings": before | recordings}) + "\n")
 
 
-def _rate_of_any(folder: Path) -> dict[str, Any]:
-    """Sample rate of one of the mixtures, if there are any."""
-    path = next((folder / "mix").glob("*.wav"), None)
-    return {} if path is None else {"rate": soundfile.info(path).samplerate}
+def _known(folder: Path, kept: Path) -> dict[str, Any]:
+    """How the mixtures of a folder were made; nothing where there are none, as an earlier call failed at the first one."""
+    any_made = next((folder / "mix").glob("[!.]*.wav"), None)
+    if any_made is None:
+        return {}
+    known: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    return known or {"rate": soundfile.info(any_made).samplerate}
 
 
 def _numbered(row: Mapping[str, str], name: str) -> tuple[str, ...]:
@@ -204,11 +213,13 @@ def read_mixtures(folder: str | Path) -> tuple[Mixture, ...]:
     """Read a set of mixtures: from its index, or without one from the file names in `mix/`, `s1/`, `s2/`, ...
 
     Raises:
-        UserError: there is no such set, its index is damaged, or files are missing.
+        UserError: there is no such set, it is not finished, its index is damaged, or files are missing.
     """
     folder = Path(folder)
     if not (folder / "mix").is_dir():
         raise UserError(f"{folder} holds no mixtures: it has no folder mix/; make them with `separator mix`")
+    if (folder / MADE).exists() and not (folder / INDEX).exists():
+        raise UserError(f"{folder} is not finished; run `separator mix` again")
     try:
         mixtures = tuple(_read_index(folder) if (folder / INDEX).exists() else _scan_folders(folder))
     except (AttributeError, KeyError, TypeError, UnicodeDecodeError):

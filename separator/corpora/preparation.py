@@ -1,7 +1,7 @@
 """Kaldi data folders from LibriSpeech (OpenSLR 12) and speechocean762 (OpenSLR 101), both CC BY 4.0."""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from separator.corpora.mixing import resample_source
 from separator.corpora.training.recordings import read_recording
 from separator.errors import UserError
 from separator.parallel import parallel_map
+from separator.writer import sole_writer
 
 TEST_SHARE = 1 / 8  # of the speakers
 DEV_UTTERANCES = 2  # of a speaker
@@ -24,6 +25,8 @@ SHORTEST = 1.5  # s, of a trimmed utterance
 FRAME = 0.02  # s
 MARGIN = 0.1  # s, kept before and after the speech
 QUIET = 40.0  # dB below the loudest frame; quieter frames at the ends are silence
+
+_Task = tuple[Utterance, Path]  # an utterance, and the file that it becomes
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def trim(wave: NDArray[np.floating], sample_rate: int) -> NDArray[np.floating]:
     return wave[speech]
 
 
-def _convert(task: tuple[Utterance, Path], sample_rate: int) -> Utterance | None:
+def _convert(task: _Task, sample_rate: int) -> Utterance | None:
     """Write one utterance as FLAC; None if it is too short."""
     utterance, path = task
     if path.exists():
@@ -161,13 +164,26 @@ def prepare_corpus(
         The sets by name.
 
     Raises:
-        UserError: there are too few speakers, or a file cannot be read or written.
+        UserError: there are too few speakers, a file cannot be read or written, or another process writes into the folder.
     """
+    sets = split((u for source in sources for u in source.utterances), limit, seed)
+    tasks = {name: [(u, _converted(out.absolute() / name, u)) for u in chosen] for name, chosen in sets.items()}
+    places = {path.parent for of_set in tasks.values() for _, path in of_set}
+    with sole_writer(out, {*places, *(out / name for name in sets)}):
+        return _write_sets(sources, tasks, out, sample_rate, workers)
+
+
+def _converted(folder: Path, utterance: Utterance) -> Path:
+    return folder / "audio" / utterance.speaker / f"{utterance.id.removeprefix(utterance.speaker)}.flac"
+
+
+def _write_sets(
+    sources: Sequence[SourceCorpus], tasks: Mapping[str, list[_Task]], out: Path, sample_rate: int, workers: int
+) -> dict[str, Corpus]:
     gender = {speaker: value for source in sources for speaker, value in source.gender.items()}
     corpora = {}
-    for name, chosen in split((u for source in sources for u in source.utterances), limit, seed).items():
-        tasks = [(u, out.absolute() / name / "audio" / u.speaker / f"{u.id.removeprefix(u.speaker)}.flac") for u in chosen]
-        converted = parallel_map(partial(_convert, sample_rate=sample_rate), tasks, workers, f"preparing {name}")
+    for name, of_set in tasks.items():
+        converted = parallel_map(partial(_convert, sample_rate=sample_rate), of_set, workers, f"preparing {name}")
         kept = tuple(sorted((u for u in converted if u), key=lambda u: u.id))
         present = {u.speaker: gender[u.speaker] for u in kept if u.speaker in gender}
         corpora[name] = Corpus(out.absolute() / name, kept, present)

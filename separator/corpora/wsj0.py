@@ -16,6 +16,7 @@ from separator.corpora.mixtures import Source
 from separator.corpora.training.recordings import read_recording
 from separator.errors import UserError
 from separator.parallel import parallel_map
+from separator.writer import sole_writer
 
 SAMPLE_RATE = 16000
 Key = tuple[str, ...]  # last two folders and name without suffix, lower case
@@ -139,7 +140,7 @@ def convert_wsj0(root: str | Path, lists: Mapping[str, MixtureList], out: Path, 
         The number of files converted now.
 
     Raises:
-        UserError: recordings are missing or damaged, or a file cannot be written.
+        UserError: recordings are missing or damaged, a file cannot be written, or another process writes into `out`.
     """
     sources = wsj0_sources(root)
     for name, mixtures in lists.items():
@@ -147,6 +148,7 @@ def convert_wsj0(root: str | Path, lists: Mapping[str, MixtureList], out: Path, 
         if missing := sorted(wanted - sources.keys()):
             raise UserError(f"{root} lacks {len(missing)} of {len(wanted)} recordings of {name}, the first is {missing[0]}")
     paths = sorted({path for mixtures in lists.values() for entry in mixtures.entries for path in entry.paths})
-    tasks = [(sources[path].path, out / path) for path in paths if not (out / path).exists()]
-    parallel_map(_convert, tasks, workers, "converting WSJ0")
+    with sole_writer(out, {(out / path).parent for path in paths}):
+        tasks = [(sources[path].path, out / path) for path in paths if not (out / path).exists()]
+        parallel_map(_convert, tasks, workers, "converting WSJ0")
     return len(tasks)

@@ -6,11 +6,13 @@ import pytest
 import soundfile
 from scipy.signal import resample_poly
 
+from separator import writer
 from separator.audio.active_level import active_speech_level
 from separator.corpora.kaldi import read_corpus
 from separator.corpora.lists import ListEntry, MixtureList, make_list
 from separator.corpora.mixtures import Source, corpus_sources, read_mixtures, write_mixtures
 from separator.errors import UserError
+from separator.writer import sole_writer
 
 
 @pytest.fixture
@@ -113,6 +115,31 @@ def test_a_set_is_made_in_one_way(tmp_path, sources):
         write_mixtures(PAIRS, sources, folder, "min", 8000, workers=1)
 
 
+def test_a_set_that_is_not_finished_is_not_taken_for_one(tmp_path, sources):
+    write_mixtures(PAIRS, sources, tmp_path / "set", "min", 8000, workers=1)
+    (tmp_path / "set" / "mixtures.tsv").unlink()  # which is written last
+    with pytest.raises(UserError, match="set is not finished; run `separator mix` again"):
+        read_mixtures(tmp_path / "set")
+    assert write_mixtures(PAIRS, sources, tmp_path / "set", "min", 8000, workers=1) == 0
+    assert len(read_mixtures(tmp_path / "set")) == len(PAIRS.entries)
+
+
+def test_a_call_that_made_nothing_does_not_bind_the_next_one(tmp_path, sources):
+    with pytest.raises(UserError, match="cannot make mixtures of 48000 Hz"):
+        write_mixtures(PAIRS, sources, tmp_path / "set", "max", 48000, workers=1)
+    assert write_mixtures(PAIRS, sources, tmp_path / "set", "min", 8000, workers=1) == len(PAIRS.entries)
+
+
+def test_a_set_has_one_writer_and_nothing_half_written(tmp_path, sources, monkeypatch):
+    monkeypatch.setattr(writer, "PATIENCE", 0.1)
+    (tmp_path / "mix").mkdir()
+    (tmp_path / "mix" / ".0123abcd.wav").touch()  # of a process that was killed
+    with sole_writer(tmp_path), pytest.raises(UserError, match="another process writes into"):
+        write_mixtures(PAIRS, sources, tmp_path, "min", 8000, workers=1)
+    write_mixtures(PAIRS, sources, tmp_path, "min", 8000, workers=1)
+    assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
+
+
 def test_silent_recordings_are_named(tmp_path, sources):
     soundfile.write(sources["c/1.wav"].path, np.zeros(100), 16000)
     with pytest.raises(UserError, match=r"1\.wav: cannot measure the speech level"):
@@ -144,7 +171,8 @@ def test_mixtures_of_recordings_that_have_changed_are_not_taken_for_made(tmp_pat
 def test_sets_of_other_programs_are_read_by_their_names(tmp_path, sources):
     write_mixtures(PAIRS, sources, tmp_path / "set", "min", 8000, workers=1)
     indexed = read_mixtures(tmp_path / "set")
-    (tmp_path / "set" / "mixtures.tsv").unlink()
+    for own in ("mixtures.tsv", "made.json"):
+        (tmp_path / "set" / own).unlink()
     scanned = read_mixtures(tmp_path / "set")
     assert {(m.id, m.mixture, m.sources) for m in scanned} == {(m.id, m.mixture, m.sources) for m in indexed}
     assert all(mixture.speakers is None and mixture.genders is None for mixture in scanned)

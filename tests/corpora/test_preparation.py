@@ -1,12 +1,16 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from separator import writer
 from separator.corpora.kaldi import Utterance, read_corpus
 from separator.corpora.preparation import prepare_corpus, read_librispeech, read_speechocean762, split, trim
 from separator.errors import UserError
+from separator.writer import sole_writer
 from tests.disks import files_of_at_most
 
 
@@ -112,6 +116,19 @@ def test_a_recording_that_was_damaged_since_is_named(librispeech, tmp_path, left
     path.unlink()
     prepare()
     assert path.read_bytes() == whole
+
+
+def test_a_corpus_has_one_writer_and_nothing_half_written(librispeech, tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "PATIENCE", 0.1)
+    halves = [tmp_path / "out" / place / ".0123abcd.flac" for place in ("train", "train/audio/ls10", "test/audio/ls10")]
+    for half in halves:
+        half.parent.mkdir(parents=True, exist_ok=True)
+        half.touch()
+    prepare = partial(prepare_corpus, [read_librispeech(librispeech)], tmp_path / "out", 8000, limit=4, seed=0, workers=1)
+    with sole_writer(tmp_path / "out"), pytest.raises(UserError, match="another process writes into"):
+        prepare()
+    prepare()
+    assert sum(half.exists() for half in halves) == 1  # where this call has nothing to write
 
 
 @given(st.integers(4, 40), st.integers(1, 20), st.integers(0, 9), st.sampled_from([None, 3, 10]))
