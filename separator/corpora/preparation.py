@@ -44,7 +44,7 @@ def read_librispeech(root: str | Path) -> SourceCorpus:
         root: the folder `LibriSpeech` with `SPEAKERS.TXT`, or the one that holds it.
 
     Raises:
-        UserError: `SPEAKERS.TXT` or the recordings are missing.
+        UserError: `SPEAKERS.TXT` or the recordings are missing, or it is damaged.
     """
     tables = [path / "SPEAKERS.TXT" for path in (Path(root), Path(root) / "LibriSpeech")]
     table = next((path for path in tables if path.is_file()), None)
@@ -54,13 +54,21 @@ def read_librispeech(root: str | Path) -> SourceCorpus:
         lines = table.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
         raise UserError(f"{table} is damaged: it is not text; unpack LibriSpeech again") from None
-    rows = [line.split("|") for line in lines if line[:1] not in {";", ""}]
-    gender = {f"ls{row[0].strip()}": row[1].strip().lower() for row in rows}
+    gender = dict(_speaker(line, table) for line in lines if line[:1] not in {";", ""})
     paths = sorted(table.parent.glob("*/*/*/*.flac"))
     if not paths:
         raise UserError(f"{table.parent} has no recordings; unpack train-clean-100.tar.gz there")
     utterances = (Utterance(f"ls{path.stem}", f"ls{path.stem.split('-')[0]}", path) for path in paths)
     return SourceCorpus(tuple(utterances), gender)
+
+
+def _speaker(line: str, table: Path) -> tuple[str, str]:
+    """Name and gender of a speaker, from a line of `SPEAKERS.TXT`."""
+    name, _, rest = line.partition("|")
+    gender = rest.partition("|")[0].strip().lower()
+    if gender not in {"m", "f"}:
+        raise UserError(f"{table} is damaged: the line {line!r} has no gender, M or F; unpack LibriSpeech again")
+    return f"ls{name.strip()}", gender
 
 
 def read_speechocean762(root: str | Path) -> SourceCorpus:

@@ -162,6 +162,14 @@ def test_trimming_keeps_speech_and_a_margin():
     assert 3000 + 2 * 800 <= len(trimmed) <= 3000 + 2 * 800 + 2 * 160
 
 
+@pytest.mark.parametrize("line", ["10", "10 | X | train-clean-100", "10 |"])
+def test_a_speaker_without_a_gender_is_told(librispeech, line):
+    table = librispeech / "SPEAKERS.TXT"
+    table.write_text(f"{table.read_text()}{line}\n")
+    with pytest.raises(UserError, match=r"SPEAKERS\.TXT is damaged: the line '10.*' has no gender, M or F"):
+        read_librispeech(librispeech)
+
+
 def test_downloads_that_are_none(tmp_path):
     with pytest.raises(UserError, match=r"SPEAKERS\.TXT is missing"):
         read_librispeech(tmp_path)
