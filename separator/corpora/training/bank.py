@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from separator.arrays import Arrays, read_arrays
 from separator.atomic import atomic_path
 from separator.audio.active_level import active_speech_level
 from separator.audio.pitch import mean_pitch
 from separator.corpora.kaldi import Corpus, read_corpus, read_utterance
-from separator.corpora.training.arrays import Arrays, read_arrays
 
 PITCH_VERSION = 1  # of what measures pitch: pitches of another one in a cache do not count
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from separator.arrays import read_arrays
 from separator.audio.files import SUFFIX
-from separator.corpora.training.arrays import read_arrays
 from separator.corpora.training.bank import Recordings
 from separator.corpora.training.recordings import read_recording
 from separator.errors import UserError

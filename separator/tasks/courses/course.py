@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from separator.arrays import read_arrays
 from separator.atomic import atomic_path, make_folder, write_text
-from separator.corpora.training.arrays import read_arrays
 from separator.errors import UserError
 from separator.models.feedforward import FeedForward
 from separator.models.files import load_network
