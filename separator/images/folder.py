@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from separator.errors import UserError
 from separator.images.labelled import SPLIT_SEED, ImageSet, PixelReader, Pixels, divided
-from separator.parallel import cores
+from separator.parallel import cores, leave_with_parent_alone
 
 NAMED = 3  # classes that a message names at most
 
@@ -124,6 +124,7 @@ class FolderImages:
             batch_sampler=wanted,  # of what is wanted, in place of indices
             num_workers=min(self.workers, len(groups)),
             collate_fn=_together,
+            worker_init_fn=leave_with_parent_alone,
             generator=torch.Generator(),  # leaves the global one alone
         )
         for pixels in loader:

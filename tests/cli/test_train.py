@@ -1,3 +1,8 @@
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -83,6 +88,19 @@ def test_ctrl_c_ends_training_with_one_line_and_it_goes_on(synthetic_corpus, tmp
     assert "Traceback" not in error
     had = torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] + 1
     assert main([*options, "--optimiser.max_epochs", str(had + 1)]) == 0
+
+
+def test_a_kill_of_all_of_its_processes_ends_training_with_one_line(synthetic_corpus, tmp_path):
+    """Its workers get it too, of which torch says that they were killed."""
+    options = arguments(synthetic_corpus, tmp_path, "--data.workers", "1", "--data.epoch_mixtures", "100000")
+    command = [sys.executable, "-m", "separator.cli.main", *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not list(tmp_path.glob("csv/*/metrics.csv")) and process.poll() is None:  # of the first fifty steps
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGTERM)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "Traceback" not in error
+    assert error.strip().endswith("separator train: interrupted")
 
 
 def test_ctrl_c_that_another_error_stands_for_is_one_line_too(capsys):

@@ -22,6 +22,7 @@ from separator.corpora.training.pairs import AnyTalkers, PairedTalkers, Talkers,
 from separator.corpora.training.surroundings import load_noise, load_rooms
 from separator.errors import UserError
 from separator.models.tasnet import TasNetConfig
+from separator.parallel import leave_with_parent_alone
 from separator.ranges import MOST, check_numbers
 
 COUNTED = 32  # dev mixtures that operations are counted on
@@ -214,7 +215,10 @@ class MixtureData:
         return self._loader(dataset)
 
     def _loader(self, dataset: Dataset[Tensor], **options: Any) -> DataLoader[Tensor]:
-        return DataLoader(dataset, batch_size=self.settings.batch, num_workers=self.settings.workers, **options)
+        settings = self.settings
+        return DataLoader(
+            dataset, settings.batch, num_workers=settings.workers, worker_init_fn=leave_with_parent_alone, **options
+        )
 
 
 class ShuffledOnce(Sampler[int]):
