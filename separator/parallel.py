@@ -170,14 +170,14 @@ def _start_worker() -> None:
     Thread(target=_leave_with_parent, daemon=True).start()
 
 
-def leave_with_parent_alone(_: int) -> None:
-    """What a worker of a DataLoader begins with: a kill of all its group is its parent's to tell, and it leaves with that."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
 def _leave_with_parent() -> None:
     """End this process when its parent has been killed; it would wait for work for ever."""
     parent = parent_process()
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def leave_with_parent_alone(_: int) -> None:
+    """What a worker of a DataLoader begins with: a kill of all its group is its parent's to tell, and it leaves with that."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
