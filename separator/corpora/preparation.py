@@ -93,12 +93,12 @@ def split(utterances: Iterable[Utterance], limit: int | None, seed: int) -> dict
     which train does not have.
 
     Args:
-        utterances: of at least three speakers.
+        utterances: of at least four speakers.
         limit: of utterances to keep of a speaker, drawn at random; None keeps all.
         seed: of the draws, which are the same on any machine.
 
     Raises:
-        UserError: there are fewer than three speakers.
+        UserError: there are fewer than four speakers, or fewer than two of them have utterances enough to be in dev.
     """
     draw = random.Random(seed).random
 
@@ -119,6 +119,8 @@ def split(utterances: Iterable[Utterance], limit: int | None, seed: int) -> dict
         n_dev = DEV_UTTERANCES if i >= n_test and len(chosen) >= DEV_MINIMUM else 0
         sets["dev"] += chosen[:n_dev]
         sets["test" if i < n_test else "train"] += chosen[n_dev:]
+    if len({utterance.speaker for utterance in sets["dev"]}) < 2:
+        raise UserError(f"two speakers beside those for testing need {DEV_MINIMUM} utterances each; dev has two of them")
     return sets
 
 

@@ -106,3 +106,6 @@ def test_names_that_cannot_be():
     for text in ("", "=x", "x=", "a/b=c", "..=c", ".=c", "a/.."):
         with pytest.raises(UserError, match="expected NAME=VALUE"):
             named(text)
+    for text in ("a|b=c", "a\nb=c"):
+        with pytest.raises(UserError, match="would break tables apart; give another one, NAME=c"):
+            named(text)

@@ -84,7 +84,7 @@ def test_prepared_folders_hold_trimmed_speech_at_8_khz(librispeech, speechocean,
 
 def test_a_repeated_call_converts_nothing_again(librispeech, tmp_path):
     def prepare():
-        return prepare_corpus([read_librispeech(librispeech)], tmp_path / "out", 8000, limit=4, seed=0, workers=1)
+        return prepare_corpus([read_librispeech(librispeech)], tmp_path / "out", 8000, limit=8, seed=0, workers=1)
 
     corpora = prepare()
     paths = [utterance.path for corpus in corpora.values() for utterance in corpus.utterances]
@@ -94,19 +94,19 @@ def test_a_repeated_call_converts_nothing_again(librispeech, tmp_path):
     }
     assert [path.stat().st_mtime_ns for path in paths] == times
     with pytest.raises(UserError, match="has 8000 Hz, not 16000"):
-        prepare_corpus([read_librispeech(librispeech)], tmp_path / "out", 16000, limit=4, seed=0, workers=1)
+        prepare_corpus([read_librispeech(librispeech)], tmp_path / "out", 16000, limit=8, seed=0, workers=1)
 
 
 def test_a_full_disk_gets_one_line_and_leaves_nothing_half_written(librispeech, tmp_path):
     with files_of_at_most(9000), pytest.raises(UserError, match=r"cannot write .*\.flac: File too large"):
-        prepare_corpus([read_librispeech(librispeech)], tmp_path / "out", 8000, limit=4, seed=0, workers=1)
+        prepare_corpus([read_librispeech(librispeech)], tmp_path / "out", 8000, limit=8, seed=0, workers=1)
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("left", [0, 30])
 def test_a_recording_that_was_damaged_since_is_named(librispeech, tmp_path, left):
     def prepare():
-        return prepare_corpus([read_librispeech(librispeech)], tmp_path / "out", 8000, limit=4, seed=0, workers=1)
+        return prepare_corpus([read_librispeech(librispeech)], tmp_path / "out", 8000, limit=8, seed=0, workers=1)
 
     path = prepare()["test"].utterances[0].path
     whole = path.read_bytes()
@@ -124,14 +124,14 @@ def test_a_corpus_has_one_writer_and_nothing_half_written(librispeech, tmp_path,
     for half in halves:
         half.parent.mkdir(parents=True, exist_ok=True)
         half.touch()
-    prepare = partial(prepare_corpus, [read_librispeech(librispeech)], tmp_path / "out", 8000, limit=4, seed=0, workers=1)
+    prepare = partial(prepare_corpus, [read_librispeech(librispeech)], tmp_path / "out", 8000, limit=8, seed=0, workers=1)
     with sole_writer(tmp_path / "out"), pytest.raises(UserError, match="another process writes into"):
         prepare()
     prepare()
     assert sum(half.exists() for half in halves) == 1  # where this call has nothing to write
 
 
-@given(st.integers(4, 40), st.integers(1, 20), st.integers(0, 9), st.sampled_from([None, 3, 10]))
+@given(st.integers(4, 40), st.integers(8, 20), st.integers(0, 9), st.sampled_from([None, 8, 10]))
 def test_the_division_into_sets(speakers, count, seed, limit):
     utterances = [Utterance(f"{s}-{i}", str(s), None) for s in range(speakers) for i in range(count)]
     sets = split(utterances, limit, seed)
@@ -141,7 +141,7 @@ def test_the_division_into_sets(speakers, count, seed, limit):
     assert len(ids) == len(set(ids)) == speakers * kept
     train, dev, test = ({utterance.speaker for utterance in sets[name]} for name in ("train", "dev", "test"))
     assert not test & (train | dev)
-    assert dev == (train if kept >= 8 else set())
+    assert dev == train
     assert len(sets["dev"]) == 2 * len(dev)
     assert len(test) == max(2, round(speakers / 8))
 
@@ -149,6 +149,14 @@ def test_the_division_into_sets(speakers, count, seed, limit):
 def test_too_few_speakers_are_refused():
     with pytest.raises(UserError, match="only 3 speakers"):
         split([Utterance(str(i), str(i), None) for i in range(3)], None, 0)
+
+
+@pytest.mark.parametrize(("many", "limit"), [(0, None), (1, None), (9, 7)])
+def test_too_few_utterances_for_a_dev_set_are_refused(many, limit):
+    """Nine speakers, `many` of whom have eight utterances, the others seven; two of them are for testing."""
+    utterances = [Utterance(f"{s}-{i}", str(s), None) for s in range(9) for i in range(8 if s < many else 7)]
+    with pytest.raises(UserError, match="two speakers beside those for testing need 8 utterances each"):
+        split(utterances, limit, 0)
 
 
 def test_trimming_leaves_nothing_of_silence():

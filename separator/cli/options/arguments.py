@@ -12,13 +12,15 @@ def named(text: str) -> tuple[str, str]:
     """Name and value of `NAME=VALUE`; a value alone is named by its last part, without suffix.
 
     Raises:
-        UserError: one of them is empty, or the name is not fit for a file's.
+        UserError: one of them is empty, or the name is not fit for a file's or for a column of a table.
     """
     name, equals, value = text.partition("=")
     if not equals:
         name, value = Path(text).stem, text
     if not name or not value or "/" in name or name in (".", ".."):
         raise UserError(f"expected NAME=VALUE, not {text!r}")
+    if "|" in name or not name.isprintable():
+        raise UserError(f"the name {name!r} would break tables apart; give another one, NAME={value}")
     return name, value
 
 

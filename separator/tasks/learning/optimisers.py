@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from separator.tasks.devices import native_precision
@@ -15,6 +16,7 @@ OptimiserName = Literal["adam", "muon"]
 # (Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks").
 QUINTIC = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
+NEGLIGIBLE = 1e-9  # of a matrix of norm one
 
 
 def make_optimiser(
@@ -51,6 +53,8 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     tall = matrices.shape[1] > matrices.shape[2]
     x = (matrices.mT if tall else matrices).to(_fast_type(matrices.device.type))
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
+    # Squares of what is left of channels that no longer learn are too small for a processor's quick way: twice the time.
+    x = F.hardshrink(x, NEGLIGIBLE)
     if x.dtype == torch.float32:
         x = torch.bmm(_all_factors(x @ x.mT), x)
     else:

@@ -30,6 +30,17 @@ def test_it_is_the_iteration_of_jordan_et_al(shape, spread):
     torch.testing.assert_close(found.double(), left @ expected.diag_embed() @ right, rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("left", [1e-12, 1e-20, 1e-40])
+def test_channels_that_no_longer_learn_are_as_if_they_never_had(left):
+    """Momentum that has died away, in a row or a column, changes no update of the others, and is none: nothing fades on."""
+    torch.manual_seed(0)
+    silent = torch.randn(2, 6, 20)
+    silent[:, 2], silent[:, :, 5] = 0, 0
+    fading = silent.clone()
+    fading[:, 2], fading[:, :, 5] = left, left
+    assert orthogonalised(fading).equal(orthogonalised(silent))
+
+
 def step(optimisers, network, x):
     for _ in range(5):
         network.zero_grad()
