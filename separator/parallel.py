@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from functools import cache, partial
 from itertools import islice
 from multiprocessing import forkserver, get_all_start_methods, get_context, parent_process, resource_tracker
+from pathlib import Path
+from statistics import median
 from threading import Thread
+from time import sleep
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -24,12 +27,37 @@ FEW = 8  # items that are not worth starting processes for
 QUEUED = 3  # jobs in flight for each process: enough that none waits, few enough that their signals fit in memory
 # How processes are started: not forked from this one, whose networks' threads would not survive that, but from a server.
 METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
+LOOKS, BETWEEN_LOOKS = 7, 0.003  # at what else runs, which comes and goes; s
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def idle_cores() -> int:
+    """Cores that this process may use and that nothing else computes on, at least one; all of them where that is not told.
+
+    Threads that share their work wait for the one that another program keeps from its core: of a busy machine one core takes
+    less time than two.
+    """
+    others = []
+    for _ in range(LOOKS):
+        running = _running()
+        if running is None:
+            return cores()
+        others.append(running - 1)  # but for this thread, which looks
+        sleep(BETWEEN_LOOKS)
+    return max(1, min(cores(), (os.cpu_count() or 1) - round(median(others))))
+
+
+def _running() -> int | None:
+    """Threads of the machine that run now or wait for a core; None if it does not tell."""
+    try:
+        return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def parallel_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int, description: str) -> list[Result]:

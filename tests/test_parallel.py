@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from separator import parallel
 from separator.errors import UserError
-from separator.parallel import QUEUED, THREAD_LIMITS, map_unordered, parallel_map
+from separator.parallel import LOOKS, QUEUED, THREAD_LIMITS, idle_cores, map_unordered, parallel_map
 
 
 def square(number):
@@ -179,3 +180,35 @@ def test_a_killed_process_is_one_clear_line():
 def test_nothing_is_printed_without_a_terminal(capfd):
     parallel_map(square, range(3), 1, "squares")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("running", "machine", "mine", "idle"),
+    [
+        ([1] * LOOKS, 4, 4, 4),  # this thread alone
+        ([3] * LOOKS, 4, 4, 2),
+        ([9] * LOOKS, 4, 4, 1),
+        ([3] * LOOKS, 8, 2, 2),  # the others find a core elsewhere
+        ([8] * LOOKS, 8, 2, 1),
+        ([1, 9, 1, 9, 1, 1, 1], 4, 4, 4),  # what comes and goes
+        ([None], 4, 3, 3),  # a system that does not tell
+    ],
+)
+def test_cores_that_others_compute_on_are_not_idle(running, machine, mine, idle, monkeypatch):
+    looks = iter(running)
+    monkeypatch.setattr(parallel, "_running", lambda: next(looks))
+    monkeypatch.setattr(os, "cpu_count", lambda: machine)
+    monkeypatch.setattr(parallel, "cores", lambda: mine)
+    assert idle_cores() == idle
+
+
+@pytest.mark.skipif(not Path("/proc/loadavg").exists(), reason="a system that does not tell what runs")
+def test_a_busy_machine_has_one_core_at_most():
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() + 1)]
+    try:
+        time.sleep(0.5)
+        assert idle_cores() == 1
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()

@@ -215,7 +215,9 @@ def _to_stdout(arguments: argparse.Namespace) -> bool:
 
 def _load(arguments: argparse.Namespace) -> "Separator":
     from separator.tasks.separation.files import SEGMENT, Separator
+    from separator.tasks.separation.pacing import leave_busy_cores
 
+    leave_busy_cores()
     return Separator.from_pretrained(
         arguments.model,
         device=arguments.device,

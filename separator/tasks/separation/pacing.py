@@ -1,16 +1,23 @@
-"""Threads of a process that separates live sound: as few as keep up, so that other streams find a core."""
+"""Threads of a process that separates: as few as keep up with live sound, and of files as many as there are idle cores."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import torch
 
-from separator.parallel import cores
+from separator.parallel import THREAD_LIMITS, cores, idle_cores
 
 Block = TypeVar("Block")
 
 LATE = 0.9  # time of computing over that of the sound, from which one more thread is taken
 LOOKED_AT = 2.0  # s of sound, over which that is measured
+
+
+def leave_busy_cores() -> None:
+    """Compute on idle cores only, unless the environment tells how many threads there are; no result depends on that."""
+    if not any(name in os.environ for name in THREAD_LIMITS):
+        torch.set_num_threads(min(torch.get_num_threads(), idle_cores()))
 
 
 def keeping_up(

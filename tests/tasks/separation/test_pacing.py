@@ -1,7 +1,9 @@
 import pytest
 import torch
 
-from separator.tasks.separation.pacing import keeping_up
+from separator.parallel import THREAD_LIMITS
+from separator.tasks.separation import pacing
+from separator.tasks.separation.pacing import keeping_up, leave_busy_cores
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +22,18 @@ def threads_while(cost, most=4, seconds=20):
         done[0] += 0.5
         done[1] += 0.5 * cost(threads)
     return seen
+
+
+@pytest.mark.parametrize(("idle", "told", "threads"), [(1, None, 1), (2, None, 2), (9, None, 3), (1, "3", 3)])
+def test_files_are_computed_on_idle_cores_unless_the_environment_tells(idle, told, threads, monkeypatch):
+    for name in THREAD_LIMITS:
+        monkeypatch.delenv(name, raising=False)
+    if told:
+        monkeypatch.setenv("OMP_NUM_THREADS", told)
+    monkeypatch.setattr(pacing, "idle_cores", lambda: idle)
+    torch.set_num_threads(3)
+    leave_busy_cores()
+    assert torch.get_num_threads() == threads
 
 
 def test_one_thread_is_enough_where_it_keeps_up():
