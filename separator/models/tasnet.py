@@ -109,8 +109,8 @@ def small(n_src: int = 2, causal: bool = False) -> TasNetConfig:
 def medium(n_src: int = 2) -> TasNetConfig:
     """The network for anybody's voice: N = 512, L = 128, 256 channels, skips, memory of six seconds, level kept within two.
 
-    All layers to both sides behind the first seven were added to a trained network. Two layers that look back span what the
-    others cannot; the look-ahead, 3.9 s, is that of the layers before them.
+    The last nine layers to both sides were added to a trained network. Two layers that look back span what the others
+    cannot; the look-ahead, 3.9 s, is that of the layers before them.
     """
     dilations = (1, 2, 4, 8, 16, 32, 64, 1, 8, 4, 32, 128, 1, 2, 4, 8, 16, 32)
     return TasNetConfig(512, 128, 256, dilations, n_src=n_src, look_back=(128, 256), skips=True, norm_window=1.0)

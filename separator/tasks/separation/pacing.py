@@ -15,7 +15,7 @@ LOOKED_AT = 2.0  # s of sound, over which that is measured
 
 
 def leave_busy_cores() -> None:
-    """Compute on idle cores only, unless the environment tells how many threads there are; no result depends on that."""
+    """Compute on idle cores only, unless the environment tells how many threads there are."""
     if not any(name in os.environ for name in THREAD_LIMITS):
         torch.set_num_threads(min(torch.get_num_threads(), idle_cores()))
 
