@@ -12,6 +12,8 @@ from separator.corpora.lists import MAX_SNR
 SILENT = 1e-12  # mean square, under which a wave has no level
 
 Wave = NDArray[np.float32]
+Span = tuple[int, int]  # samples of a wave, the first and the one behind the last
+Shelf = tuple[NDArray[np.float64], NDArray[np.float64]]  # coefficients b and a of a filter, each (3,), a[0] = 1
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def change_speed(wave: Wave, speed: float, samples: int, sample_rate: int) -> Wa
     return played
 
 
-def shelf(kind: str, gain_db: float, corner: float, sample_rate: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def shelf(kind: str, gain_db: float, corner: float, sample_rate: int) -> Shelf:
     """Shelving filter of second order by Bristow-Johnson's Audio EQ Cookbook, slope 1; it is stable whatever the gain.
 
     Args:
@@ -88,7 +90,7 @@ def shelf(kind: str, gain_db: float, corner: float, sample_rate: int) -> tuple[N
         sample_rate: Hz.
 
     Returns:
-        Coefficients b and a, each (3,), a[0] = 1.
+        Its coefficients.
     """
     amplitude, angle = 10 ** (gain_db / 40), 2 * pi * corner / sample_rate
     sign = 1 if kind == "low" else -1
@@ -99,9 +101,7 @@ def shelf(kind: str, gain_db: float, corner: float, sample_rate: int) -> tuple[N
     return b / a[0], a / a[0]
 
 
-def draw_shelf(
-    gain_range: float, sample_rate: int, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def draw_shelf(gain_range: float, sample_rate: int, rng: np.random.Generator) -> Shelf:
     """A filter that raises or lowers lows (to 200..800 Hz) or highs (from 1000 Hz to a third of the sample rate on)."""
     kind, least, most = ("low", 200.0, 800.0) if rng.random() < 0.5 else ("high", 1000.0, sample_rate / 3)
     corner = exp(rng.uniform(log(least), log(most)))
@@ -115,29 +115,32 @@ def equalise(wave: Wave, b: NDArray[np.float64], a: NDArray[np.float64]) -> Wave
     return at_level_of(lfilter(b.astype(np.float32), a.astype(np.float32), wave), wave)
 
 
+def fading(samples: int) -> Wave:
+    """Half a period of a raised cosine, from 1 to 0. Shape: (samples,)."""
+    return (0.5 + 0.5 * np.cos(pi * (np.arange(samples) + 0.5) / samples)).astype(np.float32)
+
+
 def silence(wave: Wave, start: int, stop: int, fade: int) -> None:
     """Make samples `start` to before `stop` of a wave zero, in place; `fade` samples beside them fade out and in."""
     wave[start:stop] = 0
-    ramp = (0.5 + 0.5 * np.cos(pi * (np.arange(fade) + 0.5) / fade)).astype(np.float32)  # from 1 to 0
+    ramp = fading(fade)
     before, after = wave[max(0, start - fade) : start], wave[stop : stop + fade]
     before *= ramp[fade - len(before) :]
     after *= ramp[::-1][: len(after)]
 
 
-def add_pause(sources: NDArray[np.float32], fade: int, rng: np.random.Generator) -> None:
-    """Silence one of the sources (C, T) for a tenth to half of the time, in place."""
-    samples = sources.shape[1]
+def draw_pause(n_src: int, samples: int, rng: np.random.Generator) -> dict[int, Span]:
+    """A tenth to half of the time in which one of the sources is silent."""
     length = int(samples * rng.uniform(0.1, 0.5))
     start = int(rng.integers(samples - length + 1))
-    silence(sources[rng.integers(len(sources))], start, start + length, fade)
+    return {int(rng.integers(n_src)): (start, start + length)}
 
 
-def overlap_partly(sources: NDArray[np.float32], fade: int, rng: np.random.Generator) -> None:
-    """Let one of the sources (C, T) begin later and another one end earlier, by a tenth to 0.4 of the time, in place."""
-    samples = sources.shape[1]
-    late, early = rng.permutation(len(sources))[:2]
-    silence(sources[late], 0, int(samples * rng.uniform(0.1, 0.4)), fade)
-    silence(sources[early], samples - int(samples * rng.uniform(0.1, 0.4)), samples, fade)
+def draw_overlap(n_src: int, samples: int, rng: np.random.Generator) -> dict[int, Span]:
+    """A tenth to 0.4 of the time by which one of the sources begins later, and by which another one ends earlier."""
+    late, early = rng.permutation(n_src)[:2].tolist()
+    begins = int(samples * rng.uniform(0.1, 0.4))
+    return {late: (0, begins), early: (samples - int(samples * rng.uniform(0.1, 0.4)), samples)}
 
 
 def reverberate(wave: Wave, response: Wave) -> Wave:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from math import nan
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,14 @@ class Voice:
     pitch: float = nan  # mean fundamental frequency, Hz; NaN where it was not measured or nothing is voiced
 
 
+class Cut(NamedTuple):
+    """Parts of recordings, which joined are a wave; each is `waves[start:start + length] * scale`."""
+
+    starts: NDArray[np.int64]  # (parts,), in the samples of all recordings
+    lengths: NDArray[np.int64]  # (parts,)
+    scales: NDArray[np.float32]  # (parts,)
+
+
 @dataclass(frozen=True)
 class Recordings:
     """Recordings one after another as 16-bit samples; recording i is `waves[offsets[i]:offsets[i + 1]] * scales[i]`."""
@@ -42,18 +51,25 @@ class Recordings:
         wave: NDArray[np.float32] = self.waves[self.offsets[i] : self.offsets[i + 1]].astype(np.float32) * self.scales[i]
         return wave
 
-    def joined(self, order: NDArray[np.int64], start: int, samples: int) -> NDArray[np.float32]:
-        """`samples` samples of the recordings in `order`, joined, again and again, from sample `start` of the first on."""
-        pieces: list[NDArray[np.float32]] = []
+    def cut(self, order: NDArray[np.int64], start: int, samples: int) -> Cut:
+        """`samples` samples of the recordings in `order`, again and again, from sample `start` of the first on."""
+        parts: list[tuple[int, int, np.float32]] = []
         missing = samples
         position = 0
         while missing > 0:
             i = order[position % len(order)]
-            wave = self.waves[self.offsets[i] + start : self.offsets[i + 1]][:missing]
-            pieces.append(wave.astype(np.float32) * self.scales[i])
-            missing -= len(wave)
+            first = int(self.offsets[i]) + start
+            length = min(int(self.offsets[i + 1]) - first, missing)
+            parts.append((first, length, self.scales[i]))
+            missing -= length
             position, start = position + 1, 0
-        return np.concatenate(pieces)
+        starts, lengths, scales = zip(*parts, strict=True)
+        return Cut(np.array(starts), np.array(lengths), np.array(scales, np.float32))
+
+    def joined(self, cut: Cut) -> NDArray[np.float32]:
+        """The wave that parts of these recordings make."""
+        parts = zip(*cut, strict=True)
+        return np.concatenate([self.waves[i : i + length].astype(np.float32) * scale for i, length, scale in parts])
 
 
 @dataclass(frozen=True)
@@ -64,11 +80,11 @@ class SpeechBank(Recordings):
     voices: tuple[Voice, ...]  # of the same speakers
     name: str = "the corpus"  # in messages
 
-    def speech(self, speaker: int, samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """`samples` samples of one speaker: utterances in random order, joined, from a random place on."""
+    def draw(self, speaker: int, samples: int, rng: np.random.Generator) -> Cut:
+        """`samples` samples of one speaker: utterances in random order from a random place on."""
         order = rng.permutation(self.speakers[speaker])
         start = int(rng.integers(self.offsets[order[0] + 1] - self.offsets[order[0]]))
-        return self.joined(order, start, samples)
+        return self.cut(order, start, samples)
 
     def length(self) -> int:
         """Samples of all speakers together."""

@@ -1,6 +1,6 @@
 """Training data made on the fly: random mixtures of different speakers, varied in many ways."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,71 +9,20 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from separator.corpora.training.augmentation import (
-    AugmentationSettings,
-    add_pause,
     at_level_of,
     at_snr,
     change_speed,
-    draw_shelf,
     equalise,
-    happens,
-    overlap_partly,
     reverberate,
-    stretched_length,
+    silence,
 )
 from separator.corpora.training.bank import SpeechBank
 from separator.corpora.training.pairs import AnyTalkers, Talkers
-from separator.corpora.training.surroundings import NoiseBank, Rooms
+from separator.corpora.training.plans import MixturePlan, SourcePlan, Variation
 from separator.corpora.training.vocal_tract import move_resonances
 
 FADE = 0.01  # s, at the ends of a pause: a click would tell where it is
-
-
-@dataclass(frozen=True)
-class Variation:
-    """Variation of mixtures, with the rooms and the noise that it takes."""
-
-    settings: AugmentationSettings = field(default_factory=AugmentationSettings)
-    sample_rate: int = 8000  # Hz
-    rooms: Rooms | None = None
-    noise: NoiseBank | None = None
-
-    def speech(self, bank: SpeechBank, speaker: int, samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """`samples` samples of one speaker, perhaps at another speed, of another vocal tract and through a filter."""
-        settings = self.settings
-        if happens(settings.speed, rng):
-            speed = float(rng.uniform(1 - settings.speed_range, 1 + settings.speed_range))
-            wave = bank.speech(speaker, stretched_length(samples, speed), rng)
-            wave = change_speed(wave, speed, samples, self.sample_rate)
-        else:
-            wave = bank.speech(speaker, samples, rng)
-        if happens(settings.resonances, rng):
-            ratio = float(rng.uniform(1 - settings.resonances_range, 1 + settings.resonances_range))
-            wave = at_level_of(move_resonances(wave, ratio, self.sample_rate), wave)
-        if happens(settings.equaliser, rng):
-            wave = equalise(wave, *draw_shelf(settings.equaliser_range, self.sample_rate, rng))
-        return wave
-
-    def place(self, sources: NDArray[np.float32], rng: np.random.Generator) -> None:
-        """Give sources (C, T) pauses and a room, in place."""
-        settings = self.settings
-        kind = rng.random() if settings.pauses + settings.overlap > 0 else 1.0
-        if kind < settings.pauses:
-            add_pause(sources, round(FADE * self.sample_rate), rng)
-        elif kind < settings.pauses + settings.overlap:
-            overlap_partly(sources, round(FADE * self.sample_rate), rng)
-        if self.rooms and happens(settings.rooms, rng):
-            for source, response in zip(sources, self.rooms.draw(len(sources), rng), strict=True):
-                source[:] = reverberate(source, response)
-
-    def background(self, sources: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32] | None:
-        """Noise (T,) behind sources (C, T), perhaps none at all, which is zeros; None where there never is any."""
-        if not self.noise or not self.settings.noise:
-            return None
-        if not happens(self.settings.noise, rng):
-            return np.zeros(sources.shape[1], np.float32)
-        noise = self.noise.noise(sources.shape[1], rng)
-        return at_snr(noise, sources.sum(axis=0), float(rng.uniform(*self.settings.snr)))
+LEVEL = 0.1  # published mixtures peak below 0.9 of full scale; speech of unit level does so at about a tenth
 
 
 class MixturesOnTheFly(Dataset[Tensor]):
@@ -93,6 +42,9 @@ class MixturesOnTheFly(Dataset[Tensor]):
         seed: of the whole series.
         epoch: which of its epochs.
         variation: how mixtures are varied; None for not at all.
+
+    Raises:
+        UserError: there are fewer speakers than talkers, or places in a room.
     """
 
     def __init__(
@@ -117,18 +69,41 @@ class MixturesOnTheFly(Dataset[Tensor]):
         return self.count
 
     def __getitem__(self, index: int) -> Tensor:
+        return torch.from_numpy(made(self.plan(index), self.talkers.banks, self.variation) * np.float32(LEVEL))
+
+    def plan(self, index: int) -> MixturePlan:
+        """Plan of an item."""
         if not 0 <= index < self.count:
             raise IndexError(index)
         rng = np.random.default_rng([self.seed, self.epoch, index])
-        chosen = self.talkers.draw(self.n_src, rng)
-        sources = np.stack([self.variation.speech(bank, speaker, self.samples, rng) for bank, speaker in chosen])
-        self.variation.place(sources, rng)
-        half_snr = rng.uniform(0, self.variation.settings.levels) / 2
-        gains_db = np.array([half_snr, -half_snr] + [0.0] * (self.n_src - 2))[: self.n_src]
-        # By Python's numbers: numpy's powers differ in their last bit from machine to machine.
-        gains = [10 ** float(exponent) for exponent in (gains_db / 20).astype(np.float32)]
-        sources *= np.array(gains, np.float32)[:, None]
-        noise = self.variation.background(sources, rng)
-        rows = sources if noise is None else np.concatenate([sources, noise[None]])
-        # Published mixtures peak below 0.9 of full scale; speech of unit level does so at about a tenth.
-        return torch.from_numpy(rows * np.float32(0.1))
+        return self.variation.plan(self.talkers, self.n_src, self.samples, rng)
+
+
+def made(plan: MixturePlan, banks: Sequence[SpeechBank], variation: Variation) -> NDArray[np.float32]:
+    """Sources of a mixture at unit level, and behind them the noise, if mixtures may have some. Shape: (rows, T)."""
+    rate = variation.sample_rate
+    sources = np.stack([_spoken(source, banks[source.corpus], plan.samples, rate) for source in plan.sources])
+    for wave, source in zip(sources, plan.sources, strict=True):
+        if source.silent is not None:
+            silence(wave, *source.silent, round(FADE * rate))
+    if plan.room is not None and variation.rooms is not None:
+        room, places = plan.room
+        for wave, place in zip(sources, places, strict=True):
+            wave[:] = reverberate(wave, variation.rooms.responses[room, place])
+    sources *= np.array([source.gain for source in plan.sources], np.float32)[:, None]
+    if variation.noise is None or not variation.noisy:
+        return sources
+    background = np.zeros(plan.samples, np.float32)
+    if plan.noise is not None:
+        background = at_snr(variation.noise.joined(plan.noise.noise), sources.sum(axis=0), plan.noise.snr)
+    return np.concatenate([sources, background[None]])
+
+
+def _spoken(source: SourcePlan, bank: SpeechBank, samples: int, sample_rate: int) -> NDArray[np.float32]:
+    """What a talker says, perhaps at another speed, of another vocal tract and through a filter. Shape: (samples,)."""
+    wave = bank.joined(source.speech)
+    if source.speed is not None:
+        wave = change_speed(wave, source.speed, samples, sample_rate)
+    if source.resonances is not None:
+        wave = at_level_of(move_resonances(wave, source.resonances, sample_rate), wave)
+    return wave if source.shelf is None else equalise(wave, *source.shelf)

@@ -15,11 +15,15 @@ SAME_CORPUS = 0.75  # of the further talkers are of the first one's corpus for s
 CLOSE = 4.0  # semitones; voices nearer to each other are hard to tell apart
 TRIES = 100  # for a further talker as it is wanted; some speakers have none who is
 
-Talker = tuple[SpeechBank, int]  # a speaker of a corpus, by number
+Talker = tuple[int, int]  # a corpus, and one of its speakers, by number
 
 
 class Talkers(Protocol):
     """Draws who talks in a mixture."""
+
+    @property
+    def banks(self) -> Sequence[SpeechBank]:
+        """The corpora."""
 
     def draw(self, n_src: int, rng: np.random.Generator) -> list[Talker]:
         """As many different speakers."""
@@ -68,15 +72,15 @@ class AnyTalkers:
     """Different speakers of one corpus, each as likely as any other."""
 
     def __init__(self, bank: SpeechBank) -> None:
-        self.bank = bank
+        self.banks: Sequence[SpeechBank] = [bank]
 
     def require(self, n_src: int) -> None:
         """Refuse mixtures of more talkers than the corpus has."""
-        _require(self.bank, n_src)
+        _require(self.banks[0], n_src)
 
     def draw(self, n_src: int, rng: np.random.Generator) -> list[Talker]:
         """As many different speakers."""
-        return [(self.bank, int(speaker)) for speaker in rng.choice(len(self.bank.speakers), n_src, replace=False)]
+        return [(0, int(speaker)) for speaker in rng.choice(len(self.banks[0].speakers), n_src, replace=False)]
 
 
 class PairedTalkers:
@@ -100,7 +104,7 @@ class PairedTalkers:
         if close is not None and not 0 <= close <= 1:
             raise UserError(f"the share of close pairs must lie between 0 and 1, not {close:g}")
         shares = corpus_shares(banks, weights)
-        self.banks = [bank for bank, share in zip(banks, shares, strict=True) if share]
+        self.banks: Sequence[SpeechBank] = [bank for bank, share in zip(banks, shares, strict=True) if share]
         self.steps = np.cumsum(shares[shares > 0])
         self.pools = [_pools(bank) for bank in self.banks]
         self.close = close
@@ -123,20 +127,20 @@ class PairedTalkers:
     def _speaker(self, corpus: int, rng: np.random.Generator) -> Talker:
         steps, pools = self.pools[corpus]
         pool = pools[_step(steps, rng)]
-        return self.banks[corpus], int(pool[rng.integers(len(pool))])
+        return corpus, int(pool[rng.integers(len(pool))])
 
     def _further(
         self, talkers: Sequence[Talker], corpus: int, home: int, close: bool | None, rng: np.random.Generator
     ) -> Talker:
         """Another speaker of a corpus, close to the first talker or not; anyone of the first one's if there is none."""
-        voices = [bank.voices[speaker] for bank, speaker in talkers]
+        voices = [self.banks[number].voices[speaker] for number, speaker in talkers]
         tries = 0
         while True:
-            bank, speaker = self._speaker(corpus if tries < TRIES else home, rng)
-            voice = bank.voices[speaker]
+            number, speaker = self._speaker(corpus if tries < TRIES else home, rng)
+            voice = self.banks[number].voices[speaker]
             differs = all(voice.name != other.name for other in voices)
             if differs and (close is None or tries >= TRIES or are_close(voices[0], voice) == close):
-                return bank, speaker
+                return number, speaker
             tries += 1
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from separator.arrays import read_arrays
 from separator.audio.files import SUFFIX
-from separator.corpora.training.bank import Recordings
+from separator.corpora.training.bank import Cut, Recordings
 from separator.corpora.training.recordings import read_recording
 from separator.errors import UserError
 
@@ -21,10 +21,10 @@ class Rooms:
 
     responses: NDArray[np.float32]  # (rooms, places, samples)
 
-    def draw(self, n_src: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Responses of different places of one room, (n_src, samples)."""
-        places: NDArray[np.float32] = self.responses[rng.integers(len(self.responses))]
-        return places[rng.permutation(len(places))[:n_src]]
+    def draw(self, n_src: int, rng: np.random.Generator) -> tuple[int, tuple[int, ...]]:
+        """A room, and different places in it, by number."""
+        room = int(rng.integers(len(self.responses)))
+        return room, tuple(int(place) for place in rng.permutation(self.responses.shape[1])[:n_src])
 
     def require(self, n_src: int) -> None:
         """Refuse mixtures of more talkers than a room has places.
@@ -59,11 +59,11 @@ def load_rooms(path: str | Path) -> Rooms:
 class NoiseBank(Recordings):
     """Noises in memory."""
 
-    def noise(self, samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    def draw(self, samples: int, rng: np.random.Generator) -> Cut:
         """`samples` samples of one noise, again and again, from a random place on."""
         i = int(rng.integers(len(self.scales)))
         start = int(rng.integers(self.offsets[i + 1] - self.offsets[i]))
-        return self.joined(np.array([i]), start, samples)
+        return self.cut(np.array([i]), start, samples)
 
 
 def load_noise(folder: str | Path, sample_rate: int) -> NoiseBank:

@@ -14,6 +14,25 @@ MOST_GAIN = 10.0  # of a bin, either way
 Frames = NDArray[np.float64]
 
 
+def lag_window(sample_rate: int) -> NDArray[np.float64]:
+    """What the autocorrelation at 0 to `ORDER` samples is multiplied by, (ORDER + 1,).
+
+    The spectrum falls off exponentially from each line: a kernel above zero, which leaves the predictor stable, made by sums
+    and products alone, which every machine rounds alike.
+    """
+    lags = np.arange(ORDER + 1) / sample_rate
+    window: NDArray[np.float64] = 1 / (1 + (2 * pi * SMOOTHING * lags) ** 2)
+    return window
+
+
+def frame_window(size: int) -> NDArray[np.float64]:
+    """Window of frames that overlap by half, (size,): squares of the two at a place add up to one.
+
+    By Python's sine, which is the same on every machine.
+    """
+    return np.array([sin(pi * (i + 0.5) / size) for i in range(size)])
+
+
 def linear_prediction(autocorrelation: Frames, order: int = ORDER) -> Frames:
     """Coefficients of the prediction error filter, by Levinson's and Durbin's recursion.
 
@@ -43,11 +62,7 @@ def _gains(spectrum: NDArray[np.complex128], ratio: float, sample_rate: int) -> 
     """Gain of each bin that moves the envelope of frames (F, bins) to `ratio` times its frequencies."""
     bins = spectrum.shape[1]
     size = 2 * (bins - 1)
-    lags = np.arange(ORDER + 1) / sample_rate
-    # The spectrum falls off exponentially from each line: a kernel above zero, which leaves the predictor stable, made by sums
-    # and products alone, which every machine rounds alike.
-    window = 1 / (1 + (2 * pi * SMOOTHING * lags) ** 2)
-    autocorrelation = np.fft.irfft(_power(spectrum), size)[:, : ORDER + 1] * window
+    autocorrelation = np.fft.irfft(_power(spectrum), size)[:, : ORDER + 1] * lag_window(sample_rate)
     autocorrelation[:, 0] = autocorrelation[:, 0] * (1 + WHITE) + np.finfo(np.float64).tiny
     inverse = _power(np.fft.rfft(linear_prediction(autocorrelation), size))  # the envelope is one over its root
     place = np.minimum(np.arange(bins) / ratio, bins - 1)
@@ -74,8 +89,7 @@ def move_resonances(wave: NDArray[np.float32], ratio: float, sample_rate: int) -
     """
     hop = round(FRAME * sample_rate / 2)
     size = 2 * hop
-    # Squares of the two windows at a place add up to one; by Python's sine, which is the same on every machine.
-    window = np.array([sin(pi * (i + 0.5) / size) for i in range(size)])
+    window = frame_window(size)
     frames = -(-len(wave) // hop) + 1
     padded = np.zeros((frames + 1) * hop)
     padded[hop : hop + len(wave)] = wave

@@ -26,7 +26,7 @@ class ConversionSettings:
     threshold: str = "percentile"
     percentile: float = 99.0  # of the activations, if that is the rule; of the currents, if balanced is
     rate: float | None = None  # mean spikes per neuron and step, if that is the rule
-    threshold_scale: float = 1.0  # of balanced thresholds, once all of them are found
+    threshold_scale: float = 1.0  # of unit thresholds, and of balanced ones, once all of them are found
     balance_steps: int | None = None  # time steps that thresholds are balanced over; None for the window
     channelwise: bool = False  # a threshold per channel instead of one per layer
     share_thresholds: bool = False  # along chains of layers that add their input, so that a spike passes them one for one
@@ -57,13 +57,15 @@ class ConversionSettings:
 
     def __post_init__(self) -> None:
         _ = self.dynamics  # refuses what neurons cannot do
-        balances = THRESHOLDS.pick(self.threshold).balances
-        if balances and not self.at_once:
+        rule = THRESHOLDS.pick(self.threshold)
+        if rule.balances and not self.at_once:
             raise UserError("thresholds are balanced where `separator convert` converts all layers at once; set at_once")
         if self.threshold == "rate" and self.rate is None:
             raise UserError("the threshold rule rate needs a rate: mean spikes per neuron and step")
-        if not balances and (self.threshold_scale != 1 or self.balance_steps is not None):
-            raise UserError("threshold_scale and balance_steps are for the threshold rule balanced")
+        if not rule.scales and self.threshold_scale != 1:
+            raise UserError("threshold_scale is for the threshold rules balanced and unit")
+        if not rule.balances and self.balance_steps is not None:
+            raise UserError("balance_steps are for the threshold rule balanced")
         if self.statistics not in get_args(NormStatistics):
             raise UserError(f"statistics are one of {', '.join(get_args(NormStatistics))}, not '{self.statistics}'")
         if self.lr == [] or self.max_epochs == []:

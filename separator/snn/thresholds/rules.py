@@ -54,7 +54,7 @@ class ThresholdOptions:
     channelwise: bool = False  # a bound per channel instead of one per layer
     rate: float | None = None  # mean spikes per neuron and step
     limits: tuple[int, int] | None = None  # least and largest sum of the spikes of a train; None for 0 and N_s
-    scale: float = 1.0  # of thresholds that are balanced, once all of them are found
+    scale: float = 1.0  # of unit thresholds, and of balanced ones, once all of them are found
     steps: int | None = None  # time steps that they are balanced over; None for N_s
     below: float | None = None  # initial potential in negative thresholds; None for the same as in positive ones
 
@@ -81,6 +81,7 @@ class ThresholdRule:
     clips: bool = False  # whether much lies above it, so that what layers behind see is clipped to it
     # Whether it balances the layers' thresholds, so that these are scaled, and found over a number of steps of its own.
     balances: bool = False
+    scales: bool = False  # whether it heeds `ThresholdOptions.scale`
 
 
 def _percentile(seen: Observed, options: ThresholdOptions) -> Tensor:
@@ -107,8 +108,12 @@ def _scaling_factor(seen: Observed, options: ThresholdOptions) -> Tensor:
 
 
 def _unit(seen: Observed, options: ThresholdOptions) -> Tensor:
-    """A spike of 1 at each step for an activation of 1, whatever activations there are: AugMapping, theta_P = 1."""
-    return torch.full((1,), options.levels / options.window)
+    """A spike of 1 at each step for an activation of 1, whatever activations there are: AugMapping, theta_P = 1.
+
+    Thresholds of a k-th of that are as if all of the input were k times as large: coefficients are, too, and T steps tell as
+    much as k T would.
+    """
+    return torch.full((1,), options.scale * options.levels / options.window)
 
 
 def _balanced(seen: Observed, options: ThresholdOptions) -> Tensor:
@@ -131,7 +136,7 @@ THRESHOLDS: Registry[ThresholdRule] = Registry(
         "least-squares": ThresholdRule(_least_squares),
         "rate": ThresholdRule(_rate, clips=True),
         "scaling-factor": ThresholdRule(_scaling_factor),
-        "unit": ThresholdRule(_unit),
-        "balanced": ThresholdRule(_balanced, balances=True),
+        "unit": ThresholdRule(_unit, scales=True),
+        "balanced": ThresholdRule(_balanced, balances=True, scales=True),
     },
 )

@@ -66,7 +66,7 @@ def train(settings: TrainingSettings, folder: Path, progress: bool = True, log: 
         torch.set_num_threads(settings.threads)
     device = resolve_device(settings.device)
     former_state(settings, folder)  # which may be of another training
-    start = begin(settings, device)
+    start = begin(settings, device if trains_alone(settings, device) else "cpu")
     if settings.init is not None and start.network.config != settings.problem.network:
         log(f"{settings.init} keeps its own sizes; the usual ones count as none given")
     # Processes that train together write together, and the first of them leads.
@@ -202,6 +202,13 @@ def devices_of(settings: TrainingSettings, device: str) -> int | str | list[int]
     return devices if settings.problem.spread else 1
 
 
+def trains_alone(settings: TrainingSettings, device: str) -> bool:
+    """Whether one device has each epoch for itself; else Lightning shares out what loaders on the CPU give."""
+    devices, nodes = devices_of(settings, device), settings.machine.nodes
+    several = device == "cuda" and torch.cuda.device_count() > 1
+    return nodes == 1 and (devices in (1, "1") or isinstance(devices, list) or (devices == "auto" and not several))
+
+
 def precision_of(machine: MachineSettings, device: str, log: Log) -> Literal["32-true", "bf16-mixed"]:
     """The precision asked for, which is told if the hardware has to imitate it, or the one that is fastest there."""
     native, wanted = native_precision(device.partition(":")[0]), machine.precision
@@ -277,7 +284,7 @@ def export(checkpoint: Path, path: Path, settings: TrainingSettings, data: Data)
     network.load_state_dict({k.removeprefix(prefix): v for k, v in state["state_dict"].items() if k.startswith(prefix)})
     looked_at = (state["epoch"] + 1) % settings.optimiser.dev_every == 0
     if settings.optimiser.average and not looked_at and (inputs := inputs_of_statistics(Start(problem, network, card, data))):
-        update_bn(inputs(), network)  # as each look at what is held out does before it
+        update_bn(inputs(), network, torch.device("cpu"))  # as each look at what is held out does before it
     network.eval().requires_grad_(False)
     if card.kind == "snn":
         with torch.no_grad():

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -17,8 +17,10 @@ from separator.corpora.training.augmentation import AugmentationSettings
 from separator.corpora.training.bank import SpeechBank, load_bank
 from separator.corpora.training.from_disk import MixturesFromDisk
 from separator.corpora.training.held_out import hold_out
-from separator.corpora.training.on_the_fly import MixturesOnTheFly, Variation
+from separator.corpora.training.on_device import BatchesOnDevice, DeviceMixer, DeviceStore, PlansOf
+from separator.corpora.training.on_the_fly import MixturesOnTheFly
 from separator.corpora.training.pairs import AnyTalkers, PairedTalkers, Talkers, check_weights
+from separator.corpora.training.plans import Variation
 from separator.corpora.training.surroundings import load_noise, load_rooms
 from separator.errors import UserError
 from separator.models.tasnet import TasNetConfig
@@ -40,6 +42,9 @@ class DataSettings:
     dev_mixtures: int = 3_000  # at most so many for the dev loss, and for that of speakers held out
     batch: int = 8
     workers: int = 0
+    # Where mixtures are made on the fly: cpu, in the workers; device, in batches where the network learns, with all speech kept
+    # there; auto for device where that is a GPU with room for it.
+    mixing: Literal["auto", "cpu", "device"] = "auto"
     cache: Path | None = None  # folder for decoded speech
     weights: list[float] | None = None  # of the corpora in `train`; by hours of speech if not given
     held_out: list[float] | float = 0.0  # share or number of speakers kept out of training, of each corpus or one for all
@@ -76,15 +81,40 @@ class DataSettings:
         return [name for name, is_given in given.items() if is_given]
 
 
-class MixtureData:
-    """Loaders over mixtures; on the fly, each epoch has its own, counted from `first_epoch` on."""
+Loader = DataLoader[Tensor] | BatchesOnDevice
 
-    def __init__(self, settings: DataSettings, model: TasNetConfig, seed: int, first_epoch: int = 0) -> None:
+
+class MixtureData:
+    """Loaders over mixtures; on the fly, each epoch has its own.
+
+    Args:
+        settings: which mixtures.
+        model: whose talkers and sample rate they have.
+        seed: of all that is drawn.
+        first_epoch: that epochs are counted from.
+        device: where the network learns, and batches are made if `settings.mixing` has it so; all others lie on the CPU.
+
+    Raises:
+        UserError: no mixtures can be made on that device.
+    """
+
+    def __init__(
+        self,
+        settings: DataSettings,
+        model: TasNetConfig,
+        seed: int,
+        first_epoch: int = 0,
+        device: str | torch.device = "cpu",
+    ) -> None:
         self.settings, self.model, self.seed, self.first_epoch = settings, model, seed, first_epoch
+        self.device = torch.device(device)
+        if settings.mixing == "device" and self.device.type == "mps":
+            raise UserError("mixtures take 64-bit numbers, which mps has none of; leave out --data.mixing device")
         self.samples = round(settings.segment * model.sample_rate)
         self.banks: dict[Path, SpeechBank] = {}
+        self.store = DeviceStore(self.device)
 
-    def train(self, epoch: int) -> DataLoader[Tensor]:
+    def train(self, epoch: int) -> Loader:
         """Mixtures of an epoch of training; those on disk are the same in each, in another order."""
         epoch += self.first_epoch
         dataset = self._train_mixtures(epoch)
@@ -98,20 +128,20 @@ class MixtureData:
         """Seconds of mixtures in an epoch, which has whole batches only; a mixture on disk may make several segments."""
         return len(self.train(0)) * self.settings.batch * self.settings.segment
 
-    def layer(self, layer: int) -> DataLoader[Tensor]:
+    def layer(self, layer: int) -> Loader:
         """Training mixtures of a layer of a conversion; the same for all layers would teach them by heart."""
         return self._fixed_loader(self._train_mixtures(layer), self.settings.epoch_mixtures)
 
-    def calibration(self, batches: int) -> DataLoader[Tensor]:
+    def calibration(self, batches: int) -> Loader:
         """So many batches of training mixtures, the same in the same order every time."""
         return self._fixed_loader(self._train_mixtures(0), batches * self.settings.batch)
 
-    def dev(self) -> dict[str, DataLoader[Tensor]]:
+    def dev(self) -> dict[str, Loader]:
         """The dev mixtures; behind them, if some speakers are held out of training, mixtures of these."""
         held_out = self._held_out_loader()
         return {"dev": self.dev_loader()} | ({} if held_out is None else {"held_out": held_out})
 
-    def watched(self) -> dict[str, DataLoader[Tensor]]:
+    def watched(self) -> dict[str, Loader]:
         """Nothing more."""
         return {}
 
@@ -119,14 +149,14 @@ class MixtureData:
         """Up to `COUNTED` dev mixtures, one by one."""
         yield from islice((row[None] for batch in self.dev_loader() for row in batch), COUNTED)
 
-    def dev_loader(self) -> DataLoader[Tensor]:
+    def dev_loader(self) -> Loader:
         """The same dev mixtures every time, neither varied nor with noise."""
         folder, count = self.settings.dev, self.settings.dev_mixtures
         if not _is_corpus(folder):
             return self._fixed_loader(self._from_disk(folder), count)
         return self._fixed_loader(MixturesOnTheFly(self._bank(folder), count, self.samples, self.model.n_src, DEV_SEED), count)
 
-    def _held_out_loader(self) -> DataLoader[Tensor] | None:
+    def _held_out_loader(self) -> Loader | None:
         """The same mixtures of speakers held out of training every time, as pairs like the training's, but not varied."""
         held_out = self._talkers[1]
         if held_out is None:
@@ -207,18 +237,28 @@ class MixtureData:
             raise UserError(f"{folder} has mixtures of {max(wrong)} talkers; take some of {n_src}, or give --network.n_src")
         return sources
 
-    def _fixed_loader(self, dataset: Dataset[Tensor], count: int) -> DataLoader[Tensor]:
+    def _fixed_loader(self, dataset: Dataset[Tensor], count: int) -> Loader:
         """At most `count` mixtures, the same in the same order every time."""
         size = len(dataset)  # type: ignore[arg-type]
-        if size > count:
-            dataset = Subset(dataset, [i * size // count for i in range(count)])
-        return self._loader(dataset)
+        return self._loader(dataset, [i * size // count for i in range(count)] if size > count else None)
 
-    def _loader(self, dataset: Dataset[Tensor], **options: Any) -> DataLoader[Tensor]:
+    def _loader(self, dataset: Dataset[Tensor], chosen: list[int] | None = None, **options: Any) -> Loader:
+        """Batches of the mixtures, or of those chosen."""
         settings = self.settings
-        return DataLoader(
-            dataset, settings.batch, num_workers=settings.workers, worker_init_fn=leave_with_parent_alone, **options
-        )
+        options |= {"batch_size": settings.batch, "num_workers": settings.workers, "worker_init_fn": leave_with_parent_alone}
+        if isinstance(dataset, MixturesOnTheFly) and self._mixes_on_device(dataset):
+            plans = DataLoader(_chosen(PlansOf(dataset), chosen), collate_fn=list, **options)
+            return BatchesOnDevice(plans, lambda: DeviceMixer(dataset.talkers.banks, dataset.variation, self.store))
+        return DataLoader(_chosen(dataset, chosen), **options)
+
+    def _mixes_on_device(self, mixtures: MixturesOnTheFly) -> bool:
+        if self.settings.mixing != "auto" or self.device.type != "cuda":
+            return self.settings.mixing == "device"
+        return self.store.has_room([bank.waves for bank in mixtures.talkers.banks])
+
+
+def _chosen(dataset: Dataset[Any], chosen: list[int] | None) -> Dataset[Any]:
+    return dataset if chosen is None else Subset(dataset, chosen)
 
 
 class ShuffledOnce(Sampler[int]):

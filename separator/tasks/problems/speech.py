@@ -25,7 +25,7 @@ class Speech:
 
     name: ClassVar[str] = "speech"
     defaults: ClassVar[dict[str, dict[str, Any]]] = {}
-    of_the_machine: ClassVar[tuple[str, ...]] = ("data.workers", "data.cache")
+    of_the_machine: ClassVar[tuple[str, ...]] = ("data.workers", "data.cache", "data.mixing")
     of_the_scores: ClassVar[tuple[str, ...]] = ()
     of_the_result: ClassVar[tuple[str, ...]] = ()
     spread: ClassVar[bool] = True
@@ -64,8 +64,8 @@ class Speech:
         return replace(self, network=network.config)
 
     def open(self, network: Network, seed: int, device: str | torch.device = "cpu", first_epoch: int = 0) -> MixtureData:
-        """Mixtures, which are read or made once they are wanted; batches lie on the CPU."""
-        return MixtureData(self.data, self.network, seed, first_epoch)
+        """Mixtures, which are read or made once they are wanted; batches lie on the CPU, but for those made on the device."""
+        return MixtureData(self.data, self.network, seed, first_epoch, device)
 
     def describe(self, network: Network) -> str:
         """Size and receptive field."""

@@ -8,15 +8,16 @@ from torchaudio.functional import bass_biquad, treble_biquad
 
 from separator.corpora.training.augmentation import (
     AugmentationSettings,
-    add_pause,
     at_snr,
     change_speed,
+    draw_overlap,
+    draw_pause,
     draw_shelf,
     equalise,
     happens,
-    overlap_partly,
     reverberate,
     shelf,
+    silence,
     stretched_length,
 )
 
@@ -31,6 +32,12 @@ def rng():
 
 def noise(rng, *shape):
     return rng.standard_normal(shape).astype(np.float32)
+
+
+def silenced(sources, spans):
+    """Sources with their spans of silence, in place."""
+    for i, span in spans.items():
+        silence(sources[i], *span, FADE)
 
 
 def frequency(wave):
@@ -93,7 +100,7 @@ def test_pauses_are_exact_zeros_of_a_tenth_to_half_of_one_talker(rng):
     for _ in range(300):
         original = noise(rng, 2, 4000)
         sources = original.copy()
-        add_pause(sources, FADE, rng)
+        silenced(sources, draw_pause(2, 4000, rng))
         silent = (sources == 0).sum(axis=1)
         quiet = int(silent.argmax())
         assert silent[1 - quiet] == 0 and np.array_equal(sources[1 - quiet], original[1 - quiet])
@@ -113,7 +120,7 @@ def test_partial_overlap_has_one_talker_late_and_the_other_one_early_to_end(rng)
     late = []
     for _ in range(300):
         sources = noise(rng, 2, 4000)
-        overlap_partly(sources, FADE, rng)
+        silenced(sources, draw_overlap(2, 4000, rng))
         first, last = ([int(f(np.flatnonzero(row))) for row in sources] for f in (np.min, np.max))
         late.append(int(np.argmax(first)))
         assert min(first) == 0 and 400 <= max(first) <= 1600

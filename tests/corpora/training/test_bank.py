@@ -65,7 +65,7 @@ def test_wrong_rate_is_refused(synthetic_corpus):
 def test_speech_of_a_speaker_is_joined_until_it_is_long_enough(bank):
     rng = np.random.default_rng(0)
     own = np.concatenate([bank.waves[bank.offsets[i] : bank.offsets[i + 1]] * bank.scales[i] for i in bank.speakers[0]])
-    speech = bank.speech(0, 3 * len(own), rng)
+    speech = bank.joined(bank.draw(0, 3 * len(own), rng))
     assert speech.shape == (3 * len(own),)
     assert set(np.unique(speech)) <= set(np.unique(own))
 
@@ -113,4 +113,5 @@ def test_part_of_the_speakers(bank):
     assert [voice.name for voice in part.voices] == [name]
     assert part.length() == sum(bank.offsets[i + 1] - bank.offsets[i] for i in bank.speakers[2])
     rngs = [np.random.default_rng(0) for _ in range(2)]
-    assert np.array_equal(part.speech(0, 5000, rngs[0]), bank.speech(2, 5000, rngs[1]))
+    speech = [one.joined(one.draw(i, 5000, rng)) for one, i, rng in zip((part, bank), (0, 2), rngs, strict=True)]
+    assert np.array_equal(*speech)

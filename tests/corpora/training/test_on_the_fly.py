@@ -8,8 +8,9 @@ from torch.utils.data import DataLoader
 
 from separator.corpora.training.augmentation import AugmentationSettings
 from separator.corpora.training.bank import load_bank
-from separator.corpora.training.on_the_fly import MixturesOnTheFly, Variation
+from separator.corpora.training.on_the_fly import MixturesOnTheFly
 from separator.corpora.training.pairs import PairedTalkers
+from separator.corpora.training.plans import Variation
 from separator.corpora.training.surroundings import NoiseBank, Rooms
 from separator.errors import UserError
 from tests.corpora.banks import make_bank
@@ -145,7 +146,8 @@ def test_talkers_of_a_mixture_get_the_places_of_one_room(variation):
     for index in range(10):
         rng = np.random.default_rng([0, 0, index])
         chosen = wet.talkers.draw(2, rng)
-        speech = [bank.speech(speaker, 2000, rng) for bank, speaker in chosen]
+        banks = wet.talkers.banks
+        speech = [banks[corpus].joined(banks[corpus].draw(speaker, 2000, rng)) for corpus, speaker in chosen]
         assert all(is_scaled(torch.from_numpy(x), y) for x, y in zip(speech, dry[index], strict=True))
         found = []
         for source, heard in zip(speech, wet[index], strict=True):

@@ -17,7 +17,8 @@ MEN, WOMEN = np.linspace(90, 160, 12), np.linspace(150, 260, 4)  # Hz; the deepe
 def drawn(talkers, n_src=2, draws=DRAWS):
     """Voices of mixtures, each a list."""
     rng = np.random.default_rng(5)
-    return [[bank.voices[speaker] for bank, speaker in talkers.draw(n_src, rng)] for _ in range(draws)]
+    chosen = (talkers.draw(n_src, rng) for _ in range(draws))
+    return [[talkers.banks[corpus].voices[speaker] for corpus, speaker in pair] for pair in chosen]
 
 
 def near(share, draws=DRAWS):

@@ -68,6 +68,17 @@ def test_augmapping_needs_no_data():
         assert torch.equal(layer.negative_threshold, ratio * layer.threshold)
 
 
+def test_augmapping_with_smaller_thresholds_is_the_same_as_of_a_larger_input():
+    stack, _ = converted("augmapping", threshold_scale=0.25)
+    for layer in stack.layers:
+        assert torch.allclose(layer.scale, torch.full_like(layer.scale, 0.25 / 48), rtol=1e-5)
+    usual, _ = converted("augmapping")
+    x = batches()[0]
+    with torch.no_grad():
+        fine, coarse = stack(x), usual(4 * x) / 4
+    torch.testing.assert_close(fine, coarse, rtol=0, atol=0.01)
+
+
 def test_coefficients_up_to_a_boundary_leave_the_threshold_as_it_is():
     stack, _ = converted("augmapping", neuron_options={"boundary": 5})
     assert Fraction(float(stack.layers[0].scale[0])) == pytest.approx(1 / 48, rel=1e-5)

@@ -172,8 +172,8 @@ def test_what_cannot_be_balanced_is_refused(message, dynamics, options):
 def test_settings_that_nothing_heeds_are_refused():
     with pytest.raises(UserError, match="converts all layers at once; set at_once"):
         ConversionSettings(threshold="balanced")
-    for options in ({"threshold_scale": 0.7}, {"balance_steps": 9}):
-        with pytest.raises(UserError, match="for the threshold rule balanced"):
+    for options, rules in (({"threshold_scale": 0.7}, "rules balanced and unit"), ({"balance_steps": 9}, "rule balanced")):
+        with pytest.raises(UserError, match=f"for the threshold {rules}"):
             ConversionSettings(**options)
 
 

@@ -19,7 +19,7 @@ from separator.tasks.learning.settings import (
     OptimiserSettings,
     TrainingSettings,
 )
-from separator.tasks.learning.training import begin, export, precision_of, train
+from separator.tasks.learning.training import begin, export, precision_of, train, trains_alone
 from separator.tasks.problems.mixture_data import DataSettings, MixtureData
 from separator.tasks.problems.separation_loss import SeparationObjective, pit_loss
 from separator.tasks.problems.speech import Speech
@@ -356,6 +356,24 @@ def test_bfloat16_that_is_imitated_is_told(anytime, monkeypatch):
     assert precision_of(MachineSettings(), "cpu:0", lines.append) == "32-true"
     monkeypatch.setattr("separator.tasks.learning.training.native_precision", lambda accelerator: "bf16-mixed")
     assert precision_of(MachineSettings(), "cpu:0", lines.append) == "bf16-mixed" and len(lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("device", "machine", "gpus", "alone"),
+    [
+        ("cpu", {"devices": 1}, 0, True),
+        ("cpu", {"devices": 2}, 0, False),
+        ("cuda", {}, 1, True),
+        ("cuda", {}, 2, False),
+        ("cuda", {"devices": "1"}, 2, True),
+        ("cuda", {"devices": 2}, 2, False),
+        ("cuda:1", {}, 2, True),
+        ("cuda", {"nodes": 2}, 1, False),
+    ],
+)
+def test_one_device_alone_has_its_batches_made_there(settings, monkeypatch, device, machine, gpus, alone):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert trains_alone(replace(settings, machine=MachineSettings(**machine)), device) == alone
 
 
 def test_activity_penalty_makes_activations_sparser(settings, tmp_path):

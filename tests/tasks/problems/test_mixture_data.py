@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from torch.utils.data import DataLoader
 
 from separator.corpora.training.augmentation import AugmentationSettings
 from separator.corpora.training.bank import load_bank
 from separator.corpora.training.from_disk import MixturesFromDisk
+from separator.corpora.training.on_device import BatchesOnDevice, DeviceStore
 from separator.corpora.training.on_the_fly import MixturesOnTheFly
 from separator.corpora.training.pairs import AnyTalkers, PairedTalkers
 from separator.errors import UserError
@@ -81,6 +83,45 @@ def test_each_epoch_and_layer_has_mixtures_of_its_own(noisy):
     assert torch.equal(all_of(workers.layer(1)), layers[1])
 
 
+def test_mixtures_made_on_the_device_are_the_same_but_for_rounding(noisy):
+    varied = replace(noisy, held_out=[2, 0], augment=replace(noisy.augment, speed=0.0))
+    usual, there = data(varied), data(replace(varied, mixing="device"))
+    pairs = [(usual.train(1), there.train(1)), (usual.layer(2), there.layer(2)), (usual.calibration(2), there.calibration(2))]
+    pairs += [(usual.dev()[name], there.dev()[name]) for name in ("dev", "held_out")]
+    for one, other in pairs:
+        assert isinstance(one, DataLoader) and isinstance(other, BatchesOnDevice) and len(one) == len(other)
+        torch.testing.assert_close(all_of(other), all_of(one), rtol=0, atol=1e-5)
+    assert there.epoch_seconds == usual.epoch_seconds
+    assert len(there.store.kept) == 3  # speech, that of the dev set, and the noises
+
+
+def test_what_is_made_on_the_device(noisy, mixtures, monkeypatch):
+    for room, mixing, device, there in (
+        (True, "auto", "cpu", False),
+        (True, "cpu", "cuda", False),
+        (False, "auto", "cuda", False),
+        (True, "auto", "cuda", True),
+        (False, "device", "cuda", True),
+        (False, "device", "cpu", True),
+    ):
+        monkeypatch.setattr(DeviceStore, "has_room", lambda store, arrays, room=room: room)
+        whole = MixtureData(replace(noisy, mixing=mixing), TINY, 0, device=device)
+        assert isinstance(whole.train(0), BatchesOnDevice) == isinstance(whole.dev_loader(), BatchesOnDevice) == there
+    on_disk = replace(noisy, train=mixtures, close_pairs=None, augment=AugmentationSettings(), rooms=None, noise=None, batch=1)
+    assert isinstance(data(replace(on_disk, mixing="device")).train(0), DataLoader)
+    with pytest.raises(UserError, match=r"which mps has none of; leave out --data\.mixing device"):
+        MixtureData(replace(noisy, mixing="device"), TINY, 0, device="mps")
+
+
+def test_training_goes_on_with_mixtures_made_elsewhere(noisy, tmp_path):
+    options = OptimiserSettings(lr=3e-3, max_epochs=1), MachineSettings(devices=1)
+    first = TrainingSettings(Speech(replace(noisy, mixing="device"), TINY), *options, device="cpu", threads=1)
+    train(first, tmp_path, progress=False)
+    second = replace(first, problem=Speech(noisy, TINY), optimiser=replace(first.optimiser, max_epochs=2))
+    train(second, tmp_path, progress=False)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 1
+
+
 def test_noise_is_a_row_of_training_batches_only(noisy):
     assert all_of(data(noisy).train(0)).shape == (12, 3, 2000)
     assert all_of(data(noisy).dev_loader()).shape == (6, 2, 2000)
@@ -112,7 +153,7 @@ def test_speakers_held_out_are_a_dev_set_of_their_own(settings, synthetic_corpus
 
 def replaced(talkers):
     """What has banks: talkers of one corpus have a single one."""
-    return talkers if isinstance(talkers, PairedTalkers) else PairedTalkers([talkers.bank])
+    return talkers if isinstance(talkers, PairedTalkers) else PairedTalkers(talkers.banks)
 
 
 def test_training_with_everything(noisy, tmp_path):

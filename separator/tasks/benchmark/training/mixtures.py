@@ -4,8 +4,9 @@ import numpy as np
 
 from separator.corpora.training.augmentation import AugmentationSettings
 from separator.corpora.training.bank import Recordings, SpeechBank, Voice
-from separator.corpora.training.on_the_fly import MixturesOnTheFly, Variation
+from separator.corpora.training.on_the_fly import MixturesOnTheFly
 from separator.corpora.training.pairs import AnyTalkers, PairedTalkers
+from separator.corpora.training.plans import Variation
 from separator.corpora.training.surroundings import NoiseBank, Rooms
 from separator.models.tasnet import TasNetConfig
 

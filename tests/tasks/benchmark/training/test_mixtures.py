@@ -3,11 +3,18 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from separator.corpora.training import on_the_fly
+from separator.corpora.training import on_the_fly, plans
 from separator.models.tasnet import TasNetConfig
 from separator.tasks.benchmark.training.mixtures import noise_mixtures
 
-VARIED = ("change_speed", "equalise", "add_pause", "overlap_partly", "reverberate", "at_snr")
+VARIED = {
+    "change_speed": on_the_fly,
+    "equalise": on_the_fly,
+    "draw_pause": plans,
+    "draw_overlap": plans,
+    "reverberate": on_the_fly,
+    "at_snr": on_the_fly,
+}
 
 
 @pytest.fixture
@@ -15,8 +22,7 @@ def calls(monkeypatch):
     """How often mixtures are varied by what."""
     counted = Counter()
 
-    def counting(name):
-        varied = getattr(on_the_fly, name)
+    def counting(name, varied):
 
         def wrapped(*arguments):
             counted[name] += 1
@@ -24,8 +30,8 @@ def calls(monkeypatch):
 
         return wrapped
 
-    for name in VARIED:
-        monkeypatch.setattr(on_the_fly, name, counting(name))
+    for name, module in VARIED.items():
+        monkeypatch.setattr(module, name, counting(name, getattr(module, name)))
     return counted
 
 
@@ -33,7 +39,7 @@ def calls(monkeypatch):
 def test_all_that_there_is_happens_in_every_varied_mixture(n_src, calls):
     mixtures = noise_mixtures(TasNetConfig(n_src=n_src), 0.5, 5, varied=True)
     assert [mixtures[i].shape for i in range(len(mixtures))] == [(n_src + 1, 4000)] * 5
-    assert calls["add_pause"] + calls["overlap_partly"] == calls["at_snr"] == 5
+    assert calls["draw_pause"] + calls["draw_overlap"] == calls["at_snr"] == 5
     assert calls["change_speed"] == calls["equalise"] == calls["reverberate"] == 5 * n_src
 
 
