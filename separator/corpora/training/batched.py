@@ -54,7 +54,7 @@ def change_speed(waves: Tensor, speeds: Tensor, samples: int) -> Tensor:
     padded = torch.nn.functional.pad(waves, (reach, reach + max(0, int(first[:, -1].max()) + 1 - waves.shape[1])))
     corners, played = corners.float(), torch.zeros_like(part)
     bell = torch.special.i0(torch.tensor(BETA)).item()
-    for taps in torch.arange(1 - reach, reach + 1, device=waves.device).split(TAPS_AT_ONCE):
+    for taps in torch.split(torch.arange(1 - reach, reach + 1, device=waves.device), TAPS_AT_ONCE):
         distance = (taps - part[..., None]) * corners[..., None]  # in zeros of the sinc, (S, samples, taps)
         window = torch.special.i0(BETA * (1 - (distance / ZEROS).square()).clamp_min(0).sqrt()) / bell
         window = torch.where(distance.abs() < ZEROS, window, 0)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from separator.snn.synapses.rows import Row, row_sums, serves
+from separator.snn.synapses.rows import WIDE, Row, row_sums, serves
 
 Affine = nn.Linear | nn.Conv1d | nn.Conv2d
 
@@ -86,6 +86,8 @@ class AffineMap:
         if not x.shape[2] == weight.shape[2] == self.groups == max(self.stride) == 1:
             return None
         row = Row(weight.shape[3], *self.padding[1], self.dilation[1])
+        if not row.is_far and min(weight.shape[:2]) < WIDE:
+            return None
         return row if row.in_products or (torch.is_grad_enabled() and weight.requires_grad) else None
 
     def flattened(self, x: Tensor) -> Tensor:

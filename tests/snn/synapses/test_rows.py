@@ -8,18 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from separator.snn.synapses import rows
+from separator.snn.synapses import affine, rows
 from separator.snn.synapses.affine import AffineMap, CausalConv2d, applied
-from separator.snn.synapses.rows import FAR, LEAST
+from separator.snn.synapses.rows import FAR, LEAST, WIDE
 
 SIZES = st.integers(1, 5)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _short_rows():
-    """Rows of any length are taken here."""
+    """Rows of any length and of any channels are taken here."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(rows, "LEAST", 1)
+        patched.setattr(affine, "WIDE", 1)
         yield
 
 
@@ -108,6 +109,15 @@ def test_short_rows_are_left_to_the_layer(monkeypatch):
     for frames in (LEAST - 1, LEAST):
         applied(module, image(1, 4, 1, frames))
     assert [x.shape[-1] for x in called] == [LEAST - 1]
+
+
+def test_few_channels_are_left_to_the_layer_unless_taps_are_far(monkeypatch):
+    monkeypatch.setattr(affine, "WIDE", WIDE)
+    for inputs, outputs, dilation, own in ((WIDE - 1, WIDE, 1, 1), (WIDE, WIDE - 1, 1, 1), (WIDE, WIDE, 1, 0), (2, 2, FAR, 0)):
+        module = nn.Conv2d(inputs, outputs, (1, 3), dilation=(1, dilation))
+        called = calls(module, monkeypatch)
+        applied(module, image(1, inputs, 1, 2 * FAR + 9))
+        assert len(called) == own
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64])
