@@ -27,10 +27,12 @@ bf16:NAME is measured in bfloat16 in any case.
 
   separator bench --sweep train=small,medium,bf16:medium --out DIR
 
-`steps` measures memory and time of one step of learning of a network for pictures against the number of time steps: analog,
-through time by automatic differentiation, from spike bits alone, and with potentials computed anew in blocks.
+`steps` measures memory and time of one step of learning against the number of time steps: analog, through time by automatic
+differentiation, from spike bits alone, with potentials computed anew in blocks, and in tandem; of a network for pictures, or of
+small, medium or paper on mixtures.
 
   separator bench --sweep steps=10,25,50,100 --at network=hybrid-vgg5-w16 batch=16 --threads 1 --out DIR
+  separator bench --sweep steps=8,32 --at network=small batch=8 seconds=2 --threads 1 --out DIR
 """
 
 import argparse

@@ -157,7 +157,8 @@ class SweepPlan:
         for way in WAYS:
             system = f"{way}:{settings.network}"
             named = {n: system if way == "analog" else f"{system}@{n}" for n in steps}
-            yield system, {n: BenchmarkCase(name, 0.0, self.threads, batch=settings.batch) for n, name in named.items()}
+            seconds = settings.seconds if settings.network in RECIPES else 0.0  # pictures have none
+            yield system, {n: BenchmarkCase(name, seconds, self.threads, batch=settings.batch) for n, name in named.items()}
 
 
 def count_layers(network: str) -> int:

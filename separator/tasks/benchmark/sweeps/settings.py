@@ -26,8 +26,8 @@ class Settings:
     width: int = 512  # filters and channels
     seconds: float = 4.0  # of sound
     rate: float | None = None  # that thresholds are chosen for; None for those of the 99th percentile
-    batch: int = 16  # pictures that are learned from at a time
-    network: str = "hybrid-vgg5-w16"  # that learns from them, by name or layers
+    batch: int = 16  # pictures, or mixtures, that are learned from at a time
+    network: str = "hybrid-vgg5-w16"  # that learns from them: of pictures by name or layers, of mixtures small, medium or paper
 
     def __post_init__(self) -> None:
         if not 1 <= self.window <= 32:
@@ -37,7 +37,7 @@ class Settings:
         if not (self.seconds > 0 and math.isfinite(self.seconds)):
             raise UserError(f"a length of sound is above 0 seconds, not {self.seconds:g}")
         if self.batch < 1:
-            raise UserError(f"a batch has at least 1 picture, not {self.batch}")
+            raise UserError(f"a batch has at least 1 item, not {self.batch}")
         if self.rate is not None and not 0 < self.rate < 1:
             raise UserError(f"a firing rate is between 0 and 1, not {self.rate:g}")
 

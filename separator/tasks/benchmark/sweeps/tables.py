@@ -55,9 +55,9 @@ def sweep_tables(
         elif sweep.name == "train":
             parts += [says + _table(rows) for says, rows in training_rows(curves)]
         elif sweep.name == "steps":
-            from separator.tasks.benchmark.unrolled.timing import count_neurons
+            from separator.tasks.benchmark.unrolled.lessons import count_neurons
 
-            neurons = count_neurons(settings.network)
+            neurons = count_neurons(settings.network, settings.seconds)
             parts.append(describe(curves, neurons))
             parts += [says + _table(rows) for says, rows in unrolled_rows(curves, neurons, settings.batch)]
         else:

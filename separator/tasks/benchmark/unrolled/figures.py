@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from separator.tasks.benchmark.sweeps.plan import Curve
 
 SAYS = (
-    "\nOne step of learning of {network} ({neurons:,} neurons that fire) on {batch} pictures of 32 x 32, on the CPU: the way "
+    "\nOne step of learning of {network} ({neurons:,} neurons that fire) on {batch} {items}, on the CPU: the way "
     "forward, the way back, Adam. `analog` has no steps. `unrolled` is backpropagation through time by automatic "
     "differentiation; `bits` keeps one bit for each neuron and step; `blocks`, for derivatives of the potential, an eighth of "
-    "the potentials too.\n"
+    "the potentials too; `tandem` has spikes go forward and gradients back through analog twins.\n"
 )
-MEMORY = "Memory of a step beyond what the process held before (MB), and what each time step of a picture adds"
-STYLES = {"analog": "k--", "unrolled": "s-", "bits": "o-", "blocks": "^-"}
+MEMORY = "Memory of a step beyond what the process held before (MB), and what each time step of an item adds"
+STYLES = {"analog": "k--", "unrolled": "s-", "bits": "o-", "blocks": "^-", "tandem": "d-"}
 
 
 def grown(curve: "Curve", batch: int) -> float | None:
-    """MB that a time step of one picture adds, from the fewest steps to the most; None where that is not known."""
+    """MB that a time step of one item adds, from the fewest steps to the most; None where that is not known."""
     first, last = curve.results[0], curve.results[-1]
     steps: int = curve.values[-1] - curve.values[0]
     if first.working is None or last.working is None or not steps:
@@ -35,8 +35,8 @@ def unrolled_rows(curves: Sequence["Curve"], neurons: int, batch: int) -> list[t
 
     Args:
         curves: one for each way, the analog one first, then the unrolled one.
-        neurons: of a picture.
-        batch: pictures.
+        neurons: of an item.
+        batch: items.
     """
     heads = [f"{steps} steps" for steps in curves[0].values]
     memory, seconds = [["way", *heads, "MB a step", "bits a neuron and step"]], [["way", *heads, "times unrolled"]]
@@ -55,7 +55,8 @@ def unrolled_rows(curves: Sequence["Curve"], neurons: int, batch: int) -> list[t
 def describe(curves: Sequence["Curve"], neurons: int) -> str:
     """What was measured, in words."""
     case = curves[0].results[0].case
-    return SAYS.format(network=parse_trained(case.system).network, neurons=neurons, batch=case.batch)
+    items = f"mixtures of {case.seconds:g} s" if case.seconds else "pictures of 32 x 32"
+    return SAYS.format(network=parse_trained(case.system).network, neurons=neurons, batch=case.batch, items=items)
 
 
 def draw_unrolled(axes: Sequence["Axes"], curves: Sequence["Curve"]) -> None:

@@ -5,8 +5,15 @@ from typing import NamedTuple
 from separator.errors import UserError
 
 # As an analog network; through time by automatic differentiation, which keeps all that was computed; from spike bits, by the
-# times since spikes; and with derivatives of the potential, of which each eighth step's is kept and the others computed anew.
-WAYS = {"analog": "analog", "unrolled": "unrolled", "bits": "from spike bits", "blocks": "potentials in blocks"}
+# times since spikes; with derivatives of the potential, of which each eighth step's is kept and the others computed anew; in
+# tandem, where spikes go forward and gradients go back through analog twins, as in progressive tandem learning.
+WAYS = {
+    "analog": "analog",
+    "unrolled": "unrolled",
+    "bits": "from spike bits",
+    "blocks": "potentials in blocks",
+    "tandem": "in tandem",
+}
 
 
 class Trained(NamedTuple):
