@@ -143,8 +143,7 @@ class DeviceMixer:
         fade = round(FADE * self.variation.sample_rate)
         self._vary(waves, [p.silent for p in planned], lambda own, _, spans: silence(own, spans, fade))
         if (responses := self.responses) is not None:
-            heard = [None if p.room is None else (p.room[0], p.room[1][i]) for p in plans for i in range(len(p.sources))]
-            where = [None if place is None else np.array(place) for place in heard]
+            where = [None if p.room is None else (p.room[0], p.room[1][i]) for p in plans for i in range(len(p.sources))]
             self._vary(waves, where, lambda own, _, at: reverberate(own, responses[at[:, 0].long(), at[:, 1].long()]))
 
     def _background(self, sources: Tensor, plans: Sequence[MixturePlan]) -> Tensor:
