@@ -25,6 +25,7 @@ from separator.snn.synapses.incoming import IncomingMap
 # The encoding layer reads its input in these quanta, up to so many, and has weights of at most 16 bits. Its sums of up to 2^13
 # inputs are then exact in 64-bit floating point, and what rounding errors before it may differ in is rounded away.
 INPUT_QUANTUM, INPUT_LIMIT = 2.0**-14, 2.0**24
+FEW = 32  # neurons of a layer, such as one for each class, whose weights may be the finer for it
 REGISTER = 2.0**30  # quanta that a potential kept as a 32-bit integer comes to, at most
 LARGEST = 2.0**64  # weight, current and threshold in units of activation, far from where quanta overflow
 
@@ -92,7 +93,9 @@ def rounded(
         joined = torch.cat([weight.flatten(1), beside.flatten(1)], 1)
         fires = threshold if role == "fire" else torch.zeros_like(threshold)  # a readout never does
         learned = weight if shortcut is None or shortcut.is_identity else joined
-        bound = potential_bound(joined, bias, fires, dynamics.exact_spikes)
+        # What comes to more at a step is added up in 64 bits, which takes no time to speak of where neurons are few.
+        spikes = 1 if dynamics.model.saturates and len(weight) <= FEW else dynamics.exact_spikes
+        bound = potential_bound(joined, bias, fires, spikes)
         if dynamics.model.saturates:
             usual = torch.minimum(potential_quantum(bound), weight_quantum(learned, FEWEST_BITS))
             at_once = power_above(2 * dynamics.model.largest * (magnitudes(joined) + bias.abs()) / REGISTER)

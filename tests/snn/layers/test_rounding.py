@@ -5,10 +5,11 @@ import torch
 from torch import nn
 
 from separator.snn.integers.quanta import EXACT
+from separator.snn.layers import rounding
 from separator.snn.layers.analog import layers_of
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.ranges import check_layer
-from separator.snn.layers.rounding import charge_ceiling
+from separator.snn.layers.rounding import FEW, charge_ceiling
 from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.neurons.neuron import Neuron
 from separator.snn.stack.stack import Stack
@@ -34,6 +35,26 @@ def test_registers_hold_all_that_layers_wait_for(coding, neuron, activation, inp
     stack.convert(x, Dynamics(32, neuron=neuron, schedule="layer-by-layer", coding=coding), 100.0)
     check_fires_as_defined(stack, x, ("fastest", "dense"))
     check_fires_as_defined(stack, 4 * x, ("fastest", "dense"))
+
+
+@pytest.mark.parametrize("schedule", ["layer-by-layer", "pipelined"])
+@pytest.mark.parametrize("neuron", ["augmented", "path-independent"])
+def test_few_neurons_have_finer_weights(schedule, neuron, monkeypatch):
+    """Charges of all coefficients, the largest included, still add up exactly."""
+    quanta, x = [], torch.rand(4, 40) + 0.5
+    for few in (FEW, 0):
+        monkeypatch.setattr(rounding, "FEW", few)
+        torch.manual_seed(0)
+        stack = network((40, FEW + 1, FEW, 2))
+        stack.convert(x, Dynamics(8, neuron=neuron, schedule=schedule, coding="constant"), 100.0)
+        check_fires_as_defined(stack, x, ("fastest", "dense"))
+        check_fires_as_defined(stack, 16 * x, ("fastest", "dense"))
+        quanta.append([layer.quantum for layer in stack.spiking_layers()])
+    narrow, usual = quanta
+    assert torch.equal(narrow[0], usual[0])
+    assert all(bool((fine <= coarse).all()) for fine, coarse in zip(narrow, usual, strict=True))
+    if schedule == "pipelined":  # registers of layers that wait are as full as can be
+        assert bool((narrow[1] < usual[1]).all())
 
 
 def test_quanta_that_were_chosen_as_if_nothing_leaked_are_taken():
