@@ -15,12 +15,15 @@
 #                            others for the rest; path-independent is this project's own
 #   --images N               test images that are simulated, the first ones (all)
 #   --boundaries "..."       largest coefficients of spikes, M_aug ("1 2 3 5 10 20 40")
+#   --scale X                part of the thresholds in stage 5 (0.25), as if the input were 1 / X times as large
+#   --scaled-steps N         time steps of it (1024)
 #   --stage N --stop-stage N first and last stage to run:
 #                              1 training,
 #                              2 conversion, each method's runs as long as the paper's or longer,
 #                              3 accuracy, events and likeness to the analog network at each time step (Tables II to IV,
 #                                Figs. 2 to 6),
-#                              4 boundaries of coefficients at 32 time steps (Fig. 7), and no negative threshold (section III-E)
+#                              4 boundaries of coefficients at 32 time steps (Fig. 7), and no negative threshold (section III-E),
+#                              5 AugMapping with a part of its thresholds, until it settles, only where it is asked for
 #   --options "..."          more options for `separator train`, such as "--device cuda"
 #   --spiking-options "..."  more options for `separator convert` and `separator course`
 #   --exp DIR                where results lie (exp beside this script): a folder for each network
@@ -35,6 +38,8 @@ networks="net1 net1-relu net2 net2-relu net3 net4"
 methods="datanorm termapping augmapping path-independent"
 boundaries="1 2 3 5 10 20 40"
 images=
+scale=0.25
+scaled_steps=1024
 spiking_options=
 stop_stage=4
 exp=$recipe/exp
@@ -118,6 +123,7 @@ for method in $methods; do
     *) fail "--methods are datanorm, termapping, augmapping and path-independent, not $method" ;;
   esac
 done
+require_number scaled_steps
 [ -z "$images" ] || require_number images
 open_sets "net1 to net6 and these with -relu" "$@"
 
@@ -162,5 +168,14 @@ if runs 4 "boundaries of coefficients, and no negative threshold"; then
     convert "$network" boundaries/no-negative --preset augmapping --conversion.window 32 \
       --conversion.neuron_options "{negative: 0}"
     course "$network" boundaries/course "${names[@]}" boundaries/no-negative
+  done
+fi
+
+if runs 5 "a part of the thresholds"; then
+  for network in $networks; do
+    [[ "$network" == *-relu ]] && continue
+    convert "$network" "scaled/augmapping-$scale" --preset augmapping --conversion.window "$scaled_steps" \
+      --conversion.threshold_scale "$scale"
+    course "$network" scaled/course "scaled/augmapping-$scale"
   done
 fi

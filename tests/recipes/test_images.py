@@ -192,6 +192,19 @@ def test_configurations_say_what_can_be_done(recipe, configs):
     assert all(settings.settings_of(work).readout == "potential" for work in settings.conversions())
 
 
+def test_a_part_of_the_thresholds_is_tried_where_that_is_asked_for(calls, tmp_path):
+    options = ("--scale", "0.5", "--scaled-steps", "600")
+    made = calls(
+        "double-threshold", "--networks", "net3 net3-relu", "--stage", "5", "--stop-stage", "5", "--download", "true", *options
+    )
+    conversion, course = (command_parser(call[0])[1].parse_args(call[1:]) for call in made if call[0] in ("convert", "course"))
+    settings = conversion.conversion
+    assert (settings.neuron, settings.threshold, settings.threshold_scale, settings.window) == ("augmented", "unit", 0.5, 600)
+    assert conversion.out == tmp_path / "exp/net3/scaled/augmapping-0.5"
+    assert course.model == [f"augmapping-0.5={conversion.out}/snn.safetensors"]
+    assert course.out == tmp_path / "exp/net3/scaled/course"
+
+
 def test_derivatives_of_a_spike_are_compared_where_that_is_asked_for(calls, tmp_path):
     made = calls("hybrid-stdb", "--stage", "3", "--stop-stage", "5", "--download", "true", "--epochs", "2", "--rate", "1e-3")
     trained = [
