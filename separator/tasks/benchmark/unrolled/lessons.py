@@ -54,7 +54,7 @@ def make_network(name: str) -> FeedForward | TasNet:
     try:
         return FeedForward(FeedForwardConfig(name, *SHAPE, norm=False, bias=False))
     except ValueError as error:
-        raise UserError(f"no network {name} can be made: {error}") from error
+        raise UserError(f"no network {name} can be made: {error}; those of mixtures are {', '.join(RECIPES)}") from error
 
 
 def count_neurons(name: str, seconds: float) -> int:
