@@ -203,10 +203,17 @@ def devices_of(settings: TrainingSettings, device: str) -> int | str | list[int]
 
 
 def trains_alone(settings: TrainingSettings, device: str) -> bool:
-    """Whether one device has each epoch for itself; else Lightning shares out what loaders on the CPU give."""
+    """Whether one device has each epoch for itself; else Lightning shares out what loaders on the CPU give.
+
+    Raises:
+        UserError: several shall learn from what no loader can share out.
+    """
     devices, nodes = devices_of(settings, device), settings.machine.nodes
     several = device == "cuda" and torch.cuda.device_count() > 1
-    return nodes == 1 and (devices in (1, "1") or isinstance(devices, list) or (devices == "auto" and not several))
+    alone = nodes == 1 and (devices in (1, "1") or isinstance(devices, list) or (devices == "auto" and not several))
+    if not alone and getattr(settings.problem.data, "mixing", None) == "device":
+        raise UserError("mixtures are made on the device by one alone; leave out --data.mixing, or give --machine.devices 1")
+    return alone
 
 
 def precision_of(machine: MachineSettings, device: str, log: Log) -> Literal["32-true", "bf16-mixed"]:

@@ -373,7 +373,13 @@ def test_bfloat16_that_is_imitated_is_told(anytime, monkeypatch):
 )
 def test_one_device_alone_has_its_batches_made_there(settings, monkeypatch, device, machine, gpus, alone):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    assert trains_alone(replace(settings, machine=MachineSettings(**machine)), device) == alone
+    given = replace(settings, machine=MachineSettings(**machine))
+    assert trains_alone(given, device) == alone
+    if alone:
+        assert trains_alone(on(given, mixing="device"), device)
+    else:
+        with pytest.raises(UserError, match="by one alone; leave out"):
+            trains_alone(on(given, mixing="device"), device)
 
 
 def test_activity_penalty_makes_activations_sparser(settings, tmp_path):
