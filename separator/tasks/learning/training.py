@@ -193,27 +193,25 @@ def devices_of(settings: TrainingSettings, device: str) -> int | str | list[int]
     Raises:
         UserError: a problem whose epochs cannot be shared shall be learned by several.
     """
-    devices = settings.machine.devices
-    if not settings.problem.spread and devices not in ("auto", 1, "1"):
-        raise UserError(f"{settings.problem.name} are learned from on one device, not {devices}; leave out --machine.devices")
+    devices, nodes, unshared = settings.machine.devices, settings.machine.nodes, settings.problem.unshared
+    if unshared and (nodes > 1 or devices not in ("auto", 1, "1")):
+        name, number = ("nodes", nodes) if nodes > 1 else ("devices", devices)
+        raise UserError(f"{unshared}, not by {number} {name}; leave out --machine.{name}")
     _, colon, number = device.partition(":")
     if colon:
         return [int(number)]
-    return devices if settings.problem.spread else 1
+    return 1 if unshared else devices
 
 
 def trains_alone(settings: TrainingSettings, device: str) -> bool:
     """Whether one device has each epoch for itself; else Lightning shares out what loaders on the CPU give.
 
     Raises:
-        UserError: several shall learn from what no loader can share out.
+        UserError: as of `devices_of`.
     """
     devices, nodes = devices_of(settings, device), settings.machine.nodes
     several = device == "cuda" and torch.cuda.device_count() > 1
-    alone = nodes == 1 and (devices in (1, "1") or isinstance(devices, list) or (devices == "auto" and not several))
-    if not alone and getattr(settings.problem.data, "mixing", None) == "device":
-        raise UserError("mixtures are made on the device by one alone; leave out --data.mixing, or give --machine.devices 1")
-    return alone
+    return nodes == 1 and (devices in (1, "1") or isinstance(devices, list) or (devices == "auto" and not several))
 
 
 def precision_of(machine: MachineSettings, device: str, log: Log) -> Literal["32-true", "bf16-mixed"]:

@@ -43,7 +43,7 @@ class Images:
     of_the_scores: ClassVar[tuple[str, ...]] = ("data.folder", "data.dev_batch", "data.test_limit", "data.watched")
     of_the_result: ClassVar[tuple[str, ...]] = ("data.test_limit",)
     for_training: ClassVar[frozenset[str]] = frozenset({"network", "goal", *(f"data.{name}" for name in FOR_TRAINING)})
-    spread: ClassVar[bool] = False
+    unshared: ClassVar[str] = "images are learned from on one device"
     in_segments: ClassVar[bool] = True
     has_sound: ClassVar[bool] = False
     item: ClassVar[str] = "image"

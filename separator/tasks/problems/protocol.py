@@ -103,9 +103,12 @@ class Problem(Protocol):
     of_the_scores: ClassVar[tuple[str, ...]]
     # Of these, those that tell which items the result is of.
     of_the_result: ClassVar[tuple[str, ...]]
-    spread: ClassVar[bool]  # whether several processes can share an epoch
     in_segments: ClassVar[bool]  # whether the objective tells a loss at the end of each segment that a network learns in
     has_sound: ClassVar[bool]  # whether batches are of sound, the hours of which are counted
+
+    @property
+    def unshared(self) -> str:
+        """Why several devices cannot share an epoch; empty if they can."""
 
     @property
     def data(self) -> Any:

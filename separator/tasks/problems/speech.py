@@ -28,9 +28,13 @@ class Speech:
     of_the_machine: ClassVar[tuple[str, ...]] = ("data.workers", "data.cache", "data.mixing")
     of_the_scores: ClassVar[tuple[str, ...]] = ()
     of_the_result: ClassVar[tuple[str, ...]] = ()
-    spread: ClassVar[bool] = True
     in_segments: ClassVar[bool] = False
     has_sound: ClassVar[bool] = True
+
+    @property
+    def unshared(self) -> str:
+        """A device that makes its mixtures has them for itself."""
+        return "mixtures are made on the device by one alone (--data.mixing)" if self.data.mixing == "device" else ""
 
     @property
     def objective(self) -> SeparationObjective:

@@ -343,7 +343,7 @@ def with_optimiser(run, **changes):
 
 def test_pictures_are_learned_from_on_one_device_and_have_no_hours(folder, tmp_path):
     run = settings(folder)
-    with pytest.raises(UserError, match="on one device, not 2"):
+    with pytest.raises(UserError, match="on one device, not by 2 devices"):
         train(replace(run, machine=machine_of(Images, devices=2)), tmp_path, progress=False)
     with pytest.raises(UserError, match="hours of sound, of which there are none here"):
         replace(run, optimiser=optimiser_of(Images, schedule="anytime", finish=1.0))
