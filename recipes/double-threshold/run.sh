@@ -175,7 +175,7 @@ if runs 5 "a part of the thresholds"; then
   for network in $networks; do
     [[ "$network" == *-relu ]] && continue
     convert "$network" "scaled/augmapping-$scale" --preset augmapping --conversion.window "$scaled_steps" \
-      --conversion.threshold_scale "$scale"
+      --conversion.threshold_scale "$scale" --conversion.weight_bits 16
     course "$network" scaled/course "scaled/augmapping-$scale"
   done
 fi

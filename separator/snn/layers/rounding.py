@@ -97,7 +97,8 @@ def rounded(
         spikes = 1 if dynamics.model.saturates and len(weight) <= FEW else dynamics.exact_spikes
         bound = potential_bound(joined, bias, fires, spikes)
         if dynamics.model.saturates:
-            usual = torch.minimum(potential_quantum(bound), weight_quantum(learned, FEWEST_BITS))
+            # As many bits as are asked for, since sums of spikes of any size are added in 64 bits where they come to more.
+            usual = torch.minimum(potential_quantum(bound), weight_quantum(learned, dynamics.weight_bits or FEWEST_BITS))
             at_once = power_above(2 * dynamics.model.largest * (magnitudes(joined) + bias.abs()) / REGISTER)
             # Layers that wait get all of their charge at one step, and may fire on it at all of them.
             steps = dynamics.window if dynamics.schedule == "layer-by-layer" else 1

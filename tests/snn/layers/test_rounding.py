@@ -57,6 +57,21 @@ def test_few_neurons_have_finer_weights(schedule, neuron, monkeypatch):
         assert bool((narrow[1] < usual[1]).all())
 
 
+@pytest.mark.parametrize("neuron", ["augmented", "path-independent"])
+def test_weights_of_spikes_of_any_size_have_the_bits_asked_for(neuron):
+    """Sums that 24 bits do not hold add up exactly all the same."""
+    x = torch.rand(4, 40) + 0.5
+    for bits in (4, 8, 12, 16):
+        torch.manual_seed(0)
+        stack = network((40, 100, 80, 2))
+        stack.convert(x, Dynamics(8, neuron=neuron, coding="constant", weight_bits=bits), 100.0)
+        for layer in stack.spiking_layers()[1:]:
+            assert 2 ** (bits - 2) <= int(layer.weight.abs().amax(1).min())
+            assert int(layer.weight.abs().max()) < 2 ** (bits - 1)
+        check_fires_as_defined(stack, x, ("fastest", "dense"))
+        check_fires_as_defined(stack, 64 * x, ("fastest", "dense"))
+
+
 def test_quanta_that_were_chosen_as_if_nothing_leaked_are_taken():
     """Charges of such layers go as far as 24 bits do; new ones have quanta for all that is told apart."""
     dynamics = Dynamics(32, neuron="leaky", neuron_options={"leak": 0.9})
