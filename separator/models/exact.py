@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from separator.snn.execution.chosen import FASTEST, chosen_execution, has_loaded_kernels
 from separator.snn.integers.products import BLOCK, FEW, matrix_product
-from separator.snn.integers.quanta import EXACT, TINIEST, every_bit, power_above
+from separator.snn.integers.quanta import EXACT, TINIEST, divided, every_bit, power_above
 from separator.snn.synapses.affine import AffineMap
 
 # Bits of a sum of products, of the largest weight of all, and at most of the largest input of a frame.
@@ -124,8 +124,8 @@ class ExactLayerNorm(nn.LayerNorm):
             whole = features.double()
             per_unit = steps_per_unit(largest(whole), FEATURE_BITS)
             whole = (whole * per_unit).round_()
-            mean = whole.sum(-1, keepdim=True) / x.shape[-1]
-            variance = torch.linalg.vecdot(whole, whole)[:, None] / x.shape[-1] - mean.square()
+            mean = divided(whole.sum(-1, keepdim=True), x.shape[-1])
+            variance = divided(torch.linalg.vecdot(whole, whole)[:, None], x.shape[-1]) - mean.square()
             deviation = (variance.clamp_min_(0) + self.eps * per_unit.square()).sqrt_()
             whole.sub_(mean).mul_(1 / deviation).mul_(gain).add_(bias)
             out.copy_(whole)
@@ -262,7 +262,7 @@ def _in_steps(x: Tensor, bits: int) -> tuple[Tensor, Tensor]:
 
 def _in_8_bits(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Rows as 8-bit integers in steps of a 127th of their largest magnitude. Shape: (R, N) -> (R, N), (R, 1)."""
-    step = (largest(rows) / 127).clamp_min(TINIEST)
+    step = divided(largest(rows), 127).clamp_min(TINIEST)
     return (rows / step).round_().to(torch.int8), step
 
 

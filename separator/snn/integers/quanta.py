@@ -75,6 +75,14 @@ def potential_bound(weight: Tensor, bias: Tensor, threshold: Tensor, window: int
     return window * per_step + 2 * threshold.detach().double()
 
 
+def divided(x: Tensor, number: float) -> Tensor:
+    """Quotients, rounded once on any device. Shape: (...) -> (...).
+
+    CUDA would multiply by the reciprocal of a Python number, which rounds twice.
+    """
+    return x / x.new_full((), number)
+
+
 def adding_type(largest: float) -> torch.dtype:
     """Floating-point type that adds whole numbers exactly, none of whose sums exceeds the largest."""
     return torch.float32 if largest < EXACT else torch.float64

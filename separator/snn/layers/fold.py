@@ -20,7 +20,8 @@ class Statistics(NamedTuple):
     def of(cls, sums: Tensor) -> "Statistics":
         """Statistics of a batch, as batch norm takes them in training. Shape: (B, C, ...)."""
         dimensions = [d for d in range(sums.dim()) if d != 1]
-        variance, mean = torch.var_mean(sums.detach(), dimensions, correction=0)
+        exact = sums.detach().to(torch.promote_types(sums.dtype, torch.float32))  # as batch norm does with 16 bits
+        variance, mean = torch.var_mean(exact, dimensions, correction=0)
         return cls(mean, variance)
 
 

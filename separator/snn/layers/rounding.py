@@ -82,8 +82,9 @@ def rounded(
         DivergedError: a number is NaN, infinite, or too large for the quantum to be a float.
     """
     beside = weight.new_zeros(len(weight), 1) if shortcut is None else shortcut.weight
-    for name, values in (("weight", weight), ("shortcut", beside), ("bias", bias), ("threshold", threshold)):
-        largest = float(values.abs().max())
+    named = {"weight": weight, "shortcut": beside, "bias": bias, "threshold": threshold}
+    sizes = torch.stack([values.detach().abs().max().double() for values in named.values()])
+    for name, largest in zip(named, sizes.tolist(), strict=True):  # at once, as a GPU is waited for each time
         if not largest < LARGEST:
             raise DivergedError(f"a {name} of {largest:g} cannot be made an integer; the training has diverged")
     if role == "encode":

@@ -15,7 +15,7 @@ from separator.snn.execution.executions import Compiled, Population, compiled, t
 from separator.snn.execution.row_adding import RowAdding, trains_of
 from separator.snn.execution.scans import run_neurons
 from separator.snn.integers.products import matrix_product
-from separator.snn.integers.quanta import EXACT, magnitudes
+from separator.snn.integers.quanta import EXACT, divided, magnitudes
 from separator.snn.layers.analog import RELU, AnalogLayer
 from separator.snn.layers.charges import ChargesOfFew, require_finite
 from separator.snn.layers.dynamics import Dynamics, Role
@@ -383,7 +383,7 @@ class SpikingLayer(nn.Module):
     def _rounded_charge(self, sums: Tensor, share: Fraction = ALL) -> Tensor:
         charge = sums.add_(self._against(sums, "charge", lambda: self.bias.double() / self.quantum))
         if share != ALL:  # divided, as a product with a reciprocal that was rounded may miss a tie
-            charge = charge.mul_(share.numerator).div_(share.denominator)
+            charge = divided(charge.mul_(share.numerator), share.denominator)
         rounded_charge = charge.round_()
         if not self.dynamics.in_integers:
             rounded_charge = rounded_charge.float()

@@ -12,6 +12,7 @@ from separator.models.card import ModelCard
 from separator.models.files import Network, load_network
 from separator.models.growing import grown
 from separator.models.tasnet import TasNet, TasNetConfig
+from separator.snn.conversion.settings import ConversionSettings
 from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.learning.rules import LearningOptions
@@ -85,10 +86,13 @@ def _check_options(settings: TrainingSettings, conversion: Mapping[str, Any] | N
         raise UserError("an analog network has no thresholds to learn; leave out --optimiser.learn_thresholds")
 
 
-def begin_spiking(network: Network, card: ModelCard, settings: TrainingSettings, objective: Objective, data: Data) -> ModelCard:
+def begin_spiking(
+    network: Network, card: ModelCard, settings: TrainingSettings, objective: Objective, data: Data, loaded: bool = False
+) -> ModelCard:
     """Have a network learn as `settings` say, all layers at once; returns its card.
 
-    A new one, or an analog model, gets its thresholds from activations; a spiking model has them.
+    A new one, or an analog model, gets its thresholds from activations; a spiking model has them. Where a checkpoint's are
+    `loaded` behind it, any of their shape will do, and those of percentiles of one batch are found sooner than least squares.
 
     Raises:
         UserError: a layer is never active on the calibration batches, or it cannot learn so.
@@ -100,7 +104,9 @@ def begin_spiking(network: Network, card: ModelCard, settings: TrainingSettings,
     if before is None:
         neurons = settings.conversion
         dynamics = how.neurons(neurons.dynamics)
-        _couple(network, settings, dynamics, objective, data)
+        quick = loaded and neurons.threshold == "least-squares"
+        bounds = replace(neurons, threshold="percentile", percentile=99.0, calibration_batches=1) if quick else neurons
+        _couple(network, settings, bounds, dynamics, objective, data)
         conversion: dict[str, Any] = {name: getattr(neurons, name) for name in OF_NEURONS}
     else:
         found, bits = stack.spiking_layers()[0].dynamics, settings.optimiser.weight_bits
@@ -140,8 +146,15 @@ def learning_options(settings: TrainingSettings, batch_statistics: bool = False)
     )
 
 
-def _couple(network: Network, settings: TrainingSettings, dynamics: Dynamics, objective: Objective, data: Data) -> None:
-    neurons, stack = settings.conversion, network.stack
+def _couple(
+    network: Network,
+    settings: TrainingSettings,
+    neurons: ConversionSettings,
+    dynamics: Dynamics,
+    objective: Objective,
+    data: Data,
+) -> None:
+    stack = network.stack
     signals = stack_input(network, objective, data, neurons.calibration_batches)
     rule = settings.learning.rule
     options = learning_options(settings, batch_statistics=settings.init is None or rule != "stdb")

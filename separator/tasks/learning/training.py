@@ -65,8 +65,8 @@ def train(settings: TrainingSettings, folder: Path, progress: bool = True, log: 
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = resolve_device(settings.device)
-    former_state(settings, folder)  # which may be of another training
-    start = begin(settings, device if trains_alone(settings, device) else "cpu")
+    goes_on = bool(former_state(settings, folder))  # which may be of another training
+    start = begin(settings, device if trains_alone(settings, device) else "cpu", goes_on)
     if settings.init is not None and start.network.config != settings.problem.network:
         log(f"{settings.init} keeps its own sizes; the usual ones count as none given")
     # Processes that train together write together, and the first of them leads.
@@ -107,8 +107,8 @@ def _train(settings: TrainingSettings, folder: Path, start: Start, device: str, 
     return model
 
 
-def begin(settings: TrainingSettings, device: str = "cpu") -> Start:
-    """Network and data as training begins.
+def begin(settings: TrainingSettings, device: str = "cpu", loaded: bool = False) -> Start:
+    """Network and data as training begins, or goes on, where what was learned is `loaded` later.
 
     Raises:
         UserError: see `train`.
@@ -116,7 +116,7 @@ def begin(settings: TrainingSettings, device: str = "cpu") -> Start:
     problem, network, card = starting_point(settings)
     # A network that has learned goes on with other batches than those it began with.
     data = problem.open(network, settings.seed, device, card.scores.get("epochs", 0))
-    return Start(problem, network, begin_spiking(network, card, settings, problem.objective, data), data)
+    return Start(problem, network, begin_spiking(network, card, settings, problem.objective, data, loaded), data)
 
 
 def former_state(settings: TrainingSettings, folder: Path) -> dict[str, Any]:
@@ -284,7 +284,7 @@ def export(checkpoint: Path, path: Path, settings: TrainingSettings, data: Data)
     """
     state = load_checkpoint(checkpoint)
     problem, network, card = starting_point(settings)
-    card = begin_spiking(network, card, settings, problem.objective, data)
+    card = begin_spiking(network, card, settings, problem.objective, data, loaded=True)
     prefix = "network."
     network.load_state_dict({k.removeprefix(prefix): v for k, v in state["state_dict"].items() if k.startswith(prefix)})
     looked_at = (state["epoch"] + 1) % settings.optimiser.dev_every == 0

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from separator.tasks.problems.protocol import Score, device_of
@@ -73,7 +74,9 @@ class SeparationObjective:
 
     def _loss(self, network: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         mixture, sources = mixture_and_sources(batch.to(device_of(network)), self.n_src)
-        loss: Tensor = self._pit(network(mixture).float(), sources)
+        estimates = network(mixture).float()
+        with torch.autocast(estimates.device.type, enabled=False):  # bfloat16 tells losses apart in steps of 1/16 dB
+            loss: Tensor = self._pit(estimates, sources)
         return loss, mixture, sources
 
     @cached_property

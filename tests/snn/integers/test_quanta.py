@@ -1,9 +1,11 @@
+from fractions import Fraction
+
 import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from separator.snn.integers.quanta import EXACT, potential_bound, potential_quantum, snap
+from separator.snn.integers.quanta import EXACT, divided, potential_bound, potential_quantum, snap
 
 
 @given(st.floats(1e-6, 1e6), st.integers(0, 10**6))
@@ -24,6 +26,14 @@ def test_sums_on_the_grid_do_not_depend_on_order(scale, seed):
     for t in range(32):
         total = total + snapped[:, order] @ torch.from_numpy(spikes[:, t]).float()[order]
     assert np.array_equal((total.double() / step).numpy(), exact.astype(np.float64))
+
+
+@given(st.integers(-(2**52), 2**52), st.integers(1, 2**20))
+def test_quotients_are_rounded_once(whole, number):
+    for device in ("cpu", *["cuda"] * torch.cuda.is_available()):
+        assert float(divided(torch.tensor([whole], dtype=torch.float64, device=device), number)) == float(
+            Fraction(whole, number)
+        )
 
 
 @given(st.floats(1e-20, 1e20))

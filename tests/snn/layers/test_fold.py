@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from separator.snn.layers.analog import AnalogLayer, layers_of
-from separator.snn.layers.fold import folded
+from separator.snn.layers.fold import Statistics, folded
 from separator.snn.synapses.affine import affine_map
 from tests.snn.nets import STACKS, randomised
 
@@ -23,6 +23,16 @@ def test_eps_is_folded_in():
     norm.running_var.fill_(3.0)
     weight, _ = folded(layer)
     assert torch.allclose(weight, layer.affine.weight / 2)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float32, torch.float64])
+def test_statistics_of_a_batch_are_those_that_batch_norm_takes(kind):
+    torch.manual_seed(0)
+    sums, norm = (3 * torch.randn(4, 2, 50) + 1).to(kind), nn.BatchNorm1d(2, momentum=1.0)
+    norm.train()(sums.to(torch.promote_types(kind, torch.float32)).float())
+    mean, variance = Statistics.of(sums)
+    torch.testing.assert_close(mean.float(), norm.running_mean)
+    torch.testing.assert_close(variance.float() * 200 / 199, norm.running_var)  # which is kept without bias
 
 
 def test_batch_norm_without_gain_or_statistics():

@@ -10,6 +10,7 @@ from separator.errors import DivergedError, UserError
 from separator.models import ModelCard, load_model, save_model
 from separator.models.tasnet import TasNet, TasNetConfig
 from separator.snn.conversion.settings import ConversionSettings
+from separator.snn.thresholds import rules
 from separator.tasks.learning.conversion import ConversionRun, TuningSettings, convert
 from separator.tasks.learning.module import LearningModule
 from separator.tasks.learning.settings import (
@@ -503,6 +504,21 @@ def test_an_analog_model_learns_as_a_spiking_one(anytime, tmp_path, rule):
     assert_measured(layer, data, network)
     before = load_model(first).network.stack.layers[0]
     assert not torch.allclose(layer.norm.running_mean, before.norm.running_mean, rtol=1e-2)
+
+
+def test_thresholds_are_looked_for_once(anytime, tmp_path, monkeypatch):
+    """Those of models written meanwhile, and of what is gone on with, are the checkpoint's."""
+    first = train(replace(anytime, optimiser=replace(anytime.optimiser, max_epochs=1)), tmp_path / "ann", progress=False)
+    found, search = [], rules.least_squares_bound
+    monkeypatch.setattr(rules, "least_squares_bound", lambda *given, **named: found.append(1) or search(*given, **named))
+    neurons = ConversionSettings(4, 0.5, threshold="least-squares", channelwise=True, calibration_batches=2)
+    spiking = replace(anytime, init=str(first), learning=LearningSettings("tandem"), conversion=neurons)
+    for epochs in (1, 2):
+        train(replace(spiking, optimiser=replace(spiking.optimiser, max_epochs=epochs)), tmp_path / "snn", progress=False)
+    whole = train(replace(spiking, optimiser=replace(spiking.optimiser, max_epochs=2)), tmp_path / "whole", progress=False)
+    assert len(found) == 2 * 2  # layers that fire, of two trainings
+    states = [load_model(path).network.state_dict() for path in (tmp_path / "snn" / "snn.safetensors", whole)]
+    assert all(torch.equal(x, states[1][name]) for name, x in states[0].items())
 
 
 def test_a_spiking_model_learns_as_what_it_is(settings):

@@ -77,6 +77,9 @@ def fit(trainer: pl.Trainer, task: pl.LightningModule, data: pl.LightningDataMod
         if trainer.interrupted:  # Lightning ends the process on Ctrl-C; the caller shall see what it was
             raise KeyboardInterrupt from None
         raise
+    finally:
+        # Lightning does it, unless its own teardown fails as a GPU did: loaders' workers would keep the process for ever.
+        trainer.fit_loop.teardown()
 
 
 def load_checkpoint(checkpoint: Path) -> dict[str, Any]:
