@@ -14,6 +14,7 @@ Every value of the configuration can be given on the command line. A folder that
 
 import jsonargparse
 
+from separator.allocation import keep_freed_memory
 from separator.cli.options.configured import (
     add_config_and_out,
     add_conversion,
@@ -52,6 +53,7 @@ def run(arguments: jsonargparse.Namespace) -> int:
     """Convert, resuming where the folder holds a conversion."""
     from separator.tasks.learning.conversion import ConversionRun, convert
 
+    keep_freed_memory()
     settings = settings_from(arguments, ConversionRun)
     print(convert(settings, arguments.out, log=to_stderr))
     return 0

@@ -20,6 +20,7 @@ from typing import Any
 
 import jsonargparse
 
+from separator.allocation import keep_freed_memory
 from separator.cli.options.configured import (
     add_config_and_out,
     add_conversion,
@@ -68,6 +69,7 @@ def run(arguments: jsonargparse.Namespace) -> int:
     from separator.tasks.learning.sweeps.sweep import sweep
 
     quieten_lightning()
+    keep_freed_memory()
     settings = settings_from(arguments, SweepSettings)
     table = sweep(settings, arguments.out, log=to_stderr)
     print(table.read_text(encoding="utf-8"), end="")

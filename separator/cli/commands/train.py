@@ -25,6 +25,7 @@ from dataclasses import fields
 
 import jsonargparse
 
+from separator.allocation import keep_freed_memory
 from separator.cli.options.configured import (
     add_config_and_out,
     add_device_and_threads,
@@ -81,6 +82,7 @@ def run(arguments: jsonargparse.Namespace) -> int:
     from separator.tasks.learning.training import train
 
     quieten_lightning()
+    keep_freed_memory()
     settings = settings_from(arguments, TrainingSettings)
     print(train(settings, arguments.out, sys.stderr.isatty(), to_stderr))
     return 0

@@ -1,10 +1,10 @@
 """Memory that a piece of work takes, as Linux tells it."""
 
-import ctypes
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
+
+from separator.allocation import give_back_freed_memory
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -12,13 +12,12 @@ STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 def working_memory(work: Callable[[], object]) -> float | None:
     """The most that the process holds during `work` beyond what it held before, in MB; None where the system does not tell."""
     try:
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)  # what was freed but kept counts as not held
+        give_back_freed_memory()
         RESET.write_text("5")  # the peak so far is forgotten
         before = _kilobytes("VmRSS")
         work()
         return (_kilobytes("VmHWM") - before) / 1e3
-    except (OSError, AttributeError):
+    except OSError:
         return None
 
 
