@@ -23,7 +23,8 @@
 #                              3 accuracy, events and likeness to the analog network at each time step (Tables II to IV,
 #                                Figs. 2 to 6),
 #                              4 boundaries of coefficients at 32 time steps (Fig. 7), and no negative threshold (section III-E),
-#                              5 AugMapping with a part of its thresholds, until it settles, only where it is asked for
+#                              5 a part of AugMapping's thresholds, until it settles, and path-independent neurons that round, only
+#                                where it is asked for
 #   --options "..."          more options for `separator train`, such as "--device cuda"
 #   --spiking-options "..."  more options for `separator convert` and `separator course`
 #   --exp DIR                where results lie (exp beside this script): a folder for each network
@@ -174,8 +175,10 @@ fi
 if runs 5 "a part of the thresholds"; then
   for network in $networks; do
     [[ "$network" == *-relu ]] && continue
-    convert "$network" "scaled/augmapping-$scale" --preset augmapping --conversion.window "$scaled_steps" \
-      --conversion.threshold_scale "$scale" --conversion.weight_bits 16
-    course "$network" scaled/course "scaled/augmapping-$scale"
+    finer=(--preset augmapping --conversion.window "$scaled_steps" --conversion.threshold_scale "$scale" --conversion.weight_bits 16)
+    convert "$network" "scaled/augmapping-$scale" "${finer[@]}"
+    convert "$network" "scaled/path-independent-$scale" "${finer[@]}" --conversion.neuron path-independent \
+      --conversion.initial_potential 0.5
+    course "$network" scaled/course "scaled/augmapping-$scale" "scaled/path-independent-$scale"
   done
 fi

@@ -197,11 +197,16 @@ def test_a_part_of_the_thresholds_is_tried_where_that_is_asked_for(calls, tmp_pa
     made = calls(
         "double-threshold", "--networks", "net3 net3-relu", "--stage", "5", "--stop-stage", "5", "--download", "true", *options
     )
-    conversion, course = (command_parser(call[0])[1].parse_args(call[1:]) for call in made if call[0] in ("convert", "course"))
-    settings = conversion.conversion
-    assert (settings.neuron, settings.threshold, settings.threshold_scale, settings.window) == ("augmented", "unit", 0.5, 600)
-    assert conversion.out == tmp_path / "exp/net3/scaled/augmapping-0.5"
-    assert course.model == [f"augmapping-0.5={conversion.out}/snn.safetensors"]
+    *conversions, course = (
+        command_parser(call[0])[1].parse_args(call[1:]) for call in made if call[0] in ("convert", "course")
+    )
+    names = "augmapping-0.5", "path-independent-0.5"
+    for conversion, name, neuron, start in zip(conversions, names, ("augmented", "path-independent"), (0.0, 0.5), strict=True):
+        settings = conversion.conversion
+        assert (settings.neuron, settings.initial_potential, settings.weight_bits) == (neuron, start, 16)
+        assert (settings.threshold, settings.threshold_scale, settings.window) == ("unit", 0.5, 600)
+        assert conversion.out == tmp_path / "exp/net3/scaled" / name
+    assert course.model == [f"{name}={tmp_path / 'exp/net3/scaled' / name}/snn.safetensors" for name in names]
     assert course.out == tmp_path / "exp/net3/scaled/course"
 
 
