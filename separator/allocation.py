@@ -24,6 +24,6 @@ def keep_freed_memory() -> bool:
 
 
 def give_back_freed_memory() -> None:
-    """Have memory that was freed and kept counted as free by the system, where the C library can."""
+    """Give memory that was freed and kept back to the system, where the C library can."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

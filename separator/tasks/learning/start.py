@@ -92,7 +92,7 @@ def begin_spiking(
     """Have a network learn as `settings` say, all layers at once; returns its card.
 
     A new one, or an analog model, gets its thresholds from activations; a spiking model has them. Where a checkpoint's are
-    `loaded` behind it, any of their shape will do, and those of percentiles of one batch are found sooner than least squares.
+    `loaded` behind it, any of their shape will do, and percentiles are found sooner than least squares.
 
     Raises:
         UserError: a layer is never active on the calibration batches, or it cannot learn so.
@@ -105,7 +105,7 @@ def begin_spiking(
         neurons = settings.conversion
         dynamics = how.neurons(neurons.dynamics)
         quick = loaded and neurons.threshold == "least-squares"
-        bounds = replace(neurons, threshold="percentile", percentile=99.0, calibration_batches=1) if quick else neurons
+        bounds = replace(neurons, threshold="percentile") if quick else neurons
         _couple(network, settings, bounds, dynamics, objective, data)
         conversion: dict[str, Any] = {name: getattr(neurons, name) for name in OF_NEURONS}
     else:

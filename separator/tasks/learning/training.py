@@ -195,8 +195,8 @@ def devices_of(settings: TrainingSettings, device: str) -> int | str | list[int]
     """
     devices, nodes, unshared = settings.machine.devices, settings.machine.nodes, settings.problem.unshared
     if unshared and (nodes > 1 or devices not in ("auto", 1, "1")):
-        name, number = ("nodes", nodes) if nodes > 1 else ("devices", devices)
-        raise UserError(f"{unshared}, not by {number} {name}; leave out --machine.{name}")
+        what, count = ("nodes", nodes) if nodes > 1 else ("devices", devices)
+        raise UserError(f"{unshared}, not by {count} {what}; leave out --machine.{what}")
     _, colon, number = device.partition(":")
     if colon:
         return [int(number)]
