@@ -143,6 +143,7 @@ class FeedForward(nn.Module):
         self.config = config
         layers, sources = graph_of(modules_of(config))
         self.stack = Stack(layers, "potential", sources)
+        self.stack.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Outputs, of the sigmoid if there is one. Shape: (B, C, H, W) -> (B, units of the last layer)."""
