@@ -7,8 +7,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import cache, partial
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing import forkserver, get_all_start_methods, get_context, parent_process, resource_tracker
+from operator import length_hint
 from pathlib import Path
 from statistics import median
 from threading import Thread
@@ -60,21 +61,27 @@ def _running() -> int | None:
         return None
 
 
-def parallel_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int, description: str) -> list[Result]:
+def parallel_map(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int, description: str, count: int | None = None
+) -> list[Result]:
     """Apply `function`, which must be importable, to each of `items` in `workers` processes; results in the order of `items`.
 
-    The progress bar goes to stderr, and only to a terminal. The first exception ends the work and is raised.
+    Items are taken from the iterable a few ahead of the workers. The progress bar goes to stderr, and only to a terminal; it
+    counts to `count`, to the length of `items` where they have one. The first exception ends the work and is raised.
 
     Raises:
         UserError: a worker was killed; and what `function` raises.
     """
-    tasks = list(enumerate(items))
-    work = partial(_numbered, function)
-    done = ((task, work(task)) for task in tasks) if workers <= 1 or len(tasks) <= FEW else map_surviving(work, tasks, workers)
+    tasks = enumerate(items)
+    first = list(islice(tasks, FEW + 1))
+    work, all_tasks = partial(_numbered, function), chain(first, tasks)
+    alone = workers <= 1 or len(first) <= FEW
+    done = ((task, work(task)) for task in all_tasks) if alone else map_surviving(work, all_tasks, workers)
     results: dict[int, Result] = {}
-    for _, result in tqdm(done, description, len(tasks), unit="file", disable=None, leave=False):
-        results[result[0]] = result[1]
-    return [results[number] for number, _ in tasks]
+    total = count or length_hint(items) or None
+    for _, (number, result) in tqdm(done, description, total, unit="file", disable=None, leave=False):
+        results[number] = result
+    return [results[number] for number in range(len(results))]
 
 
 def map_surviving(work: Callable[[Job], Result], jobs: Iterable[Job], processes: int) -> Iterator[tuple[Job, Result]]:

@@ -167,6 +167,20 @@ def test_results_come_in_order(workers):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+def test_items_are_taken_a_few_ahead_of_the_work(workers):
+    taken = []
+
+    def items():
+        for n in range(10_000):
+            taken.append(n)
+            yield n
+
+    with pytest.raises(UserError, match="cannot do 7"):
+        parallel_map(fail_at_seven, items(), workers, "numbers")
+    assert 8 <= len(taken) < 100
+
+
+@pytest.mark.parametrize("workers", [1, 2])
 def test_the_first_error_ends_it(workers):
     with pytest.raises(UserError, match="cannot do 7"):
         parallel_map(fail_at_seven, range(30), workers, "numbers")

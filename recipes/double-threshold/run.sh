@@ -11,8 +11,8 @@
 #   --networks "..."         which ("net1 net1-relu net2 net2-relu net3 net4"): net1 and net2 see MNIST, net3 and net4
 #                            Fashion-MNIST, net5 and net6, which want a GPU, CIFAR-10; NAME-relu is the same with ReLU in place
 #                            of LeakyReLU
-#   --methods "..."          conversions ("datanorm termapping augmapping path-independent"): datanorm is for NAME-relu, the
-#                            others for the rest; path-independent is this project's own
+#   --methods "..."          conversions ("datanorm termapping path-independent augmapping"): datanorm is for NAME-relu, the
+#                            others for the rest; path-independent is this project's own; the others are compared with the last
 #   --images N               test images that are simulated, the first ones (all)
 #   --boundaries "..."       largest coefficients of spikes, M_aug ("1 2 3 5 10 20 40")
 #   --scale X                part of the thresholds in stage 5 (0.25), as if the input were 1 / X times as large
@@ -22,7 +22,8 @@
 #                              2 conversion, each method's runs as long as the paper's or longer,
 #                              3 accuracy, events and likeness to the analog network at each time step (Tables II to IV,
 #                                Figs. 2 to 6),
-#                              4 boundaries of coefficients at 32 time steps (Fig. 7), and no negative threshold (section III-E),
+#                              4 AugMapping with boundaries of coefficients, for as many time steps as it takes to its best
+#                                accuracy without (Fig. 7); no negative threshold (section III-E),
 #                              5 a part of AugMapping's thresholds, until it settles, and path-independent neurons that round, only
 #                                where it is asked for
 #   --options "..."          more options for `separator train`, such as "--device cuda"
@@ -36,7 +37,7 @@ recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$recipe/../utils/images.sh"
 unset seeds jobs # of sweeps, of which there are none
 networks="net1 net1-relu net2 net2-relu net3 net4"
-methods="datanorm termapping augmapping path-independent"
+methods="datanorm termapping path-independent augmapping"
 boundaries="1 2 3 5 10 20 40"
 images=
 scale=0.25
@@ -157,18 +158,31 @@ if runs 3 "courses"; then
   done
 fi
 
+# `best_step NETWORK` tells after how many time steps AugMapping had its best accuracy in stage 3.
+best_step() {
+  local table=$exp/$1/course/course.csv
+  [ -f "$table" ] || fail "stage 4 takes the time steps of AugMapping's best accuracy from $table; run stage 3 first"
+  awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "best_step") at = i } $1 == "augmapping" { print $at }' "$table"
+}
+
 if runs 4 "boundaries of coefficients, and no negative threshold"; then
   for network in $networks; do
     [[ "$network" == *-relu ]] && continue
+    steps=$(best_step "$network")
+    [ -n "$steps" ] || fail "$exp/$network/course/course.csv has no row of augmapping; run stage 3 with it among --methods"
     names=()
     for boundary in $boundaries; do
-      convert "$network" "boundaries/at-most-$boundary" --preset augmapping --conversion.window 32 \
+      convert "$network" "boundaries/at-most-$boundary" --preset augmapping --conversion.window "$steps" \
         --conversion.neuron_options "{boundary: $boundary}"
       names+=("boundaries/at-most-$boundary")
     done
-    convert "$network" boundaries/no-negative --preset augmapping --conversion.window 32 \
-      --conversion.neuron_options "{negative: 0}"
-    course "$network" boundaries/course "${names[@]}" boundaries/no-negative
+    convert "$network" boundaries/unlimited --preset augmapping --conversion.window "$steps"
+    course "$network" boundaries/course "${names[@]}" boundaries/unlimited
+    for method in termapping augmapping; do
+      convert "$network" "no-negative/$method" --preset "$method" --conversion.window "$(window_of "$network" "$method")" \
+        --conversion.neuron_options "{negative: 0}"
+    done
+    course "$network" no-negative/course no-negative/termapping no-negative/augmapping
   done
 fi
 

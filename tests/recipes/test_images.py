@@ -149,20 +149,36 @@ def test_a_network_of_double_thresholds_from_pictures_to_its_score(tmp_path):
     spiking_options = ("--spiking-options", f"--data.test_limit 4 --data.dev_batch 4 {machine}")
     status, error = run("double-threshold", *places, *fewer, *options, *spiking_options)
     assert status == 0, error
-    for folder, names in (("course", ["augmapping"]), ("boundaries/course", ["at-most-3", "no-negative"])):
+    found = {}
+    for folder, names in (
+        ("course", ["augmapping"]),
+        ("boundaries/course", ["at-most-3", "unlimited"]),
+        ("no-negative/course", ["termapping", "augmapping"]),
+    ):
         with (tmp_path / "exp/net2" / folder / "course.csv").open() as file:
             rows = list(csv.DictReader(file))
         assert [row["network"] for row in rows] == names and {row["items"] for row in rows} == {"4"}
+        found[folder] = rows
+    best = found["course"][0]
+    assert {row["steps"] for row in found["boundaries/course"]} == {best["best_step"]}
+    assert found["boundaries/course"][1]["accuracy"] == best["best"]  # the same network as far as its best step
+    assert [row["steps"] for row in found["no-negative/course"]] == ["1500", "256"]
     network, card = load_network(tmp_path / "exp/net2/ann/ann.safetensors")
     assert network.config.slope == 0.1 and 0 <= card.scores["test"] <= 100
+
+
+def test_boundaries_need_the_courses_before(tmp_path):
+    (tmp_path / "mnist").mkdir()
+    status, error = run("double-threshold", "--data", tmp_path, "--exp", tmp_path / "exp", "--networks", "net1", "--stage", "4")
+    assert status == 1 and "run stage 3 first" in error
 
 
 def test_each_network_is_converted_as_it_can_be(calls, tmp_path):
     made = calls("double-threshold", "--networks", "net1 net1-relu", "--download", "true", "--stage", "2", "--stop-stage", "3")
     converted = [command_parser("convert")[1].parse_args(call[1:]) for call in made if call[0] == "convert"]
-    names = ["net1/termapping", "net1/augmapping", "net1/path-independent", "net1-relu/datanorm"]
+    names = ["net1/termapping", "net1/path-independent", "net1/augmapping", "net1-relu/datanorm"]
     assert [settings.out for settings in converted] == [tmp_path / "exp" / name for name in names]
-    neurons = ["double-threshold", "augmented", "path-independent", "integrate-and-fire"]
+    neurons = ["double-threshold", "path-independent", "augmented", "integrate-and-fire"]
     assert [settings.conversion.neuron for settings in converted] == neurons
     assert [settings.conversion.window for settings in converted] == [1500, 128, 128, 1500]
     assert all(settings.conversion.at_once and settings.conversion.readout == "counts" for settings in converted)

@@ -20,7 +20,8 @@ from separator.models.files import load_network
 from separator.parallel import cores, parallel_map
 from separator.resume import read_facts, refuse_differences
 from separator.tasks.courses.measures import Steps, check_course, course_of
-from separator.tasks.courses.report import SUMMARY, CourseReport, write_reports
+from separator.tasks.courses.picture import draw
+from separator.tasks.courses.report import SUMMARY, TOLERANCES, CourseReport, write_tables
 from separator.tasks.devices import resolve_device
 from separator.tasks.fingerprints import model_fingerprint
 from separator.tasks.problems.images import Images
@@ -32,7 +33,7 @@ class CourseSettings:
     """Networks that are followed over the time steps of a run.
 
     Raises:
-        UserError: there is none, two have one name, or one that of the table of all.
+        UserError: there is none, two have one name, or one that of the table of all; a batch or a loss of accuracy is no such.
     """
 
     problem: Images
@@ -41,6 +42,7 @@ class CourseSettings:
     batch: int = 50  # items at a time
     device: str = "auto"
     threads: int = 0  # batches that are simulated side by side on a CPU; 0 for as many as cores
+    tolerances: Sequence[float] = TOLERANCES  # accepted losses of accuracy in %, of early decisions
 
     def __post_init__(self) -> None:
         names = [name for name, _ in self.models]
@@ -50,6 +52,9 @@ class CourseSettings:
             raise UserError(f"{SUMMARY}.csv is the table of all models; give the one called so another name, NAME=MODEL")
         if self.batch < 1:
             raise UserError(f"a batch has at least 1 item, not {self.batch}")
+        for tolerance in self.tolerances:
+            if not 0 <= tolerance <= 100:
+                raise UserError(f"accepted losses of accuracy are from 0 to 100 %, not {tolerance:g}")
 
 
 def follow(settings: CourseSettings, folder: Path, log: Callable[[str], None] = print) -> list[CourseReport]:
@@ -67,13 +72,14 @@ def follow(settings: CourseSettings, folder: Path, log: Callable[[str], None] = 
     _networks.cache_clear()  # files may have changed
     analog, card = load_network(settings.init, device)
     problem = settings.problem.of_model(analog, card)
+    problem = replace(problem, data=replace(problem.data, dev_batch=settings.batch))
     if card.kind == "snn" or not isinstance(analog, FeedForward):
         raise UserError(f"{settings.init} is spiking; --init takes the analog network that the others were converted from")
     data = problem.open(analog, 0)
     windows = {name: _window(name, model, analog, settings.init, device) for name, model in settings.models}
     facts = {"init": model_fingerprint(settings.init), "origin": data.origin, "batch": settings.batch}
-    batches = _split(list(data.test()), settings.batch)
-    facts["items"] = sum(len(labels) for _, labels in batches)
+    batches = data.test()
+    facts["items"] = len(batches.labels)
     reports = []
     with sole_writer(folder):
         for name, model in settings.models:
@@ -81,13 +87,14 @@ def follow(settings: CourseSettings, folder: Path, log: Callable[[str], None] = 
             make_folder(parts)
             _same(parts / "facts.json", facts | {"model": model_fingerprint(model), "window": windows[name]}, folder)
             log(f"following {name} over {windows[name]} time steps")
-            tasks = [
+            tasks = (
                 _Part(parts / f"{number:05d}.npz", settings.init, model, device, x.numpy(), labels.numpy())
                 for number, (x, labels) in enumerate(batches)
-            ]
+            )
             at_once = (settings.threads or cores()) if device == "cpu" else 1
-            reports.append(CourseReport(name, reduce(add, parallel_map(_steps_of, tasks, at_once, "batches"))))
-        write_reports(reports, folder)
+            reports.append(CourseReport(name, reduce(add, parallel_map(_steps_of, tasks, at_once, "batches", len(batches)))))
+        write_tables(reports, folder, settings.tolerances)
+        draw(reports, folder / f"{SUMMARY}.png", settings.tolerances)
     return reports
 
 
@@ -101,11 +108,6 @@ def _window(name: str, model: str, analog: FeedForward, init: str, device: str) 
     except UserError as error:
         raise UserError(f"{name} cannot be followed: {error}") from error
     return network.stack.spiking_layers()[0].window
-
-
-def _split(batches: Sequence[Any], size: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    x, labels = (torch.cat([batch[part] for batch in batches]) for part in (0, 1))
-    return list(zip(torch.split(x, size), torch.split(labels, size), strict=True))
 
 
 def _same(path: Path, facts: dict[str, Any], folder: Path) -> None:

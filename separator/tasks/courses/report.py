@@ -1,5 +1,6 @@
-"""Tables and pictures of courses: when the analog accuracy is reached, and what that costs."""
+"""Tables of courses: when the analog accuracy is reached, and what that costs."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,10 @@ from numpy.typing import NDArray
 
 from separator.atomic import write_csv, write_text
 from separator.tasks.courses.measures import Steps
-from separator.tasks.pictures import write_picture
 
 SUMMARY = "course"  # files about all networks, beside those called as each
 NEARLY = 0.02  # % of accuracy below the analog network, one image or two of 10,000
-TOLERANCES = (1.5, 1.0, 0.5, 0.1, 0.0)  # %, of Table IV
+TOLERANCES = (1.5, 1.0, 0.5, 0.1, 0.0)  # accepted losses of accuracy in %, of Table IV
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,11 @@ class CourseReport:
         after = int(missed[-1]) + 2 if len(missed) else 1
         return after if after <= len(reached) else None
 
+    @property
+    def best(self) -> int:
+        """The first time step, from 1, of the highest accuracy of the run by the sums of spikes."""
+        return int(self.steps.right.argmax()) + 1
+
     def _reached(self, below: float, by_potential: bool) -> NDArray[np.bool_]:
         right = self.steps.right_by_potential if by_potential else self.steps.right
         reached: NDArray[np.bool_] = right >= self.steps.analog_right - below / 100 * self.steps.items - 1e-9
@@ -70,18 +75,20 @@ class CourseReport:
         texts = ([f"{value:.6g}" for value in row] for row in columns)
         return [{"step": t} | dict(zip(names, row, strict=True)) for t, row in enumerate(texts, 1)]
 
-    def summary(self) -> dict[str, Any]:
-        """What the paper's Table III has of it, by each definition of latency, and Table IV's tolerances."""
+    def summary(self, tolerances: Sequence[float] = TOLERANCES) -> dict[str, Any]:
+        """What the paper's Table III has of it, by each definition of latency, and what tolerances ask for (Figs. 4 and 5)."""
         found: dict[str, Any] = {"network": self.name, "items": self.steps.items, "steps": len(self.accuracy)}
         found |= {"analog": self.analog, "suppressed": 100 * self.steps.suppressed_right / self.steps.items}
         found |= {"accuracy": self.accuracy[-1], "by_potential": self.accuracy_by_potential[-1]}
+        best = self.best
+        found |= {"best": self.accuracy[best - 1], "best_step": best, "best_events": self.events[best - 1]}
         for kind, by_potential in (("", False), ("_by_potential", True)):
             found |= {
                 f"first{kind}": self.first(0, by_potential),
                 f"settled{kind}": self.settled(0, by_potential),
                 f"nearly{kind}": self.first(NEARLY, by_potential),
             }
-        for tolerance in TOLERANCES:
+        for tolerance in tolerances:
             step = self.first(tolerance)
             found[f"steps_{tolerance:g}"] = step
             found[f"events_{tolerance:g}"] = None if step is None else self.events[step - 1]
@@ -89,47 +96,55 @@ class CourseReport:
 
 
 HEAD = (
-    "| network | steps | ANN (%) | SNN (%) | by potential (%) | first | settled | within 0.02 % | events at first | "
-    "events at the end | likeness |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
+    "| network | steps | ANN (%) | SNN (%) | by potential (%) | best (%) | its first step | events there | first | settled | "
+    "within 0.02 % | events at first | events at the end | likeness |\n|---|" + "---:|" * 13 + "\n"
 )
 
 
-def table(reports: Sequence[CourseReport]) -> str:
-    """Table III in Markdown, and how much earlier and at fewer events each network is there than the last one (Table IV)."""
+def table(reports: Sequence[CourseReport], tolerances: Sequence[float] = TOLERANCES) -> str:
+    """Table III in Markdown, and how much earlier and at fewer events the last network is there than the others (Table IV)."""
     lines = [HEAD]
     for report in reports:
         found, likeness = report.summary(), report.steps.likeness[-1] / report.steps.items
-        at, shown = found["first"], [f"{value:.2f}" for value in (report.analog, found["accuracy"], found["by_potential"])]
-        cells = [report.name, found["steps"], *shown]
+        at = found["first"]
+        shown = [f"{value:.2f}" for value in (report.analog, found["accuracy"], found["by_potential"], found["best"])]
+        cells = [report.name, found["steps"], *shown, found["best_step"], f"{found['best_events']:,.0f}"]
         cells += [_shown(found[name]) for name in ("first", "settled", "nearly")]
         cells += ["-" if at is None else f"{report.events[at - 1]:,.0f}", f"{report.events[-1]:,.0f}", f"{likeness:.4f}"]
         lines.append("| " + " | ".join(map(str, cells)) + " |\n")
     steps = reports[0].steps
     suppressed = f" The ANN without negative activations has {reports[0].summary()['suppressed']:.2f} %."
     lines.append(
-        f"\nOf {steps.items} test items. First: the first time step at which the accuracy, by the sums of the last layer's "
-        "spikes, or by its potential where it does not fire, is that of the ANN or more; settled: the one from which on it "
-        "stays there; within 0.02 %: the first at which no more is missing. Events: mean number of non-zero spikes of an "
-        "item, of all layers, whatever their coefficient; the input has none. Likeness: mean cosine between these and the "
-        "ANN's outputs at the end."
+        f"\nOf {steps.items} test items. Best: the highest accuracy of the run, by the sums of the last layer's spikes, or by "
+        "its potential where it does not fire. First: the first time step at which the accuracy is that of the ANN or more; "
+        "settled: the one from which on it stays there; within 0.02 %: the first at which no more is missing. Events: mean "
+        "number of non-zero spikes of an item, of all layers, whatever their coefficient; the input has none. Likeness: mean "
+        "cosine between these sums and the ANN's outputs at the end."
         f"{'' if steps.suppressed_right == steps.analog_right else suppressed}\n"
     )
     if len(reports) > 1:
-        lines.append(_reductions(reports[:-1], reports[-1]))
+        lines.append(_compared(reports[:-1], reports[-1], tolerances))
     return "".join(lines)
 
 
-def _reductions(others: Sequence[CourseReport], base: CourseReport) -> str:
-    """Table IV: latency and events of the others over those of one network, at the first step within each tolerance."""
-    lines = ["\n| reduction by " + base.name + " | " + " | ".join(f"loss at most {t:g} %" for t in TOLERANCES) + " |\n"]
-    lines.append("|---|" + "---:|" * len(TOLERANCES) + "\n")
-    for report in others:
+def shares(reports: Sequence[CourseReport]) -> list[float]:
+    """Accuracy at the end over that of the last network (the paper's Fig. 7), infinite over none."""
+    ends, last = [int(report.steps.right[-1]) for report in reports], int(reports[-1].steps.right[-1])
+    return [end / last if last else math.inf for end in ends]
+
+
+def _compared(others: Sequence[CourseReport], base: CourseReport, tolerances: Sequence[float]) -> str:
+    """The others over one network: latency and events at the first step within each tolerance, accuracy at the end."""
+    lines = ["\n| over " + base.name + " | " + " | ".join(f"loss at most {t:g} %" for t in tolerances) + " | at the end |\n"]
+    lines.append("|---|" + "---:|" * (len(tolerances) + 1) + "\n")
+    for report, share in zip(others, shares([*others, base]), strict=False):
         for what in ("steps", "events"):
             cells = []
-            for tolerance in TOLERANCES:
-                own, least = (found.summary()[f"{what}_{tolerance:g}"] for found in (report, base))
+            for tolerance in tolerances:
+                own, least = (found.summary(tolerances)[f"{what}_{tolerance:g}"] for found in (report, base))
                 cells.append("-" if own is None or least is None or not least else f"{own / least:.1f}x")
-            lines.append(f"| {what} of {report.name} | " + " | ".join(cells) + " |\n")
+            lines.append(f"| {what} of {report.name} | " + " | ".join(cells) + " | |\n")
+        lines.append(f"| accuracy of {report.name} | " + "| " * len(tolerances) + f"{share:.4f} |\n")
     return "".join(lines)
 
 
@@ -137,45 +152,10 @@ def _shown(value: int | None) -> str:
     return "-" if value is None else str(value)
 
 
-def write_reports(reports: Sequence[CourseReport], folder: Path) -> None:
-    """Write tables and the picture; see `separator.tasks.courses.course.follow`."""
+def write_tables(reports: Sequence[CourseReport], folder: Path, tolerances: Sequence[float] = TOLERANCES) -> None:
+    """Write `NAME.csv` of each network and `course.csv` and `course.md` of all; see `separator.tasks.courses.course.follow`."""
     for report in reports:
         write_csv(folder / f"{report.name}.csv", report.rows)
-    write_csv(folder / f"{SUMMARY}.csv", [report.summary() for report in reports])
-    write_text(folder / f"{SUMMARY}.md", table(reports))
-    draw(reports, folder / f"{SUMMARY}.png")
-
-
-def draw(reports: Sequence[CourseReport], path: Path) -> None:
-    """Errors against time steps and events, likeness to the ANN, and what tolerances save (the paper's Fig. 2 to 6)."""
-    from matplotlib.figure import Figure
-
-    figure = Figure((12, 7), layout="constrained")
-    axes = figure.subplots(2, 2)
-    for report in reports:
-        steps, error = np.arange(1, len(report.accuracy) + 1), 100 - report.accuracy
-        (line,) = axes[0, 0].plot(steps, error, label=report.name)
-        axes[0, 0].plot(steps, 100 - report.accuracy_by_potential, ":", color=line.get_color())
-        axes[0, 1].plot(np.maximum(report.events, 1), error, color=line.get_color())
-        axes[1, 0].plot(steps, report.steps.likeness / report.steps.items, color=line.get_color())
-        reached = [(t, report.first(t)) for t in TOLERANCES]
-        known = [(f"{t:g}", step) for t, step in reached if step is not None]
-        axes[1, 1].plot([t for t, _ in known], [step for _, step in known], "o-", color=line.get_color())
-        axes[0, 0].axhline(100 - report.analog, color=line.get_color(), lw=0.5, ls="--")
-        axes[0, 1].axhline(100 - report.analog, color=line.get_color(), lw=0.5, ls="--")
-    labels = (
-        ("time steps", "error (%), by potential dotted"),
-        ("events of an item", "error (%)"),
-        ("time steps", "cosine with the ANN's outputs"),
-        ("accepted loss of accuracy (%)", "time steps needed"),
-    )
-    for own, (across, up) in zip(axes.flat, labels, strict=True):
-        own.set_xlabel(across)
-        own.set_ylabel(up)
-        own.grid(alpha=0.3)
-    for own in (axes[0, 0], axes[0, 1], axes[1, 0]):
-        own.set_xscale("log")
-    for own in (axes[0, 0], axes[0, 1], axes[1, 1]):
-        own.set_yscale("log")
-    axes[0, 0].legend()
-    write_picture(path, figure)
+    of_all = zip(reports, shares(reports), strict=True)
+    write_csv(folder / f"{SUMMARY}.csv", [report.summary(tolerances) | {"share": share} for report, share in of_all])
+    write_text(folder / f"{SUMMARY}.md", table(reports, tolerances))

@@ -16,7 +16,7 @@ from separator.snn.layers.dynamics import Dynamics
 from separator.snn.stack import reference
 from separator.tasks.courses.course import CourseSettings, follow
 from separator.tasks.courses.measures import Steps, check_course, course_of
-from separator.tasks.courses.report import CourseReport, table
+from separator.tasks.courses.report import CourseReport, shares, table, write_tables
 from separator.tasks.problems.image_data import ImageSettings
 from separator.tasks.problems.images import Images
 from tests.images.test_idx import mnist
@@ -89,9 +89,22 @@ def test_latency_has_three_definitions():
     assert (found.first(), found.settled(), found.first(0.02)) == (3, 5, 2)
     assert (found.first(by_potential=True), found.settled(by_potential=True)) == (3, 6)
     assert report([1, 2], 3).first() is None and report([4, 2], 3).settled() is None and report([4, 4], 3).settled() == 1
-    text = table([report([1, 1, 1, 9900], 9900, name="ter"), report([1, 9900, 9900], 9900, name="aug")])
-    assert "| ter | 4 | 99.00 | 99.00 | 98.99 | 4 | 4 | 4 | 40 | 40 | 0.9900 |" in text
-    assert "| steps of ter | 2.0x | 2.0x | 2.0x | 2.0x | 2.0x |" in text
+
+
+def test_tables_have_the_best_accuracy_and_what_losses_ask_for(tmp_path):
+    ter, aug = report([1, 1, 1, 9900, 9870], 9900, name="ter"), report([1, 9880, 9950, 9920], 9900, name="aug")
+    text = table([ter, aug])
+    assert "| ter | 5 | 99.00 | 98.70 | 98.69 | 99.00 | 4 | 40 | 4 | - | 4 | 40 | 50 | 0.9870 |" in text
+    assert "| aug | 4 | 99.00 | 99.20 | 99.19 | 99.50 | 3 | 30 | 3 | 3 | 3 | 30 | 40 | 0.9920 |" in text
+    assert "| steps of ter | 2.0x | 2.0x | 2.0x | 1.3x | 1.3x | |" in text and "| events of ter | 2.0x | 2.0x |" in text
+    assert f"| accuracy of ter | | | | | | {9870 / 9920:.4f} |" in text and shares([ter, aug])[1] == 1
+    few = table([ter, aug], [0.2])
+    assert "| over aug | loss at most 0.2 % | at the end |" in few and "| steps of ter | 2.0x | |" in few
+    write_tables([ter, aug], tmp_path, [0.2, 0.01])
+    with (tmp_path / "course.csv").open() as file:
+        (row, _) = csv.DictReader(file)
+    assert (row["steps_0.2"], row["events_0.01"], row["best"], row["best_step"]) == ("4", "40.0", "99.0", "4")
+    assert float(row["share"]) == 9870 / 9920
 
 
 @pytest.mark.parametrize(
@@ -163,6 +176,9 @@ def test_mistakes_are_refused(tmp_path):
         CourseSettings(problem, "x", [])
     with pytest.raises(UserError, match=r"course\.csv is the table of all models"):
         CourseSettings(problem, "x", [("a", "b"), ("course", "c")])
+    for loss in (-1.0, 101.0, float("nan")):
+        with pytest.raises(UserError, match="accepted losses of accuracy are from 0 to 100 %, not"):
+            CourseSettings(problem, "x", [("a", "b")], tolerances=[loss])
     with pytest.raises(UserError, match="no model 'nothing'"):
         follow(CourseSettings(problem, "nothing", [("a", "b")], device="cpu"), tmp_path / "out")
     card = ModelCard("net", CONFIG.to_dict(), architecture="feedforward", scores={"goal": "classify"})
