@@ -12,7 +12,8 @@
 #   --stage N --stop-stage N first and last stage to run:
 #                              1 as published with 16 time steps (Table 1; Fig. 5 is progress.png of each conversion),
 #                              2 weights of few bits (Table 2), 3 time windows (Fig. 6 A and B) with either
-#                              percentile of the paper, 4 patience (Fig. 6 C and D), 5 with all that this project adds,
+#                              percentile of the paper, and thresholds of channels (section 3.3),
+#                              4 patience (Fig. 6 C and D), 5 with all that this project adds,
 #                              6 scores and operations of the first networks
 #   --seeds N                networks trained, each converted in each way (5)
 #   --jobs N                 trainings and conversions at a time (1)
@@ -49,6 +50,7 @@ if runs 2 "weights of few bits"; then
 fi
 if runs 3 "time windows"; then
   sweep "$exp/$first-$size" "$configs,windows"
+  sweep "$exp/$first-$size" "$configs,channels"
 fi
 if runs 4 "patience"; then
   sweep "$exp/$first-$size" "$configs,patience-$size"
@@ -60,6 +62,6 @@ if runs 5 "few time steps"; then
 fi
 if runs 6 "scores"; then
   for network in $networks; do
-    score "$exp/$network-$size" {published,published-99,preset,sparse,pruned,few-spikes}-window-{32,16,8,4,3,2,1} published-weight_bits-{8,4}
+    score "$exp/$network-$size" {published,published-99,published-channels,preset,sparse,pruned,few-spikes}-window-{32,16,8,4,3,2,1} published-weight_bits-{8,4}
   done
 fi

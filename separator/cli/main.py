@@ -26,7 +26,7 @@ COMMANDS = {
     "course": "follow spiking networks over their time steps",
     "examples": "write audio examples and pictures",
     "publish": "put a model where it is shipped from, with its scores",
-    "fetch-images": "download MNIST, Fashion-MNIST or CIFAR-10",
+    "fetch-images": "download MNIST, Fashion-MNIST, CIFAR-10 or CIFAR-100",
     "plot-curves": "draw learning curves of several trainings side by side",
     "bench": "measure speed and memory of models, side by side",
 }

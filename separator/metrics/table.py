@@ -1,4 +1,4 @@
-"""Scores put together in the layout of the paper's Table 4 (Wu et al. 2020): condition, system, metric by gender."""
+"""Scores put together in the layout of the paper's Table 4 (Wu et al. 2021): condition, system, metric by gender."""
 
 import math
 from collections import defaultdict

@@ -19,6 +19,7 @@ def test_it_runs_from_the_pictures_to_the_spiking_network(tmp_path):
         *("--options", f"{CROP} --data.batch 9 --data.pictures.workers 0 --device cpu --threads 1"),
         *("--train-options", "--network.height 16 --network.width 16 --optimiser.max_epochs 1"),
         *("--convert-options", "--conversion.max_epochs 1"),
+        *("--score-options", f"{CROP} --data.pictures.workers 0 --device cpu --threads 1"),
     )
     assert status == 0, error
     out = tmp_path / "exp" / "tiny"
@@ -27,6 +28,9 @@ def test_it_runs_from_the_pictures_to_the_spiking_network(tmp_path):
     assert card.training_data == f"{tmp_path / 'tree'} (train)"
     assert imread(out / "ptl-16" / "report.png").shape[:2] == (480, 1200)
     assert load_network(out / "ann" / "ann.safetensors")[1].scores["test"] == card.scores["ann test"]
+    report = (out / "results" / "RESULTS.md").read_text()
+    line = next(line for line in report.splitlines() if line.startswith("| ptl-16 | "))
+    assert line.split(" | ")[1] == f"{card.scores['test']:.2f}"
 
 
 @pytest.mark.parametrize(

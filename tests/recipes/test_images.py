@@ -86,19 +86,21 @@ def test_autoencoders_are_swept_in_one_folder_and_scored(calls, tmp_path):
 def test_cifar10_is_swept_network_by_network(calls, tmp_path):
     sweeps = [call for call in calls("cifar10", "--size", "small", "--options", "--device cpu") if call[0] == "sweep"]
     settings = [swept(call) for call in sweeps]
-    assert [out.name for _, out in settings] == ["alexnet-small", "vgg11-small", *["alexnet-small"] * 6]
-    varied = ["window", "window", "weight_bits", "window", "patience", "window", "window", "window"]
+    assert [out.name for _, out in settings] == ["alexnet-small", "vgg11-small", *["alexnet-small"] * 7]
+    varied = ["window", "window", "weight_bits", "window", "window", "patience", "window", "window", "window"]
     assert [sweep.vary for sweep, _ in settings] == varied
     assert {(sweep.device, sweep.problem.data.train_limit) for sweep, _ in settings} == {("cpu", 9000)}
-    assert [sweep.conversion.max_epochs for sweep, _ in settings] == [3, 3, 3, 3, 8, 3, 3, 3]
+    assert [sweep.conversion.max_epochs for sweep, _ in settings] == [3, 3, 3, 3, 3, 8, 3, 3, 3]
     windows = settings[3][0]
     assert percentiles_of(windows) == {"published": 99.9, "published-99": 99}
-    patience = settings[4][0]
+    channels = settings[4][0]
+    assert {(work.value, channels.settings_of(work).channelwise) for work in channels.conversions()} == {(16, True)}
+    patience = settings[5][0]
     assert max(patience.values) < patience.conversion.max_epochs  # else it would not be what ends a stage
     assert [list(sweep.values) for sweep, _ in settings][:2] == [[16], [16]]
-    pruned = settings[6][0]
+    pruned = settings[7][0]
     assert {pruned.settings_of(work).fan_in for work in pruned.conversions()} == {216}
-    digits = settings[7][0]
+    digits = settings[8][0]
     conversions = [digits.settings_of(work) for work in digits.conversions()]
     assert {(once.neuron, once.window, once.at_once) for once in conversions} == {("few-spikes", n, True) for n in (4, 3, 2, 1)}
 
@@ -203,6 +205,8 @@ def test_configurations_say_what_can_be_done(recipe, configs):
     """What the recipes run at full size, read as the command reads it."""
     arguments = [word for name in configs for word in ("--config", str(RECIPES / recipe / "conf" / f"{name}.yaml"))]
     settings, _ = swept(["sweep", *arguments, "--data.folder", "d", "--out", "o"])
+    if configs[-1] == "patience-full":
+        assert settings.conversion.max_epochs > 5 * max(settings.values)
     fewest = {"patience-small": 15, "pruned-full": 5, "pruned-small": 5}.get(configs[-1], 25)
     assert settings.seeds == 5 and len(list(settings.conversions())) >= fewest
     assert all(settings.settings_of(work).readout == "potential" for work in settings.conversions())

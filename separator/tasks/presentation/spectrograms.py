@@ -1,4 +1,4 @@
-"""Spectrograms of a mixture, its sources and their estimates, on one colour scale (Wu et al. 2020, Fig. 9)."""
+"""Spectrograms of a mixture, its sources and their estimates, on one colour scale (Wu et al. 2021, Fig. 9)."""
 
 from collections.abc import Mapping
 from pathlib import Path
