@@ -28,10 +28,12 @@ bf16:NAME is measured in bfloat16 in any case.
   separator bench --sweep train=small,medium,bf16:medium --out DIR
 
 `steps` measures memory and time of one step of learning against the number of time steps: analog, through time by automatic
-differentiation, from spike bits alone, with potentials computed anew in blocks, and in tandem; of a network for pictures, or of
-small, medium or paper on mixtures.
+differentiation, from spike bits alone, with potentials computed anew in blocks, and in tandem; and of a forward pass without
+gradients, analog and spiking. It is of a network for pictures, or of small, medium or paper on mixtures, on the CPU or, with
+--at device=cuda, on a GPU. Of pictures tables also say what whole trainings come to, as many epochs as in Rathi et al. 2020.
 
   separator bench --sweep steps=10,25,50,100 --at network=hybrid-vgg5-w16 batch=16 --threads 1 --out DIR
+  separator bench --sweep steps=10,25,50,100 --at network=hybrid-vgg16 batch=32 device=cuda --out DIR
   separator bench --sweep steps=8,32 --at network=small batch=8 seconds=2 --threads 1 --out DIR
 """
 
@@ -68,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="NAME=VALUE",
         help="where sweeps stand still (window=8 width=512 seconds=4; rate: window=32; layer: window=32 seconds=2; "
-        "train: seconds and width of the recipes; steps: network=hybrid-vgg5-w16 batch=16)",
+        "train: seconds and width of the recipes; steps: network=hybrid-vgg5-w16 batch=16 device=cpu)",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for tables and pictures of sweeps")
 

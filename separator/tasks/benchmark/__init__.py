@@ -1,4 +1,4 @@
-"""Time and memory of separation, conversion and training, as `separator bench` measures them.
+"""Time and memory of separation, conversion, training and inference, as `separator bench` measures them.
 
 A *system* is a network and the *backend* that runs it, named `BACKEND:NAME@WINDOW`. A *case* is one system on one length of
 sound and number of threads; it is measured in a process of its own over several *rounds*, of which the fastest counts, and

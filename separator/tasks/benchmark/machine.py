@@ -9,11 +9,23 @@ from separator.version import __version__
 LIBRARIES = ("torch", "numba", "spikingjelly", "asteroid")
 
 
-def machine() -> str:
-    """The processor and the versions, in one line."""
+def machine(device: str | None = None) -> str:
+    """The processor, a GPU if one is asked for, and the versions, in one line.
+
+    Args:
+        device: of the GPU, such as `cuda`; None where none is used.
+    """
     versions = {name: _version(name) for name in LIBRARIES}
     installed = [f"{name} {number}" for name, number in versions.items() if number]
-    return ", ".join([_processor(), f"separator {__version__}", f"Python {platform.python_version()}", *installed])
+    processors = [_processor(), *([] if device is None else [_gpu(device)])]
+    return ", ".join([*processors, f"separator {__version__}", f"Python {platform.python_version()}", *installed])
+
+
+def _gpu(device: str) -> str:
+    """Its name, as CUDA tells it."""
+    import torch
+
+    return torch.cuda.get_device_name(device)
 
 
 def _processor() -> str:

@@ -11,7 +11,7 @@ LONG = 30.0  # s of rounds after which none is begun
 
 @dataclass(frozen=True)
 class BenchmarkCase:
-    """One thing to measure: separating, a step of conversion, or a step of training."""
+    """One thing to measure: separating, a step of conversion, a step of training, or inference of a batch."""
 
     system: str  # see `benchmark`
     seconds: float  # of sound
@@ -19,7 +19,8 @@ class BenchmarkCase:
     width: int | None = None  # of a network with random weights; see `random_model`
     rate: float | None = None  # likewise
     layer: int | None = None  # under conversion, of an analog network; None where nothing is converted
-    batch: int | None = None  # mixtures in a step of training; None where nothing is trained
+    batch: int | None = None  # items of a step of training, or of inference; None where neither is measured
+    device: str | None = None  # a GPU's; None for the CPU
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,14 @@ class Measurement:
     """Time and memory that a case took."""
 
     case: BenchmarkCase
-    elapsed: float  # s, to separate the sound or to train on one batch; loading the model not counted
-    memory: float  # MB, the most that the process held, torch and the model included
+    elapsed: float  # s, to separate the sound, to train on one batch or to infer it; loading the model not counted
+    # MB, the most that the process held, torch and the model included; on a GPU what tensors took there, the model's included.
+    memory: float
     firing_rate: float | None = None  # of a spiking network: mean spikes per neuron and time step
     # Whether its spikes were found to be those of our fastest execution; None where there is nothing to compare.
     same_spikes: bool | None = None
     kept: float | None = None  # s, of a step of conversion whose frozen layers need not be simulated again
-    working: float | None = None  # MB beyond what the process held before it separated; None where the system does not tell
+    working: float | None = None  # MB beyond what was held before the work; None where the system does not tell
     # s, of a step of training: its parts, and making its mixtures, plainly and with all augmentations, which is beside it.
     forward: float | None = None
     backward: float | None = None

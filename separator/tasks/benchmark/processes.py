@@ -10,7 +10,7 @@ from typing import Any
 
 from separator.errors import UserError
 from separator.tasks.benchmark.measurement import BenchmarkCase, Measurement
-from separator.tasks.benchmark.unrolled.ways import is_trained
+from separator.tasks.benchmark.unrolled.ways import names_way
 
 
 def benchmark(systems: Sequence[str], lengths: Sequence[float], threads: int) -> list[Measurement]:
@@ -48,7 +48,7 @@ def measure(case: BenchmarkCase) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(case.threads)
-    if is_trained(case.system):
+    if names_way(case.system):
         from separator.tasks.benchmark.unrolled.timing import measure_unrolled
 
         values = measure_unrolled(case)
@@ -65,7 +65,7 @@ def measure(case: BenchmarkCase) -> dict[str, Any]:
 
         values = measure_conversion(case)
     unit = 1e6 if sys.platform == "darwin" else 1e3  # ru_maxrss is in bytes there, in KiB elsewhere
-    return values | {"memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
+    return {"memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit} | values  # a GPU's own, where it is measured
 
 
 if __name__ == "__main__":

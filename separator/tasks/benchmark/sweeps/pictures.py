@@ -52,8 +52,8 @@ def sweep_figure(name: str, curves: Sequence["Curve"]) -> "Figure":
     """Draw one sweep.
 
     Of the conversion, seconds of a training step, a panel for each network. Of training, where a step's time goes, and its
-    speed. Of learning through time, memory and time by way. Of separating, time as a multiple of the first system's, and
-    memory, in comparisons as bars.
+    speed. Of learning through time and inference, memory and time by way. Of separating, time as a multiple of the first
+    system's, and memory, in comparisons as bars.
 
     Args:
         name: of the sweep.

@@ -101,7 +101,8 @@ class SweepPlan:
     """Sweeps that are to be measured, and what they share.
 
     Raises:
-        UserError: a system is no network with random weights, or a setting is out of range.
+        UserError: a system is no network with random weights, a setting is out of range, there is no such device, or a sweep
+            does not run on it.
     """
 
     sweeps: tuple[Sweep, ...]
@@ -114,7 +115,14 @@ class SweepPlan:
             if parse_system(system).name not in RANDOM_NETWORKS:
                 raise UserError(f"sweeps run networks with random weights ({', '.join(RANDOM_NETWORKS)}), not {system}")
         for sweep in self.sweeps:
+            if sweep.name != "steps" and self.device is not None:
+                raise UserError(f"the sweep '{sweep.name}' runs on the CPU; give steps a command of its own for {self.device}")
             _ = list(self.cases(sweep))
+
+    @property
+    def device(self) -> str | None:
+        """GPU that networks learn and infer on; None for the CPU."""
+        return _gpu(str(self.given.get("device", "cpu")))
 
     def settings(self, sweep: Sweep) -> Settings:
         """Settings that a sweep does not vary."""
@@ -151,14 +159,33 @@ class SweepPlan:
             yield system, {threads: replace(case, threads=threads) for threads in dict.fromkeys((1, self.threads))}
 
     def _unrolled(self, settings: Settings, steps: Sequence[int]) -> Iterator[tuple[str, dict[Any, BenchmarkCase]]]:
-        """Ways to learn, by the number of time steps; an analog network has none."""
+        """Ways to learn and to infer, by the number of time steps that each can take; an analog network has none."""
         if min(steps) < 1:
             raise UserError(f"a network learns through at least 1 time step, not {min(steps)}")
-        for way in WAYS:
-            system = f"{way}:{settings.network}"
-            named = {n: system if way == "analog" else f"{system}@{n}" for n in steps}
-            seconds = settings.seconds if settings.network in RECIPES else 0.0  # pictures have none
-            yield system, {n: BenchmarkCase(name, seconds, self.threads, batch=settings.batch) for n, name in named.items()}
+        seconds = settings.seconds if settings.network in RECIPES else 0.0  # pictures have none
+        case = BenchmarkCase("", seconds, self.threads, batch=settings.batch, device=self.device)
+        for name, way in WAYS.items():
+            system = f"{name}:{settings.network}"
+            possible = [n for n in steps if way.most is None or n <= way.most]
+            if possible:
+                yield system, {n: replace(case, system=f"{system}@{n}" if way.spikes else system) for n in possible}
+
+
+def _gpu(device: str) -> str | None:
+    """Name of the GPU that there is by the name of a device; None for the CPU.
+
+    Raises:
+        UserError: there is no such device, or memory is not known of it.
+    """
+    if device == "cpu":
+        return None
+    from separator.tasks.devices import resolve_device
+
+    name = resolve_device(device)
+    kind = name.partition(":")[0]
+    if kind not in ("cpu", "cuda"):
+        raise UserError(f"memory and time of a step are measured on cpu and cuda, not on {name}")
+    return None if kind == "cpu" else name
 
 
 def count_layers(network: str) -> int:

@@ -12,7 +12,7 @@ KEY = tuple(asdict(BenchmarkCase("", 0, 0)))
 TRAINING = ("forward", "backward", "optimiser", "mixing", "varied")
 NUMBERS = ("firing_rate", "kept", "working", *TRAINING)  # fields of a measurement that may be missing
 COLUMNS = ("firing_rate", "same_spikes", "elapsed", "kept", *TRAINING, "memory", "working", "turns", "machine")
-NEWER = ("batch", *TRAINING, "turns")  # which tables of former versions lack
+NEWER = ("batch", "device", *TRAINING, "turns")  # which tables of former versions lack
 RENAMED = {"stage": "layer"}  # columns of former versions
 
 

@@ -57,7 +57,7 @@ def run_sweeps(plan: SweepPlan, folder: Path, command: str) -> str:
 
 
 def _run_sweeps(plan: SweepPlan, folder: Path, command: str) -> str:
-    today = machine()
+    today = machine(plan.device)
     record, text = Record(folder / "bench.csv", today), ""
     pending = _pending(plan, record)
     with tqdm(total=len(pending), unit="case", disable=None, leave=False) as bar:

@@ -9,7 +9,15 @@ from separator.errors import UserError
 from separator.tasks.benchmark.measurement import BenchmarkCase
 from separator.tasks.benchmark.systems import RANDOM_NETWORKS, parse_system
 
-TYPES: dict[str, type] = {"window": int, "rate": float, "width": int, "seconds": float, "batch": int, "network": str}
+TYPES: dict[str, type] = {
+    "window": int,
+    "rate": float,
+    "width": int,
+    "seconds": float,
+    "batch": int,
+    "network": str,
+    "device": str,
+}
 # Of sweeps that have others than those of `Settings`: rates of few steps are coarse, and recipes convert with 2 s.
 DEFAULTS: dict[str, dict[str, Any]] = {"rate": {"window": 32}, "layer": {"window": 32, "seconds": 2.0}}
 
@@ -28,6 +36,7 @@ class Settings:
     rate: float | None = None  # that thresholds are chosen for; None for those of the 99th percentile
     batch: int = 16  # pictures, or mixtures, that are learned from at a time
     network: str = "hybrid-vgg5-w16"  # that learns from them: of pictures by name or layers, of mixtures small, medium or paper
+    device: str = "cpu"  # that they learn and infer on: cpu, cuda, or auto for a GPU if there is one
 
     def __post_init__(self) -> None:
         if not 1 <= self.window <= 32:

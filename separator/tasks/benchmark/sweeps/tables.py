@@ -22,7 +22,7 @@ TITLES = {
     "seconds": "Length of sound (s)",
     "layer": "Conversion, layer by layer",
     "train": "Training",
-    "steps": "Learning through time",
+    "steps": "Learning through time, and inference",
     "published": "Networks of the published size, side by side",
     "shipped": "Shipped networks, side by side",
 }

@@ -1,4 +1,4 @@
-"""Networks with random weights, and a batch for each to learn from: pictures of 32 x 32, or mixtures of noise."""
+"""Networks with random weights, and a batch for each to learn from or infer: pictures of 32 x 32, or mixtures of noise."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,29 +18,32 @@ CALIBRATION = 2  # items that thresholds are taken from
 
 
 class Lesson(NamedTuple):
-    """What a network learns from."""
+    """What a network learns from, or infers."""
 
     network: FeedForward | TasNet
     seen: Tensor  # input of the network's stack that thresholds are taken from, (CALIBRATION, ...)
-    loss: Callable[[], Tensor]  # of the whole batch
+    items: Tensor  # input of the network: pictures (B, 3, 32, 32), or mixtures (B, T)
+    loss: Callable[[Tensor], Tensor]  # of what the network makes of them all
 
 
-def make_lesson(name: str, batch: int, seconds: float) -> Lesson:
+def make_lesson(name: str, batch: int, seconds: float, device: str = "cpu") -> Lesson:
     """A network by name, and so many items: mixtures of so many seconds if it is one of `RECIPES`, else pictures.
+
+    All of it is on the device, and drawn on the CPU, so that it is the same on each.
 
     Raises:
         UserError: there is no such network.
     """
-    network = make_network(name)
+    network = make_network(name).to(device)
     if isinstance(network, TasNet):
         config = network.config
-        sources = 0.1 * torch.randn(batch, config.n_src, round(seconds * config.sample_rate))
+        sources = (0.1 * torch.randn(batch, config.n_src, round(seconds * config.sample_rate))).to(device)
         mixtures, pit = sources.sum(1), pit_loss()
         with torch.no_grad():
             seen = network.stack_input(network.encode(mixtures[:CALIBRATION]))
-        return Lesson(network, seen, lambda: pit(network(mixtures), sources))
-    pictures, labels = torch.rand(batch, *SHAPE), torch.arange(batch) % 10
-    return Lesson(network, pictures[:CALIBRATION], lambda: F.cross_entropy(network(pictures), labels))
+        return Lesson(network, seen, mixtures, lambda estimates: pit(estimates, sources))
+    pictures, labels = torch.rand(batch, *SHAPE).to(device), torch.arange(batch, device=device) % 10
+    return Lesson(network, pictures[:CALIBRATION], pictures, lambda logits: F.cross_entropy(logits, labels))
 
 
 def make_network(name: str) -> FeedForward | TasNet:

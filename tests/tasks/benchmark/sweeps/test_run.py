@@ -104,7 +104,7 @@ def test_rows_are_kept_unless_the_machine_is_another(measured, undrawn, tmp_path
     assert len(measured) == 2
     run_sweeps(plan("window=2,4", systems=("paper-ann", "paper-snn")), tmp_path, "")
     assert [case.system for case in measured] == ["paper-ann", "paper-snn@2", "paper-snn@4"]
-    monkeypatch.setattr(sweeps, "machine", lambda: "another one")
+    monkeypatch.setattr(sweeps, "machine", lambda device: "another one")
     run_sweeps(small, tmp_path, "")
     assert [case.system for case in measured[3:]] == ["paper-ann", "paper-snn@2"]
 

@@ -115,7 +115,7 @@ def test_the_fastest_round_of_all_turns_counts_with_its_parts():
 def test_tables_of_former_versions_are_read(measured, tmp_path, monkeypatch):
     with PUBLISHED.open() as file:
         old = next(row for row in csv.DictReader(file) if row["system"] == "paper-ann" and row["width"] == "512")
-    monkeypatch.setattr(sweeps, "machine", lambda: old["machine"])
+    monkeypatch.setattr(sweeps, "machine", lambda device: old["machine"])
     (tmp_path / "bench.csv").write_bytes(PUBLISHED.read_bytes())
     only = SweepPlan((Sweep.parse("seconds=4"), Sweep.parse("train=small")), {}, 2, ("paper-ann",))
     text = run_sweeps(only, tmp_path, "")
