@@ -91,9 +91,6 @@ class AnalogLayer(nn.Module):
 
     def behind(self, seen: Tensor) -> Tensor:
         """The affine layer's output, from its own input."""
-        if _is_strided_pointwise(self.affine):
-            # Of inputs stored channels last, oneDNN's backward pass of such convolutions writes where it must not (torch 2.11).
-            seen = seen.contiguous()
         return applied(self.affine, seen)
 
     @property
@@ -121,10 +118,6 @@ def activated(z: Tensor, activation: nn.Module | None) -> Tensor:
     """An activation of what it sees, which is that itself if there is none."""
     a: Tensor = z if activation is None else activation(z)
     return a
-
-
-def _is_strided_pointwise(affine: Affine) -> bool:
-    return not isinstance(affine, nn.Linear) and set(affine.kernel_size) == {1} and max(affine.stride) > 1
 
 
 def keep_statistics(network: nn.Module) -> None:

@@ -74,10 +74,21 @@ class AffineMap:
             return F.linear(self.flattened(x), weight, bias)
         if (row := self.row(x, weight)) is not None:
             return _plus(row_sums(x, weight, row), bias)
-        padding = tuple(before for before, _ in self.padding)
-        if any(before != after or before < 0 for before, after in self.padding):
+        padding, stride, skips = tuple(before for before, _ in self.padding), self.stride, self.skips_inputs(weight)
+        if skips or any(before != after or before < 0 for before, after in self.padding):
             x, padding = self.padded(x), (0,) * len(padding)
-        return APPLY[self.kind](x, weight, bias, self.stride, padding, self.dilation, self.groups)
+        if skips:
+            places: tuple[Any, ...] = (..., *(slice(None, None, step) for step in stride))
+            x, stride = x[places], (1,) * len(stride)
+        return APPLY[self.kind](x, weight, bias, stride, padding, self.dilation, self.groups)
+
+    def skips_inputs(self, weight: Tensor) -> bool:
+        """Whether it is a convolution of single positions, of which it sees some only.
+
+        It is given those alone: stored channels last, oneDNN's backward pass of such convolutions writes where it must not
+        (torch 2.11).
+        """
+        return self.kind not in (nn.Linear, nn.Identity) and set(weight.shape[2:]) == {1} and max(self.stride) > 1
 
     def row(self, x: Tensor, weight: Tensor) -> Row | None:
         """The convolution along one-row images that it is, of all channels, where `row_sums` is the faster way; else None."""
@@ -146,7 +157,7 @@ def applied(affine: Affine, x: Tensor) -> Tensor:
     # What counts operations sees it called.
     if isinstance(affine, nn.Conv2d) and affine.padding_mode == "zeros" and not affine._forward_hooks:
         apply = affine_map(affine)
-        if apply.row(x, affine.weight) is not None:
+        if apply.row(x, affine.weight) is not None or apply.skips_inputs(affine.weight):
             return apply(x, affine.weight, affine.bias)
     whole: Tensor = affine(x)
     return whole

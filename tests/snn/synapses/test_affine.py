@@ -3,13 +3,15 @@ import torch
 from torch import nn
 
 from separator.snn.synapses.absorb import absorbed_map, absorbed_weight
-from separator.snn.synapses.affine import CausalConv2d, affine_map
+from separator.snn.synapses.affine import CausalConv2d, affine_map, applied
 
 LAYERS = [
     nn.Linear(4, 6),
     nn.Conv1d(4, 6, 3, stride=2, padding=2),
     nn.Conv1d(4, 6, 4, padding="same", dilation=3),
     nn.Conv2d(4, 6, 3, padding="valid", groups=2),
+    nn.Conv2d(4, 6, 1, stride=(2, 3), padding=(1, 2), groups=2),
+    nn.Conv1d(4, 6, 1, stride=2, padding=1),
     CausalConv2d(4, 6, (1, 3), padding=(0, 2), dilation=(1, 2)),
 ]
 SHAPES = {nn.Linear: (4,), nn.Conv1d: (4, 17)}
@@ -25,6 +27,24 @@ def test_the_map_with_the_layers_numbers_is_the_layer(layer):
     assert apply.outputs(x.shape[2:], layer.weight.shape[2:]) == list(expected.shape[2:])
     torch.testing.assert_close(apply.module(layer.weight, layer.bias)(x), expected)
     assert affine_map(apply.module(layer.weight, layer.bias)) == apply
+
+
+def test_strided_maps_of_single_positions_learn_with_their_channels_last():
+    torch.manual_seed(0)
+    for channels, outputs in ((8, 16), (16, 32), (64, 128)):
+        layer = nn.Conv2d(channels, outputs, 1, stride=2, padding=1, bias=False)
+        last = nn.Conv2d(channels, outputs, 1, stride=2, padding=1, bias=False).to(memory_format=torch.channels_last)
+        last.load_state_dict(layer.state_dict())
+        x = torch.randn(4, channels, 9, 8)
+        y = x.contiguous(memory_format=torch.channels_last)
+        for input_ in (x, y):
+            input_.requires_grad_()
+        expected, found = layer(x), applied(last, y)
+        torch.testing.assert_close(found, expected)
+        for sums in (expected, found):
+            sums.square().sum().backward()
+        torch.testing.assert_close(y.grad, x.grad)
+        torch.testing.assert_close(last.weight.grad, layer.weight.grad)
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
