@@ -13,7 +13,8 @@
 #   --steps N                time steps of the converted network (2500)
 #   --balance-steps N        time steps that thresholds are balanced over (1000)
 #   --scale X                of the thresholds of the network that runs for fewer steps (0.7)
-#   --few-steps N            time steps that it runs for, and learns through (as many as the paper's)
+#   --few-steps N            time steps that it runs for, and learns through (as many as the paper's, Table 1); any other number is
+#                            in the names of folders, so that several stand side by side, from one analog network
 #   --epochs N               that it is tuned for, at most (20)
 #   --rate X                 learning rate of the tuning, halved every five epochs (1e-4)
 #   --images N               test images that are simulated, the first ones (all)
@@ -64,16 +65,27 @@ set_of() {
   esac
 }
 
-# `few_steps_of NETWORK` tells the reduced number of time steps that the paper has of it.
-few_steps_of() {
-  case ${few_steps:-$1} in
-    [0-9]*) echo "$few_steps" ;;
+# `paper_steps_of NETWORK` tells the reduced number of time steps that the paper has of it.
+paper_steps_of() {
+  case $1 in
     vgg5*) echo 75 ;;
     vgg9 | vgg16) echo 100 ;;
     vgg11) echo 125 ;;
     resnet8*) echo 200 ;;
     *) echo 250 ;;
   esac
+}
+
+# `few_steps_of NETWORK` tells the reduced number of time steps that it runs for.
+few_steps_of() {
+  echo "${few_steps:-$(paper_steps_of "$1")}"
+}
+
+# `at_few_steps NETWORK NAME` tells the name of what is of so many, and of its folder: with the number if it is not the paper's.
+at_few_steps() {
+  local few paper
+  few=$(few_steps_of "$1") paper=$(paper_steps_of "$1")
+  if [ "$few" -eq "$paper" ]; then echo "$2"; else echo "$2-$((10#$few))"; fi
 }
 
 # `convert NETWORK NAME OPTION...` converts it into exp/NETWORK/NAME, with thresholds from training images that are varied.
@@ -90,12 +102,13 @@ convert() {
 
 # `tune NETWORK NAME OPTION...` tunes its conversion for fewer steps by spike-timing-dependent backpropagation.
 tune() {
-  local network=$1 name=$2 varied=(--data.batch 64 --data.flip true)
+  local network=$1 name=$2 varied=(--data.batch 64 --data.flip true) reduced
+  reduced=$(at_few_steps "$1" reduced)
   shift 2
   data_of "$network"
   [ "$(set_of "$network")" = imagenet ] || varied+=(--data.shift 4)
   # shellcheck disable=SC2086
-  separator train --problem images --init "$exp/$network/reduced/snn.safetensors" --learning.rule stdb --learning.leak 0.99 \
+  separator train --problem images --init "$exp/$network/$reduced/snn.safetensors" --learning.rule stdb --learning.leak 0.99 \
     --learning.stdb.loss_of_spikes true --optimiser.lr "$rate" --optimiser.schedule step --optimiser.drop 0.5 \
     --optimiser.drop_every 5 --optimiser.weight_decay 5e-4 --optimiser.max_epochs "$epochs" --optimiser.clip 1 \
     --optimiser.best score "${seen_images[@]}" \
@@ -128,42 +141,48 @@ if runs 2 "conversion"; then
   for network in $networks; do
     log "converting $network"
     convert "$network" converted --conversion.window "$steps"
-    convert "$network" reduced --conversion.window "$(few_steps_of "$network")" --conversion.threshold_scale "$scale"
+    convert "$network" "$(at_few_steps "$network" reduced)" --conversion.window "$(few_steps_of "$network")" \
+      --conversion.threshold_scale "$scale"
   done
 fi
 
 if runs 3 "tuning"; then
   for network in $networks; do
     log "tuning $network"
-    tune "$network" stdb
+    tune "$network" "$(at_few_steps "$network" stdb)"
   done
 fi
 
 if runs 4 "courses and scores"; then
   for network in $networks; do
     data_of "$network"
-    models_of "$network" converted reduced stdb
+    few=("$(at_few_steps "$network" reduced)" "$(at_few_steps "$network" stdb)")
+    others=() # of the paper's number of steps, whose courses stay in the table
+    [ "${few[0]}" = reduced ] || others=(reduced stdb)
+    models_of "$network" converted ${others[@]+"${others[@]}"} "${few[@]}"
     # shellcheck disable=SC2086
     separator course --problem images --init "$exp/$network/ann/ann.safetensors" "${seen_images[@]}" --model "${models[@]}" \
       ${images:+--data.test_limit "$images"} $spiking_options --out "$exp/$network/course"
-    models_of "$network" reduced stdb # the longest runs only have their course
+    models_of "$network" "${few[@]}" # the longest runs only have their course
     # shellcheck disable=SC2086
     separator evaluate --problem images --model "ann=$exp/$network/ann/ann.safetensors" "${models[@]}" "${seen_images[@]}" \
-      --data.dev_batch 50 ${images:+--data.test_limit "$images"} $spiking_options --out "$exp/$network/results"
+      --data.dev_batch 50 ${images:+--data.test_limit "$images"} $spiking_options \
+      --out "$exp/$network/$(at_few_steps "$network" results)"
   done
 fi
 
 if runs 5 "derivatives of a spike"; then
   for network in $networks; do
     data_of "$network"
+    folder=$(at_few_steps "$network" derivatives)
     names=()
     for derivative in $derivatives; do
-      tune "$network" "derivatives/$derivative" --learning.stdb.derivative "$derivative"
-      names+=("derivatives/$derivative")
+      tune "$network" "$folder/$derivative" --learning.stdb.derivative "$derivative"
+      names+=("$folder/$derivative")
     done
     models_of "$network" "${names[@]}"
     # shellcheck disable=SC2086
     separator evaluate --problem images --model "${models[@]}" "${seen_images[@]}" --data.dev_batch 50 \
-      ${images:+--data.test_limit "$images"} $spiking_options --out "$exp/$network/derivatives/results"
+      ${images:+--data.test_limit "$images"} $spiking_options --out "$exp/$network/$folder/results"
   done
 fi

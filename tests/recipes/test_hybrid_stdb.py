@@ -35,7 +35,7 @@ def test_it_runs_from_the_pictures_to_the_scores(tmp_path):
     analog, _ = load_network(out / "ann/ann.safetensors")
     assert (analog.config.mean, analog.config.std, analog.config.norm, analog.config.bias) == (0.5, 0.5, False, False)
     thresholds = []
-    for name, window, scale in (("converted", 40, 1.0), ("reduced", 6, 0.5)):
+    for name, window, scale in (("converted", 40, 1.0), ("reduced-6", 6, 0.5)):
         network, card = load_network(out / name / "snn.safetensors")
         told = {
             key: card.conversion[key] for key in ("window", "threshold_scale", "balance_steps", "threshold", "coding", "neuron")
@@ -54,16 +54,16 @@ def test_it_runs_from_the_pictures_to_the_scores(tmp_path):
     with (out / "course/course.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["network"], row["items"], row["steps"]) for row in rows] == [
-        *[("converted", "2", "40"), ("reduced", "2", "6"), ("stdb", "2", "6")]
+        *[("converted", "2", "40"), ("reduced-6", "2", "6"), ("stdb-6", "2", "6")]
     ]
-    reduced, _ = load_network(out / "reduced/snn.safetensors")
-    tuned, _ = load_network(out / "stdb/snn.safetensors")
+    reduced, _ = load_network(out / "reduced-6/snn.safetensors")
+    tuned, _ = load_network(out / "stdb-6/snn.safetensors")
     dynamics = tuned.stack.dynamics
     assert (dynamics.neuron, dynamics.neuron_options, dynamics.window) == ("leaky", {"leak": 0.99}, 6)
     weights = [analog_numbers(network.stack.spiking_layers()[0])[0] for network in (reduced, tuned)]
     assert weights[0].shape == weights[1].shape and not torch.equal(*weights)
-    told = json.loads((out / "results/results.json").read_text())["models"]
-    assert [model["model"] for model in told] == ["ann", "reduced", "stdb"] and all(model["layers"] for model in told)
+    told = json.loads((out / "results-6/results.json").read_text())["models"]
+    assert [model["model"] for model in told] == ["ann", "reduced-6", "stdb-6"] and all(model["layers"] for model in told)
 
 
 def test_mistakes_end_it(tmp_path):

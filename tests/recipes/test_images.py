@@ -243,6 +243,32 @@ def test_derivatives_of_a_spike_are_compared_where_that_is_asked_for(calls, tmp_
     assert [call[0] for call in made].count("evaluate") == 2
 
 
+@pytest.mark.parametrize(("steps", "suffix"), [("200", "-200"), ("100", ""), (None, "")])
+def test_other_numbers_of_steps_than_the_papers_have_folders_of_their_own(calls, tmp_path, steps, suffix):
+    """VGG16 has 100 steps in Table 1 of Rathi et al., and 200 in Table 2, from one analog network."""
+    out = tmp_path / "exp" / "vgg16"
+    derivatives = [f"{folder}/linear" for folder in ("derivatives", "derivatives-200")]
+    for name in ("converted", "reduced", "stdb", "reduced-200", "stdb-200", "reduced-50", *derivatives):
+        (out / name).mkdir(parents=True)
+        (out / name / "snn.safetensors").touch()
+    options = ("--networks", "vgg16", "--stage", "2", "--stop-stage", "5", "--download", "true", "--derivatives", "linear")
+    made = calls("hybrid-stdb", *options, *(() if steps is None else ("--few-steps", steps)))
+    parsed = [command_parser(call[0])[1].parse_args(call[1:]) for call in made if call[0] != "fetch-images"]
+    assert all(ran.init == str(out / "ann/ann.safetensors") for ran in parsed if ran.out.name == "converted")
+    reduced = parsed[1]
+    assert (reduced.out, reduced.conversion.window) == (out / f"reduced{suffix}", int(steps or 100))
+    tuned, derivative = (ran for ran in parsed if "learning" in ran)
+    assert {str(ran.init) for ran in (tuned, derivative)} == {str(reduced.out / "snn.safetensors")}
+    assert (tuned.out, derivative.out) == (out / f"stdb{suffix}", out / f"derivatives{suffix}" / "linear")
+    course, scores = parsed[3:5]
+    shown = ["converted", "reduced", "stdb", *(["reduced-200", "stdb-200"] if suffix else [])]
+    assert (course.out, course.model) == (out / "course", [f"{name}={out / name}/snn.safetensors" for name in shown])
+    scored = [f"{name}{suffix}={out / name}{suffix}/snn.safetensors" for name in ("reduced", "stdb")]
+    assert (scores.out, scores.model) == (out / f"results{suffix}", [f"ann={out}/ann/ann.safetensors", *scored])
+    assert parsed[-1].out == derivative.out.parent / "results"
+    assert parsed[-1].model == [f"linear={derivative.out}/snn.safetensors"]
+
+
 def test_mistakes_with_networks_of_double_thresholds_end_it(tmp_path):
     for options, message in (
         ((), "give --data, the folder with a folder for each of mnist, fashion-mnist"),
