@@ -29,7 +29,7 @@ def test_images_are_trained_on_and_converted_from_the_command_line(tmp_path, cap
     assert "| snn4 | 4 | 4 | pipelined |" in printed.out
     assert printed.err.splitlines() == ["scoring ann", "scoring snn", "scoring snn4", f"results are in {tmp_path / 'results'}"]
     written = sorted(path.name for path in (tmp_path / "results").iterdir())
-    assert written == ["RESULTS.md", "ann.png", "results.csv", "results.json", "snn.png", "snn4.png"]
+    assert written == ["RESULTS.md", "ann.png", "results.csv", "results.json", "snn.png", "snn4.png", "spikes.png"]
     assert main([*command, "--json"]) == 0
     assert [model["window"] for model in json.loads(capsys.readouterr().out)["models"]] == [None, 32, 4]
 

@@ -20,8 +20,9 @@ command goes on where it was stopped, and scores again what has changed since.
 
 Images: networks on the test images. The folder gets RESULTS.md, results.csv (a row for each model) and results.json (its layers
 as well): accuracies, or mean square errors, with their 95 % intervals; differences from the first model on the same images; and
-of spiking networks spikes, synaptic operations and energy beside those of the analog network. Networks that reconstruct get a
-picture each, NAME.png: images and their reconstructions. The same command scores all of it anew.
+of spiking networks spikes, synaptic operations and energy beside those of the analog network, with spikes.png: what a neuron of
+each layer fires, and how many times fewer it is than in the first spiking network. Networks that reconstruct get a picture
+each, NAME.png: images and their reconstructions. The same command scores all of it anew.
 """
 
 from pathlib import Path

@@ -18,8 +18,10 @@ from separator.metrics.energy import MAC_COST, energy_ratio, relative_cost
 from separator.metrics.table import Metric
 from separator.models.files import Network, load_network
 from separator.snn.observe.activity import Activity, record_activity
+from separator.snn.observe.thresholds import thresholds_in_spikes
 from separator.tasks.devices import resolve_device
-from separator.tasks.evaluation.items.report import Figures, ItemReport, ItemResult, Items, LayerFigures
+from separator.tasks.evaluation.items.report import SPIKES_PICTURE, Figures, ItemReport, ItemResult, Items, LayerFigures
+from separator.tasks.evaluation.items.spikes_picture import draw_spikes
 from separator.tasks.problems.protocol import Batches, Data, Objective, Problem
 from separator.writer import sole_writer
 
@@ -73,7 +75,7 @@ class ItemEvaluation:
     """Models to be scored, and the items that they are scored on.
 
     Raises:
-        UserError: there is no model, two have one name, or a number cannot be.
+        UserError: there is no model, two have one name, one that of a picture, or a number cannot be.
     """
 
     problem: ItemProblem  # whose test items are used
@@ -89,6 +91,8 @@ class ItemEvaluation:
             raise UserError("give at least one model")
         if len(set(names)) < len(names):
             raise UserError(f"each model needs a name of its own (NAME=MODEL); these are {', '.join(names)}")
+        if SPIKES_PICTURE in [f"{name}.png" for name in names]:
+            raise UserError(f"{SPIKES_PICTURE} is a picture of all models; give the one called so another name, NAME=MODEL")
         if not (math.isfinite(self.mac_cost) and self.mac_cost >= 1):
             raise UserError(f"a multiply-accumulate costs at least 1 addition, not {self.mac_cost:g}")
         if self.pictures < 0:
@@ -108,8 +112,8 @@ class Candidate:
 def evaluate_items(settings: ItemEvaluation, folder: Path, log: Callable[[str], None] = print) -> ItemReport:
     """Score all models on the test items.
 
-    Writes `results.csv` (a row for each model), `results.json` (the layers as well), `RESULTS.md`, and, where there is
-    something to see, `NAME.png` with items and what the network makes of them.
+    Writes `results.csv` (a row for each model), `results.json` (the layers as well), `RESULTS.md`, of spiking models
+    `spikes.png`, and, where there is something to see, `NAME.png` with items and what the network makes of them.
 
     Raises:
         UserError: a model or the data cannot be used, or they do not go together.
@@ -134,6 +138,8 @@ def evaluate_items(settings: ItemEvaluation, folder: Path, log: Callable[[str], 
         write_text(folder / "results.json", report.to_json())
         write_text(folder / "RESULTS.md", report.to_markdown())
         write_csv(folder / "results.csv", report.rows)
+        if report.spiking:
+            draw_spikes(folder / SPIKES_PICTURE, {report.title_of(of): of.figures.layers for of in report.spiking})
         for candidate, result in zip(candidates, results, strict=True):
             with torch.no_grad():
                 path, title = folder / f"{candidate.name}.png", report.title_of(result)
@@ -176,11 +182,13 @@ def _result(candidate: Candidate, scores: Scores, baseline: Scores, activity: Ac
             differences[metric] = intervals.share_difference(found, of) * 100 if shares else intervals.mean(found - of)
     items = len(next(iter(scores.values())))
     dynamics = candidate.network.stack.dynamics
-    return ItemResult(candidate.name, dynamics, activity.latency, values, differences, figures_of(activity, items, mac_cost))
+    thresholds = () if activity.latency is None else thresholds_in_spikes(candidate.network.stack)
+    figures = figures_of(activity, items, mac_cost, thresholds)
+    return ItemResult(candidate.name, dynamics, activity.latency, values, differences, figures)
 
 
-def figures_of(activity: Activity, items: int, mac_cost: float = MAC_COST) -> Figures:
-    """Figures of a network for one item, from what was counted for so many."""
+def figures_of(activity: Activity, items: int, mac_cost: float = MAC_COST, thresholds: Sequence[float | None] = ()) -> Figures:
+    """Figures of a network for one item, from what was counted for so many, with thresholds of its layers if they are told."""
     macs = sum(layer.macs for layer in activity.layers)
     spiking = activity.schedule is not None
     *before, last = activity.layers
@@ -190,6 +198,8 @@ def figures_of(activity: Activity, items: int, mac_cost: float = MAC_COST) -> Fi
             layer.name,
             layer.neurons // items,
             layer.rate if spiking and i < len(firing) else None,
+            layer.rate * layer.window if spiking and i < len(firing) else None,
+            thresholds[i] if thresholds else None,
             layer.synaptic_operations / items if spiking and not (activity.encodes and i == 0) else None,
             layer.macs / items,
         )
@@ -204,6 +214,8 @@ def figures_of(activity: Activity, items: int, mac_cost: float = MAC_COST) -> Fi
         layers,
         spikes=activity.spikes / items,
         rate=activity.spikes / sum(layer.neurons * layer.window for layer in firing),
+        spikes_per_neuron=activity.spikes / sum(layer.neurons for layer in firing),
+        spikes_per_neuron_of_layers=sum(layer.rate * layer.window for layer in firing) / len(firing),
         synaptic_operations=operations / items,
         effective_operations=activity.effective_operations / items,
         ratio=operations / activity.macs,

@@ -11,6 +11,8 @@ from separator.metrics.intervals import Interval
 from separator.metrics.table import Metric
 from separator.snn.layers.dynamics import Dynamics
 
+SPIKES_PICTURE = "spikes.png"
+
 
 @dataclass(frozen=True)
 class Items:
@@ -29,19 +31,23 @@ class LayerFigures:
     name: str
     neurons: int
     rate: float | None  # spikes per neuron and time step; None where none are fired
+    spikes_per_neuron: float | None  # the same over all time steps of the run
+    threshold: float | None  # in units of what an incoming spike stands for; see `separator.snn.observe.thresholds`
     synaptic_operations: float | None  # additions that spikes cause; None where none come in
     macs: float  # multiply-accumulates of the analog layer
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Figures of a network for one item, on average; the last seven are of spiking networks only."""
+    """Figures of a network for one item, on average; the last nine are of spiking networks only."""
 
     macs: float  # multiply-accumulates of the analog network
     remaining_macs: float  # those that this network does itself: all if it is analog, else the first charge, if there is one
     layers: tuple[LayerFigures, ...]
     spikes: float | None = None
     rate: float | None = None  # spikes per neuron and time step, of all neurons that fire
+    spikes_per_neuron: float | None = None  # the same over all time steps of the run
+    spikes_per_neuron_of_layers: float | None = None  # mean of the layers' own, each layer counting one
     synaptic_operations: float | None = None  # see `separator.snn.observe.activity`
     effective_operations: float | None = None
     ratio: float | None = None  # of synaptic operations to the multiply-accumulates that they replace
@@ -88,8 +94,16 @@ class ItemReport:
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
-        """A row for each model."""
-        return [result.row() for result in self.results]
+        """A row for each model; `fewer_spikes` is how many times fewer a neuron has than that of the first spiking one."""
+        return [result.row() | {"fewer_spikes": self._fewer(result.figures)} for result in self.results]
+
+    @cached_property
+    def spiking(self) -> list[ItemResult]:
+        """Results of spiking networks."""
+        return [result for result in self.results if result.dynamics is not None]
+
+    def _fewer(self, figures: Figures) -> float | None:
+        return None if figures.spikes is None else _ratio(self.spiking[0].figures.spikes_per_neuron, figures.spikes_per_neuron)
 
     def title_of(self, result: ItemResult) -> str:
         """A result in one line."""
@@ -107,7 +121,7 @@ class ItemReport:
 
     def to_markdown(self) -> str:
         """Tables for people."""
-        spiking = [result for result in self.results if result.dynamics is not None]
+        spiking = self.spiking
         parts = [f"# Scores on {self.items} {self.of.name}s of {self.origin}\n", _scores_table(self.results, self.of)]
         if spiking:
             driven = any(result.figures.layers[0].synaptic_operations is not None for result in spiking)
@@ -120,6 +134,14 @@ class ItemReport:
                 f"{self.mac_cost:g} additions that a MAC costs here (arithmetic only, without memory and the neurons' own "
                 "updates). Weights of at most 24 bits are as wide as sums stay exact."
                 f"{' Where the input is coded by spikes, these drive the first layer, too, without MACs.' if driven else ''}\n",
+            ]
+            parts += [
+                "## Spikes of a neuron\n",
+                _neurons_table(spiking),
+                f"What a neuron fires over all time steps of a run, for one {self.of.name}, on average (Rathi et al. 2020, "
+                "Fig. 3). V is the threshold where a spike of the layers before adds the weight of its synapse. In the row of "
+                "all neurons each neuron counts one, in the mean of layers each layer.\n",
+                f"![spikes of a neuron, layer by layer]({SPIKES_PICTURE})\n",
             ]
         for result in spiking:
             parts += [f"## Layers of {result.name}\n", _layers_table(result.figures, self.of)]
@@ -184,6 +206,33 @@ def _operations_table(results: Sequence[ItemResult]) -> str:
             ]
         )
     return _table([*heads, "Energy of the SNN/ANN"], rows)
+
+
+def _neurons_table(results: Sequence[ItemResult]) -> str:
+    """A row for each layer and two for all, a column of spikes for each network beside one of thresholds."""
+    heads = ["Layer", *(f"{of} of {result.name}" for result in results for of in ("V", "Spikes"))]
+    longest = max((result.figures.layers for result in results), key=len)
+    rows = [[layer.name] for layer in longest]
+    for result in results:
+        layers = result.figures.layers
+        for i, row in enumerate(rows):
+            row += [_some(layers[i].threshold), _some(layers[i].spikes_per_neuron)] if i < len(layers) else ["", ""]
+    first, all_of = results[0], {"all neurons": "spikes_per_neuron", "mean of layers": "spikes_per_neuron_of_layers"}
+    for title, name in all_of.items():
+        own = [getattr(result.figures, name) for result in results]
+        rows.append([title, *(cell for value in own for cell in ("", _some(value)))])
+        if len(results) > 1:
+            fewer = [_ratio(own[0], value) for value in own]
+            rows.append([f"times fewer than {first.name}", *(cell for value in fewer for cell in ("", _some(value)))])
+    return _table(heads, [row for row in rows if any(row[1:])])
+
+
+def _ratio(first: float | None, other: float | None) -> float | None:
+    return None if first is None or not other else first / other
+
+
+def _some(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def _layers_table(figures: Figures, of: Items) -> str:

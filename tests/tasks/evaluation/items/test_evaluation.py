@@ -16,6 +16,7 @@ from separator.models.feedforward import FeedForward, FeedForwardConfig
 from separator.models.files import load_network, save_model
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.observe.activity import record_activity
+from separator.snn.stack import reference
 from separator.tasks.evaluation.items.evaluation import ItemEvaluation, evaluate_items, measure
 from separator.tasks.learning.sweeps.sweep import operations_ratio
 from separator.tasks.problems import images as images_problem
@@ -166,9 +167,51 @@ def test_rates_are_those_of_all_layers_that_fire(data, tmp_path):
     assert figures.rate == pytest.approx(figures.spikes / (8 * sum(layer.neurons for layer in layers)))
 
 
+def test_spikes_of_a_neuron_are_those_of_its_train(models, data, tmp_path):
+    """Counted train by train, in the reference's whole numbers, and compared with the first spiking network."""
+    names = {"snn": 8, "faithful": 6}
+    settings = ItemEvaluation(Images(data), named(models, "classify", "ann", *names), device="cpu", pictures=0)
+    report = evaluate_items(settings, tmp_path, str)
+    ann, *spiking = report.results
+    pictures = next(iter(ImageBatches(data.read().test, 10**6)))[0]
+    of_neuron, of_layer = {}, {}
+    for result, window in zip(spiking, names.values(), strict=True):
+        network, _ = load_network(models / "classify" / f"{result.name}.safetensors")
+        trains = reference.trains(network.stack.spiking_layers(), network.seen(pictures), network.stack.sources)[:-1]
+        counts = [np.asarray(train).reshape(window, len(pictures), -1).sum(0) for train in trains]
+        assert [layer.spikes_per_neuron for layer in result.figures.layers] == pytest.approx(
+            [*(c.mean() for c in counts), None]
+        )
+        of_neuron[result.name] = sum(c.sum() for c in counts) / sum(c.size for c in counts)
+        of_layer[result.name] = sum(c.mean() for c in counts) / 2
+        assert result.figures.spikes_per_neuron == pytest.approx(of_neuron[result.name])
+        assert result.figures.spikes_per_neuron_of_layers == pytest.approx(of_layer[result.name])
+    fewer = of_neuron["snn"] / of_neuron["faithful"]
+    assert [row["fewer_spikes"] for row in report.rows] == [None, 1, pytest.approx(fewer)]
+    assert ann.figures.spikes_per_neuron is None and ann.figures.layers[0].spikes_per_neuron is None
+    lines = report.to_markdown().splitlines()
+    first = lines.index("| Layer | V of snn | Spikes of snn | V of faithful | Spikes of faithful |")
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[first + 2 : first + 8]]
+    assert [row[0] for row in table[:2]] == ["layers.0", "layers.1"]  # the readout does not fire
+    shown = [("all neurons", of_neuron), ("times fewer than snn", {"snn": 1, "faithful": fewer}), ("mean of layers", of_layer)]
+    for row, (title, values) in zip(table[2:5], shown, strict=True):
+        assert row == [title, "", f"{values['snn']:.2f}", "", f"{values['faithful']:.2f}"]
+
+
+def test_silent_networks_are_no_number_of_times_fewer(data, tmp_path):
+    network, card = network_of("classify", Dynamics(6))
+    for layer in network.stack.spiking_layers()[:-1]:
+        layer.weight.zero_()
+        layer.bias.fill_(-1)
+    save_model(tmp_path / "silent.safetensors", network, card)
+    settings = ItemEvaluation(Images(data), [("silent", str(tmp_path / "silent.safetensors"))], device="cpu", pictures=0)
+    report = evaluate_items(settings, tmp_path / "out", str)
+    assert report.results[0].figures.spikes_per_neuron == 0 and report.rows[0]["fewer_spikes"] is None
+
+
 def test_what_is_written_says_the_same_thrice(models, data, tmp_path):
     report = evaluate_items(ItemEvaluation(Images(data), named(models, "classify", "ann", "snn"), device="cpu"), tmp_path, str)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["RESULTS.md", "results.csv", "results.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["RESULTS.md", "results.csv", "results.json", "spikes.png"]
     text = (tmp_path / "RESULTS.md").read_text()
     assert text == report.to_markdown()
     values = json.loads((tmp_path / "results.json").read_text())
@@ -260,6 +303,7 @@ def test_mistakes_are_refused_before_anything_is_written(models, data, tmp_path)
 
     ann = named(models, "classify", "ann")
     refused([], "at least one model")
+    refused([("spikes", ann[0][1])], r"spikes\.png is a picture of all models")
     refused([*ann, *ann], r"name of its own \(NAME=MODEL\); these are ann, ann")
     refused(ann, "at least 1 addition, not 0.5", mac_cost=0.5)
     refused(ann, "at least 1 addition, not nan", mac_cost=float("nan"))
