@@ -23,7 +23,8 @@
 #                              2 conversion, for many time steps, and for few with scaled thresholds,
 #                              3 tuning of the network that runs for fewer steps (Algorithms 2 and 3),
 #                              4 accuracy and events at each time step (Table 1), spikes of each layer (Fig. 3),
-#                              5 the same tuning with each derivative of a spike (Fig. 4), only where it is asked for
+#                              5 the same tuning with each derivative of a spike (appendix A), and what they look like (Fig. 1 and 4),
+#                                only where it is asked for
 #   --options "..."          more options for `separator train`, such as "--device cuda"
 #   --spiking-options "..."  more options for `separator convert` and `separator course`
 #   --convert-options "..."  more options for `separator convert`, such as "--conversion.calibration_batches 2"
@@ -175,6 +176,7 @@ if runs 5 "derivatives of a spike"; then
   for network in $networks; do
     data_of "$network"
     folder=$(at_few_steps "$network" derivatives)
+    separator plot-derivatives --steps "$(few_steps_of "$network")" --out "$exp/$network/$folder/derivatives.png"
     names=()
     for derivative in $derivatives; do
       tune "$network" "$folder/$derivative" --learning.stdb.derivative "$derivative"

@@ -28,6 +28,7 @@ COMMANDS = {
     "publish": "put a model where it is shipped from, with its scores",
     "fetch-images": "download MNIST, Fashion-MNIST, CIFAR-10 or CIFAR-100",
     "plot-curves": "draw learning curves of several trainings side by side",
+    "plot-derivatives": "draw what stands for the derivative of a spike",
     "bench": "measure speed and memory of models, side by side",
 }
 

@@ -258,6 +258,7 @@ def test_other_numbers_of_steps_than_the_papers_have_folders_of_their_own(calls,
     reduced = parsed[1]
     assert (reduced.out, reduced.conversion.window) == (out / f"reduced{suffix}", int(steps or 100))
     tuned, derivative = (ran for ran in parsed if "learning" in ran)
+    assert parsed[5].out == derivative.out.parent / "derivatives.png" and parsed[5].steps == int(steps or 100)
     assert {str(ran.init) for ran in (tuned, derivative)} == {str(reduced.out / "snn.safetensors")}
     assert (tuned.out, derivative.out) == (out / f"stdb{suffix}", out / f"derivatives{suffix}" / "linear")
     course, scores = parsed[3:5]
