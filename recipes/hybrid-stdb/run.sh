@@ -177,11 +177,13 @@ if runs 5 "derivatives of a spike"; then
     data_of "$network"
     folder=$(at_few_steps "$network" derivatives)
     separator plot-derivatives --steps "$(few_steps_of "$network")" --out "$exp/$network/$folder/derivatives.png"
-    names=()
+    names=() curves=()
     for derivative in $derivatives; do
       tune "$network" "$folder/$derivative" --learning.stdb.derivative "$derivative"
       names+=("$folder/$derivative")
+      curves+=("$derivative=$exp/$network/$folder/$derivative")
     done
+    separator plot-curves "${curves[@]}" --out "$exp/$network/$folder/curves.png"
     models_of "$network" "${names[@]}"
     # shellcheck disable=SC2086
     separator evaluate --problem images --model "${models[@]}" "${seen_images[@]}" --data.dev_batch 50 \

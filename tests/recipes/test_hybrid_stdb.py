@@ -26,7 +26,7 @@ def test_it_runs_from_the_pictures_to_the_scores(tmp_path):
     few = "--conversion.calibration_batches 1 --data.dev_batch 2 --data.test_limit 2"
     status, error = run(
         "hybrid-stdb",
-        *("--data", tmp_path, "--exp", tmp_path / "exp", *fewer),
+        *("--data", tmp_path, "--exp", tmp_path / "exp", "--stop-stage", 5, "--derivatives", "linear", *fewer),
         *("--options", options, "--spiking-options", MACHINE, "--convert-options", few),
         *("--tune-options", f"{REST} --data.batch 5 --learning.segment 4 --learning.stdb.derivative linear"),
     )
@@ -64,6 +64,10 @@ def test_it_runs_from_the_pictures_to_the_scores(tmp_path):
     assert weights[0].shape == weights[1].shape and not torch.equal(*weights)
     told = json.loads((out / "results-6/results.json").read_text())["models"]
     assert [model["model"] for model in told] == ["ann", "reduced-6", "stdb-6"] and all(model["layers"] for model in told)
+    derivatives = out / "derivatives-6"
+    assert "|  | linear | 1 |" in (derivatives / "curves.md").read_text()  # 1 epoch
+    pictures = [derivatives / "derivatives.png", derivatives / "curves.png", out / "results-6" / "spikes.png"]
+    assert all(picture.stat().st_size for picture in pictures)
 
 
 def test_mistakes_end_it(tmp_path):

@@ -241,6 +241,10 @@ def test_derivatives_of_a_spike_are_compared_where_that_is_asked_for(calls, tmp_
     assert all((settings.optimiser.drop, settings.optimiser.drop_every) == (0.5, 5) for settings in trained)
     assert all(settings.optimiser.weight_decay == 5e-4 and settings.learning.stdb.loss_of_spikes for settings in trained)
     assert [call[0] for call in made].count("evaluate") == 2
+    (curves,) = (command_parser("plot-curves")[1].parse_args(call[1:]) for call in made if call[0] == "plot-curves")
+    folder, names = tmp_path / "exp/vgg5-w16/derivatives", ["stdb", "linear", "exponential"]
+    assert curves.runs == [f"{name}={folder / name}" for name in names]
+    assert curves.out == folder / "curves.png"
 
 
 @pytest.mark.parametrize(("steps", "suffix"), [("200", "-200"), ("100", ""), (None, "")])
