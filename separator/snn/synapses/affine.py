@@ -74,20 +74,25 @@ class AffineMap:
             return F.linear(self.flattened(x), weight, bias)
         if (row := self.row(x, weight)) is not None:
             return _plus(row_sums(x, weight, row), bias)
+        x, stride, padding = self.prepared(x, weight)
+        return APPLY[self.kind](x, weight, bias, stride, padding, self.dilation, self.groups)
+
+    def prepared(self, x: Tensor, weight: Tensor) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
+        """Input, stride and padding of the convolution that it is computed by.
+
+        One of single positions that sees some of them only is given those alone: stored channels last, oneDNN's backward pass
+        of such convolutions writes where it must not (torch 2.11).
+        """
         padding, stride, skips = tuple(before for before, _ in self.padding), self.stride, self.skips_inputs(weight)
         if skips or any(before != after or before < 0 for before, after in self.padding):
             x, padding = self.padded(x), (0,) * len(padding)
         if skips:
             places: tuple[Any, ...] = (..., *(slice(None, None, step) for step in stride))
             x, stride = x[places], (1,) * len(stride)
-        return APPLY[self.kind](x, weight, bias, stride, padding, self.dilation, self.groups)
+        return x, stride, padding
 
     def skips_inputs(self, weight: Tensor) -> bool:
-        """Whether it is a convolution of single positions, of which it sees some only.
-
-        It is given those alone: stored channels last, oneDNN's backward pass of such convolutions writes where it must not
-        (torch 2.11).
-        """
+        """Whether it is a convolution of single positions, of which it sees some only."""
         return self.kind not in (nn.Linear, nn.Identity) and set(weight.shape[2:]) == {1} and max(self.stride) > 1
 
     def row(self, x: Tensor, weight: Tensor) -> Row | None:

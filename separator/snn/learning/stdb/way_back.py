@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from separator.snn.synapses.affine import Affine, affine_map
@@ -21,11 +20,10 @@ def unfinished(affine: Affine, x: Tensor) -> Tensor:
         sums: Tensor = _Linear.apply(x, weight)  # type: ignore[no-untyped-call]
     else:
         apply = affine_map(affine)
-        padded = F.pad(x, apply.edges) if any(before != after for before, after in apply.padding) else x
-        padding = (0,) * len(apply.padding) if padded is not x else tuple(before for before, _ in apply.padding)
         sizes = apply.outputs(x.shape[2:], weight.shape[2:])
-        geometry = (list(apply.stride), list(padding), list(apply.dilation), apply.groups)
-        sums = _Convolution.apply(padded, weight, sizes, geometry)  # type: ignore[no-untyped-call]
+        prepared, stride, padding = apply.prepared(x, weight)
+        geometry = (list(stride), list(padding), list(apply.dilation), apply.groups)
+        sums = _Convolution.apply(prepared, weight, sizes, geometry)  # type: ignore[no-untyped-call]
     return sums if affine.bias is None else sums + affine.bias.view(-1, *[1] * (sums.dim() - 2))
 
 
