@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from separator.snn.execution.chosen import DENSE, chosen_execution
-from separator.snn.neurons.double_threshold import MOST, Augmented, Course, DoubleThreshold, Membrane, PathIndependent
+from separator.snn.neurons.double_threshold import MOST, NEVER, Augmented, Course, DoubleThreshold, Membrane, PathIndependent
 from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
 from separator.snn.neurons.leaky import PARTS, Leaky
 from separator.snn.neurons.neuron import Neuron, Numbers, State
@@ -118,7 +118,8 @@ def _path_independent(
     charges = _taken(None if state is None else state.charge, shape, torch.int64)
     fired = _taken(None if state is None else state.fired, shape, torch.int32)
     coefficients = torch.empty(steps, *shape, dtype=torch.int8)
-    _in_rows(fire_path_independent, currents, (charges, fired), numbers, (float(neuron.largest), steps), (coefficients,))
+    others = (float(neuron.largest), NEVER, steps)
+    _in_rows(fire_path_independent, currents, (charges, fired), numbers, others, (coefficients,))
     return AugmentedSpikes(steps, coefficients.unbind()), Course(charges, fired)
 
 

@@ -17,7 +17,7 @@ from separator.snn.spikes.augmented import LARGEST, AugmentedSpikes
 from separator.snn.spikes.signed import SignedSpikes
 from separator.snn.spikes.trains import Spikes
 
-NEVER = 2**31 - 1  # a negative threshold that no potential reaches
+NEVER = 2**31 - 1  # what stands in whole numbers for a negative threshold that there is not, whatever a potential comes to
 MOST = 2**30  # quanta at which a register of 32 bits saturates, so that a charge and a current are less than it holds
 STEEPEST, FLATTEST = 1.0, 2.0**-7  # slopes that the two thresholds of a neuron can stand for
 
@@ -76,8 +76,9 @@ class DoubleThreshold(Neuron):
         up = fires(v + numbers["initial_potential"], numbers["threshold"])
         if "negative_threshold" not in numbers:  # there is none, and no derivative by it
             return up, Membrane(v - up * numbers["threshold"])
-        down = fires(numbers["negative_initial_potential"] - v, numbers["negative_threshold"])
-        return up - down, Membrane(v - up * numbers["threshold"] + down * numbers["negative_threshold"])
+        negative = numbers["negative_threshold"]
+        down = fires(numbers["negative_initial_potential"] - v, negative) * (negative != NEVER)
+        return up - down, Membrane(v - up * numbers["threshold"] + down * negative)
 
     def settle(self, charge: Tensor, numbers: Numbers, window: int) -> Tensor:
         """Spikes of neurons charged once, at the first step: the whole number of thresholds in the charge.
@@ -173,7 +174,7 @@ class DoubleThreshold(Neuron):
         """Largest magnitude of a charge that spikes of so many steps can tell from a larger one. Shape: (C_out,)."""
         threshold = numbers["threshold"]
         negative = numbers.get("negative_threshold", threshold)
-        return torch.where(negative >= NEVER, threshold, negative).to(torch.float64) * (self.limits(steps)[1] + 1)
+        return torch.where(negative == NEVER, threshold, negative).to(torch.float64) * (self.limits(steps)[1] + 1)
 
 
 class Augmented(DoubleThreshold):
@@ -251,9 +252,10 @@ def parts_in(v: Tensor, numbers: Numbers) -> tuple[Tensor, Tensor]:
 
     Divided as 64-bit floats: a quotient of integers below 2^52 is never rounded to a whole number that it is less than.
     """
-    wide = v.double()
+    wide, negative = v.double(), numbers["negative_threshold"]
+    below = negative.double().masked_fill(negative == NEVER, torch.inf)
     up = ((wide + numbers["initial_potential"].double()) / numbers["threshold"].double()).floor_()
-    down = ((numbers["negative_initial_potential"].double() - wide) / numbers["negative_threshold"].double()).floor_()
+    down = ((numbers["negative_initial_potential"].double() - wide) / below).floor_()
     return up.to(v.dtype), down.to(v.dtype)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from separator.snn.coding.inputs import CurrentCoding, SpikeCoding
 from separator.snn.layers.rounding import INPUT_LIMIT, INPUT_QUANTUM, charge_ceiling
 from separator.snn.layers.spiking import SpikingLayer
-from separator.snn.neurons.double_threshold import MOST, Augmented, DoubleThreshold, PathIndependent
+from separator.snn.neurons.double_threshold import MOST, NEVER, Augmented, DoubleThreshold, PathIndependent
 from separator.snn.neurons.few_spikes import FewSpikes
 from separator.snn.neurons.integrate_and_fire import IntegrateAndFire
 from separator.snn.neurons.leaky import PARTS, Leaky
@@ -151,7 +151,9 @@ def _path_independent(layer: SpikingLayer, currents: Integers) -> Integers:
 def _thresholds_in(v: Integers, numbers: Mapping[str, Integers]) -> Integers:
     """Whole thresholds in potentials, of either sign."""
     up = (v + numbers["initial_potential"]) // numbers["threshold"]
-    down = (numbers["negative_initial_potential"] - v) // numbers["negative_threshold"]
+    down = (
+        (numbers["negative_initial_potential"] - v) // numbers["negative_threshold"] * (numbers["negative_threshold"] != NEVER)
+    )
     whole: Integers = np.maximum(up, 0) - np.maximum(down, 0)
     return whole
 

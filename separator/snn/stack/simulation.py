@@ -8,6 +8,7 @@ from torch import Tensor
 
 from separator.snn.coding.inputs import SpikeCoding
 from separator.snn.layers.dynamics import Dynamics
+from separator.snn.layers.shapes import per_channel
 from separator.snn.layers.spiking import Charges, SpikingLayer
 from separator.snn.neurons.neuron import State
 from separator.snn.spikes.trains import LONGEST, Spikes, joined
@@ -163,9 +164,11 @@ def _chained(layers: Sequence[SpikingLayer], x: Tensor, sources: Sequence[Source
                 observe(LayerRun(i, layer, incoming, handed[i], beside, first))
             forget_unseen(handed, sources, i + 1)
         last = handed[len(layers) - 1]
-        part = (last if isinstance(last, Tensor) else layers[-1].activation(last)).double()
-        total = part if total is None else total + part  # whole numbers of quanta, far fewer than 2^53
+        part = (last if isinstance(last, Tensor) else last.values).double()
+        total = part if total is None else total + part  # whole numbers, of quanta or of spikes, far fewer than 2^53
     assert total is not None
+    if not isinstance(last, Tensor):
+        total *= per_channel(layers[-1].scale.double(), total)
     return total.float()
 
 

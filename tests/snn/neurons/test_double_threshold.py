@@ -347,6 +347,56 @@ def test_path_independent_neurons_owe_more_than_32_bits_hold():
         assert int(spikes) == 127
 
 
+@pytest.mark.parametrize(
+    ("neuron", "schedule", "coding", "window", "inputs"),
+    [
+        ("path-independent", "pipelined", "constant", 64, 40),
+        ("path-independent", "layer-by-layer", "charge", 32, 40),
+        ("augmented", "layer-by-layer", "charge", 32, 40),
+        ("augmented", "pipelined", "constant", 64, 40),
+        ("double-threshold", "layer-by-layer", "charge", 32, 9000),
+        ("double-threshold", "pipelined", "charge", 32, 9000),
+    ],
+)
+def test_without_a_negative_threshold_nothing_is_ever_fired_below_zero(neuron, schedule, coding, window, inputs):
+    """However far below zero potentials go: all inputs but one are against the neurons, and the input is strong."""
+    layers = [nn.Linear(2, inputs, bias=False), nn.Linear(inputs, 4, bias=False), nn.Linear(4, 2)]
+    with torch.no_grad():
+        layers[0].weight.fill_(1.0)
+        layers[1].weight.fill_(-1.0)
+        layers[1].weight[0] = 0.0
+        layers[1].weight[0, 0] = 1.0
+    first, second, third = layers
+    stack = Stack(layers_of([first, nn.ReLU(), second, nn.ReLU(), third]), "potential").eval()
+    dynamics = Dynamics(window, 0.0, schedule, neuron=neuron, coding=coding)
+    stack.convert(torch.ones(1, 2), dynamics, 100.0, rule="unit" if neuron == "augmented" else "percentile")
+    strong = torch.full((1, 2), 127.0)
+    (_, spikes, _) = check_fires_as_defined(stack, strong, ("fastest", "dense"))
+    assert spikes.min() == 0 and spikes[:, 0, 0].any()
+
+
+def test_counts_over_many_windows_are_summed_before_they_are_scaled():
+    torch.manual_seed(0)
+    modules = [nn.Linear(6, 40), nn.LeakyReLU(1.0), nn.Linear(40, 5)]
+    x, stack = torch.randn(50, 6), Stack(layers_of(modules), "counts").eval()
+    stack.convert(x, Dynamics(96, neuron="augmented", coding="constant"), 100.0)
+    check_fires_as_defined(stack, x, ("fastest", "dense"))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e9, 1e12])
+def test_thresholds_of_any_size_in_units_of_activation_are_thresholds(scale):
+    torch.manual_seed(0)
+    leaky, first = nn.LeakyReLU(1 / 100), nn.Linear(6, 20, bias=False)
+    with torch.no_grad():
+        first.weight *= scale
+    modules = [first, leaky, nn.Linear(20, 20, bias=False), leaky, nn.Linear(20, 3, bias=False)]
+    x, stack = torch.randn(20, 6), Stack(layers_of(modules), "potential").eval()
+    stack.convert(x, Dynamics(32, 0.5, neuron="double-threshold"), 100.0)
+    for layer in stack.spiking_layers():
+        check_layer(layer)
+    check_fires_as_defined(stack, -100 * x, ("fastest", "dense"))
+
+
 @pytest.mark.parametrize(("neuron", "fits"), [("double-threshold", False), ("augmented", False), ("path-independent", True)])
 def test_no_more_counts_below_zero_than_a_spike_leaves(neuron, fits):
     model = {"double-threshold": DoubleThreshold, "augmented": Augmented, "path-independent": PathIndependent}[neuron]()

@@ -127,14 +127,14 @@ def _fire_more(potentials, fired, first, more, above, below, early, late, bounda
 
 @compiled
 def fire_path_independent(
-    currents, charges, fired, positive, negative, plus, minus, boundary, steps, coefficients, first, last
+    currents, charges, fired, positive, negative, plus, minus, boundary, never, steps, coefficients, first, last
 ):
-    """Spikes that are missing to the thresholds in all that has come; see `PathIndependent`."""
+    """Spikes missing to the thresholds in all that has come, a negative one of `never` being none; see `PathIndependent`."""
     repeated, channels = currents.shape[0] == 1, charges.shape[1]
     for job in range(first, last):
         row, c = job // channels, job % channels
         above, below, early, late = float(positive[c]), float(negative[c]), float(plus[c]), float(minus[c])
-        per_above, per_below = 1.0 / above, 1.0 / below
+        per_above, per_below, signed = 1.0 / above, 1.0 / below, 1.0 if negative[c] != never else 0.0
         totals, done = charges[row, c], fired[row, c]
         for t in range(steps):
             incoming, spikes = currents[0 if repeated else t, row, c], coefficients[t, row, c]
@@ -142,7 +142,7 @@ def fire_path_independent(
                 totals[i] += np.int64(incoming[i])
                 x = float(totals[i])
                 whole = thresholds_in(x, above, below, early, late, per_above, per_below)
-                due = (whole if x > 0 else -whole) - float(done[i])
+                due = (whole if x > 0 else -whole * signed) - float(done[i])
                 spike = min(max(due, -boundary), boundary)
                 done[i] += np.int32(spike)
                 spikes[i] = np.int8(np.int32(spike))
