@@ -103,7 +103,7 @@ def rounded(
             at_once = power_above(2 * dynamics.model.largest * (magnitudes(joined) + bias.abs()) / REGISTER)
             # Layers that wait get all of their charge at one step, and may fire on it at all of them.
             steps = dynamics.window if dynamics.schedule == "layer-by-layer" else 1
-            quantum = torch.maximum(torch.maximum(usual, at_once), _register_quantum(threshold, dynamics, activation, steps))
+            quantum = torch.maximum(torch.maximum(usual, at_once), _register_quantum(fires, dynamics, activation, steps))
         elif has_long_sums(learned, dynamics):
             single = torch.stack([joined.flatten(1).abs().amax(1), bias.abs(), fires.expand_as(bias)]).amax(0)
             quantum = torch.maximum(potential_quantum(bound, LONG), potential_quantum(single))

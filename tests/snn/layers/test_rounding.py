@@ -72,6 +72,21 @@ def test_weights_of_spikes_of_any_size_have_the_bits_asked_for(neuron):
         check_fires_as_defined(stack, 64 * x, ("fastest", "dense"))
 
 
+@pytest.mark.parametrize("schedule", ["layer-by-layer", "pipelined"])
+@pytest.mark.parametrize("neuron", ["augmented", "path-independent"])
+def test_weights_of_a_layer_that_is_read_do_not_depend_on_the_unit_of_its_outputs(schedule, neuron):
+    weights, x = [], torch.rand(4, 40) + 0.5
+    for scale in (1.0, 2.0**-10):
+        torch.manual_seed(0)
+        stack = network((40, 60, 50))
+        with torch.no_grad():
+            stack.layers[-1].affine.weight *= scale
+        stack.convert(x, Dynamics(32, neuron=neuron, schedule=schedule, weight_bits=12), 100.0)
+        check_fires_as_defined(stack, 4 * x, ("fastest", "dense"))
+        weights.append(stack.spiking_layers()[-1].weight)
+    assert torch.equal(*weights) and int(weights[0].abs().amax(1).min()) >= 2**10
+
+
 def test_quanta_that_were_chosen_as_if_nothing_leaked_are_taken():
     """Charges of such layers go as far as 24 bits do; new ones have quanta for all that is told apart."""
     dynamics = Dynamics(32, neuron="leaky", neuron_options={"leak": 0.9})
