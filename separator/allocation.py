@@ -15,7 +15,7 @@ def keep_freed_memory() -> bool:
     Tensors of many megabytes are mapped into memory one by one else, and the system clears their pages each time, which took
     0.4 of the time of networks that learn through time. It is glibc that can, unless the environment has settings of its own.
     """
-    if any(name.startswith("MALLOC_") for name in os.environ):
+    if any(name.startswith("MALLOC_") for name in os.environ) or "glibc.malloc." in os.environ.get("GLIBC_TUNABLES", ""):
         return False
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt

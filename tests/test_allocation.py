@@ -41,3 +41,5 @@ def test_freed_memory_serves_what_comes():
 
 def test_settings_of_the_environment_are_left_alone():
     assert counted("keep", MALLOC_ARENA_MAX="4")[0] == "False"
+    assert counted("keep", GLIBC_TUNABLES="glibc.malloc.mmap_max=1000")[0] == "False"
+    assert counted("keep", GLIBC_TUNABLES="glibc.pthread.rseq=0")[0] != "False" or platform.libc_ver()[0] != "glibc"

@@ -208,12 +208,21 @@ def couple(
         for i, layer, threshold in _thresholds(stack, [x], dynamics, thresholds, bounds):
             with in_layer(i):
                 stack.layers[i] = rule(layer, stack.role(i, dynamics), threshold, dynamics, options)
-        share_leak(stack)
+        join_stdb(stack)
 
 
-def share_leak(stack: ConnectedLayers) -> None:
-    """Let all layers that learn by stdb have one leak."""
+def join_stdb(stack: ConnectedLayers) -> None:
+    """Let all layers that learn by stdb have one leak.
+
+    Raises:
+        UserError: the last of them fires, where it learns by its potential.
+    """
     learning = [layer for layer in stack.layers if isinstance(layer, StdbLayer)]
+    if learning and learning[-1].role == "fire":
+        raise UserError(
+            "by stdb learn networks that are read by the potential of their last layer, and that of this one fires; convert "
+            "with --conversion.readout potential"
+        )
     for layer in learning:
         layer.free_leak = learning[0].free_leak
 

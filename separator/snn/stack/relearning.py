@@ -13,7 +13,7 @@ from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.layers.twins import analog_twin
 from separator.snn.learning.rules import LearningOptions, LearningRule
 from separator.snn.stack.connected import ConnectedLayers
-from separator.snn.stack.converting import in_layer, share_leak, wholly_spiking
+from separator.snn.stack.converting import in_layer, join_stdb, wholly_spiking
 from separator.snn.synapses.absorb import absorbed_weight
 from separator.snn.synapses.affine import affine_map
 
@@ -29,7 +29,7 @@ def relearn(
             made.append(rule(twin, layer.role, _one_if_equal(layer.scale), dynamics, options))
     for i, learning in enumerate(made):
         stack.layers[i] = learning
-    share_leak(stack)
+    join_stdb(stack)
 
 
 @torch.no_grad()

@@ -36,7 +36,7 @@ def activation_bound(activations: Sequence[Tensor], percentile: float, channelwi
         channelwise: one bound per channel instead of one for the layer.
 
     Returns:
-        a_u, (1,) or (C,). A channel that is silent throughout gets the layer's bound.
+        a_u, (1,) or (C,). A channel gets the layer's bound where its own percentile is zero: it is silent, or all but silent.
 
     Raises:
         ThresholdError: no activation is above zero.
@@ -85,8 +85,12 @@ def least_squares_bound(
     channels = torch.cat([a.detach().transpose(0, 1).flatten(1) for a in activations], 1)  # (C, n)
     if channels.max() <= 0:
         raise ThresholdError(SILENT)
-    sampled = channels[:, :: max(1, channels.numel() // SAMPLES)]
-    silent = sampled.amax(1) <= 0
+    largest, sampled = channels.amax(1), channels[:, :: max(1, channels.numel() // SAMPLES)]
+    lost = (sampled.amax(1) <= 0) & (largest > 0)  # channels that are active where no sample was taken
+    if lost.any():
+        sampled = sampled.clone()
+        sampled[lost, 0] = largest[lost]
+    silent = largest <= 0
     bounds = _nearest_bound(sampled, limits, starts) if channelwise else None
     if bounds is not None and not silent.any():
         return bounds

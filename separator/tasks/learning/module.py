@@ -83,6 +83,11 @@ class LearningModule(pl.LightningModule):
         self.heard.add(self.objective.seconds(batch) * self.trainer.world_size)
         return self._penalised(loss, "activity", on_epoch=True, on_step=False, **options)
 
+    def on_validation_epoch_start(self) -> None:
+        """Forget the activity of batches that are not of the dev set: those that batch norm was measured on."""
+        if self.activity is not None:
+            self.activity.pop()
+
     def validation_step(self, batch: Any, index: int, dataloader_idx: int = 0) -> None:
         """Loss and score on what is held out."""
         loss, score = self.measured(batch)

@@ -84,6 +84,8 @@ def _check_options(settings: TrainingSettings, conversion: Mapping[str, Any] | N
         raise UserError("optimiser.weight_bits are of models that spike; for others, give --conversion.weight_bits")
     elif settings.learning.rule == "analog" and optimiser.learn_thresholds:
         raise UserError("an analog network has no thresholds to learn; leave out --optimiser.learn_thresholds")
+    elif settings.learning.rule == "surrogate" and optimiser.learn_thresholds:
+        raise UserError("thresholds learn in tandem or by stdb; leave out --optimiser.learn_thresholds")
 
 
 def begin_spiking(

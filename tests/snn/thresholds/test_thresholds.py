@@ -12,6 +12,7 @@ from separator.snn.layers.analog import AnalogLayer
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.neurons.double_threshold import Augmented, PathIndependent
 from separator.snn.stack.stack import Stack
+from separator.snn.thresholds import bounds as bounds_module
 from separator.snn.thresholds.bounds import CANDIDATES, activation_bound, least_squares_bound, rate_bound
 from separator.snn.thresholds.rules import THRESHOLDS, Observed, ThresholdOptions
 
@@ -120,3 +121,12 @@ def test_least_squares_by_channel():
     assert bounds[2] == least_squares_bound([batch], (0, 8), 0.5, False)
     with pytest.raises(ValueError, match="ever active"):
         least_squares_bound([torch.zeros(2, 2)], (0, 8), 0.5, True)
+
+
+def test_least_squares_see_what_lies_between_samples(monkeypatch):
+    monkeypatch.setattr(bounds_module, "SAMPLES", 100)
+    batch = torch.zeros(1, 2, 200)
+    batch[0, 0, 1], batch[0, 1, ::4] = 5.0, 0.5  # every fourth place is looked at
+    one, other = least_squares_bound([batch], (0, 8), 0.5, True).tolist()
+    assert 4 < one <= 5 and other == pytest.approx(0.5)
+    assert 4 < float(least_squares_bound([batch[:, :1]], (0, 8), 0.5, False)) <= 5

@@ -155,6 +155,20 @@ def test_weights_of_averaged_inputs_that_learned_apart_are_refused(converted):
         network.stack.relearn(list(template.stack.layers), "stdb", LearningOptions(), network.stack.dynamics)
 
 
+def test_networks_that_are_read_by_counts_are_refused(folder, converted, tmp_path):
+    how = TuningSettings(**preset("datanorm") | {"window": 8})
+    run = ConversionRun(Images(settings(folder).problem.data), str(converted[0]), how, device="cpu")
+    counted = convert(run, tmp_path / "snn", log=lambda line: None)
+    with pytest.raises(UserError, match="the potential of their last layer, and that of this one fires; convert with"):
+        begin(stdb(folder, counted))
+
+
+def test_thresholds_that_would_not_learn_are_refused(folder):
+    run = settings(folder, learn_thresholds=True)
+    with pytest.raises(UserError, match="thresholds learn in tandem or by stdb"):
+        begin(replace(run, learning=LearningSettings("surrogate")))
+
+
 def test_what_does_not_go_together_is_refused(folder):
     run, tandem = settings(folder), LearningSettings("tandem")
     for change, message in (

@@ -57,6 +57,21 @@ def test_a_penalty_makes_activations_sparse(folder, tmp_path):
         optimiser_of(Images, activity_penalty=-1)
 
 
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_the_activity_told_is_that_of_what_is_held_out(folder, tmp_path, average):
+    run = settings(folder, epochs=3)
+    run = replace(run, optimiser=replace(run.optimiser, activity_penalty=0.1, average=average, lr=0.02))
+    train(run, tmp_path, progress=False)
+    with (tmp_path / "csv" / "version_0" / "metrics.csv").open() as file:
+        told = [float(row["dev_activity"]) for row in csv.DictReader(file) if row["dev_activity"]]
+    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"].items()
+    network = FeedForward(run.problem.network)
+    network.load_state_dict({key.removeprefix("network."): value for key, value in checkpoint if key.startswith("network.")})
+    with torch.no_grad(), ActivityPenalty(network.eval().stack) as activity:
+        network(next(iter(ImageBatches(run.problem.data.read().dev, 500)))[0])
+    assert told[-1] == pytest.approx(activity.pop().item(), rel=1e-4)
+
+
 @pytest.mark.parametrize("bias", [0.0, 1.0])
 def test_neurons_are_active_as_the_initial_bias_has_it(folder, bias):
     torch.manual_seed(0)
