@@ -37,8 +37,8 @@ examples:
 
 Any sample rate, length and number of channels that libsndfile reads is taken; channels are averaged. Files are read to
 their true end, whatever length their header states; a line on stderr tells what is lost of a cut-off or damaged one.
-Sources have the rate and length of the mixture and are scaled to add up to it. With -r, hidden files, files in the
-output folder and files NAME_s1.wav beside their mixture NAME.* are passed over: they are earlier outputs.
+Sources have the rate and length of the mixture and are scaled to add up to it. With -r, hidden files are passed over, and
+earlier outputs: files in the output folder, files NAME_s1.wav beside their mixture NAME.*, and files whose comment says so.
 Inputs whose sources are there already, made of the same sound by the same model and options, are not separated again;
 sources that were made otherwise are refused, unless --overwrite replaces them.
 With --stream, what came before an error or Ctrl-C is separated and written all the same.
@@ -139,6 +139,7 @@ def run(arguments: argparse.Namespace) -> int:
                 jobs += find_jobs(name, arguments.output, arguments.recursive)
             except Exception as error:
                 failures.append(_failed(arguments, name, error))
+        jobs = list(dict.fromkeys(jobs))  # what is named twice is separated once
         inputs = len(jobs) + len(failures)
         if jobs:
             for failure in separate_all(arguments, _load(arguments), jobs):

@@ -191,7 +191,9 @@ def _numbered(row: Mapping[str, str], name: str) -> tuple[str, ...]:
 
 def _read_index(folder: Path) -> Iterable[Mixture]:
     with (folder / INDEX).open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file, delimiter="\t"):
+        if not (lines := file.readlines())[-1].endswith("\n"):
+            raise KeyError("its last line is cut off")
+        for row in csv.DictReader(lines, delimiter="\t"):
             genders = _numbered(row, "gender")
             yield Mixture(
                 row["id"],
@@ -216,13 +218,15 @@ def read_mixtures(folder: str | Path) -> tuple[Mixture, ...]:
         UserError: there is no such set, it is not finished, its index is damaged, or files are missing.
     """
     folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}")
     if not (folder / "mix").is_dir():
         raise UserError(f"{folder} holds no mixtures: it has no folder mix/; make them with `separator mix`")
     if (folder / MADE).exists() and not (folder / INDEX).exists():
         raise UserError(f"{folder} is not finished; run `separator mix` again")
     try:
         mixtures = tuple(_read_index(folder) if (folder / INDEX).exists() else _scan_folders(folder))
-    except (AttributeError, KeyError, TypeError, UnicodeDecodeError):
+    except (AttributeError, LookupError, TypeError, UnicodeDecodeError):
         raise UserError(f"{folder / INDEX} is damaged; remove it and run `separator mix` again") from None
     if not mixtures or any(len(mixture.sources) < 2 for mixture in mixtures):
         raise UserError(f"{folder} holds no mixtures with two or more sources")

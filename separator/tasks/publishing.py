@@ -45,11 +45,17 @@ def publish(
 
     Raises:
         UserError: the model, its name or the results cannot be used, the system was not scored or is another network, a
-            spiking network, whose numbers are integers, shall be rounded, or another network is there.
+            spiking network, whose numbers are integers, shall be rounded, the scores in the card are of another window, or
+            another network is there.
     """
     loaded = load_model(model, window=window)
     if bf16 and loaded.card.kind == "snn":
         raise UserError(f"{model} is a spiking network, of integers; leave out --bf16")
+    own = load_model(model).card
+    if scored is None and own.scores and loaded.card.window != own.window:
+        raise UserError(
+            f"the scores in the card of {model} are of {own.window} time steps; give --results and --system for {window}"
+        )
     if not loaded.card.name or Path(loaded.card.name).name != loaded.card.name:
         raise UserError(
             f"the name in the card of {model}, '{shown(loaded.card.name)}', is no name of a file; train it anew as one"

@@ -208,7 +208,7 @@ def test_existing_outputs_are_kept_unless_told(loaded, capsys):
     write("mix.wav")
     Path("mix_s2.wav").write_text("precious")
     assert entry(["mix.wav"]) == 1
-    assert "mix_s2.wav exists; --overwrite replaces it" in capsys.readouterr().err
+    assert "mix_s2.wav exists; overwrite (--overwrite) replaces it" in capsys.readouterr().err
     assert Path("mix_s2.wav").read_text() == "precious" and not Path("mix_s1.wav").exists()
     assert entry(["mix.wav", "--overwrite"]) == 0
     assert soundfile.info("mix_s2.wav").frames == 800
@@ -224,7 +224,7 @@ def test_what_another_process_writes_meanwhile_is_kept(loaded, monkeypatch, caps
 
     monkeypatch.setattr(Separator, "separate_file", late)
     assert entry(["mix.wav", "-q"]) == 1
-    assert "mix_s2.wav exists; --overwrite replaces it" in capsys.readouterr().err
+    assert "mix_s2.wav exists; overwrite (--overwrite) replaces it" in capsys.readouterr().err
     assert files() == ["mix.wav", "mix_s2.wav"] and Path("mix_s2.wav").read_bytes() == b"of another process"
 
 
@@ -237,7 +237,7 @@ def test_named_pipes_are_read_once(loaded, capsys):
     feeder.join()
     Path("pipe_s2.wav").unlink()
     assert entry(["pipe.wav", "-q"]) == 1  # nobody feeds it
-    assert "pipe_s1.wav exists; --overwrite replaces it" in capsys.readouterr().err
+    assert "pipe_s1.wav exists; overwrite (--overwrite) replaces it" in capsys.readouterr().err
 
 
 def test_a_folder_is_gone_on_with(loaded, capsys):
@@ -277,7 +277,8 @@ def test_outputs_of_other_settings_are_not_taken_for_done(loaded, capsys, option
     assert entry(["-r", "in", "-o", "out", "-q"]) == 0
     before = Path("out/a_s1.wav").read_bytes()
     assert entry(["-r", "in", "-o", "out", "-q", *options]) == (reason is not None)
-    line = f"in/a.wav: out/a_s1.wav exists and was made otherwise {reason}; --overwrite replaces it, or take another -o"
+    remedy = "overwrite (--overwrite) replaces it, or take another -o"
+    line = f"in/a.wav: out/a_s1.wav exists and was made otherwise {reason}; {remedy}"
     assert lines_of(capsys) == [line] * (reason is not None)
     assert Path("out/a_s1.wav").read_bytes() == before
     assert entry(["-r", "in", "-o", "out", "-q", "--overwrite", *options]) == 0
@@ -459,6 +460,19 @@ def test_folders_are_not_fed_their_own_outputs(loaded):
     assert entry(["-r", "in", "-o", "in/out", "-q"]) == 0
     assert entry(["-r", "in", "-o", "in/out", "-q", "--overwrite"]) == 0
     assert files("in") == expected + [f"out/{name}.wav" for name in ("a_s1", "a_s2", "lone_s1_s1", "lone_s1_s2")]
+
+
+def test_sources_in_any_folder_are_known_for_outputs(loaded):
+    write("in/a.wav")
+    assert entry(["-r", "in", "-o", "in/first", "-q"]) == 0
+    assert entry(["-r", "in", "-o", "in/second", "-q"]) == 0
+    assert files("in/second") == ["a_s1.wav", "a_s2.wav"]
+
+
+def test_what_is_named_twice_is_separated_once(loaded, capsys):
+    write("a.wav")
+    assert entry(["a.wav", "a.wav", "-o", "out", "-q"]) == 0
+    assert files("out") == ["a_s1.wav", "a_s2.wav"] and not capsys.readouterr().err
 
 
 @pytest.mark.parametrize("output", [".", "a", "a/b"])

@@ -181,6 +181,8 @@ def test_sets_of_other_programs_are_read_by_their_names(tmp_path, sources):
 def test_damaged_sets_are_refused(tmp_path, sources):
     with pytest.raises(UserError, match="no folder mix/"):
         read_mixtures(tmp_path)
+    with pytest.raises(UserError, match=r"there is no folder .*nowhere"):
+        read_mixtures(tmp_path / "nowhere")
     (tmp_path / "empty" / "mix").mkdir(parents=True)
     with pytest.raises(UserError, match="holds no mixtures"):
         read_mixtures(tmp_path / "empty")
@@ -190,7 +192,7 @@ def test_damaged_sets_are_refused(tmp_path, sources):
     with pytest.raises(UserError, match="1 wav files are missing"):
         read_mixtures(folder)
     header, row, *_ = (folder / "mixtures.tsv").read_text().splitlines()
-    for text in ("something else\n1\n", f"{header}\n{row}\tmore\n"):
+    for text in ("something else\n1\n", f"{header}\n{row}\tmore\n", f"{header}\n{row[:-3]}", ""):
         (folder / "mixtures.tsv").write_text(text)
         with pytest.raises(UserError, match="is damaged"):
             read_mixtures(folder)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -56,6 +57,16 @@ def test_another_network_of_the_same_name_is_kept_unless_told(model, tmp_path):
     assert path.read_bytes() == before
     assert main(["publish", str(model), "--out", str(shipped), "--overwrite"]) == 0
     assert path.read_bytes() != before
+
+
+def test_scores_of_another_window_are_not_kept(tmp_path):
+    _, model = save_tiny_models(tmp_path)
+    network, card = load_network(model)
+    save_model(model, network, replace(card, scores={"open si-sdri": 5.25}))
+    with pytest.raises(UserError, match=f"are of {card.window} time steps; give --results and --system for {card.window + 1}"):
+        publish(model, tmp_path / "shipped", window=card.window + 1)
+    assert not (tmp_path / "shipped").exists()
+    assert load_model(publish(model, tmp_path / "shipped", window=card.window)).card.scores == {"open si-sdri": 5.25}
 
 
 def test_groups_operations_and_energy_go_into_the_card(tmp_path):

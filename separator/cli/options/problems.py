@@ -63,7 +63,8 @@ class ProblemParser(ConfiguredParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """One line, which says what was taken for granted."""
         others = " or ".join(other for other in self.problems if other != self.usual)
-        super().error(f"{message}; for {others}, give --problem" if self.guessed and others else message, ex)
+        mistaken = "Parser key" in message  # what has a wrong value is an option of this problem
+        super().error(f"{message}; for {others}, give --problem" if self.guessed and others and not mistaken else message, ex)
 
 
 def problem_told(args: Sequence[str]) -> str | None:

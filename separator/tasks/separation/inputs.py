@@ -7,6 +7,7 @@ from pathlib import Path
 
 from separator.audio.files import FOREIGN_SUFFIX, STANDARD_STREAM, SUFFIX
 from separator.errors import UserError
+from separator.tasks.separation.outputs import is_output
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def find_jobs(name: str, output: str | None, recursive: bool) -> list[Job]:
 
 
 def sound_files(folder: Path, output: Path | None, tell: Callable[[OSError], None]) -> list[Path]:
-    """Sound files under `folder`, sorted, without hidden ones and without earlier outputs of this command.
+    """Sound files under `folder`, sorted, without hidden ones and without earlier outputs of `separate`, which say so.
 
     Links to folders are followed, but for those to folders that are searched anyway; `tell` is called with the error of each
     folder that cannot be read.
@@ -62,7 +63,7 @@ def sound_files(folder: Path, output: Path | None, tell: Callable[[OSError], Non
         and (own is None or own not in Path(os.path.realpath(path)).parents)
     ]
     mixtures = {path.with_suffix("") for path in found}
-    return [path for path in found if _mixture_of(path) not in mixtures]
+    return [path for path in found if _mixture_of(path) not in mixtures and not is_output(path)]
 
 
 def _entries(folder: Path, tell: Callable[[OSError], None]) -> Iterator[Path]:

@@ -13,7 +13,7 @@ from separator.errors import UserError
 from separator.version import __version__
 
 MARK = "separator "  # what our comments in wav files begin with
-REMEDY = "--overwrite replaces it"
+REMEDY = "overwrite (--overwrite) replaces it"
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,11 @@ def _origin_in(path: Path) -> dict[str, Any] | None:
         found = json.loads(comment.removeprefix(MARK)) if comment.startswith(MARK) else None
         return found if isinstance(found, dict) else None
     return None
+
+
+def is_output(path: Path) -> bool:
+    """True if a file is a source that was separated before, which its comment says."""
+    return path.suffix == ".wav" and read_comment(path).startswith(MARK)
 
 
 def _is_told(name: str, differing: list[str]) -> bool:

@@ -453,6 +453,18 @@ def test_no_checkpoint_means_that_training_diverged(settings, tmp_path):
         export(tmp_path, tmp_path / "ann.safetensors", settings, data)
 
 
+def test_a_damaged_checkpoint_is_refused_in_one_line(settings, tmp_path):
+    train(settings, tmp_path, progress=False)
+    last = tmp_path / "last.ckpt"
+    whole = last.read_bytes()
+    for damaged in (whole[:1000], b"", b"no checkpoint", whole[: len(whole) // 2]):
+        last.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"last\.ckpt is damaged; remove it") as raised:
+            train(settings, tmp_path, progress=False)
+        assert "\n" not in str(raised.value)
+    assert last.read_bytes() == damaged
+
+
 def test_a_training_of_an_earlier_version_is_refused_in_one_line(settings, tmp_path):
     train(settings, tmp_path, progress=False)
     state = torch.load(tmp_path / "last.ckpt", weights_only=True)

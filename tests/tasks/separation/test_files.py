@@ -338,7 +338,7 @@ def test_output_folder_and_overwriting(tmp_path):
     mixture = write(tmp_path / "mix.wav", noise(500))
     first = separator().separate_file(mixture, tmp_path / "a" / "b")
     assert sorted(path.name for path in (tmp_path / "a" / "b").iterdir()) == ["mix_s1.wav", "mix_s2.wav"]
-    with pytest.raises(UserError, match=r"mix_s1.wav exists; --overwrite"):
+    with pytest.raises(UserError, match=r"mix_s1.wav exists; overwrite"):
         separator().separate_file(mixture, tmp_path / "a" / "b")
     write(mixture, 0.5 * noise(500))
     second = separator().separate_file(mixture, tmp_path / "a" / "b", overwrite=True)
@@ -353,7 +353,7 @@ def test_what_another_process_wrote_meanwhile_is_kept(tmp_path, overwrite):
     def interfere(*_):
         (tmp_path / "mix_s2.wav").write_bytes(b"of another process")
 
-    with pytest.raises(UserError, match=r"mix_s2\.wav exists; --overwrite replaces it"):
+    with pytest.raises(UserError, match=r"mix_s2\.wav exists; overwrite \(--overwrite\) replaces it"):
         separator().separate_file(source, overwrite=overwrite, progress=interfere)
     assert (tmp_path / "mix_s2.wav").read_bytes() == b"of another process"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mix.wav", "mix_s2.wav"]

@@ -30,7 +30,7 @@ def write(path, comment):
 )
 def test_files_of_another_origin_are_refused_with_the_remedy(tmp_path, change, reason):
     write(tmp_path / "a.wav", replace(ORIGIN, **change).to_comment())
-    with pytest.raises(UserError, match=rf"a\.wav exists and was made otherwise {reason}; --overwrite replaces it"):
+    with pytest.raises(UserError, match=rf"a\.wav exists and was made otherwise {reason}; overwrite \(--ov"):
         refuse_others([tmp_path / "none.wav", tmp_path / "a.wav"], ORIGIN)
 
 
@@ -39,7 +39,7 @@ def test_files_of_no_known_origin_are_refused(tmp_path, comment):
     write(tmp_path / "a.wav", comment)
     (tmp_path / "b.wav").write_text("no sound")
     for name in ("a.wav", "b.wav"):
-        with pytest.raises(UserError, match=rf"{name} exists; --overwrite replaces it$"):
+        with pytest.raises(UserError, match=rf"{name} exists; overwrite \(--overwrite\) replaces it$"):
             refuse_others([tmp_path / name], ORIGIN)
 
 

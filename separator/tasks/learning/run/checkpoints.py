@@ -3,6 +3,7 @@
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,7 +12,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from separator.atomic import atomic_path
-from separator.errors import DivergedError
+from separator.errors import DivergedError, UserError
 from separator.tasks.problems.protocol import Score
 
 
@@ -87,11 +88,17 @@ def load_checkpoint(checkpoint: Path) -> dict[str, Any]:
 
     Raises:
         DivergedError: there is no such checkpoint, since the dev loss was never finite.
+        UserError: it is damaged.
     """
     if not checkpoint.is_file():
         raise DivergedError(
             "training left no checkpoint: there was no epoch, or the dev loss was never a number; give --optimiser.max_epochs, "
             "or a lower --optimiser.lr"
         )
-    state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (RuntimeError, UnpicklingError, EOFError, OSError) as error:
+        raise UserError(
+            f"{checkpoint} is damaged; remove it, and the same command trains anew, or keep a copy of {checkpoint.parent} first"
+        ) from error
     return state
