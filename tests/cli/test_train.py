@@ -184,7 +184,10 @@ def test_former_commands_say_what_to_call(command, capsys):
     ("arguments", "words"),
     [
         (["--data.folder", "x", "--out", "o"], "for images, give --problem"),
-        (["--data.train=a", "--data.dev=b", "--out=o", "--network.channels=abc"], "Expected a int. Got value: abc (--help tells more)"),
+        (
+            ["--data.train=a", "--data.dev=b", "--out=o", "--network.channels=abc"],
+            "Expected a int. Got value: abc (--help tells more)",
+        ),
         (["--problem", "tables", "--out", "o"], "there is no problem 'tables'; take speech or images"),
         (
             ["--problem=speech", "--config", "images.yaml", "--data.train=a", "--data.dev=b", "--out=o"],
