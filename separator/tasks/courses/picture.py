@@ -49,5 +49,5 @@ def draw(reports: Sequence[CourseReport], path: Path, tolerances: Sequence[float
         own.set_xscale("log")
     for own in (by_step, by_events, steps_needed, events_needed):
         own.set_yscale("log")
-    by_step.legend()
+    figure.legend(*by_step.get_legend_handles_labels(), loc="outside upper center", ncols=8, fontsize="small")
     write_picture(path, figure)
