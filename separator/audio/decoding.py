@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
@@ -43,8 +44,21 @@ class _Forward(soundfile.SoundFile):  # type: ignore[misc]
             block: NDArray[np.float64] = self.read(most, dtype="float64", always_2d=True)
         return block
 
+    def skip_to(self, place: int) -> None:
+        """Go on at a sample, from the beginning."""
+        with _calling(self._pieces):
+            self.seek(place)
+
     def seekable(self) -> bool:
         return False
+
+
+@dataclass
+class _Damage:
+    """Where a sound could not be read on."""
+
+    start: int  # sample
+    silent: int = 0  # samples of silence in the place of what cannot be read
 
 
 class Decoder:
@@ -86,9 +100,9 @@ class Decoder:
         if len(self._links) > 1:
             self.notes.append(f"{len(self._links)} sounds one behind the other, read as one")
         for link in self._links:
-            before, damaged = self.frames_read, False
+            before, damaged, numbered = self.frames_read, None, False
             with self._opened(link) as sound:
-                stated = _stated_frames(link, sound)
+                stated, numbered = _stated_frames(link, sound), sound.format == "FLAC"
                 try:
                     while len(block := sound.next_block(most)):
                         self.frames_read += len(block)
@@ -96,8 +110,28 @@ class Decoder:
                 except soundfile.SoundFileRuntimeError as error:
                     if not self.frames_read:
                         raise UserError(f"cannot read {self.name}: damaged or cut off before its first sample") from error
-                    damaged = True
+                    damaged = _Damage(self.frames_read - before)
+            if damaged is not None and stated is not None and numbered:
+                yield from self._behind(link, damaged, stated, most)
             self._compare(link, stated, self.frames_read - before, damaged)
+
+    def _behind(self, link: Link, damage: _Damage, stated: int, most: int) -> Iterator[NDArray[np.float64]]:
+        """Silence for what is damaged, and the samples behind it, where frames have numbers, as those of FLAC have."""
+        place, skipped = damage.start, READ_FRAMES
+        while place + skipped < stated:
+            with self._opened(link) as sound:
+                try:
+                    sound.skip_to(place + skipped)
+                    while len(block := sound.next_block(most)):
+                        for first in range(0, skipped, most):
+                            yield np.zeros((min(most, skipped - first), self.channels))
+                        self.frames_read += skipped + len(block)
+                        damage.silent += skipped
+                        place, skipped = place + skipped + len(block), 0
+                        yield block
+                    return
+                except soundfile.SoundFileRuntimeError:
+                    skipped += max(READ_FRAMES, skipped // 4)
 
     def fingerprint(self) -> str:
         """SHA-256 of the whole file as long as it was when it was opened, shortened."""
@@ -132,12 +166,14 @@ class Decoder:
             remedy = f"ffmpeg -i {shlex.quote(self.name)} sound.wav makes one of most"
             raise UserError(f"cannot read {self.name}: not a sound file that libsndfile knows ({reason}); {remedy}") from error
 
-    def _compare(self, link: Link, stated: int | None, read: int, damaged: bool) -> None:
+    def _compare(self, link: Link, stated: int | None, read: int, damaged: _Damage | None) -> None:
         """Note where samples are missing, or more than the header states."""
         lacking = 0 if stated is None else stated - read
-        if damaged:
-            lost = f"{self._seconds(lacking)} are lost" if lacking > 0 else "what follows is lost"
-            self.notes.append(f"damaged after {self._seconds(self.frames_read)}, {lost}")
+        if damaged is not None:
+            parts = [f"{self._seconds(damaged.silent)} are silence instead"] * (damaged.silent > 0)
+            parts += [f"{self._seconds(lacking)} are lost"] * (lacking > 0)
+            after = self._seconds(self.frames_read - read + damaged.start)
+            self.notes.append(f"damaged after {after}, {' and '.join(parts) or 'what follows is lost'}")
         elif lacking > 0:
             self.notes.append(f"cut off or damaged: {self._seconds(lacking)} of {self._seconds(read + lacking)} are missing")
         elif lacking < 0:
@@ -149,7 +185,7 @@ class Decoder:
             self.notes.append(f"cut off: {lost} are missing at least, and all behind them")
         elif link.open_end:
             self.notes.append("it has no mark of its end, so that its end may be missing")
-        self.complete = self.complete and not damaged and lacking <= 0 and link.least_frames <= read
+        self.complete = self.complete and damaged is None and lacking <= 0 and link.least_frames <= read
 
     def _seconds(self, frames: int) -> str:
         return f"{frames / self.sample_rate:.3f} s"

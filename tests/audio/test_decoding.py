@@ -182,7 +182,38 @@ def test_codecs_that_are_not_known_are_named_with_the_remedy():
         decoded(content[:20] + b"\x61\x01" + content[22:])
 
 
-@pytest.mark.parametrize(("kind", "reason"), [("FLAC", "damaged after"), ("OGG", "are missing"), ("MP3", "are missing")])
+@pytest.mark.parametrize("places", [(0.5,), (0.3, 0.6), (0.3, 0.35, 0.8)])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_what_is_behind_damage_is_read_where_frames_have_numbers(places, channels):
+    samples = noise(200_000, channels=channels)
+    content = bytearray(encoded(samples, "FLAC"))
+    whole = np.concatenate(list(Decoder("it", io.BytesIO(bytes(content))).blocks()))
+    for place in places:
+        start = int(len(content) * place)
+        content[start : start + 400] = bytes(400)
+    decoder = Decoder("it", io.BytesIO(bytes(content)))
+    for most in (4096, 1000, 4096):
+        found = np.concatenate(list(decoder.blocks(most)))
+        silent = ~found.any(1) & whole.any(1)
+        assert found.shape == whole.shape and np.array_equal(found[~silent], whole[~silent])
+        assert 0 < silent.sum() <= 5 * 4096 * len(places) and not silent[-20_000:].any() and not decoder.complete
+        (note,) = decoder.notes
+        after, instead = map(float, re.fullmatch(r"damaged after ([0-9.]+) s, ([0-9.]+) s are silence instead", note).groups())
+        assert after == pytest.approx(silent.argmax() / RATE, abs=0.002)
+        assert instead == pytest.approx(silent.sum() / RATE, abs=0.002)
+
+
+def test_damage_up_to_the_end_is_lost():
+    content = bytearray(encoded(noise(40_000), "FLAC"))
+    content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
+    decoder = Decoder("it", io.BytesIO(bytes(content)))
+    read = sum(map(len, decoder.blocks()))
+    (note,) = decoder.notes
+    assert 15_000 < read < 25_000 and not decoder.complete
+    assert note == f"damaged after {read / RATE:.3f} s, {(40_000 - read) / RATE:.3f} s are lost"
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("OGG", "are missing"), ("MP3", "are missing")])
 def test_damage_is_told_with_the_seconds_lost(kind, reason):
     content = bytearray(encoded(noise(40_000), kind))
     content[len(content) // 2 : len(content) // 2 + 400] = bytes(400)
@@ -190,7 +221,7 @@ def test_damage_is_told_with_the_seconds_lost(kind, reason):
     read = sum(map(len, decoder.blocks()))
     assert 15_000 < read < 40_000 and not decoder.complete
     (note,) = decoder.notes
-    lost = float(re.findall(r"[0-9.]+", note)[1 if kind == "FLAC" else 0])
+    lost = float(re.findall(r"[0-9.]+", note)[0])
     assert reason in note and lost == pytest.approx((40_000 - read) / RATE, abs=0.001)
 
 

@@ -32,14 +32,16 @@ def draw(reports: Sequence[CourseReport], path: Path, tolerances: Sequence[float
         by_step.plot(steps, 100 - report.accuracy_by_potential, ":", color=color)
         by_events.plot(np.maximum(report.events, 1), error, color=color)
         likeness.plot(steps, report.steps.likeness / report.steps.items, color=color)
-        found = [(tolerance, step) for tolerance in sorted(tolerances) if (step := report.first(tolerance)) is not None]
-        losses, needed = [tolerance for tolerance, _ in found], [step for _, step in found]
+        reached = [(tolerance, step) for tolerance in sorted(tolerances) if (step := report.first(tolerance)) is not None]
+        losses, needed = [tolerance for tolerance, _ in reached], [step for _, step in reached]
         steps_needed.plot(losses, needed, "o-", color=color)
         events_needed.plot(losses, [max(report.events[step - 1], 1) for step in needed], "o-", color=color)
         for own in (by_step, by_events):
             own.axhline(100 - report.analog, color=color, lw=0.5, ls="--")
     if len(reports) > 1:
-        accuracies.plot([report.name for report in reports], shares(reports), "o-", color="black")
+        found = shares(reports)
+        accuracies.plot([report.name for report in reports], found, "o-", color="black")
+        accuracies.set_ylim(min(0.99, 0.99 * min(found)), max(1.01, 1.01 * max(found)))
         accuracies.tick_params("x", rotation=30)
     for own, (across, up) in zip(axes.flat, LABELS, strict=True):
         own.set_xlabel(across)
