@@ -230,6 +230,17 @@ def test_a_part_of_the_thresholds_is_tried_where_that_is_asked_for(calls, tmp_pa
     assert course.out == tmp_path / "exp/net3/scaled/course"
 
 
+@pytest.mark.parametrize(("network", "images"), [("vgg16-imagenet", 16), ("resnet8-w16", 512)])
+def test_thresholds_are_balanced_on_as_many_images_as_fit_in_memory(calls, tmp_path, network, images):
+    (tmp_path / "imagenet").mkdir()
+    made = calls("hybrid-stdb", "--networks", network, "--download", "true", "--stage", "2", "--stop-stage", "2")
+    conversions = [command_parser("convert")[1].parse_args(call[1:]) for call in made if call[0] == "convert"]
+    assert [settings.out.name for settings in conversions] == ["converted", "reduced"]
+    for settings in conversions:
+        assert settings.problem.data.batch * settings.conversion.calibration_batches == images
+        assert settings.problem.data.flip and settings.problem.data.shift == (0 if images == 16 else 4)
+
+
 def test_derivatives_of_a_spike_are_compared_where_that_is_asked_for(calls, tmp_path):
     made = calls("hybrid-stdb", "--stage", "3", "--stop-stage", "5", "--download", "true", "--epochs", "2", "--rate", "1e-3")
     trained = [
