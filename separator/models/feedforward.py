@@ -97,11 +97,11 @@ _TOKEN = re.compile(
 class FeedForwardConfig:
     """A network and the pictures that it sees."""
 
-    layers: str  # one of `NETWORKS`, or layers as in its values
+    layers: str  # a network by name, such as cifar10-vgg11, or its layers, such as c16s1-c32s2-a2-800-10
     channels: int = 1  # of a picture
-    height: int = 28
-    width: int = 28
-    output: Output = "none"
+    height: int = 28  # pixels
+    width: int = 28  # pixels
+    output: Output = "none"  # what the last layer's outputs go through
     norm: bool = True  # batch normalisation behind every affine layer, the last one too
     levels: int | None = None  # of activations, clipped and rounded while the network is analog; None for ReLU
     bias: bool = True  # of affine layers that no normalisation follows

@@ -30,8 +30,8 @@ class TasNetConfig:
     filters: int = 512  # N, encoder filters
     filter_length: int = 20  # L, samples; the stride is L/2
     channels: int = 512  # filters of the 1x1 and the dilated convolutions
-    dilations: tuple[int, ...] = tuple(2**i for i in range(10))
-    kernel: int = 3
+    dilations: tuple[int, ...] = tuple(2**i for i in range(10))  # one for each dilated convolution
+    kernel: int = 3  # frames that a dilated convolution sees
     n_src: int = 2  # C, talkers
     sample_rate: int = 8000  # Hz
     causal: bool = False  # no frame sees a later one

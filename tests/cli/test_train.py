@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -216,6 +217,24 @@ def test_help_has_the_options_of_a_problem(problem, option, capsys):
             main([command, "--problem", problem, "--help"])
         shown = capsys.readouterr().out
         assert ended.value.code == 0 and option in shown and f"These are the options for {problem}" in shown
+
+
+@pytest.mark.parametrize("problem", ["speech", "images"])
+@pytest.mark.parametrize("command", ["train", "convert", "sweep"])
+def test_help_says_of_each_setting_what_it_is_for(problem, command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--problem", problem, "--help"])
+    usage, shown = capsys.readouterr().out.split("\n", 1)
+    data = "--data.train TRAIN --data.dev DEV" if problem == "speech" else "--data.folder FOLDER"
+    required = usage.removeprefix(f"usage: separator {command} ").removesuffix(" [OPTION VALUE]...").split(" --")
+    assert {f"--{option.removeprefix('--')}" for option in required} >= {"--out OUT", *re.findall(r"--\S+ \S+", data)}
+    entries = re.split(r"\n  (?=--\w+\.)", shown)[1:]
+    assert len(entries) > 50
+    for entry in entries:
+        name, said = re.fullmatch(r"(\S+)(?: [^ ]+)?(?:, \S+ \S+)?\s*(.*)", " ".join(entry.split()), re.DOTALL).groups()
+        assert re.sub(r"\([^()]*\)$", "", said.split("  ")[0]).strip(), name
+    with_default = {"speech": "length of a mixture to learn from (4.0)", "images": "mirror training pictures at random (false)"}
+    assert with_default[problem] in " ".join(shown.split())
 
 
 @pytest.mark.parametrize("command", ["evaluate", "course"])

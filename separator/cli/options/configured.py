@@ -4,6 +4,7 @@ jsonargparse does that. What is written here beside it: groups of options come b
 are one line, where jsonargparse prints all options first.
 """
 
+import argparse
 import logging
 import re
 import sys
@@ -66,12 +67,42 @@ def quieten_lightning() -> None:
 class ConfiguredParser(jsonargparse.ArgumentParser):
     """jsonargparse's parser; groups of arguments added for a class come back as objects of that class."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._classes: dict[str, type[Any]] = {}
+        self._required: list[argparse.Action] = []
+        super().__init__(*args, **kwargs)
+
+    def add_class_arguments(self, theclass: type[Any], nested_key: str | None = None, *args: Any, **kwargs: Any) -> list[str]:
+        """Add the settings of a class; --help tells what its comments say of each."""
+        if nested_key is not None:
+            self._classes[nested_key] = theclass
+        added: list[str] = super().add_class_arguments(theclass, nested_key, *args, **kwargs)
+        return added
+
+    def format_help(self, formatter: argparse.HelpFormatter | None = None) -> str:
+        """Options with what they are for, the required ones alone in the first line."""
+        from separator.cli.options.explained import explanations
+
+        told: dict[str, str] = {}
+        for prefix, kind in self._classes.items():
+            told |= explanations(kind, prefix)
+        for action in self._actions:
+            if not action.help and (action.dest in told or action.dest.rpartition(".")[0] in self._classes):
+                action.help = _with_default(told.get(action.dest, ""), action.default).replace("%", "%%")
+            if action.metavar is None and action.choices is None and action.option_strings:
+                action.metavar = action.dest.rpartition(".")[2].upper()
+        required = [f"{action.option_strings[0]} {action.metavar}" for action in self._required]
+        self.usage = " ".join(["%(prog)s", *required, "[OPTION VALUE]..."])
+        text: str = super().format_help(formatter)
+        return text
+
     def parse_args(self, args: Sequence[str] | None = None, **kwargs: Any) -> jsonargparse.Namespace:  # type: ignore[override]
         """Parse, then build the objects; values that an object refuses are errors like any wrong argument.
 
         A preset, wherever it is given, changes defaults only: files and other options have their way.
         """
         args = sys.argv[1:] if args is None else args
+        self._required = [action for action in self._actions if action.required]  # while it parses, jsonargparse has none so
         reading = [arg for arg in args if not arg.startswith("--print_")]
         if len(reading) < len(args):
             for action in self._actions:  # nothing is run, so that nothing need be given
@@ -106,3 +137,11 @@ class ConfiguredParser(jsonargparse.ArgumentParser):
             super().error(message, ex)
         line = re.sub(r"typing\.|<class '(\w+)'>", r"\1", " ".join(message.split()))
         self.exit(2, f"{self.prog}: error: {line} (--help tells more)\n")
+
+
+def _with_default(text: str, default: Any) -> str:
+    """What an option is for, with its default as a configuration would have it."""
+    if default is None or default == argparse.SUPPRESS or not isinstance(default, bool | int | float | str | tuple | list):
+        return text
+    shown = str(default).lower() if isinstance(default, bool) else str(list(default) if isinstance(default, tuple) else default)
+    return f"{text} ({shown or 'empty'})".strip()

@@ -112,7 +112,7 @@ def add_problem(parser: ProblemParser, problem: type[Any], skip: Collection[str]
         kind = kinds[field.name]
         if field.name in skip:
             continue
-        if dataclasses.is_dataclass(kind):
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
             inner = {name.partition(".")[2] for name in skip if name.startswith(f"{field.name}.")}
             parser.add_class_arguments(kind, field.name, skip=inner)
         else:

@@ -35,7 +35,7 @@ class ConversionSettings:
     statistics: NormStatistics = "analog"  # whose batch norm goes on normalising batches, and learning of them
     activity_penalty: float = 0.0  # weight in the loss of how active layers that learn are; see `ActivityPenalty`
     readout: str = "rectified"  # of the last layer: potential, rectified or counts
-    schedule: Schedule = "pipelined"
+    schedule: Schedule = "pipelined"  # layers fire while their input comes; or each layer waits for all of it
     weight_bits: int | None = None  # of synaptic weights as signed integers; None for as many as float32 sums stay exact with
     encoder_bits: int = 16  # likewise of the first layer, which has analog input
     fan_in: int | None = None  # most incoming connections of a neuron, the strongest ones; None for no limit

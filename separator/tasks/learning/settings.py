@@ -38,28 +38,28 @@ OF_THE_FINISH = "optimiser.average"
 class OptimiserSettings:
     """Settings of the training: optimiser, schedule, length and what else the steps depend on."""
 
-    name: OptimiserName = "adam"
-    lr: float = 1e-3
+    name: OptimiserName = "adam"  # muon is for networks that separate
+    lr: float = 1e-3  # learning rate
     weight_decay: float = 0.0  # so many times each weight is added to its gradient, adam only
     # plateau: halve after `patience` bad epochs; trapezoid: constant, then linearly to zero over `decay` of all epochs;
     # anytime: constant until `finish` is given, with no end (max_epochs -1) or one that is no matter; step: `drop` times
     # as much from some epochs on; cycle: torch's OneCycleLR, up from a 25th over 0.3 of all steps, then down to next to
     # nothing, along cosines, while the momentum falls and rises
     schedule: Literal["plateau", "trapezoid", "anytime", "step", "cycle"] = "plateau"
-    patience: int = 3  # epochs
+    patience: int = 3  # epochs without improvement after which the rate is halved, plateau only
     stop_patience: int | None = 10  # epochs without improvement after which training stops; null for never
     warmup: int = 0  # steps, trapezoid and anytime only
     decay: float = 0.3  # share of all steps, trapezoid only
-    drop: float = 0.1  # what a step leaves of the rate, step only, as are
-    drop_at: tuple[float, ...] = (0.5,)  # shares of all epochs after which it falls, and
-    drop_every: int | None = None  # epochs after each of which it falls, in place of these
+    drop: float = 0.1  # what is left of the rate where it falls, step only
+    drop_at: tuple[float, ...] = (0.5,)  # shares of all epochs after which it falls, step only
+    drop_every: int | None = None  # epochs after each of which it falls, in place of drop_at
     finish: float | None = None  # hours of mixtures, anytime only: let the rate fall to zero over them from now on, then end
     average: float = 0.0  # share that the exponential average of the weights keeps at a step; 0 for no average
     max_epochs: int = 100  # -1 for no end, unless the rate goes by shares of all epochs
     dev_every: int = 1  # epochs from one look at what is held out to the next
     best: Literal["loss", "score"] = "loss"  # of what is held out, which tells the epoch that is kept
     clip: float | None = 5.0  # norm of the gradient, null for any
-    learn_thresholds: bool = False  # of a spiking network
+    learn_thresholds: bool = False  # whether those of a spiking network learn with its weights
     weight_bits: int | None = None  # of a spiking network's synaptic weights, if fewer than they have
     activity_penalty: float = 0.0  # weight of the activity in the loss; see ActivityPenalty
     # What batch norm of hidden layers of a new network starts with, in standard deviations. At 1, 84 % of activations are above
@@ -94,9 +94,9 @@ class OptimiserSettings:
 class MachineSettings:
     """Devices that train, and the precision of their numbers; passed to Lightning."""
 
-    devices: int | str = "auto"
-    nodes: int = 1
-    strategy: str = "auto"
+    devices: int | str = "auto"  # how many, or which
+    nodes: int = 1  # machines
+    strategy: str = "auto"  # of Lightning, for several devices
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"  # auto: bf16-mixed where the processor multiplies bfloat16
 
     def __post_init__(self) -> None:
@@ -108,16 +108,16 @@ class CardSettings:
     """Facts that the model file states about where the model comes from."""
 
     name: str | None = None  # null for what it is, ann or snn
-    description: str = ""
-    training_data: str = ""
-    licence: str = ""
+    description: str = ""  # one line
+    training_data: str = ""  # where it comes from
+    licence: str = ""  # of the model
 
 
 @dataclass(frozen=True)
 class LearningSettings:
     """Learning rule of a network, new or given; neurons of one that becomes spiking are those of the conversion settings."""
 
-    rule: Rule = "analog"
+    rule: Rule = "analog"  # tandem, surrogate and stdb are for spiking networks
     surrogate: SurrogateName = "rectangular"  # derivative of a spike: rectangular, triangular, sigmoid or arctan
     surrogate_width: float = 1.0  # in thresholds
     stdb: StdbOptions = field(default_factory=StdbOptions)  # derivative of a spike, of the rule stdb

@@ -49,14 +49,14 @@ class PictureSettings:
 class ImageSettings:
     """Settings for the images, and for going through them."""
 
-    folder: Path  # as `separator.images` reads it
-    kind: SetName = "mnist"
-    batch: int = 128
+    folder: Path  # of the set's own files; of the kind folder, with train/CLASS/ and val/CLASS/
+    kind: SetName = "mnist"  # which set
+    batch: int = 128  # images of a step
     dev_batch: int = 500  # images that losses and scores are computed on at a time
     flip: bool = False  # mirror training pictures at random
     shift: int = 0  # training pictures are shifted by up to so many pixels, zeros moving in
     train_limit: int | None = None  # at most so many training images, the first ones
-    test_limit: int | None = None
+    test_limit: int | None = None  # the same of test images
     watched: int | None = None  # conversions: test images scored after each epoch, the first ones; null for all
     pictures: PictureSettings = field(default_factory=PictureSettings)  # kind folder
 

@@ -37,11 +37,11 @@ class DataSettings:
 
     train: list[Path] | Path  # Kaldi data folders (mixed on the fly), one or several, or one folder of mixtures
     dev: Path  # Kaldi data folder or folder of mixtures
-    segment: float = 4.0  # s
+    segment: float = 4.0  # s, length of a mixture to learn from
     epoch_mixtures: int = 20_000  # mixtures in an epoch when mixed on the fly
     dev_mixtures: int = 3_000  # at most so many for the dev loss, and for that of speakers held out
-    batch: int = 8
-    workers: int = 0
+    batch: int = 8  # mixtures of a step
+    workers: int = 0  # processes that make mixtures while the network learns; 0 for none beside its own
     # Where mixtures are made on the fly: cpu, in the workers; device, in batches where the network learns, with all speech kept
     # there; auto for device where that is a GPU with room for it.
     mixing: Literal["auto", "cpu", "device"] = "auto"

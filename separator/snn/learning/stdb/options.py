@@ -22,8 +22,8 @@ class StdbOptions:
     """
 
     derivative: Derivative = "stdb"  # stdb (by the time since the last spike), linear or exponential (by the potential)
-    alpha: float = 0.3
-    beta: float = 0.01
+    alpha: float = 0.3  # height of the derivative of a spike
+    beta: float = 0.01  # how fast it decays
     own_spike: bool = True  # dt is 0 where the neuron fires (Fig. 1); false, as the authors' code has it: since the one before
     through_reset: bool = True  # a spike passes gradients through its reset too; false, as the authors' code has it: none
     over_threshold: bool = False  # derivatives are divided by V, as in the authors' code
