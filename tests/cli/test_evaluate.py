@@ -55,7 +55,7 @@ def test_models_are_timed_if_asked_for(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--mixtures", "open=nowhere"], "holds no mixtures"),
+        (["--mixtures", "open=nowhere"], "there is no folder nowhere"),
         (["--mixtures", "=set"], "expected NAME=VALUE"),
         (["--mixtures", "open=set", "open=set"], "two are called open"),
         (["--mixtures", "open=set", "--model", "ann=nothing"], "no model 'nothing'"),

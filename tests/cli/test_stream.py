@@ -122,7 +122,7 @@ def test_folder_report_and_the_end_within_a_sample(run, tmp_path, expected):
     found = [np.frombuffer((tmp_path / "out" / f"stdin_s{i}.raw").read_bytes(), np.int16) for i in (1, 2)]
     assert len(found[0]) == len(found[1]) == 8999
     again = run(b"", "-o", "out", "--raw", "s16le")
-    assert again.returncode == 1 and b"stdin_s1.raw exists; --overwrite" in again.stderr
+    assert again.returncode == 1 and b"stdin_s1.raw exists; overwrite" in again.stderr
 
 
 @pytest.mark.parametrize(

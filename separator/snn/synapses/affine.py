@@ -159,8 +159,8 @@ def edges_of(padding: Sequence[tuple[int, int]]) -> list[int]:
 
 def applied(affine: Affine, x: Tensor) -> Tensor:
     """What an affine layer makes of its input, in the fastest way to run or to learn. Shapes: as the layer's."""
-    # What counts operations sees it called.
-    if isinstance(affine, nn.Conv2d) and affine.padding_mode == "zeros" and not affine._forward_hooks:
+    seen_called = affine._forward_hooks or affine._forward_pre_hooks  # by what counts operations
+    if isinstance(affine, nn.Conv2d) and affine.padding_mode == "zeros" and not seen_called:
         apply = affine_map(affine)
         if apply.row(x, affine.weight) is not None or apply.skips_inputs(affine.weight):
             return apply(x, affine.weight, affine.bias)

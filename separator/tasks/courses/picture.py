@@ -1,5 +1,6 @@
 """Picture of courses: errors against time steps and events, likeness to the analog network, what tolerances save."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,8 +39,8 @@ def draw(reports: Sequence[CourseReport], path: Path, tolerances: Sequence[float
         events_needed.plot(losses, [max(report.events[step - 1], 1) for step in needed], "o-", color=color)
         for own in (by_step, by_events):
             own.axhline(100 - report.analog, color=color, lw=0.5, ls="--")
-    if len(reports) > 1:
-        found = shares(reports)
+    found = shares(reports)
+    if len(reports) > 1 and not math.isnan(found[-1]):
         accuracies.plot([report.name for report in reports], found, "o-", color="black")
         accuracies.set_ylim(min(0.99, 0.99 * min(found)), max(1.01, 1.01 * max(found)))
         accuracies.tick_params("x", rotation=30)

@@ -128,9 +128,9 @@ def table(reports: Sequence[CourseReport], tolerances: Sequence[float] = TOLERAN
 
 
 def shares(reports: Sequence[CourseReport]) -> list[float]:
-    """Accuracy at the end over that of the last network (the paper's Fig. 7), infinite over none."""
+    """Accuracy at the end over that of the last network (the paper's Fig. 7), nan where that has none."""
     ends, last = [int(report.steps.right[-1]) for report in reports], int(reports[-1].steps.right[-1])
-    return [end / last if last else math.inf for end in ends]
+    return [end / last if last else math.nan for end in ends]
 
 
 def _compared(others: Sequence[CourseReport], base: CourseReport, tolerances: Sequence[float]) -> str:

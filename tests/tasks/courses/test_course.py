@@ -16,6 +16,7 @@ from separator.snn.layers.dynamics import Dynamics
 from separator.snn.stack import reference
 from separator.tasks.courses.course import CourseSettings, follow
 from separator.tasks.courses.measures import Steps, check_course, course_of
+from separator.tasks.courses.picture import draw
 from separator.tasks.courses.report import CourseReport, shares, table, write_tables
 from separator.tasks.problems.image_data import ImageSettings
 from separator.tasks.problems.images import Images
@@ -98,6 +99,9 @@ def test_tables_have_the_best_accuracy_and_what_losses_ask_for(tmp_path):
     assert "| aug | 4 | 99.00 | 99.20 | 99.19 | 99.50 | 3 | 30 | 3 | 3 | 3 | 30 | 40 | 0.9920 |" in text
     assert "| steps of ter | 2.0x | 2.0x | 2.0x | 1.3x | 1.3x | |" in text and "| events of ter | 2.0x | 2.0x |" in text
     assert f"| accuracy of ter | | | | | | {9870 / 9920:.4f} |" in text and shares([ter, aug])[1] == 1
+    none = report([1, 2, 0], 9900, name="none")
+    draw([ter, none], tmp_path / "course.png")
+    assert "| accuracy of ter | | | | | | nan |" in table([ter, none]) and (tmp_path / "course.png").stat().st_size > 10_000
     few = table([ter, aug], [0.2])
     assert "| over aug | loss at most 0.2 % | at the end |" in few and "| steps of ter | 2.0x | |" in few
     write_tables([ter, aug], tmp_path, [0.2, 0.01])

@@ -251,7 +251,7 @@ def test_options_that_make_no_sense(settings, tmp_path, options, words):
         ({"noise": "absent"}, "give --data.noise a folder"),
         ({"rooms": "absent"}, "give --data.rooms an npz file"),
         ({"train": "two"}, "there is no folder"),
-        ({"dev": "absent"}, "holds no mixtures"),
+        ({"dev": "absent"}, "there is no folder"),
         ({"dev": "broken"}, "recordings are missing"),
     ],
 )
@@ -275,7 +275,7 @@ def test_corpora_that_do_not_fit(settings, mixtures, tmp_path):
     for folders, words in (
         ([train, tmp_path / "absent"], "there is no folder"),
         ([train, mixtures], "is not a Kaldi data folder"),
-        (tmp_path / "absent", "holds no mixtures"),
+        (tmp_path / "absent", "there is no folder"),
     ):
         with pytest.raises(UserError, match=words):
             data(replace(settings, train=folders)).train(0)
