@@ -21,6 +21,8 @@ def make_folder(folder: str | Path) -> None:
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise UserError(f"cannot make the folder {folder}: there is a file of that name") from error
     except OSError as error:
         raise UserError(f"cannot make the folder {folder}: {error.strerror or error}") from error
 

@@ -38,5 +38,5 @@ def test_a_killed_writer_leaves_the_folder_free_and_nothing_half_written(tmp_pat
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot make the folder .*file"):
+    with pytest.raises(UserError, match=r"cannot make the folder .*file: there is a file of that name"):
         sole_writer(tmp_path / "file").__enter__()

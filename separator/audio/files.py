@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from separator.atomic import atomic_path
+from separator.atomic import atomic_path, make_folder
 from separator.audio.decoding import READ_FRAMES, Decoder
 from separator.audio.survey import Survey
 from separator.errors import UserError
@@ -283,8 +283,8 @@ class Spool:
     def __init__(self, folder: Path | None) -> None:
         self.place = folder or Path(tempfile.gettempdir())
         self.n_src = 0
+        make_folder(self.place)
         try:
-            self.place.mkdir(parents=True, exist_ok=True)
             self._file = tempfile.TemporaryFile(dir=self.place)  # noqa: SIM115 (closed by __exit__)
         except OSError as error:
             raise self._failure(error) from error

@@ -210,7 +210,7 @@ def test_unwritable_places_are_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write"):
         write_wavs([tmp_path / "file" / "a.wav"], [noise(1, 10)], RATE, 10)
-    with pytest.raises(UserError, match="cannot write in"):
+    with pytest.raises(UserError, match="there is a file of that name"):
         Spool(tmp_path / "file")
 
 
