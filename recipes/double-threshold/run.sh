@@ -96,13 +96,14 @@ methods_of() {
   done
 }
 
-# `convert NETWORK NAME OPTION...` converts it into exp/NETWORK/NAME.
+# `convert NETWORK NAME OPTION...` converts it into exp/NETWORK/NAME, and looks at a few images; courses see all of them.
 convert() {
-  local network=$1 name=$2
+  local network=$1 name=$2 few=(--data.test_limit 100)
   shift 2
   data_of "$network"
+  case $network in net5* | net6*) few=(--data.test_limit 10 --data.dev_batch 10) ;; esac
   # shellcheck disable=SC2086
-  separator convert --problem images --init "$exp/$network/ann/ann.safetensors" "$@" "${seen_images[@]}" --data.test_limit 100 \
+  separator convert --problem images --init "$exp/$network/ann/ann.safetensors" "$@" "${seen_images[@]}" "${few[@]}" \
     $spiking_options --out "$exp/$network/$name"
 }
 
