@@ -230,6 +230,14 @@ def test_a_part_of_the_thresholds_is_tried_where_that_is_asked_for(calls, tmp_pa
     assert course.out == tmp_path / "exp/net3/scaled/course"
 
 
+@pytest.mark.parametrize(("network", "test", "dev"), [("net6", 10, 10), ("net1", 100, 500)])
+def test_conversions_of_deep_networks_look_at_few_images(calls, network, test, dev):
+    stage = ("--stage", "2", "--stop-stage", "2", "--download", "true")
+    made = calls("double-threshold", "--networks", network, "--methods", "augmapping", *stage)
+    (settings,) = (command_parser("convert")[1].parse_args(call[1:]) for call in made if call[0] == "convert")
+    assert (settings.problem.data.test_limit, settings.problem.data.dev_batch) == (test, dev)
+
+
 @pytest.mark.parametrize(("network", "images"), [("vgg16-imagenet", 16), ("resnet8-w16", 512)])
 def test_thresholds_are_balanced_on_as_many_images_as_fit_in_memory(calls, tmp_path, network, images):
     (tmp_path / "imagenet").mkdir()
