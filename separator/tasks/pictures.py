@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from separator.atomic import atomic_path
+from separator.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -13,11 +14,14 @@ def write_picture(path: Path, figure: "Figure", dpi: int = 120) -> None:
     """Write a figure to a file, whole or not at all; its suffix chooses the format. The figure's layout is fixed from then on.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: the file cannot be written, or its suffix is of no format.
     """
     lay_out(figure, dpi)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=dpi)
+        try:
+            figure.savefig(temporary, dpi=dpi)
+        except ValueError as error:
+            raise UserError(f"cannot draw {path}: {error}") from error
 
 
 def lay_out(figure: "Figure", dpi: int) -> None:

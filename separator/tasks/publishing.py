@@ -48,13 +48,13 @@ def publish(
             spiking network, whose numbers are integers, shall be rounded, the scores in the card are of another window, or
             another network is there.
     """
-    loaded = load_model(model, window=window)
+    own = load_model(model)
+    loaded = own if window in (None, own.card.window) else load_model(model, window=window)
     if bf16 and loaded.card.kind == "snn":
         raise UserError(f"{model} is a spiking network, of integers; leave out --bf16")
-    own = load_model(model).card
-    if scored is None and own.scores and loaded.card.window != own.window:
+    if scored is None and own.card.scores and loaded is not own:
         raise UserError(
-            f"the scores in the card of {model} are of {own.window} time steps; give --results and --system for {window}"
+            f"the scores in the card of {model} are of {own.card.window} time steps; give --results and --system for {window}"
         )
     if not loaded.card.name or Path(loaded.card.name).name != loaded.card.name:
         raise UserError(

@@ -151,9 +151,8 @@ def _path_independent(layer: SpikingLayer, currents: Integers) -> Integers:
 def _thresholds_in(v: Integers, numbers: Mapping[str, Integers]) -> Integers:
     """Whole thresholds in potentials, of either sign."""
     up = (v + numbers["initial_potential"]) // numbers["threshold"]
-    down = (
-        (numbers["negative_initial_potential"] - v) // numbers["negative_threshold"] * (numbers["negative_threshold"] != NEVER)
-    )
+    negative = numbers["negative_threshold"]
+    down = (numbers["negative_initial_potential"] - v) // negative * (negative != NEVER)
     whole: Integers = np.maximum(up, 0) - np.maximum(down, 0)
     return whole
 

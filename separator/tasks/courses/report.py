@@ -103,17 +103,16 @@ HEAD = (
 
 def table(reports: Sequence[CourseReport], tolerances: Sequence[float] = TOLERANCES) -> str:
     """Table III in Markdown, and how much earlier and at fewer events the last network is there than the others (Table IV)."""
-    lines = [HEAD]
-    for report in reports:
-        found, likeness = report.summary(), report.steps.likeness[-1] / report.steps.items
-        at = found["first"]
+    lines, summaries = [HEAD], [report.summary(tolerances) for report in reports]
+    for report, found in zip(reports, summaries, strict=True):
+        at, likeness = found["first"], report.steps.likeness[-1] / report.steps.items
         shown = [f"{value:.2f}" for value in (report.analog, found["accuracy"], found["by_potential"], found["best"])]
         cells = [report.name, found["steps"], *shown, found["best_step"], f"{found['best_events']:,.0f}"]
         cells += [_shown(found[name]) for name in ("first", "settled", "nearly")]
         cells += ["-" if at is None else f"{report.events[at - 1]:,.0f}", f"{report.events[-1]:,.0f}", f"{likeness:.4f}"]
         lines.append("| " + " | ".join(map(str, cells)) + " |\n")
     steps = reports[0].steps
-    suppressed = f" The ANN without negative activations has {reports[0].summary()['suppressed']:.2f} %."
+    suppressed = f" The ANN without negative activations has {summaries[0]['suppressed']:.2f} %."
     lines.append(
         f"\nOf {steps.items} test items. Best: the highest accuracy of the run, by the sums of the last layer's spikes, or by "
         "its potential where it does not fire. First: the first time step at which the accuracy is that of the ANN or more; "
@@ -123,7 +122,7 @@ def table(reports: Sequence[CourseReport], tolerances: Sequence[float] = TOLERAN
         f"{'' if steps.suppressed_right == steps.analog_right else suppressed}\n"
     )
     if len(reports) > 1:
-        lines.append(_compared(reports[:-1], reports[-1], tolerances))
+        lines.append(_compared(summaries, shares(reports), tolerances))
     return "".join(lines)
 
 
@@ -133,18 +132,21 @@ def shares(reports: Sequence[CourseReport]) -> list[float]:
     return [end / last if last else math.nan for end in ends]
 
 
-def _compared(others: Sequence[CourseReport], base: CourseReport, tolerances: Sequence[float]) -> str:
-    """The others over one network: latency and events at the first step within each tolerance, accuracy at the end."""
-    lines = ["\n| over " + base.name + " | " + " | ".join(f"loss at most {t:g} %" for t in tolerances) + " | at the end |\n"]
+def _compared(summaries: Sequence[dict[str, Any]], ends: Sequence[float], tolerances: Sequence[float]) -> str:
+    """The others over the last network: latency and events at the first step within each tolerance, accuracy at the end."""
+    *others, base = summaries
+    lines = [
+        "\n| over " + base["network"] + " | " + " | ".join(f"loss at most {t:g} %" for t in tolerances) + " | at the end |\n"
+    ]
     lines.append("|---|" + "---:|" * (len(tolerances) + 1) + "\n")
-    for report, share in zip(others, shares([*others, base]), strict=False):
+    for found, end in zip(others, ends, strict=False):  # that of the last one is 1
         for what in ("steps", "events"):
             cells = []
             for tolerance in tolerances:
-                own, least = (found.summary(tolerances)[f"{what}_{tolerance:g}"] for found in (report, base))
+                own, least = (of[f"{what}_{tolerance:g}"] for of in (found, base))
                 cells.append("-" if own is None or least is None or not least else f"{own / least:.1f}x")
-            lines.append(f"| {what} of {report.name} | " + " | ".join(cells) + " | |\n")
-        lines.append(f"| accuracy of {report.name} | " + "| " * len(tolerances) + f"{share:.4f} |\n")
+            lines.append(f"| {what} of {found['network']} | " + " | ".join(cells) + " | |\n")
+        lines.append(f"| accuracy of {found['network']} | " + "| " * len(tolerances) + f"{end:.4f} |\n")
     return "".join(lines)
 
 

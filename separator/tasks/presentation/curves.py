@@ -111,10 +111,7 @@ def plot_curves(runs: Sequence[Run], picture: Path) -> Path:
         raise UserError(f"{picture} is where the table would be; give the picture another ending, such as .png")
     curves = [(run, read_curve(run.folder)) for run in runs]
     metric: Metric = "accuracy" if all("dev_accuracy" in curve.values for _, curve in curves) else "loss"
-    try:
-        draw(curves, metric, picture)
-    except ValueError as error:
-        raise UserError(f"cannot draw {picture}: {error}") from error
+    draw(curves, metric, picture)
     table = picture.with_suffix(".md")
     write_text(table, to_markdown(curves, metric))
     return table

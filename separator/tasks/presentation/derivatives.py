@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from separator.errors import UserError
 from separator.ranges import MOST, check_numbers
 from separator.snn.layers.dynamics import MOST_STEPS
 from separator.snn.learning.stdb.options import Derivative, StdbOptions, by_potential, time_table
@@ -46,11 +45,7 @@ def plot_derivatives(drawn: Drawn, picture: Path) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    figure = derivatives_figure(drawn)
-    try:
-        write_picture(picture, figure)
-    except ValueError as error:
-        raise UserError(f"cannot draw {picture}: {error}") from error
+    write_picture(picture, derivatives_figure(drawn))
 
 
 def derivatives_figure(drawn: Drawn) -> "Figure":
