@@ -135,9 +135,8 @@ def shares(reports: Sequence[CourseReport]) -> list[float]:
 def _compared(summaries: Sequence[dict[str, Any]], ends: Sequence[float], tolerances: Sequence[float]) -> str:
     """The others over the last network: latency and events at the first step within each tolerance, accuracy at the end."""
     *others, base = summaries
-    lines = [
-        "\n| over " + base["network"] + " | " + " | ".join(f"loss at most {t:g} %" for t in tolerances) + " | at the end |\n"
-    ]
+    losses = " | ".join(f"loss at most {tolerance:g} %" for tolerance in tolerances)
+    lines = [f"\n| over {base['network']} | {losses} | at the end |\n"]
     lines.append("|---|" + "---:|" * (len(tolerances) + 1) + "\n")
     for found, end in zip(others, ends, strict=False):  # that of the last one is 1
         for what in ("steps", "events"):
