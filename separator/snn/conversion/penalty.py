@@ -1,5 +1,7 @@
 """A penalty on activity: networks that fire less."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,15 @@ def density(activation: Tensor) -> Tensor:
     # As abs(), but with a derivative at zero, as quantised activations have one there.
     sizes = torch.where(activation < 0, -activation, activation)
     return sizes.mean() ** 2 / (activation.square().mean() + 1e-12)
+
+
+def fewest(sums: Tensor, most: int, window: int) -> Tensor:
+    """Firing rate of neurons whose spikes come to these sums, of `most` at most, as a smooth function of them.
+
+    Spikes of one count each are as many as the counts. Where they are worth several, binary digits are the measure: of a sum
+    of 2^k - 1 they are k, so that a neuron that falls silent saves more than one that falls from many counts by as many.
+    """
+    return sums / most if most == window else (1 + sums).log2() / math.log2(1 + most)
 
 
 class ActivityPenalty:
@@ -57,10 +68,10 @@ class ActivityPenalty:
         elif output.trains is not None:
             rate = output.trains.abs().mean()
         else:
-            # Spikes that cancel out count as well, and one that is worth many counts once; the derivative is that of the sums'
-            # magnitudes, over the largest there is.
+            # Spikes that cancel out count as well, and one that is worth many counts once; the derivative is that of what the
+            # sums would take without such.
             assert output.spikes is not None
-            share = sums.abs().mean() / most
+            share = fewest(sums.abs(), most, layer.dynamics.window).mean()
             rate = share + (output.spikes.events.mean(dtype=sums.dtype) / layer.dynamics.window - share).detach()
         self.measured.append(rate)
 

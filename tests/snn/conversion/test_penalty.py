@@ -1,12 +1,13 @@
-"""Activity of neurons with two thresholds; that of others is in `tests.snn.observe.test_activity`."""
+"""Activity of neurons with two thresholds and of binary digits; others are in `tests.snn.observe.test_activity`."""
 
 import copy
+import itertools
 
 import pytest
 import torch
 from torch import nn
 
-from separator.snn.conversion.penalty import ActivityPenalty, density
+from separator.snn.conversion.penalty import ActivityPenalty, density, fewest
 from separator.snn.layers.analog import layers_of
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.quantised import QuantisedReLU
@@ -15,14 +16,16 @@ from separator.snn.observe.activity import record_activity
 from separator.snn.stack.stack import Stack
 
 OPTIONS = {"augmented": {"boundary": 2}}
+SCHEDULES = ["pipelined", "layer-by-layer"]
 
 
-def falling_stack():
-    """Most activations are below zero."""
+def falling_stack(neuron="augmented"):
+    """Most activations are below zero, but where neurons fire for positive ones alone."""
     torch.manual_seed(0)
-    modules = [nn.Linear(4, 12), nn.LeakyReLU(0.5), nn.Linear(12, 5), nn.LeakyReLU(0.5), nn.Linear(5, 2)]
+    activation, bias = (nn.ReLU(), 0.5) if neuron == "few-spikes" else (nn.LeakyReLU(0.5), -0.5)
+    modules = [nn.Linear(4, 12), activation, nn.Linear(12, 5), activation, nn.Linear(5, 2)]
     for linear in modules[:3:2]:
-        linear.bias.data.fill_(-0.5)
+        linear.bias.data.fill_(bias)
     return Stack(layers_of(modules), "potential").eval()
 
 
@@ -34,11 +37,13 @@ def rates_of(stack, x):
     return sum(rates) / len(rates)
 
 
-@pytest.mark.parametrize("neuron", ["double-threshold", "augmented", "path-independent"])
-@pytest.mark.parametrize("schedule", ["pipelined", "layer-by-layer"])
-def test_spikes_of_either_sign_count(neuron, schedule):
-    stack, x = falling_stack(), torch.randn(16, 4)
-    stack.put_in_tandem(x, Dynamics(8, 0.0, schedule, neuron=neuron))
+@pytest.mark.parametrize(
+    ("neuron", "schedule"),
+    [*itertools.product(["double-threshold", "augmented", "path-independent"], SCHEDULES), ("few-spikes", "layer-by-layer")],
+)
+def test_every_spike_counts(neuron, schedule):
+    stack, x = falling_stack(neuron), torch.randn(16, 4)
+    stack.put_in_tandem(x, Dynamics(4, 0.0, schedule, neuron=neuron))
     with ActivityPenalty(stack) as activity:
         stack(x)
     value = float(activity.pop().detach())
@@ -46,10 +51,17 @@ def test_spikes_of_either_sign_count(neuron, schedule):
     assert 0 < value <= 1 and value == pytest.approx(rates_of(stack, x), rel=1e-5)
 
 
-@pytest.mark.parametrize("neuron", ["double-threshold", "augmented"])
+@pytest.mark.parametrize("most", [1, 2, 4, 7])
+def test_sums_take_as_many_spikes_as_there_are_digits(most):
+    for digits in range(most + 1):
+        assert fewest(torch.tensor(2.0**digits - 1), 2**most - 1, most) == pytest.approx(digits / most)
+    assert fewest(torch.tensor(3.0), 8, 8) == 3 / 8
+
+
+@pytest.mark.parametrize("neuron", ["double-threshold", "augmented", "few-spikes"])
 def test_neurons_fire_less_by_the_penalty_whichever_spikes_they_fire(neuron):
-    stack, x = falling_stack(), torch.randn(16, 4)
-    stack.put_in_tandem(x, Dynamics(8, 0.5, "layer-by-layer", neuron=neuron, neuron_options=OPTIONS.get(neuron, {})))
+    stack, x = falling_stack(neuron), torch.randn(16, 4)
+    stack.put_in_tandem(x, Dynamics(4, 0.5, "layer-by-layer", neuron=neuron, neuron_options=OPTIONS.get(neuron, {})))
     before = copy.deepcopy(stack)
     optimiser = torch.optim.SGD(stack.parameters(), 0.5)
     for _ in range(10):
