@@ -14,7 +14,7 @@ from separator.snn.conversion.presets import preset
 from separator.snn.conversion.progressive import ProgressiveTandemLearning
 from separator.snn.conversion.settings import ConversionSettings
 from separator.snn.export.spikingjelly import SpikingJellyStack
-from separator.snn.layers.analog import layers_of
+from separator.snn.layers.analog import AnalogLayer, layers_of
 from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.quantised import QuantisedReLU
 from separator.snn.observe.activity import record_activity
@@ -406,3 +406,74 @@ def test_windows_that_cannot_be_leave_a_stack_as_it_was(window):
     with pytest.raises(UserError, match="steps"):
         network.stack.set_window(window)
     assert torch.equal(network(x), before)
+
+
+@pytest.mark.parametrize(
+    "shortcut",
+    [nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4)), nn.ReLU(), AnalogLayer(nn.Linear(4, 4))],
+    ids=lambda m: type(m).__name__,
+)
+def test_shortcuts_of_another_kind_are_refused(shortcut):
+    with pytest.raises(ValueError, match=f"a shortcut is nn.Identity, or an AnalogLayer .*, not {type(shortcut).__name__}"):
+        AnalogLayer(nn.Linear(4, 4), shortcut=shortcut)
+
+
+@pytest.mark.parametrize(
+    ("activations", "neuron", "readout", "reason"),
+    [
+        ([nn.ReLU(), None, None], "integrate-and-fire", "potential", "layer 1: .* not for a layer without activation"),
+        ([nn.ReLU(), None, None], "few-spikes", "potential", "layer 1: .* two thresholds"),
+        ([nn.ReLU(), None, None], "double-threshold", "potential", None),
+        ([nn.ReLU(), nn.ReLU(), None], "integrate-and-fire", "counts", None),  # scores whose largest is read
+        ([nn.ReLU(), nn.LeakyReLU(0.5), nn.ReLU()], "integrate-and-fire", "rectified", "layer 1: .* not for LeakyReLU"),
+        ([nn.LeakyReLU(0.5)] * 3, "double-threshold", "rectified", "layer 2: it has LeakyReLU.*, and is read rectified"),
+        ([nn.LeakyReLU(0.5)] * 3, "double-threshold", "counts", None),
+    ],
+)
+def test_activations_that_nothing_stands_for_are_refused_beforehand(activations, neuron, readout, reason):
+    """At conversion, where all layers learn together, and before a layer of a progressive conversion is tuned."""
+    layers = [AnalogLayer(nn.Linear(4, 4), activation=activation) for activation in activations]
+    layers[-1].affine.bias.data.fill_(1.0)
+    dynamics, x = Dynamics(4, 0.5, "layer-by-layer", neuron=neuron), torch.rand(8, 4)
+    ways = [lambda stack: stack.convert(x, dynamics), lambda stack: stack.put_in_tandem(x, dynamics)]
+    network = Net(small())
+
+    def progressive(stack):
+        network.stack = stack
+        engine(network, [(x, x)], epochs=1, window=4, neuron=neuron, readout=readout)
+
+    for way in [*ways, progressive]:
+        stack = Stack(copy.deepcopy(layers), readout)
+        if reason is None:
+            way(stack)
+        else:
+            with pytest.raises(UserError, match=reason):
+                way(stack)
+            assert stack.converted == 0
+
+
+def test_spiking_layers_are_read_as_they_were_converted_to_be():
+    x = torch.rand(8, 6)
+    for readout, other in (("counts", "potential"), ("rectified", "counts")):
+        stack = Stack(layers_of(small()), readout)
+        stack.layers[-1].affine.bias.data.fill_(1.0)
+        stack.convert(x, Dynamics(4, 0.5, "layer-by-layer"))
+        with pytest.raises(UserError, match=f"convert the stack to be read by '{other}'"):
+            stack.set_readout(other)
+        stack.set_readout(readout)
+
+
+@pytest.mark.parametrize("factor", [1e4, 1e8])
+def test_one_threshold_for_weights_of_all_sizes_is_refused(factor):
+    """A neuron of large weights that never fires would have raised the threshold of all, or overflown it."""
+    modules = [nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 5)]
+    with torch.no_grad():
+        modules[2].weight[0] *= factor
+        modules[2].bias[0] = -100 * factor
+        modules[4].weight[:, 0] = 0
+    stack, x = Stack(layers_of(modules)).eval(), torch.randn(64, 10)
+    analog = stack(x).detach()
+    with pytest.raises(UserError, match=r"layer 1: one threshold of .* take a threshold for each channel"):
+        stack.convert(x, Dynamics(32, 0.5, "layer-by-layer"))
+    stack.convert(x, Dynamics(32, 0.5, "layer-by-layer"), channelwise=True)
+    assert relative(stack(x), analog) < 0.05

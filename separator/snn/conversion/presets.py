@@ -92,12 +92,12 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def preset(name: str) -> dict[str, Any]:
-    """Fields of `ConversionSettings` that the preset of this name sets.
+def preset(name: str, **changes: Any) -> dict[str, Any]:
+    """Fields of `ConversionSettings` that the preset of this name sets, with changes.
 
     Raises:
         UserError: there is none.
     """
     if name not in PRESETS:
         raise UserError(f"there is no preset '{name}'; take one of {', '.join(PRESETS)}")
-    return PRESETS[name]
+    return PRESETS[name] | changes

@@ -37,7 +37,7 @@ from separator.snn.observe.distribution import Distribution, distributions
 from separator.snn.observe.report import LayerReport, Noted, agreement
 from separator.snn.spikes.trains import Spikes
 from separator.snn.stack.chains import activations_of, chain_from, is_joined
-from separator.snn.stack.converting import in_layer
+from separator.snn.stack.converting import check_neurons, in_layer
 from separator.snn.stack.graph import frontier
 from separator.snn.stack.prefix import Prefix, fingerprint
 from separator.snn.stack.simulation import fire, incoming_of
@@ -157,6 +157,7 @@ class ProgressiveTandemLearning:
         self.prefixes: dict[tuple[str, int], Prefix] = {}
         self.device = next(chain(network.parameters(), network.buffers())).device
         stack.set_readout(settings.readout)
+        check_neurons(stack, settings.dynamics)
         self.upstream = list(upstream)
         for module in upstream:
             module.requires_grad_(False)

@@ -33,7 +33,8 @@ class AnalogLayer(nn.Module):
         map_of_affine: the map that the affine layer stands for, with layers before it absorbed already, if it is not its own.
 
     Raises:
-        ValueError: a layer before cannot be absorbed into the affine one, or the shortcut has an activation, or a shortcut.
+        ValueError: a layer before cannot be absorbed into the affine one, or the shortcut is another module, or has an
+            activation, or a shortcut.
     """
 
     seen: torch.Size | None = None  # shape of what it last saw, (C, ...), if there are layers before
@@ -54,8 +55,12 @@ class AnalogLayer(nn.Module):
         self.activation = activation
         self.map_of_affine = map_of_affine
         self.shortcut = shortcut
-        if isinstance(shortcut, AnalogLayer) and (shortcut.activation is not None or shortcut.shortcut is not None):
-            raise ValueError("a shortcut is the identity, or a layer with neither activation nor shortcut")
+        plain = shortcut.activation is shortcut.shortcut is None if isinstance(shortcut, AnalogLayer) else None
+        if not (plain or shortcut is None or type(shortcut) is nn.Identity):
+            raise ValueError(
+                "a shortcut is nn.Identity, or an AnalogLayer with neither activation nor shortcut, not "
+                f"{type(shortcut).__name__}{'' if plain is None else ' with either'}"
+            )
         if before:
             absorbed_map(list(before), affine_map(affine))
 

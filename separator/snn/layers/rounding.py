@@ -80,6 +80,7 @@ def rounded(
 
     Raises:
         DivergedError: a number is NaN, infinite, or too large for the quantum to be a float.
+        UserError: one threshold is shared by neurons whose weights are too different in size.
     """
     beside = weight.new_zeros(len(weight), 1) if shortcut is None else shortcut.weight
     named = {"weight": weight, "shortcut": beside, "bias": bias, "threshold": threshold}
@@ -120,6 +121,11 @@ def rounded(
         threshold = quantum.to(threshold.dtype)
     # One threshold per layer is the same for all neurons, whatever their quanta.
     shared = quantum.amax(0, keepdim=True) if len(threshold) == 1 else quantum
+    if role != "readout" and len(threshold) == 1 and bool(quantum.min() <= threshold < shared):
+        raise UserError(
+            f"one threshold of {float(threshold):.3g} for all neurons is too small for the weights of some, which are up to "
+            f"{float(quantum.max() / quantum.min()):.0f} times as coarse as those of others; take a threshold for each channel"
+        )
     # At least one quantum, since a neuron with threshold 0 would fire for ever on nothing.
     threshold = torch.maximum(snap(threshold, shared), shared.to(threshold.dtype))
     neurons = dynamics.model.in_quanta(threshold, quantum, shared, dynamics.initial_potential, activation)

@@ -149,6 +149,7 @@ class SpikingLayer(nn.Module):
 
         Raises:
             DivergedError: a number is NaN, infinite, or too large for the quantum to be a float.
+            UserError: one threshold is shared by neurons whose weights are too different in size.
         """
         numbers = rounded(role, weight, bias, threshold, dynamics, shortcut, activation)
         return cls(apply, role, *numbers[:4], dynamics, numbers.shortcut)

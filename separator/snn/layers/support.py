@@ -90,14 +90,24 @@ def _changed(module: nn.Module) -> str | None:
     return None
 
 
-def check_activation(layer: AnalogLayer, dynamics: Dynamics) -> None:
+def check_activation(layer: AnalogLayer, dynamics: Dynamics, last: bool = True) -> None:
     """Refuse activations that the spikes of a neuron model cannot stand for.
+
+    Args:
+        layer: whose neurons fire.
+        dynamics: how.
+        last: whether it is the last of its stack, which may be without activation, whatever fires: of scores that are read
+            by counts the largest is still that.
 
     Raises:
         UserError: the layer's is one; the message says what can be.
     """
     model: Neuron = dynamics.model
-    activation = layer.activation
+    activation, known = layer.activation, ", ".join(kind.__name__ for kind in model.activations)
     if activation is not None and not isinstance(activation, model.activations):
-        known = ", ".join(kind.__name__ for kind in model.activations)
         raise UserError(f"spikes of the neuron model '{dynamics.neuron}' stand for {known}, not for {activation}")
+    if activation is None and not last and model.limits(dynamics.window)[0] == 0:
+        raise UserError(
+            f"spikes of the neuron model '{dynamics.neuron}' stand for {known}, not for a layer without activation; give it "
+            "one, or take neurons with two thresholds"
+        )

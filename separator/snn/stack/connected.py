@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from separator.errors import UserError
 from separator.snn.coding.inputs import SpikeCoding
 from separator.snn.coding.readouts import READOUTS
 from separator.snn.layers.analog import AnalogLayer
@@ -101,10 +102,13 @@ class ConnectedLayers(nn.Module):
         """Choose how the last layer is read; where that has no activation, its potential is not rectified all the same.
 
         Raises:
-            UserError: there is no such readout.
+            UserError: there is no such readout, or the last layer spikes and does not do what is read.
         """
         last = self.layers[-1]
-        READOUTS.pick(readout)
+        fires, role = READOUTS.pick(readout).fires, getattr(last, "role", None)
+        if role is not None and fires != (role != "readout"):
+            does = "has no counts" if fires else "fires"
+            raise UserError(f"the last layer {does}; convert the stack to be read by '{readout}'")
         has_activation = not isinstance(last, AnalogLayer) or last.activation is not None
         self.readout = "potential" if readout == "rectified" and not has_activation else readout
 

@@ -16,7 +16,7 @@ from separator.snn.layers.quantised import QuantisedReLU
 from separator.snn.layers.rounding import check_input
 from separator.snn.layers.signal import Signal
 from separator.snn.layers.spiking import SpikingLayer
-from separator.snn.layers.support import check_sizes, check_supported
+from separator.snn.layers.support import check_activation, check_sizes, check_supported
 from separator.snn.layers.twins import analog_twin
 from separator.snn.learning.rules import LearningOptions, LearningRule
 from separator.snn.learning.stdb.layer import StdbLayer
@@ -35,6 +35,25 @@ def in_layer(position: int) -> Iterator[None]:
         yield
     except UserError as error:
         raise type(error)(f"layer {position}: {error}") from error
+
+
+def check_neurons(stack: ConnectedLayers, dynamics: Dynamics) -> None:
+    """Refuse activations that neurons, or the readout, cannot stand for, in layers that are analog still.
+
+    Raises:
+        UserError: a layer has one; the message names it.
+    """
+    for i, layer in enumerate(stack.layers):
+        if not isinstance(layer, AnalogLayer):
+            continue
+        last = i == len(stack.layers) - 1
+        with in_layer(i):
+            if stack.role(i, dynamics) != "readout":
+                check_activation(layer, dynamics, last)
+            elif stack.readout == "rectified" and isinstance(layer.activation, nn.LeakyReLU):
+                raise UserError(
+                    f"it has {layer.activation}, and is read rectified; have it read by counts, or take its activation away"
+                )
 
 
 @contextmanager
@@ -63,6 +82,7 @@ def convert(
 ) -> None:
     """Make all layers of a wholly analog stack spiking at once."""
     check_supported(list(stack.layers))
+    check_neurons(stack, dynamics)
     x = batches[0]
     for batch in batches:
         check_input(batch, dynamics)
@@ -199,6 +219,7 @@ def couple(
     if thresholds.balances:
         raise UserError("thresholds are balanced where a stack is converted at once; convert first, then learn")
     check_supported(list(stack.layers))
+    check_neurons(stack, dynamics)
     check_input(x, dynamics)
     with _changing(stack):
         for analog in (layer for layer in stack.layers if isinstance(layer, AnalogLayer)):
