@@ -23,6 +23,10 @@ INT32 = OperationCost("int32", multiply=3.1, add=0.1)
 INT8 = OperationCost("int8", multiply=0.2, add=0.03)
 COSTS = (FLOAT32, INT32, INT8)
 
+WEIGHED = (  # for reports
+    "A spike with a coefficient counts as one addition, though its weight is multiplied by a small whole number first, or "
+    "shifted where its time step says how much it is worth."
+)
 MAC_COST = 14.0  # additions that a multiply-accumulate costs as much as, in a 28 nm process (Wu et al. 2021, section 5.5)
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from separator.metrics.energy import WEIGHED
 from separator.metrics.intervals import Interval
 from separator.metrics.table import Metric
 from separator.snn.layers.dynamics import Dynamics
@@ -132,7 +133,7 @@ class ItemReport:
                 f"layer is charged with {self.of.charge}, by multiply-accumulates (MACs) as in the ANN; in the whole network "
                 "they count like synaptic operations in the ratio of operations, and in the ratio of energies as the "
                 f"{self.mac_cost:g} additions that a MAC costs here (arithmetic only, without memory and the neurons' own "
-                "updates). Weights of at most 24 bits are as wide as sums stay exact."
+                f"updates). {WEIGHED} Weights of at most 24 bits are as wide as sums stay exact."
                 f"{' Where the input is coded by spikes, these drive the first layer, too, without MACs.' if driven else ''}\n",
             ]
             parts += [

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from separator.metrics.energy import COSTS, FLOAT32, dense_energy, spiking_energy
+from separator.metrics.energy import COSTS, FLOAT32, WEIGHED, dense_energy, spiking_energy
 from separator.snn.observe.activity import Activity
 
 # What drives a layer: spikes, or real numbers in the spiking network too (its first layer's charge, and all outside the stack).
@@ -156,9 +156,7 @@ def operations_markdown(title: str, report: Mapping[str, Any]) -> str:
         "",
         "Energy of the layers that spikes drive; the float MACs that remain take "
         f"{report['float_energy_uj_per_second']:.1f} µJ/s in fp32 on top, in both networks. Costs: 45 nm, arithmetic only "
-        "(Horowitz, ISSCC 2014), without memory access and without the neurons' own updates. A spike with a "
-        "coefficient counts as one addition, though its weight is multiplied by a small whole number first, or shifted "
-        "where its time step says how much it is worth.",
+        f"(Horowitz, ISSCC 2014), without memory access and without the neurons' own updates. {WEIGHED}",
         "",
         "| Layer | Driven by | Spikes per neuron and step | M synaptic operations/s | M MACs/s in the ANN |",
         "|---|---|---:|---:|---:|",
