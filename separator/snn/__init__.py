@@ -24,9 +24,11 @@ _HOMES = {
     "Stack": "stack.stack",
     "THRESHOLDS": "thresholds.rules",
     "layers_of": "layers.analog",
+    "load_stack": "stack.saved",
     "preset": "conversion.presets",
     "record_activity": "observe.activity",
     "register_absorbed": "synapses.absorb",
+    "save_stack": "stack.saved",
 }
 
 __all__ = list(_HOMES)
