@@ -57,6 +57,7 @@ def starting_point(settings: TrainingSettings) -> tuple[Problem, Network, ModelC
     scores = {name: card.scores[name] for name in LEARNED if name in card.scores}
     of_model = problem.of_model(network, card)
     sizes = network.config.to_dict()
+    named |= {"training_data": named["training_data"] or card.training_data, "licence": named["licence"] or card.licence}
     renamed = replace(card, name=settings.card.name or card.kind, config=sizes, conversion=conversion, scores=scores, **named)
     return of_model, network.train(), renamed
 

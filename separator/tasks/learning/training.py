@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
 from separator.errors import DivergedError, UserError
-from separator.models.card import ModelCard
+from separator.models.card import ModelCard, joined_origins
 from separator.models.files import Network, save_model
 from separator.resume import refuse_differences
 from separator.snn.learning.tandem import TandemLayer
@@ -300,5 +300,5 @@ def export(checkpoint: Path, path: Path, settings: TrainingSettings, data: Data)
     scores = {"steps": state["global_step"], "epochs": card.scores.get("epochs", 0) + state["epoch"] + 1}
     scores |= heard if heard["hours"] else {}
     found = problem.findings(network, data)
-    origin = card.training_data or found.training_data
+    origin = settings.card.training_data or joined_origins(card.training_data, found.training_data)
     save_model(path, network, replace(card, scores=scores | dict(found.scores), gain=found.gain, training_data=origin))

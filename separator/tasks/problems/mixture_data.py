@@ -128,6 +128,18 @@ class MixtureData:
         """Seconds of mixtures in an epoch, which has whole batches only; a mixture on disk may make several segments."""
         return len(self.train(0)) * self.settings.batch * self.settings.segment
 
+    @property
+    def origin(self) -> str:
+        """The speech in training, or mixtures of it, for people."""
+        talkers, rate, settings = self._talkers[0], self.model.sample_rate, self.settings
+        if talkers is None:
+            folder = settings.train_folders[0]
+            return f"{len(self._read_mixtures(folder))} mixtures of {folder}"
+        spoken = [f"{bank.name} ({len(bank.speakers)} speakers, {bank.length() / rate / 3600:.1f} h)" for bank in talkers.banks]
+        rooms = f" in rooms of {settings.rooms}" if settings.rooms else ""
+        noise = f" with noises of {settings.noise}" if settings.noise else ""
+        return f"{', '.join(spoken)}, mixed on the fly{rooms}{noise}"
+
     def layer(self, layer: int) -> Loader:
         """Training mixtures of a layer of a conversion; the same for all layers would teach them by heart."""
         return self._fixed_loader(self._train_mixtures(layer), self.settings.epoch_mixtures)

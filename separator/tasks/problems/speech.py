@@ -77,9 +77,9 @@ class Speech:
         return f"{parameters_text(network)}, receptive field {seconds:.2f} s"
 
     def findings(self, network: Network, data: MixtureData) -> Findings:
-        """The gain that brings its output to the level of the dev mixtures."""
-        device = str(device_of(network))
-        return Findings(gain=output_gain(network, data.dev_loader(), self.network.n_src, device))
+        """The gain that brings its output to the level of the dev mixtures, and what it has learned from."""
+        gain = output_gain(network, data.dev_loader(), self.network.n_src, str(device_of(network)))
+        return Findings(gain=gain, training_data=data.origin)
 
     @torch.no_grad()
     def result(self, network: Network, card: ModelCard, data: MixtureData) -> float:

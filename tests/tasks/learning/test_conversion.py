@@ -60,6 +60,11 @@ def converted(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "snn")
 
 
+def test_a_converted_model_says_what_the_analog_one_learned_from(run, tmp_path):
+    card = load_model(convert(replace(run, card=CardSettings()), tmp_path / "snn", log=lambda line: None)).card
+    assert card.training_data.startswith(f"none; then {run.problem.data.train} (") and card.licence == ""
+
+
 def test_spiking_model_reports_and_resume(run, converted):
     model = load_model(converted / "snn.safetensors")
     assert model.card.kind == "snn" and model.card.window == 8 and model.card.training_data == "synthetic"

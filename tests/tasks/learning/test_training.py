@@ -1,3 +1,4 @@
+import re
 import subprocess
 from dataclasses import replace
 
@@ -391,6 +392,22 @@ def test_activity_penalty_makes_activations_sparser(settings, tmp_path):
         rows = np.genfromtxt(tmp_path / str(weight) / "csv" / "version_0" / "metrics.csv", delimiter=",", names=True)
         densities.append(rows["activity"][~np.isnan(rows["activity"])][-1])
     assert densities[1] < densities[0]
+
+
+def test_a_model_says_what_it_has_learned_from(settings, synthetic_corpus, tmp_path):
+    """Its own data, behind those of the model that it comes from, whose licence holds on."""
+    heard = rf"{re.escape(str(synthetic_corpus / 'train'))} \(\d+ speakers, 0\.\d h\), mixed on the fly"
+    first = load_model(train(settings, tmp_path / "first", progress=False)).card
+    assert re.fullmatch(heard, first.training_data) and first.licence == ""
+    given = replace(settings, init=str(tmp_path / "first" / "ann.safetensors"), card=CardSettings(licence="ours"))
+    again = load_model(train(given, tmp_path / "again", progress=False)).card
+    assert (again.training_data, again.licence) == (first.training_data, "ours")  # the same, once
+    mixtures = tmp_path / "mixtures"
+    drawn = ["--list", str(tmp_path / "list.txt"), "--draw", "4", "--out", str(mixtures)]
+    main(["mix", "--corpus", str(synthetic_corpus / "train"), *drawn])
+    tuned = on(replace(given, init=str(tmp_path / "again" / "ann.safetensors"), card=CardSettings()), train=mixtures)
+    last = load_model(train(tuned, tmp_path / "last", progress=False)).card
+    assert last.training_data == f"{first.training_data}; then 4 mixtures of {mixtures}" and last.licence == "ours"
 
 
 def test_an_analog_model_is_trained_further_statistics_included(settings, tmp_path):
