@@ -12,6 +12,7 @@ from separator.corpora.training.bank import Cut, Recordings
 from separator.corpora.training.recordings import read_recording
 from separator.errors import UserError
 
+USUAL_RATE = 8000  # Hz, of impulse responses that say none
 INDEX = "noise.tsv"  # of a folder of noises: a path a line, and what else after a tab
 
 
@@ -37,14 +38,21 @@ class Rooms:
             raise UserError(f"the rooms have {places} places each, too few for {n_src} talkers; leave out --data.rooms")
 
 
-def load_rooms(path: str | Path) -> Rooms:
-    """Read impulse responses from an npz file: `rir`, (2 R, L), at the network's sample rate, rows 2i and 2i + 1 of one room.
+def load_rooms(path: str | Path, sample_rate: int) -> Rooms:
+    """Read impulse responses from an npz file: `rir`, (2 R, L), rows 2i and 2i + 1 of one room, and `rate`, 8000 Hz if absent.
 
     Raises:
-        UserError: the file is missing, damaged, or holds something else.
+        UserError: the file is missing, damaged, or holds something else, or responses of another rate than `sample_rate`.
     """
     advice = "give --data.rooms an npz file with the array rir, (2 x rooms, samples)"
-    rir = read_arrays(path, advice).get("rir")
+    arrays = read_arrays(path, advice)
+    rir, rate = arrays.get("rir"), arrays.get("rate", np.array(USUAL_RATE))
+    if rate.shape != () or rate != sample_rate:
+        found = "holds no rate" if "rate" not in arrays else f"has the rate {rate.tolist()}"
+        raise UserError(
+            f"{path} {found}, which the network's of {sample_rate} Hz needs: responses resampled to it, and their rate in Hz "
+            f"as the number rate beside rir ({USUAL_RATE} where there is none)"
+        )
     if rir is None or not np.issubdtype(rir.dtype, np.floating):
         raise UserError(f"{path} has no floating-point array rir; {advice}")
     responses = rir.astype(np.float32)

@@ -25,7 +25,7 @@ from separator.tasks.learning.hours import Finish, Heard, write_hours
 from separator.tasks.learning.module import LearningData, LearningModule
 from separator.tasks.learning.run.averaging import AveragedWeights
 from separator.tasks.learning.run.checkpoints import checkpoints, fit, load_checkpoint, trainer_options
-from separator.tasks.learning.run.logs import LoggedEpochs, PatientTensorBoardLogger, WholeCSVLogger
+from separator.tasks.learning.run.logs import LoggedEpochs, PatientTensorBoardLogger, ToldFigures, WholeCSVLogger
 from separator.tasks.learning.run.same_run import FACTS, LastingStop, SameRun, SeededSteps
 from separator.tasks.learning.settings import OF_THE_END, OF_THE_FINISH, MachineSettings, TrainingSettings, without
 from separator.tasks.learning.start import begin_spiking, one_input, starting_point, with_learned_neurons
@@ -91,6 +91,7 @@ def _train(settings: TrainingSettings, folder: Path, start: Start, device: str, 
         SeededSteps(settings.seed, start.card.scores.get("epochs", 0)),
         LoggedEpochs(folder, sets),
         LambdaCallback(on_train_start=lambda *_: log(start.problem.describe(start.network))),
+        *([] if progress else [ToldFigures(sets, start.problem.objective.score.column, log)]),
     ]
     if settings.optimiser.schedule == "anytime":
         writing = LambdaCallback(on_train_epoch_start=lambda trainer, _: trainer.is_global_zero and write(only_if_fresh=True))

@@ -224,7 +224,7 @@ class MixtureData:
     @cached_property
     def _variation(self) -> Variation:
         settings, rate = self.settings, self.model.sample_rate
-        rooms = load_rooms(settings.rooms) if settings.rooms else None
+        rooms = load_rooms(settings.rooms, rate) if settings.rooms else None
         noise = load_noise(settings.noise, rate) if settings.noise else None
         return Variation(settings.augment, rate, rooms, noise)
 

@@ -62,6 +62,14 @@ def test_wrong_rate_is_refused(synthetic_corpus):
         load_bank(synthetic_corpus / "train", 16000)
 
 
+def test_a_silent_recording_is_named(synthetic_corpus, tmp_path):
+    corpus = shutil.copytree(synthetic_corpus, tmp_path / "corpus") / "train"
+    path = read_corpus(corpus).utterances[3].path
+    soundfile.write(path, np.zeros(4000), 8000)
+    with pytest.raises(UserError, match=f"^{path}: cannot measure the speech level"):
+        load_bank(corpus, 8000)
+
+
 def test_speech_of_a_speaker_is_joined_until_it_is_long_enough(bank):
     rng = np.random.default_rng(0)
     own = np.concatenate([bank.waves[bank.offsets[i] : bank.offsets[i + 1]] * bank.scales[i] for i in bank.speakers[0]])

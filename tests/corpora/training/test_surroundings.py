@@ -60,7 +60,7 @@ def test_folders_that_are_no_noises(noises, tmp_path):
 def test_two_rows_are_a_room(tmp_path):
     rir = np.arange(1, 25, dtype=np.float16).reshape(6, 4)
     np.savez(tmp_path / "rooms.npz", rir=rir, rt60=np.zeros(3))
-    rooms = load_rooms(tmp_path / "rooms.npz")
+    rooms = load_rooms(tmp_path / "rooms.npz", 8000)
     assert rooms.responses.dtype == np.float32 and rooms.responses.shape == (3, 2, 4)
     rng = np.random.default_rng(0)
     assert rooms.responses[:, :, 0].tolist() == [[1, 5], [9, 13], [17, 21]]
@@ -68,6 +68,21 @@ def test_two_rows_are_a_room(tmp_path):
     assert drawn == {(room, places) for room in range(3) for places in ((0, 1), (1, 0))}
     with pytest.raises(UserError, match="too few for 3"):
         rooms.require(3)
+
+
+def test_responses_have_the_rate_of_the_network(tmp_path):
+    """8 kHz where the file does not say."""
+    path, rir = tmp_path / "rooms.npz", np.ones((2, 4))
+    np.savez(path, rir=rir)
+    load_rooms(path, 8000)
+    with pytest.raises(UserError, match="holds no rate, which the network's of 16000 Hz needs"):
+        load_rooms(path, 16000)
+    np.savez(path, rir=rir, rate=16000)
+    load_rooms(path, 16000)
+    for rate, found in ((16000, "16000"), ([8000], r"\[8000\]"), ("8 kHz", "8 kHz")):
+        np.savez(path, rir=rir, rate=rate)
+        with pytest.raises(UserError, match=f"has the rate {found}"):
+            load_rooms(path, 8000)
 
 
 @pytest.mark.parametrize(
@@ -86,22 +101,22 @@ def test_two_rows_are_a_room(tmp_path):
 def test_arrays_that_are_no_rooms(tmp_path, arrays):
     np.savez(tmp_path / "rooms.npz", **arrays)
     with pytest.raises(UserError, match=r"rooms.npz.*rir"):
-        load_rooms(tmp_path / "rooms.npz")
+        load_rooms(tmp_path / "rooms.npz", 8000)
 
 
 def test_files_that_are_no_rooms(tmp_path):
     with pytest.raises(UserError, match=r"cannot read .*absent\.npz: No such file"):
-        load_rooms(tmp_path / "absent.npz")
+        load_rooms(tmp_path / "absent.npz", 8000)
     np.savez(tmp_path / "cut.npz", rir=np.ones((2, 400)))
     whole = (tmp_path / "cut.npz").read_bytes()
     for damaged in (whole[:500], b"", b"no zip", whole[:100] + bytes(50) + whole[150:]):
         (tmp_path / "cut.npz").write_bytes(damaged)
         with pytest.raises(UserError, match=r"cut.npz"):
-            load_rooms(tmp_path / "cut.npz")
+            load_rooms(tmp_path / "cut.npz", 8000)
     np.save(tmp_path / "one.npy", np.ones((2, 4)))
     for path, reason in ((tmp_path / "one.npy", "no npz file"), (tmp_path, "Is a directory")):
         with pytest.raises(UserError, match=reason):
-            load_rooms(path)
+            load_rooms(path, 8000)
 
 
 def test_rooms_may_have_more_places_than_talkers():

@@ -3,7 +3,8 @@
 import csv
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,36 @@ def _hearing_ctrl_c_later() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
         if heard and callable(before):
             before(signal.SIGINT, None)
+
+
+class ToldFigures(pl.Callback):
+    """Tells in a line what each look at what is held out has found, for logs without a progress bar.
+
+    Args:
+        sets: names of what is held out.
+        column: of the score.
+        log: called with the line.
+    """
+
+    def __init__(self, sets: Iterable[str], column: str, log: Callable[[str], None]) -> None:
+        self.sets, self.column, self.tell = tuple(sets), column, log
+        self.since = time.monotonic()
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count the time from here."""
+        self.since = time.monotonic()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Tell epoch, loss, scores and the time since the last look."""
+        now, found = time.monotonic(), trainer.callback_metrics
+        figures = [f"{name} {self.column} {float(found[f'{name}_{self.column}']):.2f}" for name in self.sets]
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        if trainer.is_global_zero:
+            self.tell(
+                f"epoch {trainer.current_epoch + 1}: dev loss {float(found['dev_loss']):.4f}, {', '.join(figures)}, "
+                f"rate {rate:.3g}, {now - self.since:.0f} s"
+            )
+        self.since = now
 
 
 class LoggedEpochs(pl.Callback):
