@@ -296,7 +296,7 @@ def progress_bar(name: str, visible: bool) -> Iterator[Any]:
 def _seconds(text: str) -> float:
     number = float(text)
     if not 0 <= number < MOST:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds, 0 to below {MOST:g}")
     return number
 
 

@@ -100,6 +100,8 @@ def read_corpus(folder: str | Path) -> Corpus:
     folder = Path(folder).absolute()
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; give a Kaldi data folder with wav.scp and utt2spk")
+    if (folder / "segments").exists():
+        raise UserError(f"{folder} has segments, which are not read; cut the recordings (Kaldi's extract-segments does)")
     recordings = _read_table(folder / "wav.scp")
     speakers = _read_table(folder / "utt2spk")
     durations = _parse(folder / "utt2dur", _read_optional(folder / "utt2dur"), float)
@@ -159,5 +161,7 @@ def read_utterance(utterance: Utterance, sample_rate: int) -> NDArray[np.float32
     """
     wave, rate = read_recording(utterance.path)
     if rate != sample_rate:
-        raise UserError(f"{utterance.path} has {rate} Hz, not {sample_rate} Hz; resample the corpus or set its rate")
+        raise UserError(
+            f"{utterance.path} has {rate} Hz, not {sample_rate} Hz; resample the corpus, or give the network's sample rate"
+        )
     return wave

@@ -140,7 +140,8 @@ def failures(summary: Summary) -> list[str]:
     """One line for each condition, system and metric with sources that could not be measured."""
     return [
         f"{METRICS[metric].title.split(' (')[0]} of {system} ({condition}): {value.failed} of {value.failed + value.count} "
-        "sources could not be measured and are left out of the mean"
+        "sources could not be measured and are left out of the mean, which is too high where estimates of the system are "
+        "silent; differences are of sources that both could be measured on"
         for condition, rows in summary.items()
         for system, cells in rows.items()
         for metric, value in cells.get(OVERALL, {}).items()

@@ -182,6 +182,7 @@ def test_wrong_options_are_refused(loaded, options):
         (["mix.wav", "--device", "toaster"], "no device 'toaster'", 1),
         (["mix.wav", "--device", "meta"], "no device 'meta'", 1),
         (["mix.wav", "--segment", "0"], "holds a sample", 1),
+        (["mix.wav", "--segment", "1e9"], "1e9 is not a number of seconds, 0 to below 1e+09", 2),
         (["mix.wav", "--raw", "s16le"], "--raw is of live sound", 2),
         (["mix.wav", "--stream"], "leave the names of inputs out", 2),
         (["--stream", "-r"], "leave -r and --segment out", 2),

@@ -189,6 +189,7 @@ def test_former_commands_say_what_to_call(command, capsys):
             ["--data.train=a", "--data.dev=b", "--out=o", "--network.channels=abc"],
             "Expected a int. Got value: abc (--help tells more)",
         ),
+        (["--data.train=a", "--data.dev=b", "--out=o", "--data.batch=0"], "at least 1, not 0 (--help tells more)"),
         (["--problem", "tables", "--out", "o"], "there is no problem 'tables'; take speech or images"),
         (
             ["--problem=speech", "--config", "images.yaml", "--data.train=a", "--data.dev=b", "--out=o"],

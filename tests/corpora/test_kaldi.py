@@ -68,6 +68,7 @@ def test_an_utterance_is_read_at_its_rate_only(folder):
         ("utt2spk", "a1 a\na1 b\nb1 b\n", "line 2: a1 comes twice"),
         ("utt2spk", "a1 a\nb1 b\n", "utt2spk lacks a2"),
         ("utt2spk", "a1 a\na2 a\nb1 b\nb2 b\n", "wav.scp lacks b2"),
+        ("segments", "a1 a 0.0 1.5\n", "has segments, which are not read; cut the recordings"),
         ("utt2dur", "a1 long\n", "'long' of a1"),
         ("spk2gender", "a x\n", "'x' of a"),
     ],

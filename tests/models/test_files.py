@@ -108,6 +108,12 @@ def test_file_of_another_kind(tmp_path):
         load_model(path)
 
 
+def test_a_checkpoint_is_told(tmp_path):
+    torch.save({"state_dict": {}}, tmp_path / "best.ckpt")
+    with pytest.raises(UserError, match=r"best.ckpt is a checkpoint.* lies beside"):
+        load_model(tmp_path / "best.ckpt")
+
+
 HEADERS = {
     "a list": b"[]",
     "no tensor": b'{"x": 1}',

@@ -61,10 +61,10 @@ class ProblemParser(ConfiguredParser):
         return parsed
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """One line, which says what was taken for granted."""
+        """One line, which says what was taken for granted where an option is unknown."""
         others = " or ".join(other for other in self.problems if other != self.usual)
-        mistaken = "Parser key" in message  # what has a wrong value is an option of this problem
-        super().error(f"{message}; for {others}, give --problem" if self.guessed and others and not mistaken else message, ex)
+        unknown = any(words in message for words in ("unrecognized arguments", "does not accept option"))
+        super().error(f"{message}; for {others}, give --problem" if self.guessed and others and unknown else message, ex)
 
 
 def problem_told(args: Sequence[str]) -> str | None:

@@ -10,6 +10,7 @@ from separator.errors import UserError
 from separator.models.format.text import shown
 from separator.models.format.typed import check_type
 
+ARCHIVE = b"PK\x03\x04"  # how what torch saves begins
 MAX_HEADER = 2**20  # bytes; a hundred layers take 100,000
 
 
@@ -39,7 +40,12 @@ def read_header(path: Path) -> Header:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
+            first = file.read(8)
+            if first.startswith(ARCHIVE):
+                raise UserError(
+                    f"{path} is a checkpoint or another archive; the model file of a training lies beside its checkpoints"
+                )
+            (length,) = struct.unpack("<Q", first)
             if length > size - 8:
                 raise ValueError("its header is cut short")
             if length > MAX_HEADER:
