@@ -11,8 +11,7 @@ from separator.snn.layers.fan_in import limit_fan_in
 from separator.snn.layers.signal import Signal
 from separator.snn.observe.report import LayerReport, agreement
 from separator.snn.spikes.trains import LONGEST
-from separator.snn.stack.converting import in_layer
-from separator.snn.stack.graph import INPUT
+from separator.snn.stack.graph import INPUT, in_layer
 from separator.snn.stack.simulation import fire
 from separator.snn.stack.stack import Stack
 

@@ -37,10 +37,10 @@ from separator.snn.observe.distribution import Distribution, distributions
 from separator.snn.observe.report import LayerReport, Noted, agreement
 from separator.snn.spikes.trains import Spikes
 from separator.snn.stack.chains import activations_of, chain_from, is_joined
-from separator.snn.stack.converting import check_neurons, in_layer
-from separator.snn.stack.graph import frontier
+from separator.snn.stack.converting import check_neurons
+from separator.snn.stack.graph import frontier, in_layer
 from separator.snn.stack.prefix import Prefix, fingerprint
-from separator.snn.stack.simulation import fire, incoming_of
+from separator.snn.stack.simulation import fire, incoming_of, run_layer
 from separator.snn.stack.stack import Stack
 from separator.snn.thresholds.rules import THRESHOLDS, Observed
 
@@ -378,7 +378,7 @@ class ProgressiveTandemLearning:
         def activations() -> Iterator[Tensor]:
             for signal, beside in self._signals(index):
                 with in_layer(index):
-                    check_sizes(layer, signal.activation)
+                    check_sizes(layer, signal.activation, None if beside is None else beside.activation)
                 yield from activations_of(layers or [layer], signal.activation, None if beside is None else beside.activation)
 
         def currents() -> Iterator[Tensor]:
@@ -439,7 +439,8 @@ class ProgressiveTandemLearning:
         for key, prefix in self.prefixes.items():
             spikes = dict(prefix.spikes)
             here = {i: trains.to(self.device) for i, trains in spikes.items()}
-            fired = layer.run(*incoming_of(sources[index], dict(here)))
+            incoming, beside = incoming_of(sources[index], dict(here))
+            fired = run_layer(index, layer, incoming, None, beside)
             assert isinstance(fired, Spikes)
             spikes[index] = fired.to("cpu")
             self.prefixes[key] = Prefix(prefix.of, {i: spikes[i] for i in frontier(sources, index + 1)})

@@ -29,6 +29,7 @@ from separator.snn.neurons.neuron import Numbers, State
 from separator.snn.spikes.trains import Spikes, joined
 from separator.snn.synapses.affine import AffineMap
 from separator.snn.synapses.incoming import IncomingMap, merged_weight, stacked_weight
+from separator.snn.synapses.sizes import check_input
 
 ALL = Fraction(1)
 Charges = dict[Fraction, Tensor]  # of the neurons of a layer that encodes, by the share of its input that makes them
@@ -68,6 +69,7 @@ class SpikingLayer(nn.Module):
     initial_potential: Tensor
     quantum: Tensor
     shortcut: Tensor | None  # weight of the second map
+    _taken: tuple[torch.Size, ...] = ()  # shapes of input that were last checked
 
     def __init__(
         self,
@@ -245,6 +247,17 @@ class SpikingLayer(nn.Module):
         if self.role == "encode":
             return WeightedSums([self._map_of_quanta], encodes=True)
         return WeightedSums(self.maps, self.has_long_sums, self.neuron.saturates)
+
+    def check_sizes(self, *shapes: torch.Size) -> None:
+        """Refuse input of shapes, (B, ...), that the incoming maps do not take, one for each, if not the last ones were such.
+
+        Raises:
+            UserError: as `check_input`.
+        """
+        if shapes != self._taken:
+            for own, shape in zip(self.maps, shapes, strict=False):
+                check_input(own.apply, shape, own.weight.shape)
+            self._taken = shapes
 
     def charge(self, x: Tensor, share: Fraction = ALL) -> Tensor:
         """Charge of the neurons of a layer that encodes, or a share of it, in quanta. Shape: (B, ...) -> (B, ...).

@@ -11,6 +11,7 @@ from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.fan_in import Masked
 from separator.snn.neurons.neuron import Neuron
 from separator.snn.synapses.affine import CausalConv2d
+from separator.snn.synapses.sizes import check_input
 
 FORWARDS = {kind: kind.forward for kind in (nn.Linear, nn.Conv1d, nn.Conv2d, CausalConv2d, nn.BatchNorm1d, nn.BatchNorm2d)}
 SUPPORTED = (
@@ -30,19 +31,20 @@ def check_supported(layers: Sequence[nn.Module]) -> None:
             raise UserError(f"layer {i} of the stack {problem}")
 
 
-def check_sizes(layer: AnalogLayer, x: Tensor) -> None:
-    """Refuse input, (B, ...) as it reaches a layer, with dimensions that its neurons are not counted in.
+def check_sizes(layer: AnalogLayer, x: Tensor, beside: Tensor | None = None) -> None:
+    """Refuse input, (B, ...) as it reaches a layer, of a shape that the layer does not take once it is spiking.
+
+    Args:
+        layer: the layer.
+        x: its input.
+        beside: that of its shortcut, if it is something else.
 
     Raises:
-        UserError: it has more or fewer than the layer's kind takes in batches.
+        UserError: as `check_input`.
     """
-    dimensions = {nn.Linear: 2, nn.Conv1d: 3, nn.Conv2d: 4}
-    wanted = next(n for kind, n in dimensions.items() if isinstance(layer.affine, kind))
-    if not layer.before and x.dim() != wanted:
-        shape = "x".join(map(str, x.shape))
-        raise UserError(
-            f"{type(layer.affine).__name__} sees input of {shape}, and is converted on {wanted} dimensions, batch first"
-        )
+    for part, seen in zip(layer.with_shortcut(), (x, x if beside is None else beside), strict=False):
+        absorbs = part.before and part.map_of_affine is None  # the weight of all of its map is not known then
+        check_input(part.synapses, seen.shape, None if absorbs else part.affine.weight.shape)
 
 
 def problem_of(layer: nn.Module) -> str | None:

@@ -23,18 +23,9 @@ from separator.snn.learning.stdb.layer import StdbLayer
 from separator.snn.learning.tandem import TandemLayer
 from separator.snn.stack.chains import activations_of, chain_from, is_joined
 from separator.snn.stack.connected import ConnectedLayers
-from separator.snn.stack.graph import INPUT, adds_the_one_before, forget_unseen, is_bypassed
+from separator.snn.stack.graph import INPUT, adds_the_one_before, forget_unseen, in_layer, is_bypassed
 from separator.snn.stack.recorded import RecordedRun
 from separator.snn.thresholds.rules import Observed, ThresholdOptions, ThresholdRule
-
-
-@contextmanager
-def in_layer(position: int) -> Iterator[None]:
-    """Name the layer in errors that arise within."""
-    try:
-        yield
-    except UserError as error:
-        raise type(error)(f"layer {position}: {error}") from error
 
 
 def check_neurons(stack: ConnectedLayers, dynamics: Dynamics) -> None:
@@ -156,7 +147,7 @@ def _thresholds(
         chain = chain_from(analog, stack.sources, i) if heads else [layer]
         other = None if beside is None else beside.activation
         with in_layer(i):
-            check_sizes(layer, incoming.activation)
+            check_sizes(layer, incoming.activation, other)
         activations = list(activations_of(chain or [layer], incoming.activation, other))
         handed[i] = Signal(activations[0])
         if stack.role(i, dynamics) != "readout":

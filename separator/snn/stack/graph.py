@@ -1,10 +1,12 @@
 """Connections between layers: a stack is a directed graph whose layers stand in an order in which they can run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from torch import nn
 
+from separator.errors import UserError
 from separator.snn.layers.analog import AnalogLayer
 
 INPUT = -1  # in the place of a layer: the input of the stack
@@ -12,6 +14,15 @@ INPUT = -1  # in the place of a layer: the input of the stack
 # Of each incoming map of a layer, the layers that it sees, channel behind channel. The second map is the shortcut's.
 Sources = tuple[tuple[int, ...], ...]
 Handed = TypeVar("Handed")
+
+
+@contextmanager
+def in_layer(position: int) -> Iterator[None]:
+    """Name the layer in errors that arise within."""
+    try:
+        yield
+    except UserError as error:
+        raise type(error)(f"layer {position}: {error}") from error
 
 
 def in_a_row(layers: Sequence[AnalogLayer]) -> list[Sources]:

@@ -81,7 +81,7 @@ class RecordedRun:
             state: State = None
             trains: list[Spikes] = []
             for incoming, beside, first, steps in self._incoming(number, index):
-                outcome, state = continued(layer, incoming, beside, state, first, steps)
+                outcome, state = continued(index, layer, incoming, beside, state, first, steps)
                 assert isinstance(outcome, Spikes)
                 trains.append(outcome)
             kept[index] = trains

@@ -13,7 +13,8 @@ from separator.snn.layers.spiking import SpikingLayer
 from separator.snn.layers.twins import analog_twin
 from separator.snn.learning.rules import LearningOptions, LearningRule
 from separator.snn.stack.connected import ConnectedLayers
-from separator.snn.stack.converting import in_layer, join_stdb, wholly_spiking
+from separator.snn.stack.converting import join_stdb, wholly_spiking
+from separator.snn.stack.graph import in_layer
 from separator.snn.synapses.absorb import absorbed_weight
 from separator.snn.synapses.affine import affine_map
 

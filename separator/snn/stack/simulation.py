@@ -12,7 +12,7 @@ from separator.snn.layers.shapes import per_channel
 from separator.snn.layers.spiking import Charges, SpikingLayer
 from separator.snn.neurons.neuron import State
 from separator.snn.spikes.trains import LONGEST, Spikes, joined
-from separator.snn.stack.graph import INPUT, Sources, forget_unseen, seen_by
+from separator.snn.stack.graph import INPUT, Sources, forget_unseen, in_layer, seen_by
 
 Handed = Spikes | Tensor
 
@@ -143,11 +143,21 @@ def run_layer(
     beside: Spikes | None = None,
     padding: tuple[int, int] = (0, 0),
 ) -> Handed:
-    """Outcome of a layer, from its input over the whole window. Shapes: (B, ...) -> (B, ...)."""
+    """Outcome of a layer, from its input over the whole window. Shapes: (B, ...) -> (B, ...).
+
+    Raises:
+        UserError: the input has a shape that the layer does not take; the message names it.
+    """
+    _check_sizes(position, layer, incoming, beside)
     outcome = layer.run(incoming, beside)
     if observe is not None:
         observe(LayerRun(position, layer, incoming, outcome, beside, padding=padding))
     return outcome
+
+
+def _check_sizes(position: int, layer: SpikingLayer, incoming: Handed, beside: Spikes | None) -> None:
+    with in_layer(position):
+        layer.check_sizes(incoming.shape, incoming.shape if beside is None else beside.shape)
 
 
 def _chained(layers: Sequence[SpikingLayer], x: Tensor, sources: Sequence[Sources], observe: Observer | None) -> Tensor:
@@ -159,7 +169,7 @@ def _chained(layers: Sequence[SpikingLayer], x: Tensor, sources: Sequence[Source
         handed: dict[int, Handed] = {INPUT: presented(layers[0].dynamics, x, first, steps)}
         for i, layer in enumerate(layers):
             incoming, beside = incoming_of(sources[i], handed)
-            handed[i], states[i] = continued(layer, incoming, beside, states[i], first, steps, charges)
+            handed[i], states[i] = continued(i, layer, incoming, beside, states[i], first, steps, charges)
             if observe is not None:
                 observe(LayerRun(i, layer, incoming, handed[i], beside, first))
             forget_unseen(handed, sources, i + 1)
@@ -178,6 +188,7 @@ def windows_of(steps: int) -> Iterator[tuple[int, int]]:
 
 
 def continued(
+    position: int,
     layer: SpikingLayer,
     incoming: Handed,
     beside: Spikes | None,
@@ -189,7 +200,11 @@ def continued(
     """Outcome of a layer in one window of a run, and its state after it. Shapes: (B, ...) -> (B, ...).
 
     Charges by an analog input, which is the same in all windows, are kept for the next one where they are given.
+
+    Raises:
+        UserError: as `run_layer`.
     """
+    _check_sizes(position, layer, incoming, beside)
     if isinstance(incoming, Tensor):
         return layer.advance_encoding(incoming, first, steps, state, charges)
     if layer.role == "readout":

@@ -12,6 +12,7 @@ from separator.snn.layers.dynamics import Dynamics
 from separator.snn.layers.ranges import check_layer
 from separator.snn.layers.signal import Signal
 from separator.snn.layers.spiking import SpikingLayer
+from separator.snn.layers.support import check_sizes
 from separator.snn.layers.twins import with_window
 from separator.snn.learning.rules import RULES, LearningOptions
 from separator.snn.learning.stdb.layer import StdbLayer
@@ -21,8 +22,7 @@ from separator.snn.learning.through_time import ThroughTimeLayer
 from separator.snn.spikes.trains import LONGEST, Spikes
 from separator.snn.stack import converting, relearning
 from separator.snn.stack.connected import ConnectedLayers
-from separator.snn.stack.converting import in_layer
-from separator.snn.stack.graph import INPUT, Sources, forget_unseen, frontier
+from separator.snn.stack.graph import INPUT, Sources, forget_unseen, frontier, in_layer
 from separator.snn.stack.prefix import Prefix, fingerprint
 from separator.snn.stack.simulation import LayerRun, Observer, fire, simulate
 from separator.snn.stack.through_time import readings
@@ -87,6 +87,7 @@ class Stack(ConnectedLayers):
             layer, (incoming, beside) = self.layers[i], self.incoming(signals, i)
             with in_layer(i):
                 if isinstance(layer, TandemLayer):
+                    check_sizes(layer.layer, incoming.activation, None if beside is None else beside.activation)
                     signals[i] = layer(incoming, beside)
                 else:
                     signals[i] = Signal(layer(incoming.activation, None if beside is None else beside.activation))
