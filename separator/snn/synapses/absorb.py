@@ -12,7 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from separator.errors import UserError
 from separator.snn.synapses.affine import AffineMap
+from separator.snn.synapses.sizes import rest_of
 
 # From a layer, the map behind it, that map's weight and the shape of the layer's input (C, ...) to the map of both, and to its
 # weight. The map is asked for by itself as well, without weight and shape, where a network is built from a file.
@@ -50,7 +52,10 @@ def absorbed_map(layers: Sequence[nn.Module], apply: AffineMap) -> AffineMap:
         ValueError: a layer cannot be absorbed into what follows it.
     """
     for layer in reversed(layers):
-        apply = _ABSORBED[type(layer)][0](layer, apply)
+        map_of, _ = _ABSORBED[type(layer)]
+        apply = map_of(layer, apply)
+        if map_of not in (_same_map, _flattened_map, _pooled_map):  # of another's layer, positions may be others
+            apply = replace(apply, pooled=())
     return apply
 
 
@@ -104,10 +109,10 @@ def pooled_apart(apply: AffineMap, weight: Tensor, shape: Sequence[int]) -> Pool
     if not torch.equal(repeated, taps):
         return None
     if apply.kind is nn.Linear:
-        return Pooled(size, replace(apply, averaged=1), first.flatten(1))
+        return Pooled(size, replace(apply, averaged=1, pooled=()), first.flatten(1))
     stride = tuple(step // n for step in apply.stride)
     padding = tuple((before // n, after // n) for before, after in apply.padding)
-    return Pooled(size, replace(apply, stride=stride, padding=padding, averaged=1, runs=()), first.contiguous())
+    return Pooled(size, replace(apply, stride=stride, padding=padding, averaged=1, pooled=(), runs=()), first.contiguous())
 
 
 def _same_map(layer: nn.Module, apply: AffineMap) -> AffineMap:
@@ -129,7 +134,7 @@ def _pooled_map(layer: nn.Module, apply: AffineMap) -> AffineMap:
     assert isinstance(layer, nn.AvgPool1d | nn.AvgPool2d)
     if apply.kind is nn.Linear:
         size = _pool_size(layer, 1 if isinstance(layer, nn.AvgPool1d) else 2)
-        return replace(apply, averaged=apply.averaged * prod(size))
+        return replace(apply, averaged=apply.averaged * prod(size), pooled=_multiplied(size, apply.pooled))
     size = _pool_size(layer, len(apply.stride))
     return replace(
         apply,
@@ -137,6 +142,7 @@ def _pooled_map(layer: nn.Module, apply: AffineMap) -> AffineMap:
         padding=tuple((before * n, after * n) for (before, after), n in zip(apply.padding, size, strict=True)),
         dilation=(1,) * len(size),
         averaged=apply.averaged * prod(size),
+        pooled=_multiplied(size, apply.pooled),
         runs=tuple((run * n, d) for (run, d), n in zip(apply.runs or ((1, d) for d in apply.dilation), size, strict=True)),
     )
 
@@ -144,8 +150,8 @@ def _pooled_map(layer: nn.Module, apply: AffineMap) -> AffineMap:
 def _pooled_weight(layer: nn.Module, apply: AffineMap, weight: Tensor, shape: torch.Size) -> Tensor:
     assert isinstance(layer, nn.AvgPool1d | nn.AvgPool2d)
     size = _pool_size(layer, len(shape) - 1)
-    if any(n % s for n, s in zip(shape[1:], size, strict=True)):
-        raise ValueError(f"{layer} can be converted where it divides its input without a rest, not {tuple(shape[1:])}")
+    if (rest := rest_of(shape[1:], size)) is not None:
+        raise UserError(f"{layer} {rest}")
     if apply.kind is nn.Linear:
         pooled = [n // s for n, s in zip(shape[1:], size, strict=True)]
         return _spread(weight.view(len(weight), -1, *pooled), size).flatten(1)
@@ -163,6 +169,11 @@ def _pool_size(layer: nn.AvgPool1d | nn.AvgPool2d, dimensions: int) -> tuple[int
     if len(sizes[0]) != dimensions:
         raise ValueError(f"{layer} pools {len(sizes[0])} dimensions of {dimensions}")
     return sizes[0]
+
+
+def _multiplied(size: tuple[int, ...], pooled: tuple[int, ...]) -> tuple[int, ...]:
+    """Inputs that are averaged, by dimension, where averages are averaged again."""
+    return tuple(n * more for n, more in zip(size, pooled or (1,) * len(size), strict=True))
 
 
 def _spread(weight: Tensor, size: Sequence[int]) -> Tensor:

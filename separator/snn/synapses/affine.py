@@ -62,6 +62,7 @@ class AffineMap:
     groups: int = 1
     flatten: bool = False  # a linear layer of all dimensions but the batch
     averaged: int = 1  # inputs that the layer itself sees the mean of, where average pooling before it is part of the map
+    pooled: tuple[int, ...] = ()  # these, by dimension of position of the input, which they divide; empty if that is not known
     # Of each dimension of a kernel with dilation behind such pooling, (n, d): of its runs of n taps, one in d has synapses.
     runs: tuple[tuple[int, int], ...] = ()
 

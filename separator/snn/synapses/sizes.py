@@ -18,7 +18,8 @@ def check_input(apply: AffineMap, shape: Sequence[int], taken: Sequence[int] | N
         taken: shape of the map's weight; None if it is not known yet.
 
     Raises:
-        UserError: the input has more or fewer dimensions, channels or features, or is smaller than the kernel.
+        UserError: the input has more or fewer dimensions, channels or features, is smaller than the kernel, or is not divided
+            by average pooling before the map.
     """
     problem = _problem_of(apply, shape, taken)
     if problem is not None:
@@ -30,11 +31,21 @@ def times(sizes: Sequence[int]) -> str:
     return "x".join(map(str, sizes))
 
 
+def rest_of(positions: Sequence[int], pooled: Sequence[int]) -> str | None:
+    """What average pooling of so many inputs by dimension says of positions that it does not divide; None if it does."""
+    if all(n % size == 0 for n, size in zip(positions, pooled, strict=False)):
+        return None
+    return f"is converted where it divides its input without a rest, not {times(positions)} by {times(pooled)}"
+
+
 def _problem_of(apply: AffineMap, shape: Sequence[int], taken: Sequence[int] | None) -> str | None:
     """What keeps the input from being taken; None if nothing does."""
-    wanted, more = 2 + len(apply.stride), apply.flatten or apply.kind is nn.Identity
+    wanted = 2 + len(apply.pooled or apply.stride)
+    more = apply.kind is nn.Identity or (apply.flatten and not apply.pooled)
     if len(shape) < wanted or (len(shape) > wanted and not more):
         return f"is converted on {wanted} dimensions{' or more' if more else ''}, batch first"
+    if (rest := rest_of(shape[2:], apply.pooled)) is not None:
+        return f"average pooling before it {rest}"
     if taken is None:
         return None
     found = prod(shape[1:]) if apply.flatten else shape[1]

@@ -51,6 +51,7 @@ def test_no_items_have_outputs_of_the_same_shape(kind, options, threads):
 
 FLAT = (nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 2))
 AVERAGED = (*FLAT[:2], nn.AvgPool2d(2), nn.Flatten(), nn.Linear(16, 2))
+POOLED = (*FLAT[:2], nn.AvgPool2d((2, 1)), nn.AvgPool2d((1, 2)), nn.Conv2d(4, 2, 3, padding=1))
 ROW = (nn.Conv1d(3, 4, 3), nn.ReLU(), nn.Conv1d(4, 2, 5))
 DENSE = (nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2))
 # Layers, a shape that they are converted on, another one, and what is said of that.
@@ -60,6 +61,8 @@ OTHER_SIZES = [
     (FLAT, (3, 4, 4), (2, 4, 4, 4), "layer 0: Conv2d sees input of 2x4x4x4, and takes 3 channels, not 4"),
     (FLAT, (3, 4, 4), (3, 4, 4), "layer 0: Conv2d sees input of 3x4x4, and is converted on 4 dimensions, batch first"),
     (AVERAGED, (3, 4, 4), (1, 3, 8, 8), "layer 1: Linear sees input of 1x4x8x8, and takes 64 features, not 256"),
+    (POOLED, (3, 8, 8), (1, 3, 9, 9), "layer 1: Conv2d sees input of 1x4x9x9, .* without a rest, not 9x9 by 2x2"),
+    (AVERAGED, (3, 4, 4), (4, 3, 1, 16), "layer 1: Linear sees input of 4x4x1x16, .* without a rest, not 1x16 by 2x2"),
     (ROW, (3, 9), (1, 3, 6), "layer 1: Conv1d sees input of 1x4x4, and its kernel of 5 does not fit into that"),
     (DENSE, (6,), (4, 7), "layer 0: Linear sees input of 4x7, and takes 6 features, not 7"),
     (DENSE, (6,), (4, 1, 6), "layer 0: Linear sees input of 4x1x6, and is converted on 2 dimensions, batch first"),

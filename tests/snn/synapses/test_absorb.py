@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from separator.errors import UserError
 from separator.snn.export.spikingjelly import SpikingJellyStack
 from separator.snn.layers.analog import AnalogLayer, layers_of
 from separator.snn.layers.dynamics import Dynamics
@@ -155,8 +158,28 @@ def test_a_rest_of_averages_is_refused():
     with pytest.raises(ValueError, match="seen no input yet"):
         folded(layer)
     layer.preactivation(torch.randn(1, 3, 12, 9))
-    with pytest.raises(ValueError, match="without a rest"):
+    with pytest.raises(UserError, match=r"AvgPool2d.* without a rest, not 12x9 by 2x2"):
         folded(layer)
+    stack = Stack(layers_of([nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2), nn.Conv2d(3, 4, 1)]))
+    with pytest.raises(UserError, match=r"layer 1: Conv2d sees input of 1x3x6x5, .* without a rest, not 6x5 by 2x2"):
+        stack.convert(torch.rand(1, 2, 6, 5), Dynamics(4))
+
+
+def test_positions_behind_layers_of_ones_own_are_not_those_of_the_input():
+    """An input of 7x7, which a pool of 2 does not divide, once its layer before has put a row and a column of zeros there."""
+
+    class Framed(nn.ZeroPad2d):
+        pass
+
+    def map_of(layer, apply):
+        return replace(apply, padding=tuple((before + 1, after) for before, after in apply.padding))
+
+    register_absorbed(Framed, map_of, lambda layer, apply, weight, shape: weight)
+    modules = [nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), Framed((1, 0, 1, 0)), nn.AvgPool2d(2), nn.Conv2d(3, 4, 3)]
+    stack, x = Stack(layers_of(modules)).eval(), torch.rand(3, 2, 7, 7)
+    expected = stack(x).detach()
+    stack.convert(x, Dynamics(32, 0.5, "layer-by-layer"), percentile=100.0)
+    assert (stack(x) - expected).norm() < 0.1 * expected.norm()
 
 
 class Negated(nn.Module):
