@@ -3,9 +3,10 @@
 A synaptic operation is the addition of one weight to one membrane potential, caused by one spike that arrives there. A spike is
 whatever a neuron emits at a step that is not zero: one of -1 counts as one of 1 does, and so does one with a coefficient, whose
 synaptic operation multiplies the weight by that small whole number. A MAC (multiply-accumulate) is one input times one weight
-in the analog network. Of both, all synapses of the architecture count, whatever their weight: zeros that pad an input have
-none, biases and the neurons' own updates are no synaptic operations, and average pooling before a layer is a part of its
-synapses, so that every spike reaches the neurons behind the pooling directly.
+in the analog network; a transposed convolution multiplies each input by all of its kernel, what it crops included. Of both, all
+synapses of the architecture count, whatever their weight: zeros that pad an input have none, biases and the neurons' own
+updates are no synaptic operations, and average pooling before a layer is a part of its synapses, so that every spike reaches
+the neurons behind the pooling directly.
 
 NeuroBench (Yik et al. 2025) counts likewise in linear layers and convolutions, but leaves out synapses whose weight is zero:
 its `Effective_ACs` are `effective_operations` here, and `synaptic_operations` where no weight is zero. Its `Dense` is of every
@@ -34,6 +35,9 @@ from separator.snn.spikes.trains import Spikes
 from separator.snn.stack.simulation import LayerRun, Observer
 from separator.snn.stack.stack import Stack
 from separator.snn.synapses.affine import Affine, AffineMap, affine_map
+
+_TRANSPOSED = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+_Multiplying = Affine | nn.Conv3d | _TRANSPOSED  # kinds of modules whose MACs are counted outside of the stack
 
 
 @dataclass
@@ -154,7 +158,7 @@ def record_activity(network: nn.Module) -> Iterator[Activity]:
         activity.schedule, activity.encodes = stack.dynamics.schedule, stack.dynamics.first_role == "encode"
     with ExitStack() as hooks:
         for path, module in network.named_modules():
-            if isinstance(module, Affine) and not path.startswith(own):
+            if isinstance(module, _Multiplying) and not path.startswith(own):
                 handle = module.register_forward_hook(partial(_count_float, activity, path))
                 hooks.callback(handle.remove)
         count_run: Observer = partial(_count_spiking, activity, {})
@@ -196,11 +200,23 @@ def _macs(apply: AffineMap, weight: Tensor, x: Tensor) -> int:
     return len(x) * int(fan_out(apply, apply.synapses(weight), x).sum()) // apply.averaged
 
 
-def _count_float(activity: Activity, path: str, module: Affine, inputs: tuple[Tensor], output: Tensor) -> None:
-    apply, x = affine_map(module), inputs[0]
+def _count_float(activity: Activity, path: str, module: _Multiplying, inputs: tuple[Tensor], output: Tensor) -> None:
+    activity.float_macs[path] = activity.float_macs.get(path, 0) + _float_macs(module, inputs[0], output)
+
+
+def _float_macs(module: _Multiplying, x: Tensor, output: Tensor) -> int:
+    """MACs of a module outside of the stack, which need not be one that can be converted."""
     if isinstance(module, nn.Linear):
-        x = x.flatten(0, -2)
-    activity.float_macs[path] = activity.float_macs.get(path, 0) + _macs(apply, module.weight, x)
+        return _macs(affine_map(module), module.weight, x.flatten(0, -2))
+    if isinstance(module, _TRANSPOSED):
+        return x.numel() * module.weight[0].numel()
+    if module.padding_mode != "zeros":  # what pads is input once more
+        return output.numel() * module.weight[0].numel()
+    if isinstance(module, nn.Conv3d):
+        ones, taps = (x.new_ones(1, 1, *sizes, dtype=torch.float64) for sizes in (x.shape[-3:], module.kernel_size))
+        seen = F.conv3d(ones, taps, None, module.stride, module.padding, module.dilation).sum()
+        return int(seen) * x.shape[:-3].numel() * module.out_channels // module.groups
+    return _macs(affine_map(module), module.weight, x)
 
 
 def _count_macs(

@@ -130,6 +130,31 @@ def test_spikes_of_the_input_replace_macs_of_the_first_layer():
     assert values["synaptic_operations_per_mac"] == activity.synaptic_operations / activity.macs
 
 
+@pytest.mark.parametrize(
+    ("module", "sizes"),
+    [
+        (nn.Conv1d(4, 6, 5, padding=2, padding_mode="replicate", groups=2), (7,)),
+        (nn.Conv2d(4, 6, 3, stride=2, padding=1, padding_mode="reflect"), (6, 5)),
+        (nn.Conv2d(4, 6, (3, 2), padding="same", padding_mode="circular", dilation=2), (6, 5)),
+        (nn.Conv2d(4, 6, 3, padding=1), (6, 5)),
+        (nn.Conv3d(4, 6, (3, 2, 1), stride=(1, 2, 1), padding=(1, 1, 0), dilation=(2, 1, 1), groups=2), (5, 6, 3)),
+        (nn.Conv3d(4, 6, 3, padding="same"), (3, 4, 2)),
+        (nn.Conv3d(4, 6, 3, padding=1, padding_mode="circular"), (3, 4, 2)),
+        (nn.ConvTranspose1d(4, 6, 5, stride=3, groups=2), (7,)),
+        (nn.ConvTranspose2d(4, 6, 3, stride=2, dilation=2, output_padding=1), (4, 5)),
+        (nn.ConvTranspose3d(4, 6, 2), (2, 3, 4)),
+    ],
+)
+def test_macs_outside_of_the_stack_are_those_of_any_convolution(module, sizes):
+    """Of ones times ones, each product adds one to the sum of the outputs."""
+    network = nn.ModuleDict({"front": module, "stack": linear_stack()})
+    nn.init.ones_(module.weight)
+    nn.init.zeros_(module.bias)
+    with torch.inference_mode(), record_activity(network) as activity:
+        total = module(torch.ones(2, 4, *sizes)).double().sum()
+    assert activity.float_macs == {"front": int(total)}
+
+
 def test_nothing_is_recorded_after_the_block():
     x = torch.randn(1, 3, 11)
     network = Network(converted(conv1d_stack(0), x, 4, 0.0))

@@ -54,6 +54,12 @@ def test_what_does_not_fit_is_named(limits, words):
         HardwareProfile(**limits).verify(model, stack, x)
 
 
+def test_a_network_is_measured_whatever_is_around_its_stack():
+    front = nn.Conv2d(3, 2, 3, padding=1, padding_mode="reflect")
+    network = nn.Sequential(front, conv2d_stack(0), nn.ConvTranspose2d(3, 1, 2))
+    assert HardwareProfile(neurons=120).check_sizes(network, torch.randn(1, 3, 6, 5)) == [4 * 6 * 5, 4 * 3 * 3, 3 * 3 * 3]
+
+
 @pytest.mark.parametrize(
     "limits", [{"weight_bits": 1}, {"fan_in": 0}, {"window": 0}, {"neurons": 0}, {"neurons": -5}, {"neurons": 1.5}]
 )
