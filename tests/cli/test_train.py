@@ -39,6 +39,24 @@ def test_config_file_and_command_line(synthetic_corpus, tmp_path, capsys, recwar
     assert b'"mine' in (out / "ann.safetensors").read_bytes() or b'\\"mine' in (out / "ann.safetensors").read_bytes()
 
 
+def test_the_configuration_that_a_training_keeps_gives_the_same_training(synthetic_corpus, tmp_path):
+    file = tmp_path / "tiny.yaml"
+    file.write_text("data: {epoch_mixtures: 8, dev_mixtures: 4, batch: 4}\noptimiser: {stop_patience: null, lr: 0.003}\n")
+    given = ["--config", str(file), "--optimiser.max_epochs", "2", "--data.held_out", "[2]", "--seed", "5"]
+    assert main(arguments(synthetic_corpus, tmp_path / "a", *given)) == 0
+    kept = tmp_path / "a" / "config.yaml"
+    assert main(["train", "--out", str(tmp_path / "b"), "--config", str(kept)]) == 0
+    first, second = (torch.load(tmp_path / run / "last.ckpt", weights_only=True) for run in "ab")
+    assert first["run"] == second["run"] and first["run"]["seed"] == 5 and first["epoch"] == second["epoch"] == 1
+    assert all(torch.equal(value, second["state_dict"][name]) for name, value in first["state_dict"].items())
+    assert kept.read_bytes() == (tmp_path / "b" / "config.yaml").read_bytes()
+
+
+def test_a_training_that_does_not_begin_keeps_no_configuration(synthetic_corpus, tmp_path):
+    assert main(arguments(synthetic_corpus, tmp_path, "--data.noise", "absent")) == 1
+    assert not (tmp_path / "config.yaml").exists()
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from separator.cli.main import command_parser, main
-from separator.cli.options.configured import settings_from
+from separator.cli.options.configured import configuration_of, settings_from
+from separator.tasks.learning.settings import TrainingSettings
 from separator.tasks.learning.sweeps.settings import SweepSettings
 from tests.recipes.running import RECIPES
 
@@ -70,6 +71,15 @@ def test_the_command_takes_every_value(path):
     if command == "sweep":
         sweep = settings_from(parsed, SweepSettings)
         assert len([sweep.settings_of(work) for work in sweep.conversions()]) >= len(sweep.variants)
+
+
+def test_what_was_parsed_is_kept_as_a_configuration_of_the_same_values(tmp_path):
+    for path in (path for path in CONFIGURATIONS if command_of(path)[0] == "train"):
+        parsed = command_parser("train")[1].parse_args(arguments(path))
+        (tmp_path / "config.yaml").write_text(configuration_of(parsed))
+        again = command_parser("train")[1].parse_args([f"--config={tmp_path / 'config.yaml'}", "--out=other"])
+        assert settings_from(again, TrainingSettings) == settings_from(parsed, TrainingSettings), path
+        assert (parsed.out.name, again.out.name) == ("o", "other")
 
 
 def test_configurations_for_speech_are_swept_over_as_well():

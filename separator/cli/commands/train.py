@@ -17,7 +17,8 @@ bit for each neuron and step, models learn on that --init names, analog or conve
 (--learning.segment), with a loss at the end of each. Dropout acts on analog networks and, its masks held over all steps, by
 stdb.
 
-Every value of the configuration can be given on the command line. A folder that already holds `last.ckpt` is gone on with.
+Every value of the configuration can be given on the command line. A folder that already holds `last.ckpt` is gone on with. All
+values of a training are kept in its `config.yaml`, for --config.
 """
 
 import sys
@@ -29,6 +30,7 @@ from separator.allocation import keep_freed_memory
 from separator.cli.options.configured import (
     add_config_and_out,
     add_device_and_threads,
+    configuration_of,
     quieten_lightning,
     settings_from,
     to_stderr,
@@ -84,5 +86,5 @@ def run(arguments: jsonargparse.Namespace) -> int:
     quieten_lightning()
     keep_freed_memory()
     settings = settings_from(arguments, TrainingSettings)
-    print(train(settings, arguments.out, sys.stderr.isatty(), to_stderr))
+    print(train(settings, arguments.out, sys.stderr.isatty(), to_stderr, configuration_of(arguments)))
     return 0

@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -21,12 +22,20 @@ from jsonargparse.typing import NonNegativeInt
 from separator.errors import UserError
 from separator.snn.conversion.presets import PRESETS, preset
 
+CONFIGURATION = "configuration"  # of parsed arguments: what gives them as a file
+
 Settings = TypeVar("Settings")
 
 
 def settings_from(arguments: jsonargparse.Namespace, settings: type[Settings]) -> Settings:
     """Build a dataclass from the parsed arguments of the same names."""
     return settings(**{field.name: arguments[field.name] for field in fields(settings)})  # type: ignore[arg-type]
+
+
+def configuration_of(arguments: jsonargparse.Namespace) -> str:
+    """All values that a `ConfiguredParser` parsed but --out, as a YAML file that --config takes."""
+    text: str = arguments[CONFIGURATION]()
+    return text
 
 
 def add_config_and_out(parser: jsonargparse.ArgumentParser, out: str) -> None:
@@ -115,9 +124,17 @@ class ConfiguredParser(jsonargparse.ArgumentParser):
             if name is not None or len(reading) < len(args):
                 parsed = super().parse_args(args, **kwargs)
             built: jsonargparse.Namespace = self.instantiate(parsed)
+            built[CONFIGURATION] = partial(self._written, parsed)
             return built
         except (ValueError, UserError) as error:
             self.error(str(error))
+
+    def _written(self, parsed: jsonargparse.Namespace) -> str:
+        """Values as a file, without the folder of results: another one is taken, wherever --out stands on the command line."""
+        kept = parsed.clone()
+        kept.pop("out", None)
+        text: str = self.dump(kept, format="yaml", skip_unset=False, skip_validation=True)
+        return text
 
     def parse_path(self, path: Any, **kwargs: Any) -> jsonargparse.Namespace:
         """Read a file of --config; one that is none is told by its name, where jsonargparse shows all of its text."""

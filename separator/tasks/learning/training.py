@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import LambdaCallback, LearningRateMonitor
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
+from separator.atomic import write_text
 from separator.errors import DivergedError, UserError
 from separator.models.card import ModelCard, joined_origins
 from separator.models.files import Network, save_model
@@ -33,6 +34,7 @@ from separator.tasks.problems.protocol import Data, Problem
 from separator.writer import sole_writer
 
 RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK")  # variables in which Lightning tells processes that train together apart
+CONFIGURATION = "config.yaml"  # in the folder of a training
 CALIBRATION_BATCHES = 32  # training batches that batch norm's statistics of averaged weights are measured on
 
 Log = Callable[[str], None]
@@ -48,14 +50,22 @@ class Start:
     data: Data
 
 
-def train(settings: TrainingSettings, folder: Path, progress: bool = True, log: Log = lambda text: None) -> Path:
+def train(
+    settings: TrainingSettings,
+    folder: Path,
+    progress: bool = True,
+    log: Log = lambda text: None,
+    configuration: str | None = None,
+) -> Path:
     """Train, or go on with a training interrupted in `folder`; returns the model file of the best epoch.
 
     An analog network learns as such. A spiking one, given by `settings.init` or asked for by `settings.learning`, learns with
     all of its layers at once; after layer by layer conversion, that is the last touch: every weight fits to every spike.
 
     `folder` receives `ann.safetensors` or `snn.safetensors` (the model), `last.ckpt` and `best.ckpt` (Lightning
-    checkpoints), and CSV and TensorBoard logs. `log` is called with what is worth a line.
+    checkpoints), and CSV and TensorBoard logs. `log` is called with what is worth a line, which each look at what is held out is
+    where there is no bar of `progress`. `configuration`, the settings as a file for the command line, is kept in `config.yaml`,
+    once all is found good.
 
     Raises:
         UserError: the data cannot be used or do not fit the network, training diverged, or the folder holds a training with
@@ -72,10 +82,18 @@ def train(settings: TrainingSettings, folder: Path, progress: bool = True, log: 
     # Processes that train together write together, and the first of them leads.
     alone = settings.machine.nodes == 1 and not any(int(os.environ.get(name, "0")) for name in RANKS)
     with sole_writer(folder) if alone else nullcontext():
-        return _train(settings, folder, start, device, progress, log)
+        return _train(settings, folder, start, device, progress, log, configuration)
 
 
-def _train(settings: TrainingSettings, folder: Path, start: Start, device: str, progress: bool, log: Log) -> Path:
+def _train(
+    settings: TrainingSettings,
+    folder: Path,
+    start: Start,
+    device: str,
+    progress: bool,
+    log: Log,
+    configuration: str | None,
+) -> Path:
     state = former_state(settings, folder)
     finish = finish_of(settings, state, start.data)
     end = settings.optimiser.max_epochs if finish is None else finish.end
@@ -86,11 +104,17 @@ def _train(settings: TrainingSettings, folder: Path, start: Start, device: str, 
     module = LearningModule(start.network, start.problem.objective, settings.optimiser, sets, heard, finish)
     model = folder / f"{start.card.kind}.safetensors"
     write = partial(_write, module, folder, model, settings, start.data)
+
+    def begun(trainer: pl.Trainer, _: pl.LightningModule) -> None:
+        log(start.problem.describe(start.network))
+        if configuration is not None and trainer.is_global_zero:
+            write_text(folder / CONFIGURATION, configuration)
+
     callbacks = [
         *averaging(settings, start),
         SeededSteps(settings.seed, start.card.scores.get("epochs", 0)),
         LoggedEpochs(folder, sets),
-        LambdaCallback(on_train_start=lambda *_: log(start.problem.describe(start.network))),
+        LambdaCallback(on_train_start=begun),
         *([] if progress else [ToldFigures(sets, start.problem.objective.score.column, log)]),
     ]
     if settings.optimiser.schedule == "anytime":
