@@ -28,6 +28,7 @@ INPUT_QUANTUM, INPUT_LIMIT = 2.0**-14, 2.0**24
 FEW = 32  # neurons of a layer, such as one for each class, whose weights may be the finer for it
 REGISTER = 2.0**30  # quanta that a potential kept as a 32-bit integer comes to, at most
 LARGEST = 2.0**64  # weight, current and threshold in units of activation, far from where quanta overflow
+COARSEST = 2**8  # times the finest quantum of a layer, where one threshold of less than a quantum is that of all its neurons
 
 
 class LayerNumbers(NamedTuple):
@@ -121,7 +122,7 @@ def rounded(
         threshold = quantum.to(threshold.dtype)
     # One threshold per layer is the same for all neurons, whatever their quanta.
     shared = quantum.amax(0, keepdim=True) if len(threshold) == 1 else quantum
-    if role != "readout" and len(threshold) == 1 and bool(quantum.min() <= threshold < shared):
+    if role != "readout" and len(threshold) == 1 and bool((threshold < shared) & (quantum.min() * COARSEST < shared)):
         raise UserError(
             f"one threshold of {float(threshold):.3g} for all neurons is too small for the weights of some, which are up to "
             f"{float(quantum.max() / quantum.min()):.0f} times as coarse as those of others; take a threshold for each channel"

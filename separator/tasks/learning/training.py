@@ -63,7 +63,7 @@ def train(
     all of its layers at once; after layer by layer conversion, that is the last touch: every weight fits to every spike.
 
     `folder` receives `ann.safetensors` or `snn.safetensors` (the model), `last.ckpt` and `best.ckpt` (Lightning
-    checkpoints), and CSV and TensorBoard logs. `log` is called with what is worth a line, which each look at what is held out is
+    checkpoints), and CSV and TensorBoard logs. `log` is called with what is worth a line, such as each look at what is held out
     where there is no bar of `progress`. `configuration`, the settings as a file for the command line, is kept in `config.yaml`,
     once all is found good.
 
