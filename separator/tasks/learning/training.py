@@ -26,7 +26,7 @@ from separator.tasks.learning.hours import Finish, Heard, write_hours
 from separator.tasks.learning.module import LearningData, LearningModule
 from separator.tasks.learning.run.averaging import AveragedWeights
 from separator.tasks.learning.run.checkpoints import checkpoints, fit, load_checkpoint, trainer_options
-from separator.tasks.learning.run.logs import LoggedEpochs, PatientTensorBoardLogger, ToldFigures, WholeCSVLogger
+from separator.tasks.learning.run.logs import LoggedEpochs, PatientTensorBoardLogger, ToldEpochs, WholeCSVLogger
 from separator.tasks.learning.run.same_run import FACTS, LastingStop, SameRun, SeededSteps
 from separator.tasks.learning.settings import OF_THE_END, OF_THE_FINISH, MachineSettings, TrainingSettings, without
 from separator.tasks.learning.start import begin_spiking, one_input, starting_point, with_learned_neurons
@@ -63,8 +63,8 @@ def train(
     all of its layers at once; after layer by layer conversion, that is the last touch: every weight fits to every spike.
 
     `folder` receives `ann.safetensors` or `snn.safetensors` (the model), `last.ckpt` and `best.ckpt` (Lightning
-    checkpoints), and CSV and TensorBoard logs. `log` is called with what is worth a line, such as each look at what is held out
-    where there is no bar of `progress`. `configuration`, the settings as a file for the command line, is kept in `config.yaml`,
+    checkpoints), and CSV and TensorBoard logs. `log` is called with what is worth a line, as each epoch is where there is no bar
+    of `progress`. `configuration`, the settings as a file for the command line, is kept in `config.yaml`,
     once all is found good.
 
     Raises:
@@ -115,7 +115,7 @@ def _train(
         SeededSteps(settings.seed, start.card.scores.get("epochs", 0)),
         LoggedEpochs(folder, sets),
         LambdaCallback(on_train_start=begun),
-        *([] if progress else [ToldFigures(sets, start.problem.objective.score.column, log)]),
+        *([] if progress else [ToldEpochs(log)]),
     ]
     if settings.optimiser.schedule == "anytime":
         writing = LambdaCallback(on_train_epoch_start=lambda trainer, _: trainer.is_global_zero and write(only_if_fresh=True))

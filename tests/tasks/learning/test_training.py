@@ -1,4 +1,3 @@
-import csv
 import re
 import subprocess
 from dataclasses import replace
@@ -189,19 +188,6 @@ def test_training_lowers_the_loss(settings, tmp_path):
     losses = rows["dev_loss"][~np.isnan(rows["dev_loss"])]
     assert len(losses) == 4
     assert losses[-1] < losses[0]
-
-
-def test_looks_at_what_is_held_out_are_told_where_there_is_no_bar(settings, tmp_path):
-    told = []
-    train(on(settings, held_out=0.5), tmp_path, progress=False, log=told.append)
-    looks = [line for line in told if line.startswith("epoch ")]
-    with next(tmp_path.glob("csv/version_0/metrics.csv")).open() as file:
-        rows = [row for row in csv.DictReader(file) if row["dev_loss"]]
-    figures = [tuple(float(row[name]) for name in ("dev_loss", "dev_SI-SDRi", "held_out_SI-SDRi")) for row in rows]
-    for number, (line, (loss, dev, held_out)) in enumerate(zip(looks, figures, strict=True), 1):
-        start = f"epoch {number}: dev loss {loss:.4f}, dev SI-SDRi {dev:.2f}, held_out SI-SDRi {held_out:.2f}, rate 0.003, "
-        assert line.startswith(start) and re.fullmatch(r"\d+ s", line.removeprefix(start))
-    assert len(looks) == 2
 
 
 def test_trapezoid_warms_up_and_decays(settings):

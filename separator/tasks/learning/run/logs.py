@@ -1,4 +1,4 @@
-"""The logs of a training: as CSV, which loses nothing where the training is killed, and for TensorBoard."""
+"""The logs of a training: as CSV, which loses nothing where the training is killed, for TensorBoard, and a line an epoch."""
 
 import csv
 import signal
@@ -15,6 +15,7 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.utilities import rank_zero_only
 
 from separator.atomic import atomic_path
+from separator.tasks.learning.module import LearningModule
 
 FIGURES = "figures"  # in a checkpoint
 
@@ -76,36 +77,6 @@ def _hearing_ctrl_c_later() -> Iterator[None]:
             before(signal.SIGINT, None)
 
 
-class ToldFigures(pl.Callback):
-    """Tells in a line what each look at what is held out has found, for logs without a progress bar.
-
-    Args:
-        sets: names of what is held out.
-        column: of the score.
-        log: called with the line.
-    """
-
-    def __init__(self, sets: Iterable[str], column: str, log: Callable[[str], None]) -> None:
-        self.sets, self.column, self.tell = tuple(sets), column, log
-        self.since = time.monotonic()
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Count the time from here."""
-        self.since = time.monotonic()
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Tell epoch, loss, scores and the time since the last look."""
-        now, found = time.monotonic(), trainer.callback_metrics
-        figures = [f"{name} {self.column} {float(found[f'{name}_{self.column}']):.2f}" for name in self.sets]
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        if trainer.is_global_zero:
-            self.tell(
-                f"epoch {trainer.current_epoch + 1}: dev loss {float(found['dev_loss']):.4f}, {', '.join(figures)}, "
-                f"rate {rate:.3g}, {now - self.since:.0f} s"
-            )
-        self.since = now
-
-
 class LoggedEpochs(pl.Callback):
     """Keeps the figures of an epoch in its checkpoint: Lightning logs them behind it, and a kill may come between.
 
@@ -119,7 +90,7 @@ class LoggedEpochs(pl.Callback):
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the figures of the epoch."""
-        looked = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
+        looked = _looks_at_held_out(trainer)
         # A checkpoint made while what is held out is looked at comes before the epoch's own figures of training.
         of_training = () if trainer.validating else ("train_", "activity")
         of_epoch = (*of_training, *(self.held_out if looked else ()))
@@ -140,3 +111,47 @@ class LoggedEpochs(pl.Callback):
                 rows = [row for row in csv.DictReader(file) if row.get("epoch") == str(epoch)]
             found |= {name for row in rows for name, value in row.items() if value}
         return found
+
+
+class ToldEpochs(pl.Callback):
+    """Tells each epoch in a line, where no progress bar does: figures, learning rate, hours heard, and how long it took.
+
+    Args:
+        log: called with each line.
+    """
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self.tell, self.began = log, 0.0  # `log` of a callback is Lightning's
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take note of the time."""
+        self.began = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Tell the epoch, in which what is held out may have been looked at."""
+        assert isinstance(pl_module, LearningModule)
+        if not trainer.is_global_zero:
+            return
+        of, hours = f" of {trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else "", pl_module.heard.hours
+        told = [
+            *_figures(trainer, pl_module),
+            f"learning rate {trainer.optimizers[0].param_groups[0]['lr']:.3g}",
+            *([f"{hours:.3f} hours heard"] if hours else []),
+            f"{time.monotonic() - self.began:.1f} s",
+        ]
+        self.tell(f"epoch {trainer.current_epoch + 1}{of}: {', '.join(told)}")
+
+
+def _figures(trainer: pl.Trainer, module: LearningModule) -> Iterator[str]:
+    """Losses and scores of an epoch that has ended: of training, and of what is held out where it was looked at."""
+    score = module.objective.score
+    for name in ("train", *(module.sets if _looks_at_held_out(trainer) else ())):
+        for column, decimals in (("loss", 4), (score.column, score.decimals)):
+            value = trainer.callback_metrics.get(f"{name}_{column}")
+            if value is not None:
+                yield f"{name} {column} {float(value):.{decimals}f}".replace("_", " ")
+
+
+def _looks_at_held_out(trainer: pl.Trainer) -> bool:
+    """Whether the current epoch ends with a look at what is held out."""
+    return (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
