@@ -66,6 +66,18 @@ class DataSettings:
         """All of `train`."""
         return self.train if isinstance(self.train, list) else [self.train]
 
+    def check_sources(self) -> None:
+        """Refuse rooms or noise asked for in a share of its own, and not given; the usual share asks for nothing.
+
+        Raises:
+            UserError: one of them is.
+        """
+        usual = AugmentationSettings()
+        for name, source in (("rooms", self.rooms), ("noise", self.noise)):
+            share: float = getattr(self.augment, name)
+            if source is None and share not in (0, getattr(usual, name)):
+                raise UserError(f"augment.{name} {share:g} needs --data.{name}; give it, or leave out --data.augment.{name}")
+
     @property
     def on_the_fly_only(self) -> list[str]:
         """Options given that mean nothing for mixtures on disk."""
@@ -224,6 +236,7 @@ class MixtureData:
     @cached_property
     def _variation(self) -> Variation:
         settings, rate = self.settings, self.model.sample_rate
+        settings.check_sources()
         rooms = load_rooms(settings.rooms, rate) if settings.rooms else None
         noise = load_noise(settings.noise, rate) if settings.noise else None
         return Variation(settings.augment, rate, rooms, noise)

@@ -125,7 +125,8 @@ def test_training_goes_on_with_mixtures_made_elsewhere(noisy, tmp_path):
 def test_noise_is_a_row_of_training_batches_only(noisy):
     assert all_of(data(noisy).train(0)).shape == (12, 3, 2000)
     assert all_of(data(noisy).dev_loader()).shape == (6, 2, 2000)
-    assert all_of(data(replace(noisy, noise=None)).train(0)).shape == (12, 2, 2000)
+    without = replace(noisy, noise=None, augment=replace(noisy.augment, noise=0.1))
+    assert all_of(data(without).train(0)).shape == (12, 2, 2000)
 
 
 def test_who_talks(settings, synthetic_corpus):
@@ -234,6 +235,8 @@ def test_mixtures_on_disk_of_another_number_of_talkers_are_refused(settings, mix
         ({"held_out": [0, 0, 0]}, "3 values of held_out for 2 corpora"),
         ({"noise": "absent"}, "give --data.noise a folder"),
         ({"rooms": "absent"}, "give --data.rooms an npz file"),
+        ({"augment": AugmentationSettings(rooms=0.5)}, r"augment\.rooms 0\.5 needs --data\.rooms"),
+        ({"augment": AugmentationSettings(noise=1.0)}, r"augment\.noise 1 needs --data\.noise"),
         ({"train": []}, "data.train names no folder"),
     ],
 )
@@ -268,6 +271,12 @@ def test_mistakes_are_found_before_any_corpus_is_read(settings, tmp_path, monkey
     options = {name: places[value] if isinstance(value, str) else value for name, value in options.items()}
     with pytest.raises(UserError, match=words):
         data(replace(settings, **options)).train(0)
+
+
+@pytest.mark.parametrize("share", [0.0, AugmentationSettings().rooms])
+def test_no_share_and_the_usual_one_need_no_rooms_and_no_noise(settings, share):
+    without = data(replace(settings, augment=AugmentationSettings(rooms=share, noise=share))).train(0)
+    assert torch.equal(all_of(without), all_of(data(settings).train(0)))
 
 
 def test_corpora_that_do_not_fit(settings, mixtures, tmp_path):
