@@ -61,6 +61,9 @@ class AnalogLayer(nn.Module):
                 "a shortcut is nn.Identity, or an AnalogLayer with neither activation nor shortcut, not "
                 f"{type(shortcut).__name__}{'' if plain is None else ' with either'}"
             )
+        for layer in before:
+            if not is_absorbed(layer):
+                raise ValueError(f"{layer} cannot stand before {affine}: {_reason(layer, None)}")
         if before:
             absorbed_map(list(before), affine_map(affine))
 
@@ -157,23 +160,34 @@ def layers_of(modules: Iterable[nn.Module]) -> list[AnalogLayer]:
     before: list[nn.Module] = []
     affine: Affine | None = None
     norm: Norm | None = None
+    place = 0  # of the affine layer
     for position, module in enumerate(modules):
         if isinstance(module, tuple(ACTIVATIONS)) and affine is not None:
-            layers.append(AnalogLayer(affine, norm, before, module))
+            layers.append(_layer_at(place, affine, norm, before, module))
             before, affine, norm = [], None, None
         elif is_absorbed(module) and affine is None:
             before.append(module)
         elif isinstance(module, Affine) and affine is None:
-            affine = module
+            affine, place = module, position
         elif isinstance(module, Norm) and affine is not None and norm is None:
             norm = module
         else:
             raise ValueError(f"layer {position} ({module}) cannot be converted: {_reason(module, affine)}")
     if affine is not None:
-        layers.append(AnalogLayer(affine, norm, before, None))
+        layers.append(_layer_at(place, affine, norm, before, None))
     elif before:
         raise ValueError(f"behind the last layer there is {before[0]}, which no affine layer follows; leave it out")
     return layers
+
+
+def _layer_at(
+    position: int, affine: Affine, norm: Norm | None, before: Sequence[nn.Module], activation: nn.Module | None
+) -> AnalogLayer:
+    """A layer whose affine map stands at a position, which errors name."""
+    try:
+        return AnalogLayer(affine, norm, before, activation)
+    except ValueError as error:
+        raise ValueError(f"layer {position} ({affine}) cannot be converted: {error}") from error
 
 
 def _reason(layer: nn.Module, affine: Affine | None) -> str:

@@ -133,6 +133,8 @@ def _flattened_map(layer: nn.Module, apply: AffineMap) -> AffineMap:
 def _pooled_map(layer: nn.Module, apply: AffineMap) -> AffineMap:
     assert isinstance(layer, nn.AvgPool1d | nn.AvgPool2d)
     if apply.kind is nn.Linear:
+        if not apply.flatten:
+            raise ValueError(f"{layer} can be converted if Flatten stands between it and a Linear layer behind it")
         size = _pool_size(layer, 1 if isinstance(layer, nn.AvgPool1d) else 2)
         return replace(apply, averaged=apply.averaged * prod(size), pooled=_multiplied(size, apply.pooled))
     size = _pool_size(layer, len(apply.stride))
@@ -163,7 +165,8 @@ def _pooled_weight(layer: nn.Module, apply: AffineMap, weight: Tensor, shape: to
 
 def _pool_size(layer: nn.AvgPool1d | nn.AvgPool2d, dimensions: int) -> tuple[int, ...]:
     """Inputs that are averaged, by dimension."""
-    sizes = [x if isinstance(x, tuple) else (x,) * dimensions for x in (layer.kernel_size, layer.stride, layer.padding)]
+    settings = layer.kernel_size, layer.stride, layer.padding
+    sizes = [tuple(x) if isinstance(x, Sequence) else (x,) * dimensions for x in settings]
     if sizes[0] != sizes[1] or any(sizes[2]) or layer.ceil_mode or getattr(layer, "divisor_override", None):
         raise ValueError(f"{layer} can be converted if it pools without overlap, padding, ceil_mode and divisor_override")
     if len(sizes[0]) != dimensions:

@@ -65,6 +65,8 @@ def test_layers_group_into_layers():
         ([nn.Linear(2, 2), nn.LayerNorm(2), nn.ReLU()], "normalise batches"),
         ([nn.Linear(2, 2), nn.ReLU(), nn.Flatten()], "behind the last layer there is Flatten"),
         ([nn.Sequential(nn.Linear(2, 2), nn.ReLU())], "one by one"),
+        ([nn.Conv2d(2, 2, 1), nn.ReLU(), nn.AvgPool2d(3, 2), nn.Conv2d(2, 2, 1)], "layer 3 .*Conv2d.* without overlap"),
+        ([nn.Conv2d(2, 2, 1), nn.ReLU(), nn.AvgPool2d(2), nn.Linear(2, 2)], "layer 3 .*Linear.* if Flatten stands between"),
     ],
 )
 def test_what_cannot_be_grouped_is_named(modules, advice):

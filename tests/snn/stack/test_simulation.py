@@ -87,6 +87,12 @@ def test_input_of_sizes_that_a_layer_does_not_take_is_refused_in_every_execution
                 stack(torch.ones(other))
 
 
+def test_dropout_before_a_linear_layer_lets_no_more_dimensions_through():
+    modules = [nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Dropout(), nn.Linear(6, 2)]
+    with pytest.raises(UserError, match="layer 1: Linear sees input of 5x4x6x6, and is converted on 2 dimensions"):
+        Stack(layers_of(modules)).convert(torch.randn(5, 3, 6, 6), Dynamics(8))
+
+
 def test_pictures_of_another_form_with_as_many_positions_are_taken_as_the_analog_network_takes_them():
     stack, x = Stack(layers_of(copy.deepcopy(FLAT))).eval(), torch.rand(8, 3, 4, 4)
     expected = stack(x.view(8, 3, 2, 8)).detach()

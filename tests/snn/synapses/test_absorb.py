@@ -63,6 +63,14 @@ def test_averages_in_one_dimension():
     torch.testing.assert_close(flat.synapses(x, *folded(flat)), expected)
 
 
+def test_sizes_of_averages_may_be_lists():
+    lists, tuples = (AnalogLayer(nn.Conv2d(3, 4, 1), before=[nn.AvgPool2d(kind((3, 2)))]) for kind in (list, tuple))
+    assert lists.synapses == tuples.synapses
+    x = torch.randn(2, 3, 12, 8)
+    expected = lists.preactivation(x)
+    torch.testing.assert_close(lists.synapses(x, *folded(lists)), expected)
+
+
 def test_gradients_reach_the_weights_of_averages():
     layer = front_layer("flat average")
     layer.preactivation(torch.randn(1, 3, 12, 8))
@@ -146,6 +154,9 @@ def test_averages_before_any_convolution(pool, kernel, padding, stride, dilation
         ([nn.AvgPool1d(2)], nn.Conv2d(3, 4, 3), "1 dimensions of 2"),
         ([nn.Flatten()], nn.Conv2d(3, 4, 3), "for a Linear layer"),
         ([nn.Flatten(2)], nn.Linear(3, 4), "all but the batch"),
+        ([nn.AvgPool2d(2)], nn.Linear(3, 4), "if Flatten stands between"),
+        ([nn.MaxPool2d(2)], nn.Linear(3, 4), "MaxPool2d.* cannot stand before Linear.*: pool averages"),
+        ([nn.Softmax(1)], nn.Linear(3, 4), "Softmax.* cannot stand before Linear.*: .*register_absorbed"),
     ],
 )
 def test_what_cannot_be_absorbed_is_refused_beforehand(before, affine, reason):
