@@ -32,6 +32,9 @@ class ConnectedLayers(nn.Module):
         self, layers: Sequence[AnalogLayer], readout: str = "rectified", sources: Sequence[Sources] | None = None
     ) -> None:
         super().__init__()
+        for i, layer in enumerate(layers):
+            if not isinstance(layer, AnalogLayer | SpikingLayer | TandemLayer):
+                raise ValueError(f"layer {i} is a plain {type(layer).__name__}; group the modules by layers_of first")
         if len(layers) < 2:
             raise ValueError("a stack has at least two layers: one that encodes and one that is read out")
         self.sources = in_a_row(layers) if sources is None else list(sources)

@@ -44,7 +44,8 @@ class Stack(ConnectedLayers):
             the first; None where each sees the one before.
 
     Raises:
-        ValueError: there are fewer layers, or their sources are impossible; the message names the layer.
+        ValueError: there are fewer layers, a plain module is in the place of one, or their sources are impossible; the message
+            names the layer.
     """
 
     def __init__(
@@ -164,8 +165,8 @@ class Stack(ConnectedLayers):
             steps: time steps that they are balanced over; None for those of the window.
 
         Raises:
-            UserError: a layer is never active on `x`, or less than `rate` asks for; its numbers cannot be made integers, or its
-                activation is not what neurons stand for. The message names it.
+            UserError: there is no batch; a layer is never active on `x`, or less than `rate` asks for; its numbers cannot be
+                made integers, or its activation is not what neurons stand for. The message names it.
         """
         bounds = percentile, channelwise, rate, dynamics.limits, scale, steps
         options = ThresholdOptions(dynamics.window, dynamics.initial_potential, *bounds)

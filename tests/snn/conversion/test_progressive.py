@@ -438,7 +438,6 @@ def test_patience_counts_epochs_without_improvement():
 @pytest.mark.parametrize(
     ("layer", "words"),
     [
-        (nn.Tanh(), "layer 1 .* is a Tanh"),
         (AnalogLayer(nn.ConvTranspose1d(2, 2, 3)), "layer 1 .* has a ConvTranspose1d"),
         (AnalogLayer(nn.Linear(2, 2), nn.BatchNorm1d(2, track_running_stats=False)), "layer 1 .* without running statistics"),
         (AnalogLayer(nn.Conv1d(2, 2, 3, padding=1, padding_mode="reflect")), "layer 1 .* pads with 'reflect'"),

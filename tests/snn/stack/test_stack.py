@@ -286,3 +286,12 @@ def test_calibration_sees_its_input_once(kind):
         layer.register_forward_hook(lambda *_: calls.append(1))
     stack.put_in_tandem(torch.randn(4, *shape), Dynamics(4), batch_statistics=True)
     assert len(calls) == len(stack.layers)
+
+
+def test_plain_modules_are_no_layers_of_a_stack():
+    with pytest.raises(ValueError, match="layer 1 is a plain ReLU; group the modules by layers_of first"):
+        Stack([AnalogLayer(nn.Linear(6, 8)), nn.ReLU(), nn.Linear(8, 2)])
+    with pytest.raises(ValueError, match="layer 1 is a plain Tanh"):
+        Stack([AnalogLayer(nn.Linear(2, 2)), nn.Tanh()])
+    with pytest.raises(ValueError, match="layer 0 is a plain Linear"):
+        Stack([nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2)])
