@@ -387,6 +387,16 @@ def test_input_that_nothing_is_learned_from_is_refused(x, reason):
             engine(network, [(x, x[..., :3])]).run()
 
 
+def test_no_batches_at_all_are_refused():
+    network, batch = Net(small()), (torch.rand(4, 6), torch.rand(4, 3))
+    for options in ({}, {"rate": 0.1}, {"rule": "balanced"}):
+        with pytest.raises(UserError, match="no batch that thresholds could be taken from"):
+            network.stack.convert([], Dynamics(8), **options)
+    for batches, dev, reason in (([], [], "of the dev data"), ([], [batch], "layer 0: .* of the train data")):
+        with pytest.raises(UserError, match=reason):
+            engine(network, batches, dev).run()
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_networks_of_any_precision_are_converted(dtype):
     modules = [module.to(dtype) for module in small((6, 8, 3))]

@@ -408,7 +408,10 @@ class ProgressiveTandemLearning:
 
     def _batches(self, subset: str, converted: int) -> Iterator[tuple[Any, Prefix | None]]:
         """Batches with what the spiking layers hand on to others; they are simulated when that is first needed."""
-        for i, batch in enumerate(self.layer_batches if subset == "train" else self.held_out[subset]):
+        batches = self.layer_batches if subset == "train" else self.held_out[subset]
+        if not len(batches):
+            raise UserError(f"there is no batch of the {subset} data; give some of what the network sees")
+        for i, batch in enumerate(batches):
             prefix = self.prefixes.get((subset, i))
             if prefix is None and converted:
                 layers, sources, x = self.stack.spiking_layers(), self.stack.sources, self._stack_input(batch)

@@ -74,6 +74,8 @@ def convert(
     """Make all layers of a wholly analog stack spiking at once."""
     check_supported(list(stack.layers))
     check_neurons(stack, dynamics)
+    if not len(batches):
+        raise UserError("there is no batch that thresholds could be taken from; give some of what the network sees")
     x = batches[0]
     for batch in batches:
         check_input(batch, dynamics)
