@@ -12,6 +12,7 @@ from separator.snn.conversion.settings import ConversionSettings
 from separator.snn.layers.dynamics import LEAST_BITS, MOST_BITS
 from separator.snn.layers.fan_in import fan_in
 from separator.snn.observe.activity import record_activity
+from separator.snn.stack.converting import wholly_spiking
 from separator.snn.stack.stack import Stack
 
 
@@ -72,10 +73,10 @@ class HardwareProfile:
             x: an input of the network, (1, ...), for the sizes of layers.
 
         Raises:
-            UserError: it does not fit; the message names the layer and the limit.
+            UserError: there are layers that are not spiking; it does not fit; the message names the layer and the limit.
         """
         rows = []
-        for index, (layer, neurons) in enumerate(zip(stack.spiking_layers(), self.check_sizes(network, x), strict=True)):
+        for index, (layer, neurons) in enumerate(zip(wholly_spiking(stack), self.check_sizes(network, x), strict=True)):
             row = {
                 "weight_bits": max(needed_bits(own.weight) for own in layer.maps),
                 "fan_in": fan_in(*(own.weight for own in layer.maps)),

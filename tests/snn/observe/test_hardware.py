@@ -54,6 +54,12 @@ def test_what_does_not_fit_is_named(limits, words):
         HardwareProfile(**limits).verify(model, stack, x)
 
 
+def test_rooms_are_those_of_spiking_networks():
+    stack = conv2d_stack(0)
+    with pytest.raises(UserError, match="3 layers of the stack are not spiking; convert them first"):
+        HardwareProfile().verify(nn.Sequential(stack), stack, torch.randn(1, 2, 6, 5))
+
+
 def test_a_network_is_measured_whatever_is_around_its_stack():
     front = nn.Conv2d(3, 2, 3, padding=1, padding_mode="reflect")
     network = nn.Sequential(front, conv2d_stack(0), nn.ConvTranspose2d(3, 1, 2))
