@@ -63,9 +63,9 @@ def train(
     all of its layers at once; after layer by layer conversion, that is the last touch: every weight fits to every spike.
 
     `folder` receives `ann.safetensors` or `snn.safetensors` (the model), `last.ckpt` and `best.ckpt` (Lightning
-    checkpoints), and CSV and TensorBoard logs. `log` is called with what is worth a line, as each epoch is where there is no bar
-    of `progress`. `configuration`, the settings as a file for the command line, is kept in `config.yaml`,
-    once all is found good.
+    checkpoints), and CSV and TensorBoard logs. `log` is called with what is worth a line, as each epoch is where there is no
+    bar of `progress`. `configuration`, the settings as a file for the command line, is kept in `config.yaml`, once all is found
+    good.
 
     Raises:
         UserError: the data cannot be used or do not fit the network, training diverged, or the folder holds a training with

@@ -332,11 +332,33 @@ def test_a_start_from_another_architecture_is_refused(anytime, tmp_path):
 def test_sizes_that_a_model_keeps_are_told(anytime, tmp_path):
     save_model(tmp_path / "tiny.safetensors", TasNet(TINY).eval(), ModelCard("ann", TINY.to_dict()))
     own = replace(anytime, init=str(tmp_path / "tiny.safetensors"), optimiser=replace(anytime.optimiser, max_epochs=1))
-    for name, sizes, lines in (("usual", TasNetConfig(), 2), ("own", TINY, 1)):
+    for name, sizes, lines in (("usual", TasNetConfig(), 3), ("own", TINY, 2)):
         said = []
         path = train(sized(own, sizes), tmp_path / name, progress=False, log=said.append)
         assert load_model(path).network.config == TINY
-        assert len(said) == lines and ("keeps its own sizes" in said[0]) == (lines == 2)
+        assert len(said) == lines and ("keeps its own sizes" in said[0]) == (lines == 3)
+
+
+def test_without_a_bar_each_epoch_is_a_line_with_what_was_measured(settings, tmp_path):
+    optimiser = replace(settings.optimiser, max_epochs=3, dev_every=2)
+    varied = replace(on(settings, held_out=2.0), optimiser=optimiser)
+    said = []
+    train(varied, tmp_path, progress=False, log=said.append)
+    assert "receptive field" in said[0] and len(said) == 4
+    for epoch, line in enumerate(said[1:], 1):
+        sets = ["train", "dev", "held out"] if epoch == 2 else ["train"]
+        measured = [f"{name} {figure}" for name in sets for figure in (r"loss -?\d+\.\d{4}", r"SI-SDRi -?\d+\.\d\d")]
+        beside = ["learning rate 0.003", f"{24 * 0.5 * epoch / 3600:.3f} hours heard", r"\d+\.\d s"]
+        assert re.fullmatch(f"epoch {epoch} of 3: {', '.join([*measured, *beside])}", line), line
+    logged = np.genfromtxt(tmp_path / "csv" / "version_0" / "metrics.csv", delimiter=",", names=True)["dev_loss"]
+    (looked,) = logged[~np.isnan(logged)]
+    assert f" dev loss {looked:.4f}," in said[2]
+
+
+def test_with_a_bar_epochs_are_no_lines(settings, tmp_path):
+    said = []
+    train(settings, tmp_path, progress=True, log=said.append)
+    assert len(said) == 1
 
 
 def test_a_start_from_a_smaller_network_goes_on_with_a_larger_one(anytime, tmp_path):
