@@ -48,15 +48,16 @@ def check_neurons(stack: ConnectedLayers, dynamics: Dynamics) -> None:
 
 
 @contextmanager
-def _changing(stack: ConnectedLayers) -> Iterator[None]:
+def changing(stack: ConnectedLayers) -> Iterator[None]:
     """Evaluation mode within; what goes wrong leaves the stack as it was."""
-    training, before = stack.training, list(stack.layers)
+    training, before, readout = stack.training, list(stack.layers), stack.readout
     stack.eval()  # dropout and statistics of batches are no part of what is converted
     try:
         yield
     except BaseException:
         for i, layer in enumerate(before):
             stack.layers[i] = layer
+        stack.readout = readout
         raise
     finally:
         stack.train(training)
@@ -80,7 +81,7 @@ def convert(
     for batch in batches:
         check_input(batch, dynamics)
     joined = [is_joined(list(stack.layers), stack.sources, i) for i in range(len(stack.layers))]
-    with _changing(stack):
+    with changing(stack):
         if rule.balances:
             for i, layer, threshold in _balanced(stack, batches, dynamics, rule, options):
                 _convert_layer(stack, i, layer, threshold, dynamics)
@@ -214,7 +215,7 @@ def couple(
     check_supported(list(stack.layers))
     check_neurons(stack, dynamics)
     check_input(x, dynamics)
-    with _changing(stack):
+    with changing(stack):
         for analog in (layer for layer in stack.layers if isinstance(layer, AnalogLayer)):
             for part in analog.with_shortcut():
                 if part.norm is not None:

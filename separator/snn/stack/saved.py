@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from separator.atomic import atomic_path
 from separator.errors import UserError
 from separator.snn.layers.dynamics import Dynamics
-from separator.snn.stack.converting import wholly_spiking
+from separator.snn.stack.converting import changing, wholly_spiking
 from separator.snn.stack.stack import Stack
 
 FORMAT = "spiking stack 1"
@@ -31,7 +31,7 @@ def save_stack(stack: Stack, path: str | Path) -> None:
     metadata = {"format": FORMAT, "dynamics": json.dumps(asdict(dynamics)), "readout": stack.readout}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in stack.state_dict().items()}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        temporary.write_bytes(save(tensors, metadata))  # not `save_file`, where a full disk is no OSError
 
 
 @torch.no_grad()
@@ -60,21 +60,15 @@ def load_stack(stack: Stack, path: str | Path, x: Tensor) -> None:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} holds no saved stack that this version can read ({type(error).__name__})") from error
-    training, before, read = stack.training, list(stack.layers), stack.readout
-    stack.eval()
     try:
-        stack(x[:1])
-        stack.set_readout(readout)
-        stack.restore(len(stack.layers), dynamics, tensors)
-        unknown = sorted(set(tensors) - set(stack.state_dict()))
-        if unknown:
-            raise UserError(f"it has '{unknown[0]}' too")
-        stack.to(x.device)
+        with changing(stack):
+            stack(x[:1])
+            stack.set_readout(readout)
+            stack.restore(len(stack.layers), dynamics, tensors)
+            unknown = sorted(set(tensors) - set(stack.state_dict()))
+            if unknown:
+                raise UserError(f"it has '{unknown[0]}' too")
     except (UserError, KeyError) as error:
-        for i, layer in enumerate(before):
-            stack.layers[i] = layer
-        stack.readout = read
         lacks = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise UserError(f"{path} holds a stack of other layers: {lacks}") from error
-    finally:
-        stack.train(training)
+    stack.to(x.device)

@@ -14,6 +14,7 @@ from separator.snn.layers.dynamics import Dynamics
 from separator.snn.stack.graph import INPUT
 from separator.snn.stack.saved import load_stack, save_stack
 from separator.snn.stack.stack import Stack
+from tests.disks import files_of_at_most
 
 DYNAMICS = [
     Dynamics(8, 0.5),
@@ -90,6 +91,16 @@ def test_other_files_are_refused_and_change_nothing(how, reason, tmp_path):
         load_stack(other, path, x)
     assert other.readout == "potential" and other.converted == 0
     assert torch.equal(other(x), expected) and other.state_dict().keys() == before.keys()
+
+
+def test_a_full_disk_keeps_the_file_that_was_there(tmp_path):
+    stack, x = converted(DYNAMICS[0])
+    path = tmp_path / "stack.safetensors"
+    save_stack(stack, path)
+    before = path.read_bytes()
+    with files_of_at_most(1000), pytest.raises(UserError, match=r"cannot write .*stack\.safetensors: File too large"):
+        save_stack(stack, path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
 def test_what_is_saved_and_loaded():
