@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from math import acosh, atan, ceil, cosh, exp, inf, pi, sqrt, tan
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,14 @@ def _crossing_level(levels: Array, thresholds: Array) -> float:
         fraction = excess[j] / (excess[j] - excess[j + 1])
         return float(levels[j] + fraction * (levels[j + 1] - levels[j]))
     return float(levels[-1] if excess[-1] <= 0 else levels[0])
+
+
+def level_of_recording(path: Path, wave: NDArray[np.floating], sample_rate: int) -> float:
+    """Active speech level of a recording, which errors name; see `active_speech_level`."""
+    try:
+        return active_speech_level(wave, sample_rate)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def active_speech_level(wave: NDArray[np.floating], sample_rate: int) -> float:

@@ -13,7 +13,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from separator.atomic import write_text
-from separator.audio.active_level import active_speech_level
+from separator.audio.active_level import level_of_recording
 from separator.audio.files import write_wavs
 from separator.corpora.kaldi import Corpus
 from separator.corpora.lists import ListEntry, MixtureList
@@ -74,10 +74,7 @@ def corpus_sources(corpus: Corpus) -> dict[str, Source]:
 def _read_levelled(source: Source, sample_rate: int) -> tuple[NDArray[np.float64], float]:
     """Wave at `sample_rate`, and the active level of the recording as it is."""
     wave, rate = read_recording(source.path)
-    try:
-        level = active_speech_level(wave, rate) if source.level is None else source.level
-    except UserError as error:
-        raise UserError(f"{source.path}: {error}") from None
+    level = level_of_recording(source.path, wave, rate) if source.level is None else source.level
     return resample_source(wave, rate, sample_rate), level
 
 

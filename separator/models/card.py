@@ -83,11 +83,6 @@ class ModelCard:
         return {KEY: json.dumps(asdict(self))}
 
 
-def joined_origins(before: str, since: str) -> str:
-    """Training data of a model that has learned from some `before`, as its card then said, and from others `since`."""
-    return "; then ".join(filter(None, [before, "" if since in before else since]))
-
-
 def read_card(path: Path) -> ModelCard:
     """Card of a model file, from its header alone; its texts are printable, see `separator.models.format.text`.
 

@@ -14,10 +14,9 @@ from tqdm import tqdm
 
 from separator.arrays import Arrays, read_arrays
 from separator.atomic import atomic_path
-from separator.audio.active_level import active_speech_level
+from separator.audio.active_level import level_of_recording
 from separator.audio.pitch import mean_pitch
 from separator.corpora.kaldi import Corpus, read_corpus, read_utterance
-from separator.errors import UserError
 
 PITCH_VERSION = 1  # of what measures pitch: pitches of another one in a cache do not count
 
@@ -155,10 +154,7 @@ def _decode(corpus: Corpus, sample_rate: int) -> Arrays:
         wave = read_utterance(utterance, sample_rate)
         peak = max(float(np.abs(wave).max(initial=0.0)), 1e-9)
         waves.append(np.round(wave * (32767 / peak)).astype(np.int16))
-        try:
-            scales.append(peak / 32767 / active_speech_level(wave, sample_rate) ** 0.5)
-        except UserError as error:
-            raise UserError(f"{utterance.path}: {error}") from None
+        scales.append(peak / 32767 / level_of_recording(utterance.path, wave, sample_rate) ** 0.5)
     offsets = np.concatenate([[0], np.cumsum([len(w) for w in waves])]).astype(np.int64)
     return {"waves": np.concatenate(waves), "offsets": offsets, "scales": np.array(scales, dtype=np.float32)}
 

@@ -105,11 +105,9 @@ def check_activation(layer: AnalogLayer, dynamics: Dynamics, last: bool = True) 
         UserError: the layer's is one; the message says what can be.
     """
     model: Neuron = dynamics.model
-    activation, known = layer.activation, ", ".join(kind.__name__ for kind in model.activations)
-    if activation is not None and not isinstance(activation, model.activations):
-        raise UserError(f"spikes of the neuron model '{dynamics.neuron}' stand for {known}, not for {activation}")
-    if activation is None and not last and model.limits(dynamics.window)[0] == 0:
-        raise UserError(
-            f"spikes of the neuron model '{dynamics.neuron}' stand for {known}, not for a layer without activation; give it "
-            "one, or take neurons with two thresholds"
-        )
+    activation = layer.activation
+    without = activation is None and (last or model.limits(dynamics.window)[0] < 0)
+    if not (without or isinstance(activation, model.activations)):
+        kinds = ", ".join(kind.__name__ for kind in model.activations)
+        what = activation or "a layer without activation; give it one, or take neurons with two thresholds"
+        raise UserError(f"spikes of the neuron model '{dynamics.neuron}' stand for {kinds}, not for {what}")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from separator.errors import UserError
-from separator.models.card import ModelCard, joined_origins
+from separator.models.card import ModelCard
 from separator.models.files import Network, load_network, save_model
 from separator.snn.conversion.hardware import HardwareProfile
 from separator.snn.conversion.progressive import STATE, Batches, ProgressiveTandemLearning
@@ -116,12 +116,8 @@ def converted_card(analog: ModelCard, settings: CardSettings, conversion: dict[s
     """The card of a network that was converted from that of an analog one, whose scores stand beside its own."""
     both = [name for name, value in found.scores.items() if isinstance(value, float) and name in analog.scores]
     scores = {**found.scores, **{f"ann {name}": analog.scores[name] for name in both}}
-    named = asdict(settings) | {
-        "name": settings.name or "snn",
-        "training_data": settings.training_data or joined_origins(analog.training_data, found.training_data),
-        "licence": settings.licence or analog.licence,
-    }
-    return replace(analog, conversion=conversion, scores=scores, gain=found.gain, **named)
+    named, name = settings.of_learner(analog, found.training_data), settings.name or "snn"
+    return replace(analog, name=name, conversion=conversion, scores=scores, gain=found.gain, **named)
 
 
 def conversion_engine(

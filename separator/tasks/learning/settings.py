@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from separator.errors import UserError
+from separator.models.card import ModelCard
 from separator.ranges import MOST, check_flags, check_numbers
 from separator.resume import facts_of
 from separator.snn.conversion.settings import ConversionSettings
@@ -111,6 +112,20 @@ class CardSettings:
     description: str = ""  # one line
     training_data: str = ""  # where it comes from
     licence: str = ""  # of the model
+
+    def of_learner(self, before: ModelCard, learned: str = "") -> dict[str, Any]:
+        """Fields of the card of a model that goes on from another: as given, else what that one's says, and the data since.
+
+        Args:
+            before: its card.
+            learned: the data since, for people.
+        """
+        origins = [before.training_data, "" if learned in before.training_data else learned]
+        return {
+            "description": self.description,
+            "training_data": self.training_data or "; then ".join(filter(None, origins)),
+            "licence": self.licence or before.licence,
+        }
 
 
 @dataclass(frozen=True)

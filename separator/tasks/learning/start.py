@@ -33,7 +33,7 @@ def starting_point(settings: TrainingSettings) -> tuple[Problem, Network, ModelC
         UserError: there is no such model, it is damaged, of another problem, does not grow to the sizes in the settings, or
             spikes and shall learn by a rule for others.
     """
-    problem, named = settings.problem, {name: value for name, value in asdict(settings.card).items() if name != "name"}
+    problem = settings.problem
     if settings.init is None:
         _check_options(settings, None)
         network = problem.new_network()
@@ -42,7 +42,8 @@ def starting_point(settings: TrainingSettings) -> tuple[Problem, Network, ModelC
             draw_initial_weights(network.stack)
         architecture = PROBLEMS[problem.name].architecture
         kind = "ann" if settings.learning.rule == "analog" else "snn"
-        card = ModelCard(settings.card.name or kind, network.config.to_dict(), architecture=architecture, **named)
+        given = asdict(settings.card) | {"name": settings.card.name or kind}
+        card = ModelCard(config=network.config.to_dict(), architecture=architecture, **given)
         return problem, network, card
     network, card = load_network(settings.init)
     conversion = card.conversion
@@ -57,8 +58,8 @@ def starting_point(settings: TrainingSettings) -> tuple[Problem, Network, ModelC
     scores = {name: card.scores[name] for name in LEARNED if name in card.scores}
     of_model = problem.of_model(network, card)
     sizes = network.config.to_dict()
-    named |= {"training_data": named["training_data"] or card.training_data, "licence": named["licence"] or card.licence}
-    renamed = replace(card, name=settings.card.name or card.kind, config=sizes, conversion=conversion, scores=scores, **named)
+    named, name = settings.card.of_learner(card), settings.card.name or card.kind
+    renamed = replace(card, name=name, config=sizes, conversion=conversion, scores=scores, **named)
     return of_model, network.train(), renamed
 
 

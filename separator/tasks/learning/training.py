@@ -17,7 +17,7 @@ from torch.optim.swa_utils import update_bn
 
 from separator.atomic import write_text
 from separator.errors import DivergedError, UserError
-from separator.models.card import ModelCard, joined_origins
+from separator.models.card import ModelCard
 from separator.models.files import Network, save_model
 from separator.resume import refuse_differences
 from separator.snn.learning.tandem import TandemLayer
@@ -325,5 +325,5 @@ def export(checkpoint: Path, path: Path, settings: TrainingSettings, data: Data)
     scores = {"steps": state["global_step"], "epochs": card.scores.get("epochs", 0) + state["epoch"] + 1}
     scores |= heard if heard["hours"] else {}
     found = problem.findings(network, data)
-    origin = settings.card.training_data or joined_origins(card.training_data, found.training_data)
-    save_model(path, network, replace(card, scores=scores | dict(found.scores), gain=found.gain, training_data=origin))
+    named = settings.card.of_learner(card, found.training_data)
+    save_model(path, network, replace(card, scores=scores | dict(found.scores), gain=found.gain, **named))
