@@ -94,7 +94,7 @@ def test_other_files_are_refused_and_change_nothing(how, reason, tmp_path):
 
 
 def test_a_full_disk_keeps_the_file_that_was_there(tmp_path):
-    stack, x = converted(DYNAMICS[0])
+    stack, _ = converted(DYNAMICS[0])
     path = tmp_path / "stack.safetensors"
     save_stack(stack, path)
     before = path.read_bytes()
